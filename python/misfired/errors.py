@@ -1,0 +1,43 @@
+"""The exceptions of misfired. Every one derives from `MisfiredError` and from the builtin that fits.
+
+A message is one line that names the file, the line or field, the value and the limit. Nothing
+matches on message text: catch the class.
+"""
+
+__all__ = [
+    "ArgumentError",
+    "DataError",
+    "MisfiredError",
+    "ModelError",
+    "RunFolderError",
+    "ScoringError",
+    "TemplateError",
+]
+
+
+class MisfiredError(Exception):
+    """Base of all errors that misfired raises on purpose."""
+
+
+class ArgumentError(MisfiredError, ValueError):
+    """An argument is outside its limits."""
+
+
+class DataError(MisfiredError, ValueError):
+    """A file or table does not hold what it should: the message names file, row and field."""
+
+
+class ModelError(MisfiredError, RuntimeError):
+    """A model file cannot be loaded or cannot be used for what was asked."""
+
+
+class TemplateError(MisfiredError, ValueError):
+    """A chat template is missing, or fails to render."""
+
+
+class ScoringError(MisfiredError, RuntimeError):
+    """llama.cpp failed while it scored."""
+
+
+class RunFolderError(MisfiredError, OSError):
+    """A run folder cannot be written, or was made with other settings."""

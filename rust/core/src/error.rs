@@ -1,0 +1,39 @@
+use thiserror::Error;
+
+/// Shorthand for a result that fails with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a caller can do about an error; each kind is one Python exception class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An argument is outside its limits (`misfired.ArgumentError`).
+    Argument,
+    /// A file or table does not hold what it should (`misfired.DataError`).
+    Data,
+}
+
+/// Everything that can go wrong in this crate. Messages name the argument, the value and the limit.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two columns that belong together differ in length.
+    #[error("{name}: {actual} values, expected {expected}, as many as the other columns have")]
+    LengthMismatch {
+        /// The shorter or longer column.
+        name: &'static str,
+        /// Its length.
+        actual: usize,
+        /// The length of the others.
+        expected: usize,
+    },
+}
+
+impl Error {
+    /// The kind that decides which exception Python raises.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::LengthMismatch { .. } => Kind::Argument,
+        }
+    }
+}

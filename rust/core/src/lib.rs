@@ -1,0 +1,6 @@
+//! The arithmetic of `misfired`: pairs, measures, resampling. Knows nothing of Python or llama.cpp.
+#![forbid(unsafe_code)]
+
+mod error;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,1 @@
+//! Scoring through a `libllama` that is already loaded in the process.
