@@ -1,1 +1,17 @@
 //! Scoring through a `libllama` that is already loaded in the process.
+//!
+//! [`plan`] decides, without touching llama.cpp, which tokens are decoded in which batch; [`Scorer`]
+//! carries a plan out; [`Tokenizer`] turns text into tokens. All `unsafe` of the workspace is here.
+
+mod api;
+mod error;
+mod logprob;
+pub mod plan;
+mod scorer;
+mod tokenizer;
+
+pub use api::{Api, BatchLayout};
+pub use error::{Error, Kind, Result};
+pub use logprob::{Position, position};
+pub use scorer::{Scored, Scorer};
+pub use tokenizer::{SpecialToken, Tokenizer};

@@ -1,12 +1,14 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
-#![expect(missing_docs, reason = "documented where Python sees it: the stub and the Python wrappers")]
 
 mod errors;
+mod llama;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::llama::{Library, Scorer, Tokenizer};
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_init]

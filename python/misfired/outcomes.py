@@ -1,0 +1,72 @@
+"""From answers to outcomes: one row per pair and priming, right or wrong on each side."""
+
+from __future__ import annotations
+
+import polars as pl
+
+OUTCOMES = ("correct", "wrong", "abstained", "unparseable", "error")
+
+_KEYS = ["id", "category", "scenario"]
+
+
+def build_outcomes(answers: pl.DataFrame) -> pl.DataFrame:
+    """Pair the answers up.
+
+    A side counts as right (true) or wrong (false); an answer that is neither is null and its reason
+    is kept. Where a priming has no prompts of its own on a side, that side's outcome is the one of
+    priming `none` on the same pair.
+
+    Args:
+        answers: Columns `id`, `category`, `scenario`, `priming`, `condition`, `outcome`, `reason`.
+
+    Returns:
+        Columns `id`, `category`, `scenario`, `priming`, `stereotyped`, `contrast` (boolean or null),
+        `reason`; in the order in which pairs and primings first occur.
+
+    Example:
+        >>> answers = pl.DataFrame({
+        ...     "id": ["p", "p", "p"], "category": ["Age"] * 3, "scenario": ["s"] * 3,
+        ...     "priming": ["none", "none", "cue"],
+        ...     "condition": ["stereotyped", "contrast", "stereotyped"],
+        ...     "outcome": ["correct", "correct", "wrong"], "reason": [None, None, None],
+        ... }, schema_overrides={"reason": pl.String})
+        >>> build_outcomes(answers).select("priming", "stereotyped", "contrast").rows()
+        [('none', True, True), ('cue', False, True)]
+    """
+    judged = answers.with_columns(
+        pl.when(pl.col("outcome") == "correct")
+        .then(True)
+        .when(pl.col("outcome") == "wrong")
+        .then(False)
+        .alias("right"),
+        pl.coalesce("reason", pl.col("outcome")).alias("reason"),
+    )
+    rows = judged.select(*_KEYS, "priming").unique(maintain_order=True)
+    for condition in ("stereotyped", "contrast"):
+        rows = _add_side(rows, judged.filter(pl.col("condition") == condition), condition)
+    reasons = [
+        pl.when(pl.col(side).is_null()).then(pl.lit(f"{side}: ") + pl.col(f"_{side}_reason"))
+        for side in ("stereotyped", "contrast")
+    ]
+    return rows.with_columns(
+        pl.concat_str(reasons, separator="; ", ignore_nulls=True)
+        .replace({"": None})
+        .alias("reason")
+    ).select(*_KEYS, "priming", "stereotyped", "contrast", "reason")
+
+
+def _add_side(rows: pl.DataFrame, side: pl.DataFrame, condition: str) -> pl.DataFrame:
+    reason = f"_{condition}_reason"
+    own = side.select("id", "priming", pl.col("right").alias(condition), pl.col("reason").alias(reason))
+    lent = own.filter(pl.col("priming") == "none").drop("priming")
+    primed = own.get_column("priming").unique().to_list()
+    has_own = pl.col("priming").is_in(primed)
+    with_own = rows.with_row_index("_row").filter(has_own)
+    without = rows.with_row_index("_row").filter(~has_own)
+    joined = pl.concat(
+        [
+            with_own.join(own, on=["id", "priming"], how="left"),
+            without.join(lent, on="id", how="left"),
+        ]
+    ).sort("_row")
+    return joined.with_columns(pl.col(reason).fill_null("not asked")).drop("_row")

@@ -1,0 +1,90 @@
+"""Priming: from pairs to the prompts that are put to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from misfired.errors import ArgumentError, DataError
+
+CONDITIONS = ("stereotyped", "contrast")
+
+#: For each priming: the pairs column put before the prompt, and the conditions that get prompts of
+#: their own. A condition without any takes its outcome from `none` (the paper's protocol).
+PRIMINGS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "none": (None, CONDITIONS),
+    "cue": ("cue", ("stereotyped",)),
+    "cue_both": ("cue", CONDITIONS),
+    "neutral": ("neutral", ("stereotyped",)),
+    "neutral_both": ("neutral", CONDITIONS),
+}
+
+
+def check_primings(primings: Sequence[str]) -> tuple[str, ...]:
+    """Primings in their standard order, `none` included whenever another one needs it.
+
+    Example:
+        >>> check_primings(["cue"])
+        ('none', 'cue')
+
+    Raises:
+        ArgumentError: An unknown priming.
+    """
+    for name in primings:
+        if name not in PRIMINGS:
+            raise ArgumentError(f"priming is {name!r}, not one of {', '.join(PRIMINGS)}")
+    borrows = any(PRIMINGS[name][1] != CONDITIONS for name in primings)
+    return tuple(name for name in PRIMINGS if name in primings or (name == "none" and borrows))
+
+
+def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> pl.DataFrame:
+    """One row per prompt, in the order pair, priming, condition.
+
+    Args:
+        pairs: Contrastive pairs (see `misfired.read_suite`).
+        primings: Which sentences to put before the prompts; `check_primings` completes them.
+
+    Returns:
+        Columns `id`, `category`, `scenario`, `priming`, `condition`, `expected`, `text`. A pair that
+        lacks the priming's sentence has null `text`: it is kept, and counted as unscored.
+
+    Raises:
+        DataError: The suite has no column for a priming.
+
+    Example:
+        >>> pairs = pl.DataFrame({
+        ...     "id": ["p1"], "category": ["Age"], "scenario": ["age_q1"], "cue": ["Be fair."],
+        ...     "stereotyped": ["A or B?"], "contrast": ["B or A?"],
+        ...     "expected_stereotyped": ["yes"], "expected_contrast": ["yes"],
+        ... })
+        >>> build_prompts(pairs, ["none", "cue"])["text"].to_list()
+        ['A or B?', 'B or A?', 'Be fair. A or B?']
+    """
+    frames = []
+    primings = check_primings(primings)
+    numbered = pairs.with_row_index("_pair")
+    for order, name in enumerate(primings):
+        column, conditions = PRIMINGS[name]
+        if column is not None and column not in pairs.columns:
+            raise DataError(f"priming {name!r} needs a column {column!r}, which the suite lacks")
+        for condition in conditions:
+            text = pl.col(condition)
+            if column is not None:
+                text = pl.col(column) + " " + text
+            frames.append(
+                numbered.select(
+                    "_pair",
+                    pl.lit(order).alias("_priming"),
+                    pl.lit(CONDITIONS.index(condition)).alias("_condition"),
+                    "id",
+                    "category",
+                    "scenario",
+                    pl.lit(name).alias("priming"),
+                    pl.lit(condition).alias("condition"),
+                    pl.col(f"expected_{condition}").alias("expected"),
+                    text.alias("text"),
+                )
+            )
+    prompts = pl.concat(frames).sort("_pair", "_priming", "_condition")
+    return prompts.drop("_pair", "_priming", "_condition")

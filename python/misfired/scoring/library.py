@@ -1,0 +1,78 @@
+"""The one llama.cpp of the process: the library inside the installed llama-cpp-python."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import llama_cpp
+from llama_cpp import llama_cpp as capi
+
+from misfired import _core
+from misfired.errors import ModelError
+
+GGML_LOG_LEVEL_ERROR = 4
+GGML_LOG_LEVEL_CONT = 5
+
+
+class _Log:
+    """Keeps llama.cpp's error lines for messages; everything else it says is dropped."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self._level = 0
+
+    def __call__(self, level: int, text: bytes, _user_data: object) -> None:
+        if level != GGML_LOG_LEVEL_CONT:
+            self._level = level
+        if self._level == GGML_LOG_LEVEL_ERROR:
+            self.errors.append(text.decode(errors="replace").strip())
+
+
+_log = _Log()
+# ctypes frees a callback that nothing refers to, and llama.cpp would call into freed memory.
+_log_callback = capi.llama_log_callback(_log)
+
+
+@contextmanager
+def captured_errors() -> Iterator[list[str]]:
+    """Collect the error lines that llama.cpp logs inside the block."""
+    _log.errors.clear()
+    capi.llama_log_set(_log_callback, ctypes.c_void_p(0))
+    yield _log.errors
+
+
+@functools.cache
+def load_library() -> _core.Library:
+    """Open the libllama that llama-cpp-python has loaded and check that its layout is known.
+
+    Raises:
+        ModelError: The installed llama-cpp-python is laid out otherwise, or lacks a function.
+    """
+    with captured_errors():
+        capi.llama_backend_init()
+    batch = capi.llama_batch
+    layout = [
+        ctypes.sizeof(batch),
+        batch.token.offset,
+        batch.pos.offset,
+        batch.seq_id.offset,
+        batch.logits.offset,
+    ]
+    try:
+        return _core.Library(os.fspath(capi._lib._name), layout)
+    except ModelError as error:
+        raise ModelError(f"llama-cpp-python {llama_cpp.__version__}: {error}") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions that a number depends on: of misfired, of llama-cpp-python, of its build."""
+    return {
+        "misfired": _core.__version__,
+        "build_profile": _core.build_profile,
+        "llama_cpp_python": llama_cpp.__version__,
+        "llama_cpp_system": capi.llama_print_system_info().decode(errors="replace").strip(),
+    }

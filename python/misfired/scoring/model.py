@@ -1,0 +1,241 @@
+"""Model files and contexts: loading, checking, and giving back."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from llama_cpp import llama_cpp as capi
+
+from misfired import _core
+from misfired.errors import ArgumentError, ModelError
+from misfired.scoring.library import captured_errors, load_library
+
+Mode = Literal["exact", "fast"]
+
+GGML_TYPE_F32 = 0
+GGML_TYPE_F16 = 1
+FLASH_ATTENTION_AUTO = -1
+FLASH_ATTENTION_OFF = 0
+
+#: K/V cache type and flash attention of each mode; see design/scoring.md for what they cost.
+MODES: dict[str, dict[str, int]] = {
+    "exact": {"cache_type": GGML_TYPE_F32, "flash_attention": FLASH_ATTENTION_OFF},
+    "fast": {"cache_type": GGML_TYPE_F16, "flash_attention": FLASH_ATTENTION_AUTO},
+}
+
+#: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
+N_SEQUENCES = 64
+
+GGUF_HEADER_BYTES = 24
+
+
+def default_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse what llama.cpp would refuse with less to say.
+
+    Raises:
+        ModelError: The file is missing, is no GGUF, or holds no weights.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with path.open("rb") as file:
+            header = file.read(GGUF_HEADER_BYTES)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    if header[:4] != b"GGUF":
+        raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
+    if len(header) < GGUF_HEADER_BYTES:
+        raise ModelError(
+            f"{path}: truncated GGUF ({len(header)} bytes, the header has {GGUF_HEADER_BYTES})"
+        )
+    if int.from_bytes(header[8:16], "little") == 0:
+        raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
+
+
+@dataclass
+class Context:
+    """A llama.cpp context with an empty cache; `misfired` lends it to one scorer at a time."""
+
+    address: int
+    n_ctx: int
+    n_batch: int
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        if self.address:
+            capi.llama_free(ctypes.c_void_p(self.address))
+            self.address = 0
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class Model:
+    """A GGUF model loaded through the installed llama-cpp-python.
+
+    Args:
+        path: The GGUF file (of a split model the first part).
+        n_gpu_layers: Layers that llama.cpp offloads; 0 keeps all on the CPU, -1 offloads all.
+
+    Raises:
+        ModelError: The file is missing, no GGUF, truncated, without weights, or of an architecture
+            that the installed llama.cpp does not know.
+    """
+
+    path: Path
+    n_gpu_layers: int = 0
+    library: _core.Library = field(init=False, repr=False)
+    tokenizer: _core.Tokenizer = field(init=False, repr=False)
+    metadata: dict[str, str] = field(init=False, repr=False)
+    _address: int = field(init=False, repr=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
+        check_gguf(self.path)
+        self.library = load_library()
+        params = capi.llama_model_default_params()
+        params.n_gpu_layers = self.n_gpu_layers
+        with captured_errors() as errors:
+            address = capi.llama_model_load_from_file(os.fsencode(self.path), params)
+            if not address:
+                reason = _load_failure(errors)
+                raise ModelError(f"{self.path}: llama.cpp cannot load this file: {reason}")
+        self._address = int(address)
+        self.tokenizer = _core.Tokenizer(self.library, self._address)
+        self.metadata = _metadata(self._address)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source of the model's own chat template."""
+        source = capi.llama_model_chat_template(self._pointer, None)
+        return None if source is None else source.decode(errors="replace")
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Tokens of context that the model was trained for."""
+        return int(capi.llama_model_n_ctx_train(self._pointer))
+
+    @property
+    def can_share_prefixes(self) -> bool:
+        """False for recurrent and hybrid models, whose state cannot be rolled back in part."""
+        recurrent = capi.llama_model_is_recurrent(self._pointer)
+        return not (recurrent or capi.llama_model_is_hybrid(self._pointer))
+
+    @property
+    def description(self) -> str:
+        """llama.cpp's one-line description: architecture, size, quantisation."""
+        buffer = ctypes.create_string_buffer(256)
+        capi.llama_model_desc(self._pointer, buffer, len(buffer))
+        return buffer.value.decode(errors="replace")
+
+    @property
+    def end_of_text(self) -> int:
+        """Token id that ends a text, -1 if there is none."""
+        vocab = capi.llama_model_get_vocab(self._pointer)
+        return int(capi.llama_vocab_eos(vocab))
+
+    def context(
+        self,
+        n_ctx: int,
+        *,
+        n_batch: int,
+        mode: Mode = "exact",
+        n_threads: int | None = None,
+    ) -> Context:
+        """Make a context with an empty, unified K/V cache of `n_ctx` tokens.
+
+        Raises:
+            ArgumentError: An unknown mode.
+            ModelError: llama.cpp cannot make it, most often for want of memory.
+        """
+        if mode not in MODES:
+            raise ArgumentError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
+        params = capi.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = params.n_ubatch = n_batch
+        params.n_seq_max = N_SEQUENCES
+        params.kv_unified = True
+        params.type_k = params.type_v = MODES[mode]["cache_type"]
+        params.flash_attn_type = MODES[mode]["flash_attention"]
+        params.n_threads = params.n_threads_batch = n_threads or default_threads()
+        with captured_errors() as errors:
+            address = capi.llama_init_from_model(self._pointer, params)
+            if not address:
+                raise ModelError(
+                    f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
+                    f"{_load_failure(errors)}"
+                )
+        return Context(int(address), n_ctx=n_ctx, n_batch=n_batch)
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        if self._address:
+            capi.llama_model_free(self._pointer)
+            self._address = 0
+
+    @property
+    def _pointer(self) -> Any:
+        if not self._address:
+            raise ModelError(f"{self.path}: the model has been closed")
+        return ctypes.c_void_p(self._address)
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _load_failure(errors: list[str]) -> str:
+    lines = [line for line in errors if line]
+    # The first line is the cause; those after it are each caller's "failed to load".
+    return lines[0] if lines else "no reason given"
+
+
+def _metadata(address: int) -> dict[str, str]:
+    model = ctypes.c_void_p(address)
+    buffer = ctypes.create_string_buffer(4096)
+    found: dict[str, str] = {}
+    for index in range(capi.llama_model_meta_count(model)):
+        capi.llama_model_meta_key_by_index(model, index, buffer, len(buffer))
+        key = buffer.value.decode(errors="replace")
+        capi.llama_model_meta_val_str_by_index(model, index, buffer, len(buffer))
+        if not key.startswith("tokenizer."):
+            found[key] = buffer.value.decode(errors="replace")
+    return found

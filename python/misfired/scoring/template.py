@@ -1,0 +1,115 @@
+"""Chat templates: rendered in a sandbox, with a frozen clock, from what the GGUF holds."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from misfired.errors import TemplateError
+
+#: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
+FROZEN_DATE = datetime.date(2025, 1, 1)
+
+#: For base models: no roles, an answer cue at the end.
+PLAIN = "{{ messages[0]['content'] }}\n\nAnswer:"
+
+
+class _Refused(Exception):
+    """What a template's own `raise_exception` raises."""
+
+
+def _raise(message: str) -> NoReturn:
+    raise _Refused(message)
+
+
+def _tojson(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(source: str, date: datetime.date) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = date.strftime
+    return environment.from_string(source)
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja chat template with the variables that models' templates read.
+
+    Args:
+        source: Jinja source.
+        name: Where it came from, for messages and the manifest: `model`, `plain` or a file.
+        bos_token: Text of the beginning-of-sequence token.
+        eos_token: Text of the end-of-text token.
+        date: What `strftime_now` tells the template.
+    """
+
+    source: str
+    name: str = "model"
+    bos_token: str = ""
+    eos_token: str = ""
+    date: datetime.date = FROZEN_DATE
+
+    def render(self, user: str) -> str:
+        """The prompt for one user message, up to where the answer begins.
+
+        Example:
+            >>> template = ChatTemplate("<s>{{ messages[0]['content'] }}</s>")
+            >>> template.render("Hello")
+            '<s>Hello</s>'
+
+        Raises:
+            TemplateError: The template does not parse, does what the sandbox forbids, or refuses.
+        """
+        variables: dict[str, Any] = {
+            "messages": [{"role": "user", "content": user}],
+            "add_generation_prompt": True,
+            "enable_thinking": False,
+            "bos_token": self.bos_token,
+            "eos_token": self.eos_token,
+        }
+        try:
+            return _compile(self.source, self.date).render(variables)
+        except (jinja2.TemplateError, _Refused, ArithmeticError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise TemplateError(
+                f"chat template ({self.name}): {type(error).__name__}: {reason}"
+            ) from None
+
+
+def template_source(choice: str | None, own: str | None) -> tuple[str, str]:
+    """Resolve a `--template` option: (name, Jinja source).
+
+    Args:
+        choice: None for the model's own template, `plain`, or the path of a Jinja file.
+        own: The model's own template, if it has one.
+
+    Raises:
+        TemplateError: The model has none and no other was named, or the file cannot be read.
+    """
+    if choice is None:
+        if own is None:
+            raise TemplateError(
+                "the model has no chat template; name one: --template plain (for a base model) or "
+                "--template FILE.jinja"
+            )
+        return "model", own
+    if choice == "plain":
+        return "plain", PLAIN
+    try:
+        return choice, Path(choice).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None

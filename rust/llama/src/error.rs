@@ -1,0 +1,156 @@
+use thiserror::Error;
+
+/// Shorthand for a result that fails with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a caller can do about an error; each kind is one Python exception class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An argument is outside its limits (`misfired.ArgumentError`).
+    Argument,
+    /// The library or the model cannot be used (`misfired.ModelError`).
+    Model,
+    /// llama.cpp failed while it decoded (`misfired.ScoringError`).
+    Scoring,
+}
+
+/// Everything that can go wrong in this crate. Messages name the argument, the value and the limit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The shared library is not in the process.
+    #[error("{path}: this libllama is not loaded in the process ({reason})")]
+    NotLoaded {
+        /// The file asked for.
+        path: String,
+        /// What the loader said.
+        reason: String,
+    },
+    /// The library lacks a function that this crate calls.
+    #[error("{path}: libllama has no symbol {symbol}; see the supported range of llama-cpp-python")]
+    MissingSymbol {
+        /// The library's file.
+        path: String,
+        /// The function.
+        symbol: String,
+    },
+    /// `llama_batch` is laid out otherwise than this crate was compiled for.
+    #[error(
+        "llama_batch: {field} is {actual} in the installed llama-cpp-python, {expected} here; see the supported range"
+    )]
+    Layout {
+        /// Size or offset that differs.
+        field: &'static str,
+        /// Bytes in the installed package.
+        actual: usize,
+        /// Bytes compiled in.
+        expected: usize,
+    },
+    /// A null address came in.
+    #[error("{what}: null address")]
+    NullAddress {
+        /// Model or context.
+        what: &'static str,
+    },
+    /// A sequence holds no token.
+    #[error("sequence {index} is empty: at least one token must precede the scored position")]
+    EmptySequence {
+        /// Which sequence.
+        index: usize,
+    },
+    /// A sequence does not fit into the context.
+    #[error("sequence {index} has {n_tokens} tokens, the context holds {limit}")]
+    TooLong {
+        /// Which sequence.
+        index: usize,
+        /// Its length.
+        n_tokens: usize,
+        /// The longest that fits.
+        limit: usize,
+    },
+    /// A token id outside the vocabulary.
+    #[error("sequence {index}: token id {token} is outside the vocabulary of {n_vocab}")]
+    TokenOutOfRange {
+        /// Which sequence.
+        index: usize,
+        /// The id.
+        token: i32,
+        /// Size of the vocabulary.
+        n_vocab: usize,
+    },
+    /// Offsets that do not describe the flat array.
+    #[error(
+        "{name}: offsets must start at 0, ascend, and end at the length of the values, {n_values}"
+    )]
+    Offsets {
+        /// Which ragged array.
+        name: &'static str,
+        /// Length of its values.
+        n_values: usize,
+    },
+    /// A setting below its least value.
+    #[error("{name} is {value}, at least {least} needed")]
+    TooSmall {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// Its least value.
+        least: usize,
+    },
+    /// A block that the plan does not have.
+    #[error("block {index} does not exist: the plan has {n_blocks}")]
+    NoSuchBlock {
+        /// The one asked for.
+        index: usize,
+        /// How many there are.
+        n_blocks: usize,
+    },
+    /// llama.cpp could not tokenise a text.
+    #[error("llama_tokenize failed on a text of {n_bytes} bytes (code {code})")]
+    Tokenize {
+        /// Length of the text.
+        n_bytes: usize,
+        /// What llama.cpp returned.
+        code: i32,
+    },
+    /// `llama_decode` failed.
+    #[error("llama_decode failed with code {code} on a batch of {n_tokens} tokens: {}", decode_reason(*.code))]
+    Decode {
+        /// What llama.cpp returned.
+        code: i32,
+        /// Size of the batch.
+        n_tokens: usize,
+    },
+    /// llama.cpp has no logits where they were asked for.
+    #[error("llama_get_logits_ith gave nothing for row {row} of a batch of {n_tokens} tokens")]
+    NoLogits {
+        /// Index in the batch.
+        row: usize,
+        /// Size of the batch.
+        n_tokens: usize,
+    },
+}
+
+impl Error {
+    /// The kind that decides which exception Python raises.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotLoaded { .. } | Self::MissingSymbol { .. } | Self::Layout { .. } => {
+                Kind::Model
+            }
+            Self::Tokenize { .. } | Self::Decode { .. } | Self::NoLogits { .. } => Kind::Scoring,
+            _ => Kind::Argument,
+        }
+    }
+}
+
+fn decode_reason(code: i32) -> &'static str {
+    match code {
+        1 => "no room in the K/V cache",
+        2 => "aborted",
+        -1 => "invalid batch",
+        _ => "fatal error in the backend",
+    }
+}

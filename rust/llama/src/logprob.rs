@@ -1,0 +1,82 @@
+//! Log-probabilities at one position, in f64.
+
+/// What one row of logits says about the next token. Logarithms are natural.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Position {
+    /// Log-probability of each wanted token, in the order asked for.
+    pub logp: Vec<f64>,
+    /// The most probable token; the lowest id on a tie; -1 if any logit is NaN.
+    pub top_token: i32,
+    /// Its log-probability.
+    pub top_logp: f64,
+}
+
+/// Normalise a row of logits and read the wanted tokens: `logp(t) = x_t - max - ln(sum exp(x - max))`.
+///
+/// A NaN anywhere makes every result NaN. `wanted` ids must lie inside the row.
+#[must_use]
+pub fn position(logits: &[f32], wanted: &[i32]) -> Position {
+    let (top, max) = top(logits);
+    let total = max + sum_exp(logits, max).ln();
+    let value = |id: i32| f64::from(logits[id as usize]) - total;
+    if total.is_nan() {
+        return Position { logp: vec![f64::NAN; wanted.len()], top_token: -1, top_logp: f64::NAN };
+    }
+    Position {
+        logp: wanted.iter().map(|&id| value(id)).collect(),
+        top_token: top as i32,
+        top_logp: value(top as i32),
+    }
+}
+
+fn top(logits: &[f32]) -> (usize, f64) {
+    let mut best = 0;
+    for (index, &value) in logits.iter().enumerate() {
+        if value > logits[best] {
+            best = index;
+        }
+    }
+    (best, f64::from(logits[best]))
+}
+
+/// Four accumulators: the additions do not wait for one another, and the order is fixed.
+fn sum_exp(logits: &[f32], max: f64) -> f64 {
+    let mut sums = [0.0_f64; 4];
+    let chunks = logits.chunks_exact(4);
+    let rest: f64 = chunks.remainder().iter().map(|&x| (f64::from(x) - max).exp()).sum();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += (f64::from(x) - max).exp();
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hand_made_row() {
+        // exp(x) = 1, 2, 5: probabilities 1/8, 2/8, 5/8.
+        let logits = [0.0, 2.0_f32.ln(), 5.0_f32.ln()];
+        let read = position(&logits, &[2, 0]);
+        assert_eq!(read.top_token, 2);
+        assert!((read.logp[0] - (5.0_f64 / 8.0).ln()).abs() < 1e-7);
+        assert!((read.logp[1] - (1.0_f64 / 8.0).ln()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow_and_ties_take_the_lowest_id() {
+        let read = position(&[1e4, 1e4, -1e4, 0.0, 1.0], &[0]);
+        assert_eq!(read.top_token, 0);
+        assert!((read.logp[0] - 0.5_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nan_is_not_hidden() {
+        let read = position(&[0.0, f32::NAN, 1.0], &[0]);
+        assert_eq!(read.top_token, -1);
+        assert!(read.logp[0].is_nan());
+    }
+}

@@ -1,0 +1,378 @@
+//! Which tokens are decoded in which batch, and which cache cells they may see.
+//!
+//! Sequences are sorted; two neighbours share their longest common prefix, so that walking the sorted
+//! list walks the trie of all sequences depth first. Every distinct prefix inside a block is decoded
+//! once, in batches that are always full: a token that several sequences share is tagged with all of
+//! their ids, and a prefix that is in the cache already is handed on with `llama_memory_seq_cp`.
+//! Nothing here calls llama.cpp; `design/scoring.md` says why it is done this way.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// The cache sequence that keeps the prefix common to all sequences.
+pub const HEADER: i32 = 0;
+
+/// What a plan must respect.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Tokens a batch.
+    pub n_batch: usize,
+    /// Cache sequences, the header's included; at least 3.
+    pub n_seq_max: usize,
+    /// Longest sequence that the context can hold beside one batch.
+    pub n_longest: usize,
+    /// Size of the vocabulary.
+    pub n_vocab: usize,
+    /// Whether prefixes may be shared (not with recurrent models, which cannot roll back).
+    pub share: bool,
+    /// A block is closed at the best boundary after this many decoded tokens.
+    pub n_block: usize,
+}
+
+/// Ragged rows in one flat array.
+#[derive(Debug, Clone)]
+pub struct Ragged {
+    values: Vec<i32>,
+    offsets: Vec<usize>,
+}
+
+impl Ragged {
+    /// Rows `values[offsets[i]..offsets[i + 1]]`.
+    ///
+    /// # Errors
+    /// [`Error::Offsets`] if the offsets do not describe the values.
+    pub fn new(name: &'static str, values: Vec<i32>, offsets: Vec<usize>) -> Result<Self> {
+        let ascend = offsets.windows(2).all(|pair| pair[0] <= pair[1]);
+        if offsets.first() != Some(&0) || offsets.last() != Some(&values.len()) || !ascend {
+            return Err(Error::Offsets { name, n_values: values.len() });
+        }
+        Ok(Self { values, offsets })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One row.
+    #[must_use]
+    pub fn row(&self, index: usize) -> &[i32] {
+        &self.values[self.offsets[index]..self.offsets[index + 1]]
+    }
+}
+
+/// The order in which distinct sequences are decoded, cut into blocks.
+///
+/// A block starts from a cache that holds the header only, so that it gives the same bits whether or
+/// not other blocks ran before it: a run that was cut short repeats whole blocks.
+#[derive(Debug)]
+pub struct Plan {
+    sequences: Ragged,
+    limits: Limits,
+    /// Indices of all sequences, sorted by their tokens.
+    order: Vec<usize>,
+    /// Ranges of `order` that hold equal sequences.
+    leaves: Vec<Range<usize>>,
+    /// Length of the prefix shared with the leaf before.
+    shared: Vec<usize>,
+    header: usize,
+    blocks: Vec<Range<usize>>,
+}
+
+impl Plan {
+    /// Sort, find what is shared, cut into blocks.
+    ///
+    /// # Errors
+    /// [`Error::EmptySequence`], [`Error::TooLong`], [`Error::TokenOutOfRange`] or [`Error::TooSmall`].
+    pub fn new(sequences: Ragged, limits: Limits) -> Result<Self> {
+        check(&sequences, &limits)?;
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by(|&a, &b| sequences.row(a).cmp(sequences.row(b)).then(a.cmp(&b)));
+        let leaves = equal_runs(&sequences, &order);
+        let mut shared: Vec<usize> = leaves
+            .windows(2)
+            .map(|pair| {
+                let [a, b] = [&pair[0], &pair[1]].map(|leaf| sequences.row(order[leaf.start]));
+                common_prefix(a, b)
+            })
+            .collect();
+        // A header shorter than every sequence leaves each its own last token to be read.
+        let shortest = leaves.iter().map(|leaf| sequences.row(order[leaf.start]).len()).min();
+        let header = shared.iter().copied().min().unwrap_or(0).min(shortest.unwrap_or(1) - 1);
+        let header = if limits.share && leaves.len() > 1 { header } else { 0 };
+        shared.insert(0, header);
+        if !limits.share {
+            shared.fill(0);
+        }
+        let mut plan = Self { sequences, limits, order, leaves, shared, header, blocks: vec![] };
+        plan.blocks = plan.cut();
+        Ok(plan)
+    }
+
+    /// Number of blocks.
+    #[must_use]
+    pub fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Cache sequences in use.
+    #[must_use]
+    pub fn n_seq_max(&self) -> usize {
+        self.limits.n_seq_max
+    }
+
+    /// Indices of the sequences that a block scores.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBlock`].
+    pub fn block_sequences(&self, block: usize) -> Result<&[usize]> {
+        let leaves = self.block(block)?;
+        if leaves.is_empty() {
+            return Ok(&[]);
+        }
+        Ok(&self.order[self.leaves[leaves.start].start..self.leaves[leaves.end - 1].end])
+    }
+
+    /// Tokens in distinct prefixes: what must be decoded at least.
+    #[must_use]
+    pub fn n_distinct_tokens(&self) -> usize {
+        self.header + (0..self.leaves.len()).map(|leaf| self.n_new(leaf)).sum::<usize>()
+    }
+
+    /// The prefix common to all sequences.
+    #[must_use]
+    pub fn header(&self) -> &[i32] {
+        if self.leaves.is_empty() { &[] } else { &self.tokens(0)[..self.header] }
+    }
+
+    /// Indices of the sequences that hold a leaf's tokens, equal ones together.
+    #[must_use]
+    pub fn leaf_sequences(&self, leaf: usize) -> &[usize] {
+        &self.order[self.leaves[leaf].clone()]
+    }
+
+    /// Walk one block.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBlock`].
+    pub fn walk(&self, block: usize) -> Result<Walk> {
+        Ok(Walk::new(self, self.block(block)?))
+    }
+
+    fn block(&self, index: usize) -> Result<Range<usize>> {
+        let n_blocks = self.blocks.len();
+        self.blocks.get(index).cloned().ok_or(Error::NoSuchBlock { index, n_blocks })
+    }
+
+    fn tokens(&self, leaf: usize) -> &[i32] {
+        self.sequences.row(self.order[self.leaves[leaf].start])
+    }
+
+    fn n_new(&self, leaf: usize) -> usize {
+        self.tokens(leaf).len() - self.shared[leaf]
+    }
+
+    /// Close a block where little is shared across the cut: among the boundaries after `n_block` to
+    /// twice `n_block` decoded tokens, the first with the shortest shared prefix.
+    fn cut(&self) -> Vec<Range<usize>> {
+        let mut blocks = vec![];
+        let mut start = 0;
+        while start < self.leaves.len() {
+            let mut n_tokens = 0;
+            let mut best: Option<usize> = None;
+            let mut end = start;
+            while end < self.leaves.len() && n_tokens < 2 * self.limits.n_block {
+                n_tokens += self.n_new(end);
+                end += 1;
+                let closer =
+                    |cut: usize| end == self.leaves.len() || self.shared[end] < self.shared[cut];
+                if n_tokens >= self.limits.n_block && best.is_none_or(closer) {
+                    best = Some(end);
+                }
+                if best == Some(self.leaves.len()) {
+                    break;
+                }
+            }
+            let stop = if end == self.leaves.len() { end } else { best.unwrap_or(end) };
+            blocks.push(start..stop);
+            start = stop;
+        }
+        blocks
+    }
+}
+
+fn check(sequences: &Ragged, limits: &Limits) -> Result<()> {
+    for (name, value, least) in [
+        ("n_batch", limits.n_batch, 1),
+        ("n_seq_max", limits.n_seq_max, 3),
+        ("n_block", limits.n_block, 1),
+    ] {
+        if value < least {
+            return Err(Error::TooSmall { name, value, least });
+        }
+    }
+    for index in 0..sequences.len() {
+        let row = sequences.row(index);
+        if row.is_empty() {
+            return Err(Error::EmptySequence { index });
+        }
+        if row.len() > limits.n_longest {
+            return Err(Error::TooLong { index, n_tokens: row.len(), limit: limits.n_longest });
+        }
+        if let Some(&token) = row.iter().find(|&&id| id < 0 || id as usize >= limits.n_vocab) {
+            return Err(Error::TokenOutOfRange { index, token, n_vocab: limits.n_vocab });
+        }
+    }
+    Ok(())
+}
+
+fn common_prefix(a: &[i32], b: &[i32]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+fn equal_runs(sequences: &Ragged, order: &[usize]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = vec![];
+    for (place, &index) in order.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if sequences.row(order[run.start]) == sequences.row(index) => run.end += 1,
+            _ => runs.push(place..place + 1),
+        }
+    }
+    runs
+}
+
+/// `llama_memory_seq_cp(from, to, 0, len)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copy {
+    /// Sequence that holds the prefix.
+    pub from: i32,
+    /// Sequence that takes it.
+    pub to: i32,
+    /// Its length.
+    pub len: usize,
+}
+
+/// One token of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Token id.
+    pub id: i32,
+    /// Position in its sequences.
+    pub pos: usize,
+    /// Cache sequences that it belongs to.
+    pub sequences: Vec<i32>,
+}
+
+/// One call of `llama_decode`: remove, then copy, then decode, then read the outputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Sequences to empty first.
+    pub removes: Vec<i32>,
+    /// Prefixes to hand on, in this order.
+    pub copies: Vec<Copy>,
+    /// The batch.
+    pub tokens: Vec<Token>,
+    /// (index in the batch, leaf of the plan) of the positions to read.
+    pub outputs: Vec<(usize, usize)>,
+}
+
+/// The steps of one block, made one at a time.
+#[derive(Debug)]
+pub struct Walk {
+    next: usize,
+    end: usize,
+    /// Sequence and leaf admitted last: the next one copies from it.
+    last: i32,
+    current: Option<usize>,
+    /// For each position of the leaf admitted last: its index in the batch at hand, or none if cached.
+    path: Vec<Option<usize>>,
+    free: Vec<i32>,
+    finished: Vec<i32>,
+}
+
+impl Walk {
+    fn new(plan: &Plan, leaves: Range<usize>) -> Self {
+        Self {
+            next: leaves.start,
+            end: leaves.end,
+            last: HEADER,
+            current: None,
+            path: vec![None; plan.header],
+            free: (1..plan.limits.n_seq_max as i32).rev().collect(),
+            finished: vec![],
+        }
+    }
+
+    /// The next batch, or none at the end of the block.
+    pub fn step(&mut self, plan: &Plan) -> Option<Step> {
+        let mut step = Step::default();
+        self.release(&mut step);
+        loop {
+            if let Some(leaf) = self.current {
+                self.append(plan, leaf, &mut step);
+            }
+            let room = step.tokens.len() < plan.limits.n_batch
+                && !self.free.is_empty()
+                && (plan.limits.share || step.tokens.is_empty());
+            if self.current.is_some() || self.next == self.end || !room {
+                break;
+            }
+            self.admit(plan, &mut step);
+        }
+        self.path.fill(None);
+        (!step.tokens.is_empty()).then_some(step)
+    }
+
+    /// Empty the finished sequences, but keep the one that the next leaf copies from.
+    fn release(&mut self, step: &mut Step) {
+        let last = self.last;
+        let (keep, gone): (Vec<i32>, Vec<i32>) = self.finished.drain(..).partition(|&s| s == last);
+        self.finished = keep;
+        self.free.extend(gone.iter().rev());
+        step.removes = gone;
+    }
+
+    /// Give the next leaf a sequence that already holds what it shares with the leaf before.
+    fn admit(&mut self, plan: &Plan, step: &mut Step) {
+        let leaf = self.next;
+        let sequence = self.free.pop().expect("checked by the caller");
+        let shared = if self.last == HEADER { plan.header } else { plan.shared[leaf] };
+        self.path.truncate(shared);
+        let cached = self.path.iter().take_while(|place| place.is_none()).count();
+        if cached > 0 {
+            step.copies.push(Copy { from: self.last, to: sequence, len: cached });
+        }
+        for place in self.path[cached..].iter().flatten() {
+            step.tokens[*place].sequences.push(sequence);
+        }
+        self.last = sequence;
+        self.current = Some(leaf);
+        self.next += 1;
+    }
+
+    /// Add tokens of the current leaf until it or the batch is complete.
+    fn append(&mut self, plan: &Plan, leaf: usize, step: &mut Step) {
+        let tokens = plan.tokens(leaf);
+        while self.path.len() < tokens.len() && step.tokens.len() < plan.limits.n_batch {
+            let pos = self.path.len();
+            self.path.push(Some(step.tokens.len()));
+            step.tokens.push(Token { id: tokens[pos], pos, sequences: vec![self.last] });
+        }
+        if self.path.len() == tokens.len() {
+            step.outputs.push((step.tokens.len() - 1, leaf));
+            self.finished.push(self.last);
+            self.current = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
