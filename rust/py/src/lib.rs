@@ -1,13 +1,16 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
-#![expect(missing_docs, reason = "documented where Python sees it: the stub and the Python wrappers")]
 
 mod errors;
+mod stats;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::stats::{measure_values, resample};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
