@@ -10,9 +10,12 @@ from misfired.errors import (
     ScoringError,
     TemplateError,
 )
+from misfired.metrics import Counts, measures
+from misfired.stats.summary import summarize
 
 __all__ = [
     "ArgumentError",
+    "Counts",
     "DataError",
     "MisfiredError",
     "ModelError",
@@ -20,4 +23,6 @@ __all__ = [
     "ScoringError",
     "TemplateError",
     "__version__",
+    "measures",
+    "summarize",
 ]

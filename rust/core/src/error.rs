@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::stats::StatsError;
+
 /// Shorthand for a result that fails with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -26,6 +28,9 @@ pub enum Error {
         /// The length of the others.
         expected: usize,
     },
+    /// The statistics refuse their arguments.
+    #[error(transparent)]
+    Stats(#[from] StatsError),
 }
 
 impl Error {
@@ -34,6 +39,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::LengthMismatch { .. } => Kind::Argument,
+            Self::Stats(error) => error.kind(),
         }
     }
 }

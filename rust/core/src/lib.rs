@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod stats;
 
 pub use error::{Error, Kind, Result};

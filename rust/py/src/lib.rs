@@ -2,6 +2,7 @@
 
 mod errors;
 mod llama;
+mod stats;
 
 use pyo3::prelude::*;
 
@@ -10,6 +11,9 @@ mod _core {
     #[pymodule_export]
     use super::llama::{Library, Scorer, Tokenizer};
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::stats::{measure_values, resample};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,50 @@
+use thiserror::Error;
+
+use crate::Kind;
+
+/// What can go wrong in the statistics. Messages name the argument, the value and the limit.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum StatsError {
+    /// A word that is none of those an argument takes.
+    #[error("{name}: {value:?}, expected one of {known}")]
+    UnknownName {
+        /// The argument.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// The words it takes.
+        known: String,
+    },
+    /// A number outside its limits.
+    #[error("{name}: {value}, expected {limit}")]
+    OutOfRange {
+        /// The argument.
+        name: &'static str,
+        /// What was given.
+        value: f64,
+        /// The limits in words.
+        limit: &'static str,
+    },
+    /// A resample could hold more pairs than a 32-bit count can.
+    #[error(
+        "{n_units} units of up to {largest} pairs: a resample could pass the limit of 4294967295 pairs"
+    )]
+    TooManyPairs {
+        /// Units in a resample.
+        n_units: u64,
+        /// Pairs in the largest unit.
+        largest: u32,
+    },
+}
+
+impl StatsError {
+    /// The kind that decides which exception Python raises.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownName { .. } | Self::OutOfRange { .. } => Kind::Argument,
+            Self::TooManyPairs { .. } => Kind::Data,
+        }
+    }
+}

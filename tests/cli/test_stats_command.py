@@ -1,0 +1,75 @@
+import json
+
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from misfired.cli.stats import stats
+from misfired.errors import DataError
+from misfired.stats import summarize
+
+app = typer.Typer()
+app.command()(stats)
+
+
+@pytest.fixture
+def outcomes(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "id": [f"p{i}" for i in range(24)] * 2,
+            "category": (["age"] * 12 + ["Physical_appearance"] * 12) * 2,
+            "scenario": [f"q{i // 4}" for i in range(24)] * 2,
+            "priming": ["none"] * 24 + ["cue"] * 24,
+            "stereotyped": [i % 5 != 0 for i in range(24)] + [i % 3 != 0 for i in range(24)],
+            "contrast": [i % 11 != 0 for i in range(24)] * 2,
+        }
+    )
+    frame.write_parquet(tmp_path / "outcomes.parquet")
+    frame.write_ndjson(tmp_path / "outcomes.jsonl")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_table_shows_slices_and_changes(outcomes):
+    result = run(outcomes / "outcomes.parquet")
+    assert result.exit_code == 0
+    assert "overall" in result.stdout
+    assert "cue - none" in result.stdout
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 80
+
+
+@pytest.mark.parametrize("name", ["outcomes.parquet", "outcomes.jsonl"])
+def test_json_rows_are_the_summary(outcomes, name):
+    result = run(outcomes / name, "--json", "--unit", "pair", "--n-resamples", 50, "--seed", 3)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    frame = pl.read_parquet(outcomes / "outcomes.parquet")
+    expected = summarize(frame, unit="pair", n_resamples=50, rng=3).to_dicts()
+    assert [{k: v for k, v in row.items() if k != "source"} for row in rows] == expected
+
+
+def test_csv_and_latex(outcomes):
+    csv = run(outcomes / "outcomes.parquet", "--csv").stdout.splitlines()
+    assert csv[0].startswith("source,slice,priming,measure,value,low,high")
+    latex = run(outcomes / "outcomes.parquet", "--latex").stdout
+    assert "Physical\\_appearance & cue & 12" in latex
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.parquet", None, "no such file"),
+        ("outcomes.txt", "x", "expected a .parquet or .jsonl file"),
+        ("broken.parquet", "not parquet", "broken.parquet: "),
+        ("broken.jsonl", '{"id": 1', "broken.jsonl: "),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    result = run(tmp_path / name)
+    assert isinstance(result.exception, DataError)
+    assert message in str(result.exception)

@@ -1,0 +1,186 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from misfired import _core
+from misfired.errors import ArgumentError
+from misfired.metrics import MEASURES
+from reference import resampling as twin
+
+
+def resample(codes, scenario, category, weights=None, measures=MEASURES, **options):
+    codes = np.ascontiguousarray(np.atleast_2d(np.asarray(codes, dtype=np.uint8)))
+    weights = np.eye(len(codes)) if weights is None else np.array(weights, dtype=np.float64)
+    defaults = {
+        "unit": "scenario",
+        "stratified": False,
+        "method": "percentile",
+        "confidence_level": 0.95,
+        "n_resamples": 200,
+        "seed": 0,
+        "n_threads": None,
+    }
+    return _core.resample(
+        codes,
+        np.asarray(scenario, dtype=np.uint32),
+        np.asarray(category, dtype=np.uint32),
+        weights,
+        list(measures),
+        **(defaults | options),
+    )
+
+
+def clustered(seed=0, n_scenarios=60, n_series=1):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(4, 21, n_scenarios)
+    scenario = np.repeat(np.arange(n_scenarios), sizes)
+    codes = rng.choice(4, p=[0.8, 0.05, 0.1, 0.05], size=(n_series, len(scenario)))
+    return codes, scenario, scenario // 20
+
+
+def units_of(codes, scenario, members):
+    """Per scenario, in order, the counts of each series on pairs that all of them scored."""
+    rows = {}
+    for column in np.flatnonzero(members):
+        row = rows.setdefault(int(scenario[column]), [0] * (4 * len(codes)))
+        if all(code < 4 for code in codes[:, column]):
+            for term, code in enumerate(codes[:, column]):
+                row[4 * term + int(code)] += 1
+    return [rows[key] for key in sorted(rows)]
+
+
+@st.composite
+def small_problems(draw):
+    n_series = draw(st.integers(1, 2))
+    n = draw(st.integers(1, 30))
+    code = st.sampled_from([0, 0, 1, 2, 2, 3, 255])
+    codes = [draw(st.lists(code, min_size=n, max_size=n)) for _ in range(n_series)]
+    scenario = draw(st.lists(st.integers(0, 6), min_size=n, max_size=n))
+    return np.array(codes, dtype=np.uint8), np.array(scenario), np.array(scenario) % 2
+
+
+@settings(deadline=None, max_examples=30)
+@given(small_problems(), st.integers(0, 2**64 - 1), st.booleans())
+def test_equals_the_twin(problem, seed, stratified):
+    codes, scenario, category = problem
+    weights = [[1.0, -1.0]] if len(codes) == 2 else [[1.0]]
+    estimates, _, undefined, _, _ = resample(
+        codes, scenario, category, weights, n_resamples=20, seed=seed, stratified=stratified
+    )
+    if stratified:
+        strata = [units_of(codes, scenario, category == k) for k in sorted(set(category))]
+    else:
+        strata = [units_of(codes, scenario, category >= 0)]
+    observed = [sum(column) for column in zip(*(u for units in strata for u in units), strict=True)]
+    totals = twin.resampled_totals(strata, 20, seed)
+    for k, measure in enumerate(MEASURES):
+
+        def difference(total, measure=measure):
+            terms = [twin.value(measure, total[i : i + 4]) for i in range(0, len(total), 4)]
+            return sum(w * term for w, term in zip(weights[0], terms, strict=True))
+
+        values = [difference(total) for total in totals]
+        expected = [difference(observed)]
+        if math.isnan(expected[0]):
+            expected += [math.nan, math.nan]
+        else:
+            expected += [twin.quantile(values, 0.025), twin.quantile(values, 0.975)]
+        np.testing.assert_allclose(estimates[0, 0, k], expected, rtol=1e-12, atol=1e-12)
+        assert undefined[0, 0, k] == sum(map(math.isnan, values))
+
+
+def test_percentile_agrees_with_scipy_to_monte_carlo_error():
+    codes, scenario, category = clustered()
+    units = np.array(units_of(codes, scenario, category >= 0), dtype=float)
+
+    def mar(a, c, axis=-1):
+        return 100 * c.sum(axis) / (a + c).sum(axis)
+
+    options = {"n_resamples": 40_000, "method": "percentile", "paired": True, "vectorized": True}
+    other = scipy_stats.bootstrap((units[:, 0], units[:, 2]), mar, rng=1, batch=500, **options)
+    low, high = resample(codes, scenario, category, n_resamples=40_000)[0][0, 0, 0, 1:]
+    # The 2.5 % quantile of B normal values has standard error sqrt(p q / B) / density(p) = 2.67
+    # standard deviations / sqrt(B); two independent runs, four standard errors.
+    slack = 4 * math.sqrt(2) * 2.67 * other.standard_error / math.sqrt(40_000)
+    assert low == pytest.approx(other.confidence_interval.low, abs=slack)
+    assert high == pytest.approx(other.confidence_interval.high, abs=slack)
+
+
+def test_pairs_are_a_multinomial_draw():
+    codes, scenario, category = clustered()
+    counts = np.bincount(codes[0], minlength=4)
+    draws = np.random.default_rng(2).multinomial(counts.sum(), counts / counts.sum(), 100_000)
+    mar = 100 * draws[:, 2] / (draws[:, 0] + draws[:, 2])
+    answer = resample(codes, scenario, category, unit="pair", n_resamples=100_000)[0][0, 0, 0]
+    slack = 4 * math.sqrt(2) * 2.67 * mar.std() / math.sqrt(100_000) + 1e-9
+    np.testing.assert_allclose(answer[1:], np.quantile(mar, [0.025, 0.975]), atol=slack)
+
+
+@pytest.mark.parametrize("unit", ["pair", "scenario"])
+@pytest.mark.parametrize("stratified", [False, True])
+def test_threads_cannot_change_a_bit(unit, stratified):
+    codes, scenario, category = clustered(n_series=2)
+    weights = [[1, 0], [0, 1], [1, -1]]
+    options = {"unit": unit, "stratified": stratified, "n_resamples": 1_001}
+    one, two, seven = (
+        resample(codes, scenario, category, weights, n_threads=n, **options)[0] for n in (1, 2, 7)
+    )
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, seven)
+
+
+@pytest.mark.parametrize("unit", ["pair", "scenario"])
+def test_a_series_is_resampled_alike_alone_and_among_others(unit):
+    codes, scenario, category = clustered(n_series=3)
+    together = resample(codes, scenario, category, unit=unit)[0]
+    alone = resample(codes[1:2], scenario, category, unit=unit)[0]
+    np.testing.assert_array_equal(together[:, 1], alone[:, 0])
+
+
+@pytest.mark.parametrize("unit", ["pair", "scenario"])
+def test_a_slice_is_resampled_alike_alone_and_among_others(unit):
+    codes, scenario, category = clustered()
+    third = category == 2
+    together = resample(codes, scenario, category, unit=unit)[0]
+    alone = resample(codes[:, third], scenario[third], category[third] * 0, unit=unit)[0]
+    np.testing.assert_array_equal(together[3], alone[0])
+
+
+def test_the_order_of_pairs_cannot_change_a_bit():
+    codes, scenario, category = clustered(n_series=2)
+    order = np.random.default_rng(0).permutation(len(scenario))
+    straight = resample(codes, scenario, category)[0]
+    shuffled = resample(codes[:, order], scenario[order], category[order])[0]
+    np.testing.assert_array_equal(straight, shuffled)
+
+
+def test_a_matrix_in_fortran_order_is_refused():
+    codes = np.asfortranarray(np.zeros((2, 3), dtype=np.uint8))
+    zeros = np.zeros(3, dtype=np.uint32)
+    with pytest.raises(ArgumentError, match=r"codes: .*expected C order"):
+        _core.resample(
+            codes, zeros, zeros, np.eye(2), ["mar"], "pair", False, "percentile", 0.9, 1, 0, None
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"unit": "prompt"}, "unit: .*pair, scenario"),
+        ({"method": "magic"}, "method: .*percentile"),
+        ({"measures": ["mad"]}, "measure: .*mar_joint"),
+        ({"measures": []}, "measures: 0"),
+        ({"confidence_level": 1.0}, "confidence_level: 1, expected above 0 and below 1"),
+        ({"n_resamples": 0}, "n_resamples: 0, expected at least 1"),
+        ({"n_threads": 0}, "n_threads: 0, expected at least 1"),
+        ({"category": [0]}, "category: 1 values, expected 2"),
+    ],
+)
+def test_bad_arguments_are_named(options, word):
+    arguments = {"codes": [[0, 1]], "scenario": [0, 1], "category": [0, 0]} | options
+    with pytest.raises(ArgumentError, match=word):
+        resample(**arguments)
