@@ -57,7 +57,9 @@ def build_outcomes(answers: pl.DataFrame) -> pl.DataFrame:
 
 def _add_side(rows: pl.DataFrame, side: pl.DataFrame, condition: str) -> pl.DataFrame:
     reason = f"_{condition}_reason"
-    own = side.select("id", "priming", pl.col("right").alias(condition), pl.col("reason").alias(reason))
+    own = side.select(
+        "id", "priming", pl.col("right").alias(condition), pl.col("reason").alias(reason)
+    )
     lent = own.filter(pl.col("priming") == "none").drop("priming")
     primed = own.get_column("priming").unique().to_list()
     has_own = pl.col("priming").is_in(primed)

@@ -35,7 +35,7 @@ pub(crate) fn enter<T: Send, E: PythonError>(
 }
 
 /// The exception `misfired.errors.<class>`; the classes live in Python, where users catch them.
-fn raise(py: Python<'_>, class: &str, message: String) -> PyErr {
+pub(crate) fn raise(py: Python<'_>, class: &str, message: String) -> PyErr {
     let value = py
         .import("misfired.errors")
         .and_then(|module| module.getattr(class))

@@ -87,7 +87,8 @@ pub(crate) fn measure_values<'py>(
         let measures =
             measures.iter().map(|word| word.parse()).collect::<Result<Vec<Measure>, _>>()?;
         let cells = rows.iter().flat_map(|&row| measures.iter().map(move |m| (m, row)));
-        Ok(cells.map(|(m, row)| (m.value(row), m.undefined(row).map(Undefined::name))).unzip())
+        let values = cells.map(|(m, row)| (m.value(row), m.undefined(row).map(Undefined::name)));
+        Ok::<_, misfired_core::Error>(values.unzip())
     })?;
     Ok((array(shape, values.into_iter()).into_pyarray(py), reasons))
 }

@@ -1,0 +1,219 @@
+"""Run folders: what a run leaves behind, and how an interrupted one goes on.
+
+`manifest.json` says how the numbers were made; `answers.jsonl` grows while a run is under way, a line
+per prompt, flushed after every batch; `answers.parquet` and `summary.json` are written when it is
+complete. Whole files appear by rename, so that none is ever taken for complete when it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+import polars as pl
+
+from misfired.errors import DataError, RunFolderError
+
+FORMAT = 1
+
+MANIFEST = "manifest.json"
+JOURNAL = "answers.jsonl"
+ANSWERS = "answers.parquet"
+SUMMARY = "summary.json"
+_LOCK = ".lock"
+
+
+class RunFolder:
+    """A folder that belongs to one run, locked while this object is open.
+
+    Args:
+        path: The folder; it is made if missing, its parents too.
+        settings: What decides the numbers. A folder that was made with others is refused.
+
+    Raises:
+        RunFolderError: The folder cannot be written, is in use by another process, or was made with
+            other settings; the message names them.
+        DataError: A file in it is damaged in a way that an interruption does not explain.
+    """
+
+    def __init__(self, path: Path | str, settings: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.settings = settings
+        with _named(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(self.path / _LOCK)
+            try:
+                self._lock.acquire(blocking=False)
+            except filelock.Timeout:
+                raise RunFolderError(f"{self.path}: another process is using this run") from None
+        try:
+            manifest = self._read_manifest()
+            self.complete = manifest.get("status") == "complete"
+            if not manifest:
+                self.write_manifest({"status": "running"})
+            self.recorded = dict(self._read_journal())
+            self._journal: IO[str] | None = None
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_manifest(self) -> dict[str, Any]:
+        file = self.path / MANIFEST
+        if not file.exists():
+            strangers = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK)
+            if strangers:
+                raise RunFolderError(
+                    f"{self.path}: not a run folder, and not empty (it holds {strangers[0]!r})"
+                )
+            return {}
+        manifest = read_manifest(self.path)
+        differences = list(_differences(manifest["settings"], _plain(self.settings)))
+        if differences:
+            raise RunFolderError(
+                f"{self.path}: made with other settings: {'; '.join(differences)}. "
+                "Name another folder, or repeat these."
+            )
+        return manifest
+
+    def write_manifest(self, content: dict[str, Any]) -> None:
+        """Write the manifest whole; the settings are part of it."""
+        whole = {"format": FORMAT, **content, "settings": self.settings}
+        self._replace(MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def append(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """Add answers to the journal and flush them to the system."""
+        with _named(self.path / JOURNAL):
+            if self._journal is None:
+                self._journal = (self.path / JOURNAL).open("a", encoding="utf-8")
+            for number, row in rows:
+                line = json.dumps({"row": number, **row}, ensure_ascii=False)
+                self._journal.write(line + "\n")
+            self._journal.flush()
+
+    def finish(
+        self, answers: pl.DataFrame, manifest: dict[str, Any], summary: list[dict[str, Any]] | None
+    ) -> None:
+        """Write the final files, the manifest last, and drop the journal."""
+        temporary = self.path / (ANSWERS + ".part")
+        with _named(self.path):
+            answers.write_parquet(temporary)
+            os.replace(temporary, self.path / ANSWERS)
+        if summary is not None:
+            self._replace(SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
+        self.write_manifest({"status": "complete", **manifest})
+        self.complete = True
+        self._close_journal()
+        (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        temporary = self.path / (name + ".part")
+        with _named(self.path / name):
+            temporary.write_bytes(content)
+            os.replace(temporary, self.path / name)
+
+    def _read_journal(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        file = self.path / JOURNAL
+        if not file.exists():
+            return
+        with _named(file):
+            content = file.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                # A kill in the middle of a write leaves at most one torn line, the last.
+                with file.open("r+b") as torn:
+                    torn.truncate(whole)
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                yield row.pop("row"), row
+            except (ValueError, KeyError, AttributeError) as error:
+                raise DataError(f"{file}: line {number}: not a recorded answer ({error})") from None
+
+    def _close_journal(self) -> None:
+        if getattr(self, "_journal", None) is not None:
+            self._journal.close()  # type: ignore[union-attr]
+            self._journal = None
+
+    def close(self) -> None:
+        """Close the journal and let other processes in."""
+        self._close_journal()
+        self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        DataError: There is none, it is no JSON, or of a format that this version does not know.
+    """
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError(f"{file}: not a manifest of format {FORMAT}")
+    return manifest
+
+
+def read_answers(path: Path | str) -> pl.DataFrame:
+    """Answers of a run folder, or of an answers file (Parquet or JSONL).
+
+    Raises:
+        DataError: The run is not complete, or the file is missing or damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        manifest = read_manifest(path)
+        if manifest.get("status") != "complete":
+            raise DataError(f"{path}: this run is not complete; give its command again to go on")
+        path = path / ANSWERS
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        if path.suffix == ".jsonl":
+            return pl.read_ndjson(path, infer_schema_length=None)
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn a failed system call into one line that names the file."""
+    try:
+        yield
+    except RunFolderError:
+        raise
+    except OSError as error:
+        raise RunFolderError(f"{path}: {error.strerror or error}") from None
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} was {_short(old)}, is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
