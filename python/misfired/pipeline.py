@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -17,10 +18,10 @@ from misfired.prompts import build_prompts, check_primings
 from misfired.runs import RunFolder, read_answers, read_manifest
 from misfired.scoring.engine import Engine, Job, Settings, open_context, prepare, without_text
 from misfired.scoring.library import versions
-from misfired.scoring.model import MODES, Model, default_threads, file_sha256
+from misfired.scoring.model import MODES, Mode, Model, default_threads, file_sha256
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
-from misfired.scoring.selfcheck import check_invariance
-from misfired.scoring.template import ChatTemplate, template_source
+from misfired.scoring.selfcheck import check_invariance, choose_packing
+from misfired.scoring.template import ChatTemplate, template_for
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.stats import summarize
 
@@ -120,9 +121,14 @@ def score(
         RunFolderError: `out` cannot be written or was made with other settings.
     """
     asking = _asking(
-        priming, protocol, template, mode, n_gpu_layers, n_threads, n_ctx, n_batch, seed
+        priming=priming,
+        protocol=protocol,
+        template=template,
+        settings=_settings_of(mode, n_ctx, n_batch, n_threads),
+        n_gpu_layers=n_gpu_layers,
+        seed=seed,
     )
-    return _score(Path(model), pairs, asking, out, None, progress).scores
+    return _score(Path(model), pairs, asking, out=out, progress=progress).scores
 
 
 def run(
@@ -151,7 +157,12 @@ def run(
     `misfired.summarize`.
     """
     asking = _asking(
-        priming, protocol, template, mode, n_gpu_layers, n_threads, n_ctx, n_batch, seed
+        priming=priming,
+        protocol=protocol,
+        template=template,
+        settings=_settings_of(mode, n_ctx, n_batch, n_threads),
+        n_gpu_layers=n_gpu_layers,
+        seed=seed,
     )
     statistics = {
         "n_resamples": n_resamples,
@@ -159,55 +170,52 @@ def run(
         "confidence_level": confidence_level,
         "rng": seed,
     }
-    return _score(Path(model), pairs, asking, out, statistics, progress)
+    return _score(Path(model), pairs, asking, out=out, statistics=statistics, progress=progress)
 
 
-def _asking(
-    priming: Sequence[str],
-    protocol: str | Protocol,
-    template: str | None,
-    mode: str,
-    n_gpu_layers: int,
-    n_threads: int | None,
-    n_ctx: int | None,
-    n_batch: int | None,
-    seed: int,
-) -> Asking:
+def _settings_of(
+    mode: str, n_ctx: int | None, n_batch: int | None, n_threads: int | None
+) -> Settings:
     if mode not in MODES:
         raise ArgumentError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
     for name, value in {"n_threads": n_threads, "n_ctx": n_ctx, "n_batch": n_batch}.items():
         if value is not None and value < 1:
             raise ArgumentError(f"{name} is {value}, at least 1 needed")
-    return Asking(
-        check_primings(priming),
-        get_protocol(protocol) if isinstance(protocol, str) else protocol,
-        template,
-        Settings(mode, n_ctx, n_batch, n_threads),  # type: ignore[arg-type]
-        n_gpu_layers,
-        seed,
-    )
+    return Settings(cast("Mode", mode), n_ctx, n_batch, n_threads)
+
+
+def _asking(*, priming: Sequence[str], protocol: str | Protocol, **rest: Any) -> Asking:
+    if isinstance(protocol, str):
+        protocol = get_protocol(protocol)
+    return Asking(primings=check_primings(priming), protocol=protocol, **rest)
 
 
 def _score(
     path: Path,
     pairs: pl.DataFrame,
     asking: Asking,
-    out: Path | str | None,
-    statistics: dict[str, Any] | None,
-    progress: Progress | None,
+    *,
+    out: Path | str | None = None,
+    statistics: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     prompts = build_prompts(pairs, asking.primings)
     with Model(path, asking.n_gpu_layers) as model:
-        name, source = template_source(asking.template, model.chat_template)
-        template = chat_template(model, name, source)
+        template = template_for(model, asking.template)
         settings = _settings(model, pairs, asking, template, statistics)
-        if out is None:
-            return _measure(model, prompts, asking, template, settings, None, statistics, progress)
-        with RunFolder(out, settings) as folder:
-            if folder.complete:
+        with contextlib.ExitStack() as stack:
+            folder = None if out is None else stack.enter_context(RunFolder(out, settings))
+            if folder is not None and folder.complete:
                 return _read(folder.path, statistics)
             return _measure(
-                model, prompts, asking, template, settings, folder, statistics, progress
+                model,
+                prompts,
+                asking,
+                template,
+                settings=settings,
+                folder=folder,
+                statistics=statistics,
+                progress=progress,
             )
 
 
@@ -221,6 +229,7 @@ def _measure(
     prompts: pl.DataFrame,
     asking: Asking,
     template: ChatTemplate,
+    *,
     settings: dict[str, Any],
     folder: RunFolder | None,
     statistics: dict[str, Any] | None,
@@ -232,7 +241,8 @@ def _measure(
     measured = dict(folder.recorded) if folder else {}
     n_recorded = len(measured)
     with open_context(model, job, asking.settings) as context:
-        engine = Engine(model, context, job)
+        packing = choose_packing(model, context, job, asking.settings.mode)
+        engine = Engine(model, context, job, packing=packing["packing"])
         _drain(engine, job, measured, folder, progress)
         check = check_invariance(model, context, job, measured, seed=asking.seed)
         n_decoded = engine.scorer.n_decoded_tokens
@@ -255,6 +265,7 @@ def _measure(
             "decoded": n_decoded,
         },
         "joined_across_the_answer": _n_joined(job),
+        "packing": packing,
         "batch_invariance": check,
         "outcomes": _tally(answers),
         "times": {
@@ -292,16 +303,6 @@ def _drain(
             continue
         for answered in engine.run_block(block):
             take(answered)
-
-
-def chat_template(model: Model, name: str, source: str) -> ChatTemplate:
-    """The template with the model's own beginning and end tokens."""
-    bos, _ = model.tokenizer.bos
-    texts = [
-        model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else ""
-        for token in (bos, model.end_of_text)
-    ]
-    return ChatTemplate(source, name, *texts)
 
 
 def _settings(

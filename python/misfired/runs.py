@@ -8,7 +8,6 @@ complete. Whole files appear by rename, so that none is ever taken for complete 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +101,7 @@ class RunFolder:
         temporary = self.path / (ANSWERS + ".part")
         with _named(self.path):
             answers.write_parquet(temporary)
-            os.replace(temporary, self.path / ANSWERS)
+            temporary.replace(self.path / ANSWERS)
         if summary is not None:
             self._replace(SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
         self.write_manifest({"status": "complete", **manifest})
@@ -114,7 +113,7 @@ class RunFolder:
         temporary = self.path / (name + ".part")
         with _named(self.path / name):
             temporary.write_bytes(content)
-            os.replace(temporary, self.path / name)
+            temporary.replace(self.path / name)
 
     def _read_journal(self) -> Iterator[tuple[int, dict[str, Any]]]:
         file = self.path / JOURNAL

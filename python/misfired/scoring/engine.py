@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from misfired import _core
 from misfired.errors import ArgumentError, ScoringError
-from misfired.scoring.answers import read_answer, unscored
+from misfired.scoring.answers import Logp, read_answer, unscored
 from misfired.scoring.model import N_SEQUENCES, Context, Mode, Model
 from misfired.scoring.tokens import AnswerTokens, Ids, PromptTokenizer
 
@@ -25,6 +26,10 @@ N_BLOCK = 4096
 
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
+
+
+#: `packed` fills batches with many prompts; `solo` gives each prompt batches of its own.
+Packing = Literal["packed", "solo"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,13 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, context: Context, job: Job, rows: Sequence[int] | None = None
+        self,
+        model: Model,
+        context: Context,
+        job: Job,
+        rows: Sequence[int] | None = None,
+        *,
+        packing: Packing = "packed",
     ) -> None:
         """Plan the job's prompts, or those in `rows`."""
         self.job = job
@@ -132,7 +143,7 @@ class Engine:
         self.rows = job.rows if rows is None else list(rows)
         ids = [_present(job.ids[row]) for row in self.rows]
         self._wanted = [
-            np.array(sum(_present(job.answers[row]).ids.values(), []), dtype=np.int32)
+            np.array([*chain(*_present(job.answers[row]).ids.values())], dtype=np.int32)
             for row in self.rows
         ]
         self.scorer = _core.Scorer(
@@ -141,7 +152,7 @@ class Engine:
             *_ragged(ids),
             *_ragged(self._wanted),
             n_block=N_BLOCK,
-            share=model.can_share_prefixes,
+            packing=packing if model.can_share_prefixes else "fresh",
         )
 
     def blocks(self) -> Iterator[list[int]]:
@@ -151,32 +162,29 @@ class Engine:
 
     def run_block(self, block: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """Decode a block; after each batch yield (number of the prompt, its measurements)."""
-        self.scorer.start(block)
-        while (answered := self._step()) is not None:
-            yield answered
+        for batch in self.run_block_in_full(block):
+            yield [(row, measured) for row, measured, _ in batch]
 
-    def _step(self) -> list[tuple[int, dict[str, Any]]] | None:
+    def run_block_in_full(self, block: int) -> Iterator[list[tuple[int, dict[str, Any], Logp]]]:
+        """The same, with the log-probability of every answer token in the job's order."""
+        self.scorer.start(block)
+        while (result := self._step()) is not None:
+            places, logps, top_tokens, top_logps = result
+            tokens, maxima = top_tokens.tolist(), top_logps.tolist()
+            stops = np.cumsum([len(self._wanted[place]) for place in places.tolist()])[:-1]
+            batch = []
+            for at, logp in enumerate(np.split(logps, stops) if len(places) else []):
+                row = self.rows[places[at]]
+                batch.append((row, self._measure(row, logp, tokens[at], maxima[at]), logp))
+            yield batch
+
+    def _step(self) -> tuple[npt.NDArray[np.int64], Logp, Ids, Logp] | None:
         try:
-            result = self.scorer.step()
+            return self.scorer.step()
         except ScoringError as error:
             raise ScoringError(f"{self.model.path}: {error}") from None
-        if result is None:
-            return None
-        places, logps, top_tokens, top_logps = result
-        out = []
-        start = 0
-        for place, token, top_logp in zip(
-            places.tolist(), top_tokens.tolist(), top_logps.tolist(), strict=True
-        ):
-            stop = start + len(self._wanted[place])
-            row = self.rows[place]
-            out.append((row, self._measure(row, logps[start:stop], token, top_logp)))
-            start = stop
-        return out
 
-    def _measure(
-        self, row: int, logp: npt.NDArray[np.float64], token: int, top_logp: float
-    ) -> dict[str, Any]:
+    def _measure(self, row: int, logp: Logp, token: int, top_logp: float) -> dict[str, Any]:
         answers = _present(self.job.answers[row])
         cuts = np.cumsum([len(ids) for ids in answers.ids.values()])[:-1]
         measured = read_answer(

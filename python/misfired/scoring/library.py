@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import llama_cpp
 from llama_cpp import llama_cpp as capi
@@ -54,7 +55,7 @@ def load_library() -> _core.Library:
     """
     with captured_errors():
         capi.llama_backend_init()
-    batch = capi.llama_batch
+    batch: Any = capi.llama_batch
     layout = [
         ctypes.sizeof(batch),
         batch.token.offset,

@@ -32,6 +32,9 @@ MODES: dict[str, dict[str, int]] = {
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
 
+#: The smallest batch that a plan can work with.
+LEAST_BATCH = 4
+
 GGUF_HEADER_BYTES = 24
 
 
@@ -167,15 +170,18 @@ class Model:
         """Make a context with an empty, unified K/V cache of `n_ctx` tokens.
 
         Raises:
-            ArgumentError: An unknown mode.
+            ArgumentError: An unknown mode, or a batch below `LEAST_BATCH`.
             ModelError: llama.cpp cannot make it, most often for want of memory.
         """
         if mode not in MODES:
             raise ArgumentError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
+        if n_batch < LEAST_BATCH:
+            raise ArgumentError(f"n_batch is {n_batch}, at least {LEAST_BATCH} needed")
         params = capi.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = n_batch
-        params.n_seq_max = N_SEQUENCES
+        # llama.cpp aborts where a batch cannot hold a token of each sequence.
+        params.n_seq_max = min(N_SEQUENCES, n_batch)
         params.kv_unified = True
         params.type_k = params.type_v = MODES[mode]["cache_type"]
         params.flash_attn_type = MODES[mode]["flash_attention"]

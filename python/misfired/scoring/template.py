@@ -14,6 +14,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
+from misfired.scoring.model import Model
 
 #: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
 FROZEN_DATE = datetime.date(2025, 1, 1)
@@ -22,12 +23,12 @@ FROZEN_DATE = datetime.date(2025, 1, 1)
 PLAIN = "{{ messages[0]['content'] }}\n\nAnswer:"
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """What a template's own `raise_exception` raises."""
 
 
 def _raise(message: str) -> NoReturn:
-    raise _Refused(message)
+    raise _RefusedError(message)
 
 
 def _tojson(value: object, indent: int | None = None) -> str:
@@ -83,23 +84,20 @@ class ChatTemplate:
         }
         try:
             return _compile(self.source, self.date).render(variables)
-        except (jinja2.TemplateError, _Refused, ArithmeticError, TypeError, ValueError) as error:
+        except (
+            jinja2.TemplateError,
+            _RefusedError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+        ) as error:
             reason = " ".join(str(error).split())
             raise TemplateError(
                 f"chat template ({self.name}): {type(error).__name__}: {reason}"
             ) from None
 
 
-def template_source(choice: str | None, own: str | None) -> tuple[str, str]:
-    """Resolve a `--template` option: (name, Jinja source).
-
-    Args:
-        choice: None for the model's own template, `plain`, or the path of a Jinja file.
-        own: The model's own template, if it has one.
-
-    Raises:
-        TemplateError: The model has none and no other was named, or the file cannot be read.
-    """
+def _source(choice: str | None, own: str | None) -> tuple[str, str]:
     if choice is None:
         if own is None:
             raise TemplateError(
@@ -113,3 +111,22 @@ def template_source(choice: str | None, own: str | None) -> tuple[str, str]:
         return choice, Path(choice).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
+
+
+def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
+    """The template a model is asked through, with the model's own beginning and end tokens.
+
+    Args:
+        model: A loaded model.
+        choice: None for the model's own template, `plain`, or the path of a Jinja file.
+
+    Raises:
+        TemplateError: The model has no template and no other was named, or the file cannot be read.
+    """
+    name, source = _source(choice, model.chat_template)
+    bos, _ = model.tokenizer.bos
+    bos_token, eos_token = (
+        model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else ""
+        for token in (bos, model.end_of_text)
+    )
+    return ChatTemplate(source, name, bos_token, eos_token)

@@ -157,10 +157,10 @@ class PromptTokenizer:
         }
         for answer, tokens in chosen.items():
             if not tokens:
-                forms = ", ".join(repr(form) for form in self.protocol.answers[answer])
+                tried = ", ".join(repr(form) for form in self.protocol.answers[answer])
                 raise ModelError(
-                    f"answer {answer!r}: none of its forms ({forms}) begins with a token of its own "
-                    "after this prompt"
+                    f"answer {answer!r}: none of its forms ({tried}) begins with a token of its "
+                    "own after this prompt"
                 )
         dropped = [form for form, token in first.items() if token in shared]
         return AnswerTokens(len(ids) - keep, chosen, dropped)

@@ -88,6 +88,12 @@ pub enum Error {
         /// Length of its values.
         n_values: usize,
     },
+    /// A packing that does not exist.
+    #[error("packing is '{word}', not one of packed, solo, fresh")]
+    UnknownPacking {
+        /// What was asked for.
+        word: String,
+    },
     /// A setting below its least value.
     #[error("{name} is {value}, at least {least} needed")]
     TooSmall {

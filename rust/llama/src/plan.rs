@@ -2,16 +2,49 @@
 //!
 //! Sequences are sorted; two neighbours share their longest common prefix, so that walking the sorted
 //! list walks the trie of all sequences depth first. Every distinct prefix inside a block is decoded
-//! once, in batches that are always full: a token that several sequences share is tagged with all of
-//! their ids, and a prefix that is in the cache already is handed on with `llama_memory_seq_cp`.
-//! Nothing here calls llama.cpp; `design/scoring.md` says why it is done this way.
+//! once. [`Packing::Packed`] fills every batch: a token that several sequences share is tagged with all
+//! of their ids, and a prefix that is in the cache already is handed on with `llama_memory_seq_cp`.
+//! [`Packing::Solo`] gives each sequence batches of its own and rolls the cache back to the shared
+//! prefix. Nothing here calls llama.cpp; `design/scoring.md` says why it is done this way.
+
+mod packed;
+mod solo;
+mod step;
 
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use packed::Packed;
+use solo::Solo;
+pub use step::{Copy, Step, Token};
 
 /// The cache sequence that keeps the prefix common to all sequences.
 pub const HEADER: i32 = 0;
+
+/// How sequences share batches and cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Full batches of many sequences.
+    Packed,
+    /// One sequence at a time, its prefix kept from the one before.
+    Solo,
+    /// One sequence at a time from an empty cache: for recurrent models, which cannot roll back.
+    Fresh,
+}
+
+impl FromStr for Packing {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "packed" => Ok(Self::Packed),
+            "solo" => Ok(Self::Solo),
+            "fresh" => Ok(Self::Fresh),
+            _ => Err(Error::UnknownPacking { word: word.to_owned() }),
+        }
+    }
+}
 
 /// What a plan must respect.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +57,8 @@ pub struct Limits {
     pub n_longest: usize,
     /// Size of the vocabulary.
     pub n_vocab: usize,
-    /// Whether prefixes may be shared (not with recurrent models, which cannot roll back).
-    pub share: bool,
+    /// How sequences share batches and cache.
+    pub packing: Packing,
     /// A block is closed at the best boundary after this many decoded tokens.
     pub n_block: usize,
 }
@@ -107,9 +140,10 @@ impl Plan {
         // A header shorter than every sequence leaves each its own last token to be read.
         let shortest = leaves.iter().map(|leaf| sequences.row(order[leaf.start]).len()).min();
         let header = shared.iter().copied().min().unwrap_or(0).min(shortest.unwrap_or(1) - 1);
-        let header = if limits.share && leaves.len() > 1 { header } else { 0 };
+        let share = limits.packing != Packing::Fresh;
+        let header = if share && leaves.len() > 1 { header } else { 0 };
         shared.insert(0, header);
-        if !limits.share {
+        if !share {
             shared.fill(0);
         }
         let mut plan = Self { sequences, limits, order, leaves, shared, header, blocks: vec![] };
@@ -164,7 +198,11 @@ impl Plan {
     /// # Errors
     /// [`Error::NoSuchBlock`].
     pub fn walk(&self, block: usize) -> Result<Walk> {
-        Ok(Walk::new(self, self.block(block)?))
+        let leaves = self.block(block)?;
+        Ok(match self.limits.packing {
+            Packing::Packed => Walk::Packed(Packed::new(self, leaves)),
+            Packing::Solo | Packing::Fresh => Walk::Solo(Solo::new(self, leaves)),
+        })
     }
 
     fn block(&self, index: usize) -> Result<Range<usize>> {
@@ -249,127 +287,21 @@ fn equal_runs(sequences: &Ragged, order: &[usize]) -> Vec<Range<usize>> {
     runs
 }
 
-/// `llama_memory_seq_cp(from, to, 0, len)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy {
-    /// Sequence that holds the prefix.
-    pub from: i32,
-    /// Sequence that takes it.
-    pub to: i32,
-    /// Its length.
-    pub len: usize,
-}
-
-/// One token of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// Token id.
-    pub id: i32,
-    /// Position in its sequences.
-    pub pos: usize,
-    /// Cache sequences that it belongs to.
-    pub sequences: Vec<i32>,
-}
-
-/// One call of `llama_decode`: remove, then copy, then decode, then read the outputs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Step {
-    /// Sequences to empty first.
-    pub removes: Vec<i32>,
-    /// Prefixes to hand on, in this order.
-    pub copies: Vec<Copy>,
-    /// The batch.
-    pub tokens: Vec<Token>,
-    /// (index in the batch, leaf of the plan) of the positions to read.
-    pub outputs: Vec<(usize, usize)>,
-}
-
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
-pub struct Walk {
-    next: usize,
-    end: usize,
-    /// Sequence and leaf admitted last: the next one copies from it.
-    last: i32,
-    current: Option<usize>,
-    /// For each position of the leaf admitted last: its index in the batch at hand, or none if cached.
-    path: Vec<Option<usize>>,
-    free: Vec<i32>,
-    finished: Vec<i32>,
+pub enum Walk {
+    /// See [`Packing::Packed`].
+    Packed(Packed),
+    /// See [`Packing::Solo`].
+    Solo(Solo),
 }
 
 impl Walk {
-    fn new(plan: &Plan, leaves: Range<usize>) -> Self {
-        Self {
-            next: leaves.start,
-            end: leaves.end,
-            last: HEADER,
-            current: None,
-            path: vec![None; plan.header],
-            free: (1..plan.limits.n_seq_max as i32).rev().collect(),
-            finished: vec![],
-        }
-    }
-
     /// The next batch, or none at the end of the block.
     pub fn step(&mut self, plan: &Plan) -> Option<Step> {
-        let mut step = Step::default();
-        self.release(&mut step);
-        loop {
-            if let Some(leaf) = self.current {
-                self.append(plan, leaf, &mut step);
-            }
-            let room = step.tokens.len() < plan.limits.n_batch
-                && !self.free.is_empty()
-                && (plan.limits.share || step.tokens.is_empty());
-            if self.current.is_some() || self.next == self.end || !room {
-                break;
-            }
-            self.admit(plan, &mut step);
-        }
-        self.path.fill(None);
-        (!step.tokens.is_empty()).then_some(step)
-    }
-
-    /// Empty the finished sequences, but keep the one that the next leaf copies from.
-    fn release(&mut self, step: &mut Step) {
-        let last = self.last;
-        let (keep, gone): (Vec<i32>, Vec<i32>) = self.finished.drain(..).partition(|&s| s == last);
-        self.finished = keep;
-        self.free.extend(gone.iter().rev());
-        step.removes = gone;
-    }
-
-    /// Give the next leaf a sequence that already holds what it shares with the leaf before.
-    fn admit(&mut self, plan: &Plan, step: &mut Step) {
-        let leaf = self.next;
-        let sequence = self.free.pop().expect("checked by the caller");
-        let shared = if self.last == HEADER { plan.header } else { plan.shared[leaf] };
-        self.path.truncate(shared);
-        let cached = self.path.iter().take_while(|place| place.is_none()).count();
-        if cached > 0 {
-            step.copies.push(Copy { from: self.last, to: sequence, len: cached });
-        }
-        for place in self.path[cached..].iter().flatten() {
-            step.tokens[*place].sequences.push(sequence);
-        }
-        self.last = sequence;
-        self.current = Some(leaf);
-        self.next += 1;
-    }
-
-    /// Add tokens of the current leaf until it or the batch is complete.
-    fn append(&mut self, plan: &Plan, leaf: usize, step: &mut Step) {
-        let tokens = plan.tokens(leaf);
-        while self.path.len() < tokens.len() && step.tokens.len() < plan.limits.n_batch {
-            let pos = self.path.len();
-            self.path.push(Some(step.tokens.len()));
-            step.tokens.push(Token { id: tokens[pos], pos, sequences: vec![self.last] });
-        }
-        if self.path.len() == tokens.len() {
-            step.outputs.push((step.tokens.len() - 1, leaf));
-            self.finished.push(self.last);
-            self.current = None;
+        match self {
+            Self::Packed(walk) => walk.step(plan),
+            Self::Solo(walk) => walk.step(plan),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::api::{Api, Batch};
 use crate::error::{Error, Result};
 use crate::logprob::{Position, position};
-use crate::plan::{HEADER, Limits, Plan, Ragged, Step, Walk};
+use crate::plan::{HEADER, Limits, Packing, Plan, Ragged, Step, Token, Walk};
 
 /// One answer: what the model says after a sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,7 @@ impl Scorer {
         sequences: Ragged,
         wanted: Ragged,
         n_block: usize,
-        share: bool,
+        packing: Packing,
     ) -> Result<Self> {
         if context == 0 {
             return Err(Error::NullAddress { what: "context" });
@@ -70,7 +70,7 @@ impl Scorer {
         let n_longest = n_ctx.saturating_sub(n_batch);
         let plan = Plan::new(
             sequences,
-            Limits { n_batch, n_seq_max, n_longest, n_vocab, share, n_block },
+            Limits { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block },
         )?;
         let scorer = Self {
             api,
@@ -110,6 +110,7 @@ impl Scorer {
         for sequence in HEADER + 1..n_seq_max {
             self.remove(sequence);
         }
+        self.truncate(self.plan.header().len());
         if !self.header_done {
             self.decode_header()?;
             self.header_done = true;
@@ -128,6 +129,9 @@ impl Scorer {
             self.walk = None;
             return Ok(None);
         };
+        if let Some(len) = step.truncate {
+            self.truncate(len);
+        }
         step.removes.iter().for_each(|&sequence| self.remove(sequence));
         for copy in &step.copies {
             // SAFETY: live context; sequence ids are below n_seq_max and the cache is unified, where
@@ -170,7 +174,7 @@ impl Scorer {
             .header()
             .iter()
             .enumerate()
-            .map(|(pos, &id)| crate::plan::Token { id, pos, sequences: vec![HEADER] })
+            .map(|(pos, &id)| Token { id, pos, sequences: vec![HEADER] })
             .collect();
         for chunk in tokens.chunks(self.n_batch) {
             self.decode(&Step { tokens: chunk.to_vec(), ..Step::default() })?;
@@ -209,6 +213,18 @@ impl Scorer {
     fn memory(&self) -> *mut c_void {
         // SAFETY: live context.
         unsafe { (self.api.llama_get_memory)(self.context) }
+    }
+
+    /// Cut the header's sequence back to its first `len` tokens.
+    fn truncate(&self, len: usize) {
+        // SAFETY: live context; cutting to nothing clears, which recurrent models can do too.
+        unsafe {
+            if len == 0 {
+                (self.api.llama_memory_clear)(self.memory(), false);
+            } else {
+                (self.api.llama_memory_seq_rm)(self.memory(), HEADER, len as i32, -1);
+            }
+        }
     }
 
     fn remove(&self, sequence: i32) {

@@ -49,8 +49,8 @@ impl Tokenizer {
         Ok(ids.into_pyarray(py))
     }
 
-    fn piece<'py>(&self, py: Python<'py>, id: i32) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.piece(id))
+    fn piece<'py>(&self, py: Python<'py>, token: i32) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.piece(token))
     }
 
     /// Rows of (id, text, strips left, strips right).
@@ -86,7 +86,7 @@ type Answers<'py> = (
 #[pymethods]
 impl Scorer {
     #[new]
-    #[pyo3(signature = (library, context, tokens, offsets, wanted, wanted_offsets, *, n_block, share))]
+    #[pyo3(signature = (library, context, tokens, offsets, wanted, wanted_offsets, *, n_block, packing))]
     #[expect(clippy::too_many_arguments, reason = "two ragged arrays cross as four")]
     fn new(
         py: Python<'_>,
@@ -97,17 +97,20 @@ impl Scorer {
         wanted: PyReadonlyArray1<'_, i32>,
         wanted_offsets: PyReadonlyArray1<'_, i64>,
         n_block: usize,
-        share: bool,
+        packing: &str,
     ) -> PyResult<Self> {
         let api = Arc::clone(&library.0);
         let (tokens, offsets) = (tokens.as_slice()?.to_vec(), to_usize(&offsets)?);
         let (wanted, wanted_offsets) = (wanted.as_slice()?.to_vec(), to_usize(&wanted_offsets)?);
         enter(py, || {
+            let packing = packing.parse()?;
             let sequences = Ragged::new("tokens", tokens, offsets)?;
             let wanted = Ragged::new("wanted", wanted, wanted_offsets)?;
             // SAFETY: Python's `Context` passes the address of a context with a unified cache that it
             // keeps alive and lends to one scorer at a time.
-            unsafe { misfired_llama::Scorer::new(api, context, sequences, wanted, n_block, share) }
+            unsafe {
+                misfired_llama::Scorer::new(api, context, sequences, wanted, n_block, packing)
+            }
         })
         .map(|scorer| Self(Mutex::new(scorer)))
     }

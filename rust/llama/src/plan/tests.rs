@@ -5,7 +5,14 @@ use proptest::prelude::*;
 use super::*;
 
 fn limits(n_batch: usize, n_seq_max: usize) -> Limits {
-    Limits { n_batch, n_seq_max, n_longest: 1000, n_vocab: 1000, share: true, n_block: 20 }
+    Limits {
+        n_batch,
+        n_seq_max,
+        n_longest: 1000,
+        n_vocab: 1000,
+        packing: Packing::Packed,
+        n_block: 20,
+    }
 }
 
 fn ragged(rows: &[Vec<i32>]) -> Ragged {
@@ -53,6 +60,9 @@ fn simulate(rows: &[Vec<i32>], limits: Limits) -> usize {
         let mut walk = plan.walk(block).unwrap();
         while let Some(step) = walk.step(&plan) {
             assert!(step.tokens.len() <= limits.n_batch);
+            if let Some(len) = step.truncate {
+                cache.0.retain(|cell| !cell.2.contains(&HEADER) || cell.1 < len);
+            }
             step.removes.iter().for_each(|&sequence| cache.remove(sequence));
             for copy in &step.copies {
                 assert!(cache.sees(copy.to).is_empty(), "a sequence is handed out while in use");
@@ -92,7 +102,21 @@ fn a_shared_prefix_is_decoded_once() {
 #[test]
 fn without_sharing_every_token_is_decoded_in_a_batch_of_its_own_sequence() {
     let rows = vec![vec![1, 2, 3], vec![1, 2, 4]];
-    assert_eq!(simulate(&rows, Limits { share: false, ..limits(8, 8) }), 6);
+    assert_eq!(simulate(&rows, Limits { packing: Packing::Fresh, ..limits(8, 8) }), 6);
+}
+
+#[test]
+fn a_solo_batch_never_holds_a_single_token_of_a_longer_sequence() {
+    let rows: Vec<Vec<i32>> = (2..40).map(|n| (0..n).collect()).collect();
+    let limits = Limits { packing: Packing::Solo, ..limits(6, 3) };
+    let plan = Plan::new(ragged(&rows), limits).unwrap();
+    for block in 0..plan.n_blocks() {
+        let mut walk = plan.walk(block).unwrap();
+        while let Some(step) = walk.step(&plan) {
+            assert!((2..=6).contains(&step.tokens.len()));
+            assert!(step.outputs.len() <= 1);
+        }
+    }
 }
 
 #[test]
@@ -123,18 +147,22 @@ proptest! {
         n_batch in 1..20_usize,
         n_seq_max in 3..9_usize,
         n_block in 1..60_usize,
-        share in any::<bool>(),
+        packing in prop::sample::select(vec![Packing::Packed, Packing::Solo, Packing::Fresh]),
     ) {
-        let limits = Limits { n_block, share, ..limits(n_batch, n_seq_max) };
+        let limits = Limits { n_block, packing, ..limits(n_batch, n_seq_max) };
         let n_decoded = simulate(&rows, limits);
         let prefixes: BTreeSet<_> =
             rows.iter().flat_map(|row| (1..=row.len()).map(|n| row[..n].to_vec())).collect();
         let plan = Plan::new(ragged(&rows), limits).unwrap();
-        if share {
+        if packing != Packing::Fresh {
             prop_assert_eq!(plan.n_distinct_tokens(), prefixes.len());
-            if plan.n_blocks() == 1 {
-                prop_assert_eq!(n_decoded, prefixes.len());
-            }
+        }
+        if packing == Packing::Packed && plan.n_blocks() == 1 {
+            prop_assert_eq!(n_decoded, prefixes.len());
+        }
+        if packing == Packing::Fresh {
+            let distinct: BTreeSet<_> = rows.iter().collect();
+            prop_assert_eq!(n_decoded, distinct.iter().map(|row| row.len()).sum::<usize>());
         }
     }
 }

@@ -1,0 +1,100 @@
+"""Run reports for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+
+from misfired.pipeline import Run, Scores
+from misfired.stats.tables import summary_tables
+
+#: Below this mean mass most of what the model wants to say is neither yes nor no.
+LOW_MASS = 0.5
+
+
+def run_report(run: Run, out: Path | None = None) -> list[RenderableType]:
+    """Header, tables per priming, and what to keep in mind when reading them."""
+    statistics = run.scores.manifest["settings"].get("statistics")
+    how = "percent"
+    if statistics:
+        level = f"{100 * statistics['confidence_level']:g}"
+        how = (
+            f"percent; {level} % bootstrap intervals by {statistics['unit']}, "
+            f"{statistics['n_resamples']:,} resamples"
+        )
+    return [
+        *_header(run.scores, out),
+        "",
+        *summary_tables(run.summary),
+        "",
+        escape(f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."),
+        *_notes(run.scores),
+    ]
+
+
+def scores_report(scores: Scores, out: Path | None = None) -> list[RenderableType]:
+    """What was scored, and where to go next."""
+    return [*_header(scores, out), *_notes(scores), f"next: misfired stats {escape(str(out))}"]
+
+
+def _header(scores: Scores, out: Path | None) -> Iterator[str]:
+    manifest = scores.manifest
+    settings = manifest["settings"]
+    yield escape(f"model  {manifest['model']['path']} ({manifest['model']['description']})")
+    yield escape(
+        f"suite  {settings['suite']}, {settings['n_pairs']:,} pairs, "
+        f"{len(scores.answers):,} prompts, protocol {settings['protocol']['name']}, "
+        f"mode {settings['mode']}"
+    )
+    if out is not None:
+        yield escape(f"run    {out}")
+
+
+def _notes(scores: Scores) -> Iterator[str]:
+    tally = scores.manifest["outcomes"]
+    unscored = {k: n for k, n in tally.items() if n and k not in {"correct", "wrong"}}
+    if unscored:
+        listed = ", ".join(f"{n} {outcome}" for outcome, n in unscored.items())
+        yield f"Unscored prompts: {listed} (reasons in answers.parquet)."
+    mass = scores.answers["mass"].mean()
+    if isinstance(mass, float):
+        yield f"Mean probability on a yes or no form: {mass:.3f}." + (
+            " Low: the model wants to say something else." if mass < LOW_MASS else ""
+        )
+    check = scores.manifest["batch_invariance"]
+    yield (
+        f"Batch invariance: {check['n_checked']} prompts scored alone differ by at most "
+        f"{check['max_difference']:.1e}; {check['label_flips']} answers flip, "
+        f"{check['n_within']} of all lie that close to the boundary."
+    )
+
+
+def explanation_lines(shown: list[dict[str, Any]]) -> Iterator[str]:
+    """How each prompt of a pair is put to the model and read, as plain lines."""
+    for prompt in shown:
+        yield f"{prompt['name']}: {prompt['n_prompt_tokens']} tokens"
+        yield "the prompt:"
+        yield from (f"  | {line}" for line in prompt["rendered"].split("\n"))
+        yield "its first and last tokens (id, text):"
+        for place, token, text in prompt["tokens"]:
+            mark = (
+                "  <- the answer is read after this token" if place == prompt["scored_at"] else ""
+            )
+            yield f"  {place:5d} {token:7d} {text!r}{mark}"
+        yield "answer forms (id, text, log-probability):"
+        for answer, forms in prompt["forms"].items():
+            for token, text, logp in forms:
+                yield f"  {answer:>5} {token:7d} {text!r:10} {logp:9.4f}"
+        if prompt["dropped_forms"]:
+            yield f"  left out, not told apart by their first token: {prompt['dropped_forms']}"
+        answer = prompt["answer"]
+        yield (
+            f"answer {answer['answer']} (expected {prompt['expected']}: {answer['outcome']}), "
+            f"logit_diff {answer['logit_diff']:.4f}, mass {answer['mass']:.4f}, "
+            f"top token {answer['top_token']!r}"
+        )
+        yield ""

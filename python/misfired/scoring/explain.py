@@ -1,0 +1,86 @@
+"""One pair under the lens: what the model is shown, and which numbers its answer comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from misfired.prompts import build_prompts
+from misfired.scoring.engine import Engine, Settings, open_context, prepare
+from misfired.scoring.model import Model
+from misfired.scoring.protocol import get_protocol
+from misfired.scoring.template import template_for
+from misfired.scoring.tokens import PromptTokenizer
+
+#: Tokens shown at either end of a prompt.
+N_SHOWN = 8
+
+
+def explain(
+    model: Path | str,
+    pairs: pl.DataFrame,
+    *,
+    protocol: str = "logit",
+    template: str | None = None,
+    n_gpu_layers: int = 0,
+) -> list[dict[str, Any]]:
+    """Score the prompts of a few pairs and keep everything that is usually thrown away.
+
+    Returns:
+        For each unprimed prompt: `name`, `rendered`, `n_prompt_tokens`, `tokens` (place, id, text)
+        of both ends, `scored_at` (place of the token after which the answer is read), `forms` (id,
+        text, log-probability for each answer), `dropped_forms`, `expected`, and the `answer` row.
+
+    Raises:
+        As `misfired.score`.
+    """
+    prompts = build_prompts(pairs)
+    with Model(Path(model), n_gpu_layers) as loaded:
+        chat = template_for(loaded, template)
+        tokenizer = PromptTokenizer(loaded.tokenizer, chat, get_protocol(protocol))
+        names = prompts.select(pl.concat_str("id", pl.lit(" "), "condition")).to_series().to_list()
+        texts = prompts["text"].to_list()
+        job = prepare(tokenizer, names, texts, prompts["expected"].to_list())
+        with open_context(loaded, job, Settings()) as context:
+            engine = Engine(loaded, context, job, packing="solo")
+            answers = {
+                row: (measured, logp)
+                for block in range(engine.scorer.n_blocks)
+                for batch in engine.run_block_in_full(block)
+                for row, measured, logp in batch
+            }
+
+        def text_of(token: int) -> str:
+            return loaded.tokenizer.piece(token).decode(errors="replace")
+
+        shown = []
+        for row, text in enumerate(texts):
+            ids, found = job.ids[row], job.answers[row]
+            measured, logp = answers[row]
+            if ids is None or found is None:
+                continue
+            ends = [place for place in range(len(ids)) if _near_an_end(place, len(ids))]
+            values = iter(logp.tolist())
+            shown.append(
+                {
+                    "name": names[row],
+                    "rendered": tokenizer.rendered(text),
+                    "n_prompt_tokens": job.n_prompt_tokens[row],
+                    "tokens": [(p, int(ids[p]), text_of(int(ids[p]))) for p in ends],
+                    "scored_at": len(ids) - 1,
+                    "forms": {
+                        answer: [(token, text_of(token), next(values)) for token in tokens]
+                        for answer, tokens in found.ids.items()
+                    },
+                    "dropped_forms": found.dropped,
+                    "expected": job.expected[row],
+                    "answer": measured,
+                }
+            )
+    return shown
+
+
+def _near_an_end(place: int, n_tokens: int) -> bool:
+    return place < N_SHOWN or place >= n_tokens - N_SHOWN
