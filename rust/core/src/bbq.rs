@@ -140,12 +140,9 @@ impl Row<'_> {
         if self.category != category {
             return Err(format!("category: `{}`, expected `{category}`", self.category));
         }
-        let answer = format_args!("ans{}", self.label.0).to_string();
-        let texts = [
-            ("context", &*self.context),
-            ("question", &*self.question),
-            (answer.as_str(), self.answer()),
-        ];
+        let answer = ["ans0", "ans1", "ans2"][self.label.0];
+        let texts =
+            [("context", &*self.context), ("question", &*self.question), (answer, self.answer())];
         match texts.iter().find(|(_, text)| text.trim().is_empty()) {
             Some((field, text)) => {
                 Err(format!("{field}: {text:?}, expected text that is not blank"))
