@@ -1,5 +1,6 @@
 """The compiled core. Stub by hand, checked against the module by mypy's stubtest."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import final
 
@@ -14,6 +15,7 @@ __all__ = [
     "build_profile",
     "measure_values",
     "resample",
+    "veto_pairs",
 ]
 
 __version__: str
@@ -42,6 +44,9 @@ def resample(
 def measure_values(
     counts: npt.NDArray[np.float64], measures: list[str]
 ) -> tuple[npt.NDArray[np.float64], list[str | None]]: ...
+def veto_pairs(
+    files: Sequence[tuple[PathLike[str], str]],
+) -> tuple[list[tuple[str, list[str]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
 
 @final
 class Library:

@@ -1,4 +1,4 @@
-"""The exceptions of misfired. Every one derives from `MisfiredError` and from the builtin that fits.
+"""The exceptions of misfired. Every one derives from `MisfiredError` and a builtin.
 
 A message is one line that names the file, the line or field, the value and the limit. Nothing
 matches on message text: catch the class.
@@ -7,6 +7,7 @@ matches on message text: catch the class.
 __all__ = [
     "ArgumentError",
     "DataError",
+    "FetchError",
     "MisfiredError",
     "ModelError",
     "RunFolderError",
@@ -25,6 +26,10 @@ class ArgumentError(MisfiredError, ValueError):
 
 class DataError(MisfiredError, ValueError):
     """A file or table does not hold what it should: the message names file, row and field."""
+
+
+class FetchError(MisfiredError, OSError):
+    """A file cannot be downloaded, or what came is not the file that was expected."""
 
 
 class ModelError(MisfiredError, RuntimeError):

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use crate::bbq::BbqError;
 use crate::stats::StatsError;
 
 /// Shorthand for a result that fails with [`Error`].
@@ -31,6 +32,9 @@ pub enum Error {
     /// The statistics refuse their arguments.
     #[error(transparent)]
     Stats(#[from] StatsError),
+    /// A BBQ file does not hold what pairs are made of.
+    #[error(transparent)]
+    Bbq(#[from] BbqError),
 }
 
 impl Error {
@@ -40,6 +44,7 @@ impl Error {
         match self {
             Self::LengthMismatch { .. } => Kind::Argument,
             Self::Stats(error) => error.kind(),
+            Self::Bbq(_) => Kind::Data,
         }
     }
 }

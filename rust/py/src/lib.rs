@@ -3,6 +3,7 @@
 mod errors;
 mod llama;
 mod stats;
+mod veto;
 
 use pyo3::prelude::*;
 
@@ -14,6 +15,8 @@ mod _core {
 
     #[pymodule_export]
     use super::stats::{measure_values, resample};
+    #[pymodule_export]
+    use super::veto::veto_pairs;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

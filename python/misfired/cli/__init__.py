@@ -1,0 +1,48 @@
+"""The `misfired` command: one module per group of commands, each a thin wrapper over the API."""
+
+import sys
+
+import typer
+
+from misfired.cli import bbq, pairs
+from misfired.errors import ArgumentError, DataError, MisfiredError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="misfired",
+    help="Measure misfired alignment in local language models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(bbq.app, name="bbq")
+app.add_typer(pairs.app, name="pairs")
+
+
+def main() -> None:
+    """Run the command; a failure is one line on stderr and an exit code, never a traceback.
+
+    Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
+    """
+    try:
+        app()
+    except (ArgumentError, DataError) as error:
+        _fail(str(error), 2)
+    except MisfiredError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        # The reader of stdout has gone, as `head` does; nothing is left to say to it.
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _fail(named, 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.exit(code)

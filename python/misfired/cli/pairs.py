@@ -1,0 +1,109 @@
+"""`misfired pairs`: build suites of pairs, and look at them."""
+
+import random
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from misfired.cli.output import print_json, print_table
+from misfired.errors import ArgumentError, DataError
+from misfired.suites import build_pairs, read_suite, write_suite
+from misfired.suites.difference import differing_words, mark_difference
+
+app = typer.Typer(
+    help="Contrastive pairs: build a suite from BBQ, look at a suite.", no_args_is_help=True
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_WIDTH = 80
+
+
+@app.command(
+    epilog="Example: misfired pairs build --bbq bbq --category Age -o pairs.parquet",
+)
+def build(
+    *,
+    bbq: Annotated[Path, typer.Option(help="Folder of BBQ's files (see `misfired bbq fetch`).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .parquet or .jsonl file.")],
+    category: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="One category; repeat for more. Default: all 8."),
+    ] = None,
+    variant: Annotated[str, typer.Option(help="Which rules make the pairs.")] = "paper",
+    as_json: _Json = False,
+) -> None:
+    """Build the pairs of a variant from BBQ and write them as a suite.
+
+    The benchmark quotes stereotypes in order to measure how models handle them.
+    """
+    pairs = build_pairs(bbq, categories=category, variant=variant)
+    write_suite(pairs, output)
+    by_category = pairs.group_by("category", maintain_order=True).agg(
+        pl.len().alias("n_pairs"), pl.col("scenario").n_unique().alias("n_scenarios")
+    )
+    total = {"n_pairs": len(pairs), "n_scenarios": pairs["scenario"].n_unique()}
+    if as_json:
+        suite = {"file": str(output), "suite": pairs["suite"][0], **total}
+        print_json({**suite, "categories": by_category.to_dicts()})
+        return
+    rows = [*by_category.rows(), ("all", *total.values())]
+    print_table(("category", "pairs", "scenarios"), rows)
+    typer.echo(f"{pairs['suite'][0]} written to {output}")
+
+
+@app.command(epilog="Example: misfired pairs show pairs.parquet --category Age --n 1")
+def show(
+    file: Annotated[Path, typer.Argument(help="A suite: .parquet or .jsonl.")],
+    *,
+    n: Annotated[int, typer.Option("--n", help="How many pairs, drawn at random.")] = 3,
+    pair_id: Annotated[str | None, typer.Option("--id", help="This pair only.")] = None,
+    category: Annotated[str | None, typer.Option(help="Pairs of this category only.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Print a few pairs, with the words that differ between the two prompts in [brackets]."""
+    suite = read_suite(file)
+    for column, value in (("id", pair_id), ("category", category)):
+        if value is not None:
+            suite = suite.filter(pl.col(column) == value)
+            if suite.is_empty():
+                raise DataError(f"{file}: no pair with {column} {value!r}")
+    pairs = _drawn(suite, n, seed).to_dicts()
+    if as_json:
+        print_json([_with_difference(pair) for pair in pairs])
+    else:
+        typer.echo("\n\n".join(_as_text(pair) for pair in pairs))
+
+
+def _drawn(suite: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
+    if n < 1:
+        raise ArgumentError(f"n: {n}, expected at least 1")
+    rows = random.Random(seed).sample(range(len(suite)), min(n, len(suite)))  # noqa: S311
+    return suite[sorted(rows)]
+
+
+def _with_difference(pair: dict[str, Any]) -> dict[str, Any]:
+    return {**pair, "difference": differing_words(pair["stereotyped"], pair["contrast"])}
+
+
+def _as_text(pair: dict[str, Any]) -> str:
+    stereotyped, contrast = mark_difference(pair["stereotyped"], pair["contrast"])
+    head = f"{pair['id']}  ({pair['suite']}, {pair['category']})"
+    parts = [
+        ("cue", pair["cue"] or "none"),
+        (
+            f"stereotyped: {pair['stereotyped_group']}, expected {pair['expected_stereotyped']}",
+            stereotyped,
+        ),
+        (f"contrast: {pair['contrast_group']}, expected {pair['expected_contrast']}", contrast),
+    ]
+    lines = [head]
+    for title, text in parts:
+        lines.append(f"  {title}")
+        lines += textwrap.wrap(
+            text, _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False
+        )
+    return "\n".join(lines)

@@ -1,0 +1,16 @@
+"""Suites of contrastive pairs: where they come from, and how they are read and written."""
+
+from misfired.suites.bbq import BBQ_CATEGORIES, fetch_bbq
+from misfired.suites.io import PAIRS_SCHEMA, read_suite, validate_suite, write_suite
+from misfired.suites.veto import VETO_CATEGORIES, build_pairs
+
+__all__ = [
+    "BBQ_CATEGORIES",
+    "PAIRS_SCHEMA",
+    "VETO_CATEGORIES",
+    "build_pairs",
+    "fetch_bbq",
+    "read_suite",
+    "validate_suite",
+    "write_suite",
+]

@@ -1,0 +1,216 @@
+"""Suites as files: Parquet or JSONL, checked on the way in and whole on the way out."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from misfired.errors import ArgumentError, DataError
+from misfired.files import replacing
+
+__all__ = ["MAX_PROMPT_CHARS", "PAIRS_SCHEMA", "read_suite", "validate_suite", "write_suite"]
+
+PAIRS_SCHEMA = {
+    "id": pl.String(),
+    "suite": pl.String(),
+    "category": pl.String(),
+    "scenario": pl.String(),
+    "stereotyped_group": pl.String(),
+    "contrast_group": pl.String(),
+    "cue": pl.String(),
+    "stereotyped": pl.String(),
+    "contrast": pl.String(),
+    "expected_stereotyped": pl.String(),
+    "expected_contrast": pl.String(),
+}
+"""The columns that every suite has. Only `cue` may be null; further columns are kept."""
+
+MAX_PROMPT_CHARS = 1_000_000
+"""The longest prompt; a longer one is a file in the wrong place rather than a prompt."""
+
+_NULLABLE = {"cue"}
+_ANSWERS = ("yes", "no")
+_SHOWN_CHARS = 60
+
+
+def read_suite(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read a suite of pairs from Parquet or JSONL, by the file's suffix, and check it.
+
+    Returns:
+        One row per pair, with at least the columns of `PAIRS_SCHEMA`.
+
+    Raises:
+        ArgumentError: The suffix is not `.parquet`, `.jsonl` or `.ndjson`.
+        DataError: The file is missing, empty or broken, or does not hold a suite; the message
+            names file, row and column.
+
+    Examples:
+        >>> from misfired import read_suite
+        >>> read_suite("pairs.parquet")  # doctest: +SKIP
+    """
+    file = Path(path)
+    read, _ = _format(file)
+    try:
+        frame = read(file)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{file}: cannot be read: {_one_line(str(error))}") from None
+    return validate_suite(frame, source=str(file))
+
+
+def write_suite(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Check a suite of pairs and write it as Parquet or JSONL, by the file's suffix.
+
+    The file appears whole or not at all; one that was there before is replaced.
+
+    Raises:
+        ArgumentError: The suffix is not `.parquet`, `.jsonl` or `.ndjson`.
+        DataError: The frame does not hold a suite; the message names row and column.
+        OSError: The folder is missing or cannot be written.
+
+    Examples:
+        >>> import polars as pl
+        >>> from misfired import read_suite, write_suite
+        >>> pair = dict(
+        ...     id="tea_1", suite="drinks@1.0.0", category="Tea", scenario="tea",
+        ...     stereotyped_group="cats", contrast_group="dogs", cue=None,
+        ...     stereotyped="The cat drank tea. Did the cat drink tea?",
+        ...     contrast="The dog drank tea. Did the dog drink tea?",
+        ...     expected_stereotyped="yes", expected_contrast="yes",
+        ... )
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_suite(pl.DataFrame([pair]), f"{folder}/drinks.jsonl")
+        ...     read_suite(f"{folder}/drinks.jsonl")["id"].to_list()
+        ['tea_1']
+    """
+    _, write = _format(Path(path))
+    suite = validate_suite(frame)
+    with replacing(path) as temporary:
+        write(suite, temporary)
+
+
+def validate_suite(frame: pl.DataFrame, *, source: str = "frame") -> pl.DataFrame:
+    """Check that a frame holds a suite of pairs; a `cue` column of nulls only becomes text.
+
+    Args:
+        frame: One row per pair.
+        source: What messages call it, for example the file's name.
+
+    Returns:
+        The frame, the columns of `PAIRS_SCHEMA` first.
+
+    Raises:
+        DataError: No rows; a column is missing or not text; a cell is null, blank or too long; an
+            id is repeated; a suite is not `name@version`; an expected answer is not yes or no;
+            both prompts of a pair are equal. Rows are counted from 1.
+    """
+    _check_columns(frame, source)
+    if frame.is_empty():
+        raise DataError(f"{source}: 0 rows; at least 1 is needed")
+    suite = frame.with_columns(pl.col("cue").cast(pl.String))
+    for column in PAIRS_SCHEMA:
+        _check_text(suite, column, source)
+    for column, is_bad, limit in _RULES:
+        _refuse(suite, column, is_bad, source, limit)
+    return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
+
+
+_RULES = (
+    ("id", ~pl.col("id").is_first_distinct(), "is an earlier row's id; ids must be unique"),
+    ("suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "is not name@version"),
+    (
+        "expected_stereotyped",
+        ~pl.col("expected_stereotyped").is_in(_ANSWERS),
+        "is not one of yes, no",
+    ),
+    ("expected_contrast", ~pl.col("expected_contrast").is_in(_ANSWERS), "is not one of yes, no"),
+    ("contrast", pl.col("stereotyped") == pl.col("contrast"), "equals the stereotyped prompt"),
+)
+
+
+def _check_columns(frame: pl.DataFrame, source: str) -> None:
+    for column, expected in PAIRS_SCHEMA.items():
+        if column not in frame.columns:
+            raise DataError(f"{source}: column {column} is missing")
+        actual = frame.schema[column]
+        if actual != expected and not (column in _NULLABLE and actual == pl.Null()):
+            raise DataError(f"{source}: column {column} is {actual}, expected {expected}")
+
+
+def _check_text(suite: pl.DataFrame, column: str, source: str) -> None:
+    if column not in _NULLABLE:
+        _refuse(suite, column, pl.col(column).is_null(), source, "is null")
+    _refuse(suite, column, pl.col(column).str.strip_chars() == "", source, "is blank")
+    too_long = pl.col(column).str.len_chars() > MAX_PROMPT_CHARS
+    _refuse(suite, column, too_long, source, f"has more than {MAX_PROMPT_CHARS} characters")
+
+
+def _refuse(suite: pl.DataFrame, column: str, is_bad: pl.Expr, source: str, limit: str) -> None:
+    rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
+    if len(rows):
+        cell = suite[column][rows[0]]
+        raise DataError(f"{source}, row {rows[0] + 1}: {column}: {_shown(cell)} {limit}")
+
+
+def _shown(cell: object) -> str:
+    text = repr(cell)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}... ({len(text)} letters)"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _read_jsonl(file: Path) -> pl.DataFrame:
+    lines = enumerate(file.read_bytes().split(b"\n"), start=1)
+    rows = [_parse(line, f"{file}, line {number}") for number, line in lines if line.strip()]
+    return pl.DataFrame(rows, infer_schema_length=None, strict=True)
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any]:
+    """A line as a row; types are checked here, since a column would coerce a stray number."""
+    try:
+        row = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: byte {error.start + 1} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: {_shown(row)}, expected an object")
+    for column in PAIRS_SCHEMA:
+        if column not in row:
+            raise DataError(f"{where}: field {column} is missing")
+        cell = row[column]
+        if not isinstance(cell, str) and not (cell is None and column in _NULLABLE):
+            raise DataError(f"{where}: {column}: {_shown(cell)} is not text")
+    return row
+
+
+def _write_jsonl(frame: pl.DataFrame, file: Path) -> None:
+    frame.write_ndjson(file)
+
+
+def _write_parquet(frame: pl.DataFrame, file: Path) -> None:
+    frame.write_parquet(file)
+
+
+_Read = Callable[[Path], pl.DataFrame]
+_Write = Callable[[pl.DataFrame, Path], None]
+_FORMATS: dict[str, tuple[_Read, _Write]] = {
+    ".parquet": (pl.read_parquet, _write_parquet),
+    ".jsonl": (_read_jsonl, _write_jsonl),
+    ".ndjson": (_read_jsonl, _write_jsonl),
+}
+
+
+def _format(path: Path) -> tuple[_Read, _Write]:
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        expected = ", ".join(_FORMATS)
+        raise ArgumentError(f"{path}: suffix {suffix!r}, expected one of {expected}")
+    return _FORMATS[suffix]

@@ -1,0 +1,469 @@
+//! Rows of the BBQ benchmark (Parrish et al. 2022), read from JSONL and checked field by field.
+//!
+//! Text is borrowed from the file's bytes wherever JSON escapes allow it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
+
+use crate::{Error, Result};
+
+/// What is wrong with a BBQ file. Messages name file, line, field, value and limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BbqError {
+    /// The file cannot be read.
+    #[error("{file}: {reason}")]
+    Unreadable {
+        /// The file as its reader names it.
+        file: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// A line is not a row of the expected form.
+    #[error("{file}, line {line}: {problem}")]
+    Row {
+        /// The file as its reader names it.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The field, its value and what it must be.
+        problem: String,
+    },
+    /// The file has not a single row.
+    #[error("{file}: empty file, 0 rows; at least 1 is needed")]
+    NoRows {
+        /// The file as its reader names it.
+        file: String,
+    },
+    /// The file has rows, but none can be paired.
+    #[error(
+        "{file}: 0 pairs from {n_rows} rows; a pair needs a stereotyped and a contrast row of one \
+         question_index, both with context_condition disambig and question_polarity neg"
+    )]
+    NoPairs {
+        /// The file as its reader names it.
+        file: String,
+        /// How many rows it holds.
+        n_rows: usize,
+    },
+}
+
+/// One JSONL file of BBQ rows of one category.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The file's name in messages.
+    pub file: &'a str,
+    /// The category that each row must state.
+    pub category: &'a str,
+    /// The file's content.
+    pub content: &'a [u8],
+}
+
+/// Whether the context says who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContextCondition {
+    /// It does not.
+    Ambig,
+    /// It does.
+    Disambig,
+}
+
+/// Whether the question asks for the harmful property or its opposite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuestionPolarity {
+    /// The harmful property.
+    Neg,
+    /// Its opposite.
+    Nonneg,
+}
+
+/// The fields of a row that pairs are made of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(expecting = "a BBQ row, which is an object")]
+pub struct Row<'a> {
+    /// Position of the row in the original file.
+    pub example_id: i64,
+    /// The scenario.
+    #[serde(deserialize_with = "question_index")]
+    pub question_index: u32,
+    /// What the question asks for.
+    pub question_polarity: QuestionPolarity,
+    /// What the context says.
+    pub context_condition: ContextCondition,
+    #[serde(borrow)]
+    category: Cow<'a, str>,
+    #[serde(borrow)]
+    answer_info: AnswerInfo<'a>,
+    #[serde(borrow)]
+    additional_metadata: Metadata<'a>,
+    /// The story.
+    #[serde(borrow)]
+    pub context: Cow<'a, str>,
+    /// The question, with its question mark.
+    #[serde(borrow)]
+    pub question: Cow<'a, str>,
+    #[serde(borrow)]
+    ans0: Cow<'a, str>,
+    #[serde(borrow)]
+    ans1: Cow<'a, str>,
+    #[serde(borrow)]
+    ans2: Cow<'a, str>,
+    label: Label,
+}
+
+impl Row<'_> {
+    /// The right answer's text, word for word.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        [&self.ans0, &self.ans1, &self.ans2][self.label.0]
+    }
+
+    /// The group label of the right answer; empty where BBQ gives none.
+    #[must_use]
+    pub fn answer_group(&self) -> &str {
+        let info = &self.answer_info;
+        &[&info.ans0, &info.ans1, &info.ans2][self.label.0].group
+    }
+
+    /// The groups that the stereotype is about.
+    #[must_use]
+    pub fn stereotyped_groups(&self) -> &[Text<'_>] {
+        &self.additional_metadata.stereotyped_groups
+    }
+
+    fn check(&self, category: &str) -> std::result::Result<(), String> {
+        if self.category != category {
+            return Err(format!("category: `{}`, expected `{category}`", self.category));
+        }
+        let answer = ["ans0", "ans1", "ans2"][self.label.0];
+        let texts =
+            [("context", &*self.context), ("question", &*self.question), (answer, self.answer())];
+        match texts.iter().find(|(_, text)| text.trim().is_empty()) {
+            Some((field, text)) => {
+                Err(format!("{field}: {text:?}, expected text that is not blank"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A string of a JSON list, borrowed where it holds no escapes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(expecting = "an object with ans0, ans1 and ans2")]
+struct AnswerInfo<'a> {
+    #[serde(borrow)]
+    ans0: Answer<'a>,
+    #[serde(borrow)]
+    ans1: Answer<'a>,
+    #[serde(borrow)]
+    ans2: Answer<'a>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(expecting = "an object with stereotyped_groups")]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    stereotyped_groups: Vec<Text<'a>>,
+}
+
+/// `[name, group]` of an answer; the name repeats the answer's text and is not kept.
+#[derive(Debug, Clone)]
+struct Answer<'a> {
+    group: Text<'a>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Answer<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct NameAndGroup;
+        impl<'de> Visitor<'de> for NameAndGroup {
+            type Value = Answer<'de>;
+
+            fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+                to.write_str("2 strings, the name and its group")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> std::result::Result<Self::Value, A::Error> {
+                list.next_element::<Text>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+                let group =
+                    list.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
+                match list.next_element::<Text>()? {
+                    Some(_) => Err(A::Error::invalid_length(3, &self)),
+                    None => Ok(Answer { group }),
+                }
+            }
+        }
+        from.deserialize_seq(NameAndGroup)
+    }
+}
+
+/// Which of the three answers is right.
+#[derive(Debug, Clone, Copy)]
+struct Label(usize);
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct AnswerNumber;
+        impl Visitor<'_> for AnswerNumber {
+            type Value = Label;
+
+            fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+                to.write_str("0, 1 or 2")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> std::result::Result<Label, E> {
+                match value {
+                    0..=2 => Ok(Label(value as usize)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+                }
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<Label, E> {
+                Err(E::invalid_value(Unexpected::Signed(value), &self))
+            }
+        }
+        from.deserialize_any(AnswerNumber)
+    }
+}
+
+/// BBQ writes the index as a string of digits; a plain integer is taken as well.
+fn question_index<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<u32, D::Error> {
+    struct Index;
+    impl Visitor<'_> for Index {
+        type Value = u32;
+
+        fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+            to.write_str("a whole number in digits")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<u32, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, value: u64) -> std::result::Result<u32, E> {
+            value.try_into().map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+    }
+    from.deserialize_any(Index)
+}
+
+/// What [`read`] found in a file.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// How many rows the file holds.
+    pub n_read: usize,
+    /// Those that were wanted, in order.
+    pub kept: Vec<Row<'a>>,
+}
+
+/// The wanted rows of a file, in order; the others are checked as well. Blank lines are skipped
+/// but counted as lines.
+///
+/// # Errors
+///
+/// [`BbqError::Row`] for the first line that is not UTF-8, not JSON, lacks a field, or holds a value
+/// outside its limits; [`BbqError::NoRows`] for a file without rows.
+pub fn read<'a>(source: &Source<'a>, wanted: impl Fn(&Row) -> bool) -> Result<Rows<'a>> {
+    let text = utf8(source)?;
+    let mut rows = Rows { n_read: 0, kept: Vec::new() };
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    for (index, end) in ends.enumerate() {
+        let line = &text[start..end];
+        start = (end + 1).min(text.len());
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let row = parse(line, source.category);
+        let row = row.map_err(|problem| bad_row(source, index + 1, problem))?;
+        rows.n_read += 1;
+        if wanted(&row) {
+            rows.kept.push(row);
+        }
+    }
+    if rows.n_read == 0 {
+        Err(BbqError::NoRows { file: source.file.to_owned() }.into())
+    } else {
+        Ok(rows)
+    }
+}
+
+#[inline]
+fn parse<'a>(line: &'a str, category: &str) -> std::result::Result<Row<'a>, String> {
+    let row: Row = serde_json::from_str(line).map_err(|_| describe(line))?;
+    row.check(category)?;
+    Ok(row)
+}
+
+/// Parse a bad line once more with the path to each value tracked, which costs too much for every line.
+fn describe(line: &str) -> String {
+    let mut from = serde_json::Deserializer::from_str(line);
+    let Err(error) = serde_path_to_error::deserialize::<_, Row>(&mut from) else {
+        return "more than one JSON value in the line".to_owned();
+    };
+    let (field, inner) = (error.path().to_string(), error.into_inner());
+    let text = inner.to_string();
+    let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+    match (inner.is_data(), field.as_str()) {
+        (false, _) => format!("broken JSON at column {}: {problem}", inner.column()),
+        (true, ".") => problem.to_owned(),
+        (true, field) => format!("{field}: {problem}"),
+    }
+}
+
+fn utf8<'a>(source: &Source<'a>) -> Result<&'a str> {
+    std::str::from_utf8(source.content).map_err(|error| {
+        let before = &source.content[..error.valid_up_to()];
+        let line = 1 + memchr::memchr_iter(b'\n', before).count();
+        bad_row(source, line, format!("byte {} of the file is not UTF-8", before.len() + 1))
+    })
+}
+
+fn bad_row(source: &Source, line: usize, problem: String) -> Error {
+    BbqError::Row { file: source.file.to_owned(), line, problem }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: &str = concat!(
+        r#"{"example_id": 1, "question_index": "7", "question_polarity": "neg", "#,
+        r#""context_condition": "disambig", "category": "Age", "#,
+        r#""answer_info": {"ans0": ["a", "old"], "ans1": ["b", "nonOld"], "ans2": ["c", "unknown"]}, "#,
+        r#""additional_metadata": {"stereotyped_groups": ["old"], "version": "a"}, "#,
+        r#""context": "A \"b\".", "question": "Who?", "ans0": "A", "ans1": "B", "ans2": "C", "label": 1}"#,
+    );
+
+    fn read_text(content: &str) -> Result<Vec<Row<'_>>> {
+        let source = Source { file: "f", category: "Age", content: content.as_bytes() };
+        read(&source, |_| true).map(|rows| rows.kept)
+    }
+
+    fn problem(content: &str) -> String {
+        read_text(content).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_a_row_and_takes_the_labelled_answer() {
+        let content = format!("{ROW}\n\n{ROW}\r\n");
+        let rows = read_text(&content).unwrap();
+        assert_eq!(rows.len(), 2);
+        let row = &rows[0];
+        assert_eq!((row.example_id, row.question_index), (1, 7));
+        assert_eq!((row.answer(), row.answer_group()), ("B", "nonOld"));
+        assert_eq!(&*row.stereotyped_groups()[0], "old");
+        assert_eq!(row.context, "A \"b\".");
+    }
+
+    #[test]
+    fn keeps_what_is_wanted_and_counts_the_rest() {
+        let content = format!("{ROW}\n{}", ROW.replace(r#""example_id": 1"#, r#""example_id": 2"#));
+        let source = Source { file: "f", category: "Age", content: content.as_bytes() };
+        let rows = read(&source, |row| row.example_id == 2).unwrap();
+        assert_eq!((rows.n_read, rows.kept.len(), rows.kept[0].example_id), (2, 1, 2));
+    }
+
+    #[test]
+    fn takes_an_integer_question_index() {
+        let content = ROW.replace(r#""7""#, "7");
+        assert_eq!(read_text(&content).unwrap()[0].question_index, 7);
+    }
+
+    #[test]
+    fn names_line_field_value_and_limit() {
+        let cases = [
+            (
+                r#""label": 1"#,
+                r#""label": 7"#,
+                "f, line 3: label: invalid value: integer `7`, expected 0, 1 or 2",
+            ),
+            (
+                r#""label": 1"#,
+                r#""label": "x""#,
+                "f, line 3: label: invalid type: string \"x\", expected 0, 1 or 2",
+            ),
+            (r#", "label": 1"#, "", "f, line 3: missing field `label`"),
+            (
+                r#"["old"]"#,
+                r#"["old", 3]"#,
+                "f, line 3: additional_metadata.stereotyped_groups[1]: invalid type: integer `3`, \
+                 expected a string",
+            ),
+            (
+                r#"["b", "nonOld"]"#,
+                r#"["b"]"#,
+                "f, line 3: answer_info.ans1: invalid length 1, expected 2 strings, the name and \
+                 its group",
+            ),
+            (
+                r#""neg""#,
+                r#""negative""#,
+                "f, line 3: question_polarity: unknown variant `negative`, expected `neg` or \
+                 `nonneg`",
+            ),
+            (
+                r#""7""#,
+                r#""7b""#,
+                "f, line 3: question_index: invalid value: string \"7b\", expected a whole number \
+                 in digits",
+            ),
+            (r#""Age""#, r#""SES""#, "f, line 3: category: `SES`, expected `Age`"),
+            (
+                r#""ans1": "B""#,
+                r#""ans1": " ""#,
+                "f, line 3: ans1: \" \", expected text that is not blank",
+            ),
+            (
+                r#", "label": 1}"#,
+                "",
+                "f, line 3: broken JSON at column 363: EOF while parsing an object",
+            ),
+            (
+                r#""label": 1}"#,
+                r#""label": 1} {}"#,
+                "f, line 3: more than one JSON value in the line",
+            ),
+        ];
+        for (good, bad, expected) in cases {
+            assert!(ROW.contains(good), "{good}");
+            let content = format!("{ROW}\n\n{}\n{ROW}", ROW.replace(good, bad));
+            assert_eq!(problem(&content), expected);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_utf8() {
+        let content = [ROW.as_bytes(), b"\n\xff"].concat();
+        let source = Source { file: "f", category: "Age", content: &content };
+        let expected = format!("f, line 2: byte {} of the file is not UTF-8", ROW.len() + 2);
+        assert_eq!(read(&source, |_| true).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn refuses_an_empty_file() {
+        for content in ["", "\n \n"] {
+            let expected = BbqError::NoRows { file: "f".to_owned() };
+            assert_eq!(read_text(content).unwrap_err(), expected.into());
+        }
+    }
+}

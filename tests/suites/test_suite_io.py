@@ -1,0 +1,150 @@
+"""Suites as files: round trips, refusals with row and column, nothing half-written."""
+
+import json
+
+import polars as pl
+import pytest
+
+from misfired import ArgumentError, DataError, read_suite, write_suite
+from misfired.suites import validate_suite
+
+PAIR = {
+    "id": "tea_1",
+    "suite": "drinks@1.0.0",
+    "category": "Tea",
+    "scenario": "tea",
+    "stereotyped_group": "cats",
+    "contrast_group": "dogs",
+    "cue": None,
+    "stereotyped": "The cat drank tea.\nDid the cat drink “tea”?",
+    "contrast": "The dog drank tea. Did the dog drink tea?",
+    "expected_stereotyped": "yes",
+    "expected_contrast": "no",
+    "strength": 3,
+}
+PAIRS = [PAIR, {**PAIR, "id": "tea_2", "cue": "Cats are fine."}, {**PAIR, "id": "tea_3"}]
+
+
+@pytest.fixture
+def suite():
+    return pl.DataFrame(PAIRS)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".ndjson", ".JSONL"])
+def test_round_trip(suite, tmp_path, suffix):
+    file = tmp_path / f"suite{suffix}"
+    write_suite(suite, file)
+    assert read_suite(file).equals(suite)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_a_suite_without_cues_stays_text(suite, tmp_path, suffix):
+    file = tmp_path / f"suite{suffix}"
+    write_suite(suite.with_columns(cue=None), file)
+    assert read_suite(file).schema["cue"] == pl.String()
+
+
+def test_schema_columns_come_first(suite):
+    shuffled = suite.select(reversed(suite.columns))
+    assert validate_suite(shuffled).columns == suite.columns
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "tea_1"}, "row 2: id: 'tea_1' is an earlier row's id; ids must be unique"),
+        ({"id": " "}, "row 2: id: ' ' is blank"),
+        ({"suite": "drinks"}, "row 2: suite: 'drinks' is not name@version"),
+        ({"scenario": None}, "row 2: scenario: None is null"),
+        ({"cue": ""}, "row 2: cue: '' is blank"),
+        ({"stereotyped": ""}, "row 2: stereotyped: '' is blank"),
+        ({"contrast": PAIR["stereotyped"]}, "equals the stereotyped prompt"),
+        ({"expected_contrast": "Yes"}, "row 2: expected_contrast: 'Yes' is not one of yes, no"),
+        ({"expected_stereotyped": "maybe"}, "row 2: expected_stereotyped: 'maybe' is not one of"),
+        (
+            {"contrast": "x" * 10_000_000},
+            "row 2: contrast: '" + "x" * 59 + "... (10000002 letters) has more than 1000000",
+        ),
+    ],
+)
+def test_a_bad_row_is_named_with_its_column(tmp_path, change, message):
+    file = tmp_path / "suite.parquet"
+    frame = pl.DataFrame([PAIRS[0], {**PAIRS[1], **change}, PAIRS[2]])
+    frame.write_parquet(file)
+    with pytest.raises(DataError) as caught:
+        read_suite(file)
+    assert str(caught.value).startswith(f"{file}, row 2: ")
+    assert message in str(caught.value)
+    with pytest.raises(DataError, match="frame, row 2: "):
+        write_suite(frame, tmp_path / "new.parquet")
+    assert not (tmp_path / "new.parquet").exists()
+
+
+def test_columns_missing_mistyped_and_no_rows(suite):
+    with pytest.raises(DataError, match="frame: column scenario is missing"):
+        validate_suite(suite.drop("scenario"))
+    with pytest.raises(DataError, match="frame: column id is Int32, expected String"):
+        validate_suite(suite.with_columns(id=pl.lit(1)))
+    with pytest.raises(DataError, match="f: 0 rows"):
+        validate_suite(suite.clear(), source="f")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"id": ', "line 2: broken JSON at column"),
+        (b'{"id": "caf\xe9"}', "line 2: byte 12 is not UTF-8"),
+        (b"[1, 2]", r"line 2: \[1, 2\], expected an object"),
+        (json.dumps({**PAIR, "id": 5}).encode(), "line 2: id: 5 is not text"),
+        (b'{"id": "a"}', "line 2: field suite is missing"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, message):
+    file = tmp_path / "suite.jsonl"
+    file.write_bytes(json.dumps(PAIR).encode() + b"\n" + line + b"\n")
+    with pytest.raises(DataError, match=f"suite.jsonl, {message}"):
+        read_suite(file)
+
+
+def test_lines_end_at_line_feeds_only(tmp_path):
+    # U+2028 and a form feed are data inside JSON text; str.splitlines would cut there.
+    file = tmp_path / "suite.jsonl"
+    pair = {**PAIR, "contrast": "a\u2028b\x0cc"}
+    file.write_text(json.dumps(pair, ensure_ascii=False) + "\r\n\n", encoding="utf-8", newline="")
+    assert read_suite(file)["contrast"].to_list() == ["a\u2028b\x0cc"]
+
+
+def test_files_that_are_not_suites(tmp_path):
+    with pytest.raises(ArgumentError, match=r"pairs.txt: suffix '.txt', expected one of .parquet"):
+        read_suite(tmp_path / "pairs.txt")
+    with pytest.raises(DataError, match=r"pairs.parquet: No such file"):
+        read_suite(tmp_path / "pairs.parquet")
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DataError, match=r"pairs.parquet: cannot be read: "):
+        read_suite(tmp_path / "pairs.parquet")
+    (tmp_path / "pairs.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"pairs.jsonl: "):
+        read_suite(tmp_path / "pairs.jsonl")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(suite, tmp_path, monkeypatch):
+    file = tmp_path / "suite.parquet"
+    write_suite(suite, file)
+
+    def fail(_frame, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_suite(suite.head(1), file)
+    monkeypatch.undo()
+    assert len(read_suite(file)) == 3
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_missing_folder_is_named(suite, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_suite(suite, tmp_path / "nowhere" / "suite.parquet")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "suite.parquet")
