@@ -12,6 +12,10 @@ from misfired.errors import (
     TemplateError,
 )
 from misfired.metrics import Counts, measures
+from misfired.outcomes import build_outcomes
+from misfired.pipeline import Run, Scores, run, score
+from misfired.prompts import build_prompts
+from misfired.runs import read_answers
 from misfired.stats.summary import summarize
 from misfired.suites import build_pairs, fetch_bbq, read_suite, write_suite
 
@@ -22,14 +26,21 @@ __all__ = [
     "FetchError",
     "MisfiredError",
     "ModelError",
+    "Run",
     "RunFolderError",
+    "Scores",
     "ScoringError",
     "TemplateError",
     "__version__",
+    "build_outcomes",
     "build_pairs",
+    "build_prompts",
     "fetch_bbq",
     "measures",
+    "read_answers",
     "read_suite",
+    "run",
+    "score",
     "summarize",
     "write_suite",
 ]

@@ -262,7 +262,6 @@ def _measure(
         "tokens": {
             "in_prompts": sum(job.n_prompt_tokens),
             "distinct": engine.scorer.n_distinct_tokens,
-            "decoded": n_decoded,
         },
         "joined_across_the_answer": _n_joined(job),
         "packing": packing,
@@ -272,6 +271,7 @@ def _measure(
             "started": started,
             "seconds": time.time() - started,
             "n_resumed_from": n_recorded,
+            "n_decoded_tokens": n_decoded,
         },
     }
     if folder is not None:

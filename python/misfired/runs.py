@@ -17,6 +17,7 @@ import filelock
 import polars as pl
 
 from misfired.errors import DataError, RunFolderError
+from misfired.files import replacing
 
 FORMAT = 1
 
@@ -56,7 +57,7 @@ class RunFolder:
             if not manifest:
                 self.write_manifest({"status": "running"})
             self.recorded = dict(self._read_journal())
-            self._journal: IO[str] | None = None
+            self._journal: IO[bytes] | None = None
         except BaseException:
             self.close()
             raise
@@ -85,23 +86,20 @@ class RunFolder:
         self._replace(MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
 
     def append(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
-        """Add answers to the journal and flush them to the system."""
+        """Hand answers to the system, at the journal's end."""
         with _named(self.path / JOURNAL):
             if self._journal is None:
-                self._journal = (self.path / JOURNAL).open("a", encoding="utf-8")
-            for number, row in rows:
-                line = json.dumps({"row": number, **row}, ensure_ascii=False)
-                self._journal.write(line + "\n")
-            self._journal.flush()
+                # Unbuffered: what a call has written outlives a kill, and nothing is left to fail later.
+                self._journal = (self.path / JOURNAL).open("ab", buffering=0)
+            lines = [json.dumps({"row": n, **row}, ensure_ascii=False) + "\n" for n, row in rows]
+            self._journal.write("".join(lines).encode())
 
     def finish(
         self, answers: pl.DataFrame, manifest: dict[str, Any], summary: list[dict[str, Any]] | None
     ) -> None:
         """Write the final files, the manifest last, and drop the journal."""
-        temporary = self.path / (ANSWERS + ".part")
-        with _named(self.path):
+        with _named(self.path), replacing(self.path / ANSWERS) as temporary:
             answers.write_parquet(temporary)
-            temporary.replace(self.path / ANSWERS)
         if summary is not None:
             self._replace(SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
         self.write_manifest({"status": "complete", **manifest})
@@ -110,10 +108,8 @@ class RunFolder:
         (self.path / JOURNAL).unlink(missing_ok=True)
 
     def _replace(self, name: str, content: bytes) -> None:
-        temporary = self.path / (name + ".part")
-        with _named(self.path / name):
+        with _named(self.path / name), replacing(self.path / name) as temporary:
             temporary.write_bytes(content)
-            temporary.replace(self.path / name)
 
     def _read_journal(self) -> Iterator[tuple[int, dict[str, Any]]]:
         file = self.path / JOURNAL
@@ -182,6 +178,8 @@ def read_answers(path: Path | str) -> pl.DataFrame:
         path = path / ANSWERS
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    if path.suffix not in {".parquet", ".jsonl"}:
+        raise DataError(f"{path}: expected a run folder, or a .parquet or .jsonl file")
     try:
         if path.suffix == ".jsonl":
             return pl.read_ndjson(path, infer_schema_length=None)

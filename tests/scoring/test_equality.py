@@ -5,19 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference.plain_scorer import PlainScorer
 
+from helpers import ARCHITECTURES
 from misfired import _core
 from misfired.scoring.model import N_SEQUENCES, Model
-from scoring.conftest import ARCHITECTURES, MakeModel
+from reference.plain_scorer import PlainScorer
 
 pytestmark = pytest.mark.model
 
 #: Issue and design: exact mode with f32 weights on a CPU.
 EXACT = 1e-5
 
-#: Quantised weights go through kernels that treat the rows of a batch four at a time.
-SAME_LOGITS = {"f32": 1e-12, "f16": 1e-12, "q8_0": EXACT, "q4_K": EXACT}
+#: The logits are the same; summing their exponentials in another order moves the last digit.
+SAME_LOGITS = 1e-12
 
 
 def mixed_sequences(n_vocab: int, n: int = 150, seed: int = 1) -> list[list[int]]:
@@ -83,18 +83,25 @@ def largest_difference(
 
 
 @pytest.mark.parametrize("arch", ["llama", "mistral", "qwen2", "qwen3", "phi3"])
-def test_every_logp_of_packed_prompts(arch: str, real_vocabulary_model: MakeModel) -> None:
+def test_every_logp_of_packed_prompts(arch: str, real_vocabulary_model) -> None:
     assert largest_difference(real_vocabulary_model(arch)) < EXACT
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("quantisation", SAME_LOGITS)
+@pytest.mark.parametrize(
+    ("arch", "quantisation"),
+    [
+        *((arch, "f32") for arch in ARCHITECTURES),
+        *((arch, "q4_K") for arch in ("llama", "gemma2", "gpt2")),
+        *(("qwen2", quantisation) for quantisation in ("f16", "q8_0")),
+    ],
+)
 def test_solo_prompts_have_the_bits_of_a_prompt_alone(
-    arch: str, quantisation: str, real_vocabulary_model: MakeModel
+    arch: str, quantisation: str, real_vocabulary_model
 ) -> None:
     path = real_vocabulary_model(arch, quantisation, n_embd=256, n_ff=256)
-    # The logits are the same; summing their exponentials in another order moves the last digit.
-    assert largest_difference(path, n=70, packing="solo") < SAME_LOGITS[quantisation]
+    # A q4_K row of some shapes goes through a kernel of its own when it is the last of a batch.
+    limit = EXACT if quantisation == "q4_K" else SAME_LOGITS
+    assert largest_difference(path, n=70, packing="solo") < limit
 
 
 @pytest.mark.parametrize("n_batch", [4, 7, 64, 512])

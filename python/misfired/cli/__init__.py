@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, pairs
+from misfired.cli import bbq, pairs, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -17,6 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(run.run)
+app.command()(run.score)
+app.command()(stats.stats)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from misfired.suites import build_pairs, read_suite
 from rich.console import Console
 
 from misfired.cli import options
@@ -19,6 +18,7 @@ from misfired.pipeline import run as run_pipeline
 from misfired.pipeline import score as score_pipeline
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.scoring.explain import explain as explain_prompt
+from misfired.suites import build_pairs, read_suite
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]
 
@@ -154,10 +154,10 @@ def choose_pairs(
     Raises:
         ArgumentError: Neither or both sources were named, or no pair is left.
     """
-    if (bbq is None) == (suite is None):
-        raise ArgumentError("name the pairs: either --bbq DIR or --suite FILE")
-    if bbq is not None:
+    if bbq is not None and suite is None:
         pairs = build_pairs(bbq, categories=category)
+    elif suite is None or bbq is not None:
+        raise ArgumentError("name the pairs: either --bbq DIR or --suite FILE")
     else:
         pairs = read_suite(suite)
         known = pairs["category"].unique().sort().to_list()

@@ -9,7 +9,8 @@ import polars as pl
 import typer
 from rich.console import Console
 
-from misfired.errors import DataError
+from misfired.outcomes import build_outcomes
+from misfired.runs import read_answers
 from misfired.stats import summarize
 from misfired.stats.tables import latex_table, summary_tables
 
@@ -24,7 +25,7 @@ class Unit(str, Enum):
 def stats(
     outcomes: Annotated[
         list[Path],
-        typer.Argument(help="Outcomes, as .parquet or .jsonl files.", show_default=False),
+        typer.Argument(help="Run folders, or answers or outcomes files.", show_default=False),
     ],
     *,
     unit: Annotated[Unit, typer.Option(help="What is resampled.")] = Unit.scenario,
@@ -66,16 +67,10 @@ def stats(
 
 
 def read_outcomes(path: Path) -> pl.DataFrame:
-    """Read an outcomes file.
+    """Outcomes of a run folder, of an answers file, or of an outcomes file.
 
     Raises:
-        DataError: If the file is missing, cannot be read, or has another ending.
+        DataError: If it is missing, not complete, or cannot be read.
     """
-    if path.suffix not in {".parquet", ".jsonl"}:
-        raise DataError(f"{path}: expected a .parquet or .jsonl file")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ndjson(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: {str(error).splitlines()[0]}") from error
+    frame = read_answers(path)
+    return build_outcomes(frame) if "condition" in frame.columns else frame

@@ -95,4 +95,4 @@ def _alone(model: Model, context: Context, job: Job, row: int) -> dict[str, Any]
 def _difference(left: dict[str, Any], right: dict[str, Any]) -> float:
     if left["logit_diff"] is None or right["logit_diff"] is None:
         return 0.0
-    return max(abs(left[name] - right[name]) for name in _COMPARED)
+    return float(max(abs(left[name] - right[name]) for name in _COMPARED))

@@ -139,38 +139,52 @@ class PromptTokenizer:
         return AnswerTokens(len(ids) - found.keep, found.ids, found.dropped)
 
     def _find_forms(self, text: str, ids: Ids) -> AnswerTokens:
+        """Choose the place where most forms can be told apart by the token that stands there.
+
+        That is nearly always the prompt's end. Where most forms merge with the prompt's last token
+        (a prompt that ends in a space), it is before that token; of equal places the earlier wins.
+        """
         joint = {
             form: self.encode(text, form)
             for forms in self.protocol.answers.values()
             for form in forms
         }
-        keep = min(_common_prefix(ids, other) for other in joint.values())
-        first = {form: _token_at(other, keep) for form, other in joint.items()}
-        owners: dict[int, set[str]] = {}
-        for answer, forms in self.protocol.answers.items():
-            for form in forms:
-                owners.setdefault(first[form], set()).add(answer)
-        shared = {token for token, answers in owners.items() if len(answers) > 1} | {-1}
-        chosen = {
-            answer: sorted({first[form] for form in forms} - shared)
-            for answer, forms in self.protocol.answers.items()
-        }
-        for answer, tokens in chosen.items():
+        shared = {form: _common_prefix(ids, other) for form, other in joint.items()}
+        found = [
+            self._forms_at(keep, joint, shared, len(ids)) for keep in sorted({*shared.values()})
+        ]
+        best = max(found, key=lambda one: min(map(len, one.ids.values())))
+        for answer, tokens in best.ids.items():
             if not tokens:
                 tried = ", ".join(repr(form) for form in self.protocol.answers[answer])
                 raise ModelError(
                     f"answer {answer!r}: none of its forms ({tried}) begins with a token of its "
                     "own after this prompt"
                 )
-        dropped = [form for form, token in first.items() if token in shared]
-        return AnswerTokens(len(ids) - keep, chosen, dropped)
+        return best
+
+    def _forms_at(
+        self, keep: int, joint: dict[str, Ids], shared: dict[str, int], n_tokens: int
+    ) -> AnswerTokens:
+        """The forms that are told apart by their token at place `keep` of the joint encoding."""
+        first = {
+            form: int(other[keep]) if shared[form] >= keep and keep < len(other) else -1
+            for form, other in joint.items()
+        }
+        owners: dict[int, set[str]] = {}
+        for answer, forms in self.protocol.answers.items():
+            for form in forms:
+                owners.setdefault(first[form], set()).add(answer)
+        common = {token for token, answers in owners.items() if len(answers) > 1} | {-1}
+        chosen = {
+            answer: sorted({first[form] for form in forms} - common)
+            for answer, forms in self.protocol.answers.items()
+        }
+        dropped = [form for form, token in first.items() if token in common]
+        return AnswerTokens(n_tokens - keep, chosen, dropped)
 
 
 def _common_prefix(left: Ids, right: Ids) -> int:
     n = min(len(left), len(right))
     differ = np.nonzero(left[:n] != right[:n])[0]
     return int(differ[0]) if len(differ) else n
-
-
-def _token_at(ids: Ids, place: int) -> int:
-    return int(ids[place]) if place < len(ids) else -1

@@ -9,6 +9,10 @@ use super::{HEADER, Plan, Step, Token};
 /// matrix times matrix), whose sums are rounded otherwise.
 const LEAST: usize = 2;
 
+/// Kernels for repacked quantised weights take the rows of a batch four at a time and what is left one
+/// by one, so a batch begins where a group of four would begin if nothing were kept.
+const GROUP: usize = 4;
+
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
 pub struct Solo {
@@ -44,18 +48,25 @@ impl Solo {
         Some(step)
     }
 
-    /// What the cache holds of the next leaf, less what its last batch needs to be no less than
-    /// [`LEAST`] tokens.
+    /// What may be kept of the cache for the next leaf: whole groups, and no more than leaves
+    /// [`LEAST`] tokens to decode.
     fn kept(&self, plan: &Plan) -> usize {
         let leaf = self.next;
         let shared = if leaf == self.first { plan.header } else { plan.shared[leaf] };
-        shared.min(plan.tokens(leaf).len().saturating_sub(LEAST))
+        let most = shared.min(plan.tokens(leaf).len().saturating_sub(LEAST));
+        most - most % GROUP
     }
 }
 
-/// Where a batch that begins at `from` ends: never so that a single token is left for the last one.
+/// Where a batch that begins at `from` ends: at a group's end unless it is the last one, and never so
+/// that less than [`LEAST`] tokens are left for the last one.
 fn chunk_end(from: usize, len: usize, n_batch: usize) -> usize {
-    let end = len.min(from + n_batch);
-    let rest = len - end;
-    if 0 < rest && rest < LEAST && end - from > LEAST { end - (LEAST - rest) } else { end }
+    if from + n_batch >= len {
+        return len;
+    }
+    let mut end = from + n_batch - n_batch % GROUP;
+    if len - end < LEAST && end > from + GROUP {
+        end -= GROUP;
+    }
+    end.max(from + 1)
 }

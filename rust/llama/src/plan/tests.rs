@@ -108,12 +108,13 @@ fn without_sharing_every_token_is_decoded_in_a_batch_of_its_own_sequence() {
 #[test]
 fn a_solo_batch_never_holds_a_single_token_of_a_longer_sequence() {
     let rows: Vec<Vec<i32>> = (2..40).map(|n| (0..n).collect()).collect();
-    let limits = Limits { packing: Packing::Solo, ..limits(6, 3) };
+    let limits = Limits { packing: Packing::Solo, ..limits(12, 3) };
     let plan = Plan::new(ragged(&rows), limits).unwrap();
     for block in 0..plan.n_blocks() {
         let mut walk = plan.walk(block).unwrap();
         while let Some(step) = walk.step(&plan) {
-            assert!((2..=6).contains(&step.tokens.len()));
+            assert!((2..=12).contains(&step.tokens.len()));
+            assert_eq!(step.tokens[0].pos % 4, 0);
             assert!(step.outputs.len() <= 1);
         }
     }

@@ -1,0 +1,5 @@
+"""`python -m misfired` is the `misfired` command."""
+
+from misfired.cli import main
+
+main()

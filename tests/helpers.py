@@ -1,0 +1,46 @@
+"""Small things that several test modules need."""
+
+import polars as pl
+
+CATEGORIES = ("Age", "Religion")
+
+#: Architecture and the vocabulary file that its real models resemble most.
+ARCHITECTURES = {
+    "llama": "llama-bpe",
+    "mistral": "llama-spm",
+    "qwen2": "qwen2",
+    "qwen3": "qwen2",
+    "gemma2": "llama-spm",
+    "gemma3": "llama-spm",
+    "phi3": "phi-3",
+    "gpt2": "gpt-2",
+}
+
+
+def make_suite(n_pairs: int = 24, *, per_scenario: int = 4) -> pl.DataFrame:
+    """Invented pairs in the suite schema: two categories, a few scenarios, cues."""
+    towns = ("Norvik", "Sandel", "Ostra", "Pelm")
+    rows = []
+    for number in range(n_pairs):
+        category = CATEGORIES[number * len(CATEGORIES) // n_pairs]
+        one, other = towns[number % 4], towns[(number + 1 + number % 3) % 4]
+        text = (
+            "A baker from {a} met a baker from {b} on street {n}. The baker from {a} had lost a key. "
+            "Did the baker from {a} lose a key?"
+        )
+        rows.append(
+            {
+                "id": f"pair_{number}",
+                "suite": "invented@1.0.0",
+                "category": category,
+                "scenario": f"{category.lower()}_q{number // per_scenario}",
+                "stereotyped_group": one,
+                "contrast_group": other,
+                "cue": f"It is not okay to assume bakers from {one} lost a key.",
+                "stereotyped": text.format(a=one, b=other, n=number),
+                "contrast": text.format(a=other, b=one, n=number),
+                "expected_stereotyped": "yes",
+                "expected_contrast": "yes",
+            }
+        )
+    return pl.DataFrame(rows)
