@@ -2,17 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from helpers import ARCHITECTURES
+from helpers import ARCHITECTURES, MakeModel
 from misfired import cli
 from random_model import make_model
-
-MakeModel = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")

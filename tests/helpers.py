@@ -1,6 +1,11 @@
 """Small things that several test modules need."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import polars as pl
+
+MakeModel = Callable[..., Path]
 
 CATEGORIES = ("Age", "Religion")
 

@@ -16,7 +16,16 @@ from misfired.errors import ArgumentError
 from misfired.outcomes import OUTCOMES, build_outcomes
 from misfired.prompts import build_prompts, check_primings
 from misfired.runs import RunFolder, read_answers, read_manifest
-from misfired.scoring.engine import Engine, Job, Settings, open_context, prepare, without_text
+from misfired.scoring.answers import measured_columns
+from misfired.scoring.engine import (
+    Engine,
+    Job,
+    Settings,
+    calibrate,
+    open_context,
+    prepare,
+    without_text,
+)
 from misfired.scoring.library import versions
 from misfired.scoring.model import MODES, Mode, Model, default_threads, file_sha256
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
@@ -27,19 +36,6 @@ from misfired.stats import summarize
 
 #: Called with (prompts done, prompts in all).
 Progress = Callable[[int, int], None]
-
-_MEASURED = {
-    "answer": pl.String,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "logp_yes": pl.Float64,
-    "logp_no": pl.Float64,
-    "logit_diff": pl.Float64,
-    "mass": pl.Float64,
-    "top_token": pl.String,
-    "top_logp": pl.Float64,
-    "n_prompt_tokens": pl.Int64,
-}
 
 
 @dataclass(frozen=True)
@@ -241,12 +237,13 @@ def _measure(
     measured = dict(folder.recorded) if folder else {}
     n_recorded = len(measured)
     with open_context(model, job, asking.settings) as context:
+        job = calibrate(model, context, job)
         packing = choose_packing(model, context, job, asking.settings.mode)
         engine = Engine(model, context, job, packing=packing["packing"])
         _drain(engine, job, measured, folder, progress)
         check = check_invariance(model, context, job, measured, seed=asking.seed)
         n_decoded = engine.scorer.n_decoded_tokens
-    answers = _frame(prompts, measured)
+    answers = _frame(prompts, measured, asking.protocol)
     summary = summarize(build_outcomes(answers), **(statistics or {}))
     manifest = {
         "settings": settings,
@@ -349,9 +346,11 @@ def _columns(prompts: pl.DataFrame) -> tuple[list[str], list[str | None], list[s
     return names.to_list(), prompts["text"].to_list(), prompts["expected"].to_list()
 
 
-def _frame(prompts: pl.DataFrame, measured: dict[int, dict[str, Any]]) -> pl.DataFrame:
+def _frame(
+    prompts: pl.DataFrame, measured: dict[int, dict[str, Any]], protocol: Protocol
+) -> pl.DataFrame:
     rows = [measured[number] for number in range(len(prompts))]
-    return prompts.drop("text").hstack(pl.DataFrame(rows, schema=_MEASURED))
+    return prompts.drop("text").hstack(pl.DataFrame(rows, schema=measured_columns(protocol)))
 
 
 def _example(tokenizer: PromptTokenizer, prompts: pl.DataFrame) -> str | None:

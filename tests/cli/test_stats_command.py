@@ -62,7 +62,7 @@ def test_csv_and_latex(outcomes):
     ("name", "content", "message"),
     [
         ("absent.parquet", None, "no such file"),
-        ("outcomes.txt", "x", "expected a .parquet or .jsonl file"),
+        ("outcomes.txt", "x", "a .parquet or .jsonl file"),
         ("broken.parquet", "not parquet", "broken.parquet: "),
         ("broken.jsonl", '{"id": 1', "broken.jsonl: "),
     ],

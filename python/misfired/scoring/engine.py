@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from misfired import _core
-from misfired.errors import ArgumentError, ScoringError
-from misfired.scoring.answers import Logp, read_answer, unscored
+from misfired.errors import ArgumentError, DataError, ModelError, ScoringError
+from misfired.scoring.answers import Logp, measured_columns, read_forms
+from misfired.scoring.forms import AnswerTokens, Ids, Tokens
 from misfired.scoring.model import N_SEQUENCES, Context, Mode, Model
-from misfired.scoring.tokens import AnswerTokens, Ids, PromptTokenizer
+from misfired.scoring.protocol import LOGIT, Protocol
+from misfired.scoring.tokens import PromptTokenizer
 
 #: Tokens a batch where nothing is offloaded: large enough to keep the cores busy, small enough that
 #: attention over the cells of the batch stays cheap (design/scoring.md has the measurement).
@@ -41,6 +42,10 @@ class Job:
         ids: Token ids of each prompt up to the scored position; None for a prompt without text.
         answers: Which tokens are read.
         n_prompt_tokens: Length of each whole prompt.
+        protocol: How answers are read.
+        content_free: The content-free prompt, where the protocol compares with it.
+        baseline: Log-probability of each form after that prompt (see `calibrate`).
+        in_reasoning: Whether the prompts end inside a reasoning block.
     """
 
     names: list[str]
@@ -48,6 +53,10 @@ class Job:
     ids: list[Ids | None]
     answers: list[AnswerTokens | None]
     n_prompt_tokens: list[int]
+    protocol: Protocol = LOGIT
+    content_free: tuple[Ids, AnswerTokens] | None = None
+    baseline: dict[str, float] | None = None
+    in_reasoning: bool = False
 
     @property
     def rows(self) -> list[int]:
@@ -56,8 +65,12 @@ class Job:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt."""
-        return max((len(ids) for ids in self.ids if ids is not None), default=0)
+        """Tokens of the longest prompt with the longest of its forms."""
+        asked = [*zip(self.ids, self.answers, strict=True), self.content_free or (None, None)]
+        return max(
+            (len(ids) + found.n_longest for ids, found in asked if ids is not None and found),
+            default=0,
+        )
 
 
 def prepare(
@@ -69,19 +82,38 @@ def prepare(
     """Render and tokenise every prompt.
 
     Raises:
+        DataError: An expected answer is none of the protocol's.
         TemplateError: A prompt cannot be rendered.
         ModelError: An answer has no form that can be scored.
     """
-    ids: list[Ids | None] = []
-    answers: list[AnswerTokens | None] = []
-    lengths = []
-    for text in texts:
-        whole = None if text is None else tokenizer.encode(text)
-        found = None if text is None or whole is None else tokenizer.answers(text, whole)
-        ids.append(None if whole is None or found is None else whole[: found.keep])
-        answers.append(found)
-        lengths.append(0 if whole is None else len(whole))
-    return Job(list(names), list(expected), ids, answers, lengths)
+    protocol = tokenizer.protocol
+    for name, answer in zip(names, expected, strict=True):
+        if answer not in protocol.answers:
+            raise DataError(
+                f"prompt {name}: expected answer is {answer!r}, not one of those of protocol "
+                f"{protocol.name!r}: {', '.join(protocol.answers)}"
+            )
+    asked = [None if text is None else _asked(tokenizer, text) for text in texts]
+    calibrates = protocol.normalisation == "unconditional"
+    return Job(
+        list(names),
+        list(expected),
+        [None if found is None else found[0] for found in asked],
+        [None if found is None else found[1] for found in asked],
+        [0 if found is None else found[2] for found in asked],
+        protocol=protocol,
+        content_free=_asked(tokenizer, protocol.content_free)[:2] if calibrates else None,
+        in_reasoning=tokenizer.in_reasoning,
+    )
+
+
+def _asked(tokenizer: PromptTokenizer, text: str) -> tuple[Ids, AnswerTokens, int]:
+    """Tokens up to the scored position, what is read there, tokens of the whole prompt."""
+    whole = tokenizer.encode(text)
+    if tokenizer.protocol.generates:
+        return whole, AnswerTokens(len(whole), (), []), len(whole)
+    found = tokenizer.answers(text, whole)
+    return whole[: found.keep], found, len(whole)
 
 
 @dataclass(frozen=True)
@@ -141,11 +173,19 @@ class Engine:
         self.job = job
         self.model = model
         self.rows = job.rows if rows is None else list(rows)
-        ids = [_present(job.ids[row]) for row in self.rows]
-        self._wanted = [
-            np.array([*chain(*_present(job.answers[row]).ids.values())], dtype=np.int32)
-            for row in self.rows
+        self._positions = [
+            (row, path) for row in self.rows for path, _ in _present(job.answers[row]).nodes
         ]
+        self._wanted = [
+            np.array(wanted, dtype=np.int32)
+            for row in self.rows
+            for _, wanted in _present(job.answers[row]).nodes
+        ]
+        ids = [
+            np.concatenate([_present(job.ids[row]), np.array(path, dtype=np.int32)])
+            for row, path in self._positions
+        ]
+        self._read: dict[int, _Reading] = {}
         self.scorer = _core.Scorer(
             model.library,
             context.address,
@@ -156,27 +196,37 @@ class Engine:
         )
 
     def blocks(self) -> Iterator[list[int]]:
-        """For each block the numbers of its prompts."""
+        """For each block the numbers of the prompts that need it."""
         for block in range(self.scorer.n_blocks):
-            yield [self.rows[place] for place in self.scorer.block_sequences(block).tolist()]
+            places = self.scorer.block_sequences(block).tolist()
+            yield list(dict.fromkeys(self._positions[place][0] for place in places))
 
     def run_block(self, block: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """Decode a block; after each batch yield (number of the prompt, its measurements)."""
         for batch in self.run_block_in_full(block):
             yield [(row, measured) for row, measured, _ in batch]
 
-    def run_block_in_full(self, block: int) -> Iterator[list[tuple[int, dict[str, Any], Logp]]]:
-        """The same, with the log-probability of every answer token in the job's order."""
+    def run_block_in_full(
+        self, block: int
+    ) -> Iterator[list[tuple[int, dict[str, Any], list[float]]]]:
+        """The same, with the log-probability of every form of `AnswerTokens.forms`."""
         self.scorer.start(block)
         while (result := self._step()) is not None:
             places, logps, top_tokens, top_logps = result
             tokens, maxima = top_tokens.tolist(), top_logps.tolist()
-            stops = np.cumsum([len(self._wanted[place]) for place in places.tolist()])[:-1]
-            batch = []
-            for at, logp in enumerate(np.split(logps, stops) if len(places) else []):
-                row = self.rows[places[at]]
-                batch.append((row, self._measure(row, logp, tokens[at], maxima[at]), logp))
-            yield batch
+            values = iter(logps.tolist())
+            complete = []
+            for place, token, maximum in zip(places.tolist(), tokens, maxima, strict=True):
+                row, path = self._positions[place]
+                reading = self._read.setdefault(row, _Reading())
+                for wanted in self._wanted[place].tolist():
+                    reading.logp[path, wanted] = next(values)
+                if not path:
+                    reading.top = token, maximum
+                reading.n_positions += 1
+                if reading.n_positions == len(_present(self.job.answers[row]).nodes):
+                    complete.append((row, *self._measure(row, self._read.pop(row))))
+            yield complete
 
     def _step(self) -> tuple[npt.NDArray[np.int64], Logp, Ids, Logp] | None:
         try:
@@ -184,27 +234,73 @@ class Engine:
         except ScoringError as error:
             raise ScoringError(f"{self.model.path}: {error}") from None
 
-    def _measure(self, row: int, logp: Logp, token: int, top_logp: float) -> dict[str, Any]:
+    def _measure(self, row: int, reading: _Reading) -> tuple[dict[str, Any], list[float]]:
         answers = _present(self.job.answers[row])
-        cuts = np.cumsum([len(ids) for ids in answers.ids.values()])[:-1]
-        measured = read_answer(
-            dict(zip(answers.ids, np.split(logp, cuts), strict=True)), self.job.expected[row]
+        logp = answers.log_probabilities(reading.logp)
+        measured = read_forms(
+            self.job.protocol, answers.forms, logp, self.job.expected[row], self.job.baseline
         )
+        token, top_logp = reading.top
         piece = self.model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else None
         return {
             **measured,
             "top_token": piece,
             "top_logp": None if np.isnan(top_logp) else top_logp,
             "n_prompt_tokens": self.job.n_prompt_tokens[row],
-        }
+        }, logp
+
+
+@dataclass
+class _Reading:
+    """What has been read of one prompt; its positions may come in several batches."""
+
+    logp: dict[tuple[Tokens, int], float] = field(default_factory=dict)
+    top: tuple[int, float] = (-1, float("nan"))
+    n_positions: int = 0
+
+
+def calibrate(model: Model, context: Context, job: Job) -> Job:
+    """Score the forms after the content-free prompt, where the protocol compares with that.
+
+    Raises:
+        ModelError: A form can be scored after a prompt but not after the content-free one.
+    """
+    if job.content_free is None:
+        return job
+    ids, answers = job.content_free
+    alone = replace(
+        job,
+        names=["content-free"],
+        expected=[""],
+        ids=[ids],
+        answers=[answers],
+        n_prompt_tokens=[len(ids)],
+    )
+    ((_, _, logp),) = (
+        row
+        for batch in Engine(model, context, alone, packing="solo").run_block_in_full(0)
+        for row in batch
+    )
+    baseline = {form.text: value for form, value in zip(answers.forms, logp, strict=True)}
+    for name, found in zip(job.names, job.answers, strict=True):
+        for form in found.forms if found else ():
+            if form.text not in baseline:
+                raise ModelError(f"prompt {name}: form {form.text!r} has no unconditional score")
+    return replace(job, baseline=baseline)
 
 
 def without_text(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of the prompts that have no text: nothing was asked, and that is said."""
     for row, ids in enumerate(job.ids):
         if ids is None:
-            blank = {"top_token": None, "top_logp": None, "n_prompt_tokens": None}
-            yield row, {**unscored("the suite has no text for this priming"), **blank}
+            yield (
+                row,
+                {
+                    **dict.fromkeys(measured_columns(job.protocol)),
+                    "outcome": "error",
+                    "reason": "the suite has no text for this priming",
+                },
+            )
 
 
 def _ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:

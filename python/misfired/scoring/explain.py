@@ -62,7 +62,6 @@ def explain(
             if ids is None or found is None:
                 continue
             ends = [place for place in range(len(ids)) if _near_an_end(place, len(ids))]
-            values = iter(logp.tolist())
             shown.append(
                 {
                     "name": names[row],
@@ -71,8 +70,12 @@ def explain(
                     "tokens": [(p, int(ids[p]), text_of(int(ids[p]))) for p in ends],
                     "scored_at": len(ids) - 1,
                     "forms": {
-                        answer: [(token, text_of(token), next(values)) for token in tokens]
-                        for answer, tokens in found.ids.items()
+                        answer: [
+                            (form.tokens[0], "".join(map(text_of, form.tokens)), value)
+                            for form, value in zip(found.forms, logp, strict=True)
+                            if form.answer == answer
+                        ]
+                        for answer in found.ids
                     },
                     "dropped_forms": found.dropped,
                     "expected": job.expected[row],

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from misfired.errors import ArgumentError
+
+#: How an answer is read: by the first token of its forms, by whole forms, or from generated text.
+READINGS = ("first_token", "whole_form", "text")
+
+#: What two forms of different length are compared by; see `Protocol.normalisation`.
+NORMALISATIONS = ("sum", "per_token", "per_byte", "unconditional")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -13,30 +23,116 @@ class Protocol:
     """A way to ask and to read, small enough to print into a manifest.
 
     Attributes:
-        name: One word.
-        version: Changes whenever a text or a form changes.
+        name: One word in lower case.
+        version: Changes whenever a text, a form or a limit changes.
         instruction: Put before the prompt in the user message, an empty line between.
         answers: For each answer the surface forms that count as it. Forms are texts as they would
-            stand right after the prompt; the first token of each is scored.
+            stand right after the prompt (and `prefix`).
+        reading: `first_token`: log-probabilities of the forms' first tokens. `whole_form`: of the
+            forms to their end. `text`: greedy text is generated and parsed.
+        prefix: Begins the model's answer for it.
+        normalisation: What `whole_form` compares forms by: the log-probability (`sum`), that per
+            token or per byte, or its difference to the form's log-probability after the same prompt
+            with `content_free` in the place of the pair's text (`unconditional`).
+        content_free: The text that says nothing (Zhao et al. 2021, "Calibrate Before Use").
+        n_generate: Most tokens that `text` generates.
+        thinking: Whether a model that can reason before it answers is let to.
+        stop: Texts that end generation; they are not part of the text.
+
+    Raises:
+        ArgumentError: A field is outside its limits; the message names it.
     """
 
     name: str
     version: str
     instruction: str
     answers: dict[str, tuple[str, ...]] = field(hash=False)
+    reading: str = "first_token"
+    prefix: str = ""
+    normalisation: str = "sum"
+    content_free: str = "N/A"
+    n_generate: int = 0
+    thinking: bool = False
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ArgumentError(f"name is {self.name!r}: lower-case letters, digits, - _ . needed")
+        for name, value in (("version", self.version), ("content_free", self.content_free)):
+            if not value.strip():
+                raise ArgumentError(f"{name} is empty")
+        _one_of("reading", self.reading, READINGS)
+        _one_of("normalisation", self.normalisation, NORMALISATIONS)
+        _check_answers(self.answers)
+        if self.normalisation != "sum" and self.reading != "whole_form":
+            raise ArgumentError(
+                f"normalisation is {self.normalisation!r}, which needs reading 'whole_form', "
+                f"not {self.reading!r}"
+            )
+        if self.generates != (self.n_generate > 0):
+            needed = "at least 1" if self.generates else "0"
+            raise ArgumentError(
+                f"n_generate is {self.n_generate}, {needed} needed with reading {self.reading!r}"
+            )
+        if not self.generates and (self.stop or self.thinking):
+            name = "stop" if self.stop else "thinking"
+            raise ArgumentError(f"{name} needs reading 'text', not {self.reading!r}")
+        if not all(self.stop):
+            raise ArgumentError("stop holds an empty text, which would end every answer at once")
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes a text."""
+        return self.reading == "text"
+
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether the answers are yes and no."""
+        return set(self.answers) == {"yes", "no"}
 
     def user_message(self, text: str) -> str:
         """Instruction and prompt as one message."""
         return f"{self.instruction}\n\n{text}" if self.instruction else text
 
+    def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> Protocol:
+        """The same protocol for another set of answers; its instruction should name them.
+
+        Example:
+            >>> LOGIT.with_answers({"A": ("A", " A"), "B": ("B", " B")}).answers["B"]
+            ('B', ' B')
+        """
+        return replace(self, answers=dict(answers))
+
     def to_json(self) -> dict[str, Any]:
-        """What the manifest keeps."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "instruction": self.instruction,
+        """What the manifest keeps: every field."""
+        return asdict(self) | {
             "answers": {answer: list(forms) for answer, forms in self.answers.items()},
+            "stop": list(self.stop),
         }
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ArgumentError(f"{name} is {value!r}, not one of {', '.join(allowed)}")
+
+
+def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:
+    if len(answers) < 2:
+        raise ArgumentError(f"answers holds {len(answers)}, at least 2 needed")
+    owner: dict[str, str] = {}
+    for answer, forms in answers.items():
+        if not answer.strip():
+            raise ArgumentError("answers holds an answer without a name")
+        if isinstance(forms, str) or not forms:
+            raise ArgumentError(f"answers.{answer}: a list of at least one form needed")
+        for form in forms:
+            if not form.strip():
+                raise ArgumentError(f"answers.{answer}: a form is empty")
+            if form in owner:
+                raise ArgumentError(
+                    f"answers.{answer}: form {form!r} is listed twice (also under {owner[form]!r})"
+                )
+            owner[form] = answer
 
 
 #: First-token scoring after a short instruction.
@@ -51,13 +147,43 @@ LOGIT = Protocol(
 )
 
 #: The same forms, nothing put before the prompt: for models with a closed vocabulary.
-BARE = Protocol(name="logit-bare", version="1", instruction="", answers=LOGIT.answers)
+BARE = replace(LOGIT, name="logit-bare", instruction="")
 
-PROTOCOLS = {protocol.name: protocol for protocol in (LOGIT, BARE)}
+#: The same forms scored to their end, for vocabularies where a form is several tokens.
+WHOLE = replace(LOGIT, name="logit-whole", reading="whole_form")
+
+#: The answer's JSON is opened for the model, so that its next token is the answer.
+JSON = Protocol(
+    name="json",
+    version="1",
+    instruction=(
+        "Read the text and answer the question that follows it. "
+        'Answer in JSON, as {"answer": "yes"} or {"answer": "no"}.'
+    ),
+    answers={"yes": ("yes", "Yes", "YES"), "no": ("no", "No", "NO")},
+    prefix='{"answer": "',
+)
+
+#: Greedy text, then parsed.
+GENERATE = replace(LOGIT, name="generate", reading="text", n_generate=32)
+
+#: The same with room to reason; a model's own thinking is switched on where its template can.
+COT = replace(
+    GENERATE,
+    name="cot",
+    instruction=(
+        "Read the text and answer the question that follows it. Think step by step, then end with "
+        'one line of JSON: {"answer": "yes"} or {"answer": "no"}.'
+    ),
+    n_generate=1024,
+    thinking=True,
+)
+
+PROTOCOLS = {protocol.name: protocol for protocol in (LOGIT, BARE, WHOLE, JSON, GENERATE, COT)}
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol of that name.
+    """The protocol of that name, or the one in a `.toml` file of that name.
 
     Example:
         >>> get_protocol("logit").version
@@ -65,7 +191,14 @@ def get_protocol(name: str) -> Protocol:
 
     Raises:
         ArgumentError: There is none.
+        DataError: The file does not hold one.
     """
-    if name not in PROTOCOLS:
-        raise ArgumentError(f"protocol is {name!r}, not one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if name.endswith(".toml"):
+        from misfired.scoring.protocol_file import read_protocol  # noqa: PLC0415  it reads this module
+
+        return read_protocol(name)
+    raise ArgumentError(
+        f"protocol is {name!r}, not one of {', '.join(PROTOCOLS)}, nor a .toml file"
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from misfired.scoring.answers import decision_column
 from misfired.scoring.engine import Engine, Job, Packing
 from misfired.scoring.model import Context, Mode, Model
 
@@ -22,7 +23,9 @@ TOLERANCE = 1e-5
 #: Prompts scored again, alone, when a run is done.
 N_CHECKED = 16
 
-_COMPARED = ("logp_yes", "logp_no", "logit_diff", "top_logp")
+
+def _is_compared(column: str) -> bool:
+    return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp"}
 
 
 def choose_packing(model: Model, context: Context, job: Job, mode: Mode) -> dict[str, Any]:
@@ -60,10 +63,12 @@ def check_invariance(
 
     Returns:
         `n_checked`; `max_difference`, the largest |difference| of the log-probabilities and of
-        `logit_diff`; `label_flips` among the sample; `n_within` of all prompts whose |logit_diff| is
-        not above `max_difference`, so that their answer could have come out otherwise.
+        `logit_diff` (`margin`); `label_flips` among the sample; `n_within` of all prompts whose
+        |logit_diff| (|margin|) is not above `max_difference`: their answer could have come out
+        otherwise.
     """
-    scored = [row for row in job.rows if measured[row]["logit_diff"] is not None]
+    decision = decision_column(list(job.protocol.answers))
+    scored = [row for row in job.rows if measured[row][decision] is not None]
     rng = np.random.default_rng(seed)
     sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:n_checked].tolist())]
     alone = {row: _alone(model, context, job, row) for row in sample}
@@ -72,7 +77,7 @@ def check_invariance(
         "n_checked": len(sample),
         "max_difference": largest,
         "label_flips": sum(alone[row]["answer"] != measured[row]["answer"] for row in sample),
-        "n_within": sum(abs(measured[row]["logit_diff"]) <= largest for row in scored),
+        "n_within": sum(abs(measured[row][decision]) <= largest for row in scored),
     }
 
 
@@ -93,6 +98,12 @@ def _alone(model: Model, context: Context, job: Job, row: int) -> dict[str, Any]
 
 
 def _difference(left: dict[str, Any], right: dict[str, Any]) -> float:
-    if left["logit_diff"] is None or right["logit_diff"] is None:
+    names = [name for name in left if _is_compared(name)]
+    if any(row[name] is None for row in (left, right) for name in names):
         return 0.0
-    return float(max(abs(left[name] - right[name]) for name in _COMPARED))
+    return max(_apart(left[name], right[name]) for name in names)
+
+
+def _apart(left: float, right: float) -> float:
+    # The disjoint part of a form may be nothing, whose logarithm is minus infinity on both sides.
+    return 0.0 if left == right else abs(left - right)

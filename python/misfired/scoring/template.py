@@ -22,6 +22,19 @@ FROZEN_DATE = datetime.date(2025, 1, 1)
 #: For base models: no roles, an answer cue at the end.
 PLAIN = "{{ messages[0]['content'] }}\n\nAnswer:"
 
+#: Ends a reasoning block that a template has opened, as Qwen 3's template does by itself.
+CLOSED_REASONING = "\n</think>\n\n"
+
+
+def opens_reasoning(text: str) -> bool:
+    """Whether a text ends inside a reasoning block.
+
+    Example:
+        >>> opens_reasoning("<|Assistant|><think>"), opens_reasoning("<think></think>")
+        (True, False)
+    """
+    return text.rfind("<think>") > text.rfind("</think>")
+
 
 class _RefusedError(Exception):
     """What a template's own `raise_exception` raises."""
@@ -56,6 +69,7 @@ class ChatTemplate:
         bos_token: Text of the beginning-of-sequence token.
         eos_token: Text of the end-of-text token.
         date: What `strftime_now` tells the template.
+        thinking: Whether a template that can switch reasoning on does.
     """
 
     source: str
@@ -63,6 +77,7 @@ class ChatTemplate:
     bos_token: str = ""
     eos_token: str = ""
     date: datetime.date = FROZEN_DATE
+    thinking: bool = False
 
     def render(self, user: str) -> str:
         """The prompt for one user message, up to where the answer begins.
@@ -78,7 +93,7 @@ class ChatTemplate:
         variables: dict[str, Any] = {
             "messages": [{"role": "user", "content": user}],
             "add_generation_prompt": True,
-            "enable_thinking": False,
+            "enable_thinking": self.thinking,
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
         }

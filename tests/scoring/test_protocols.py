@@ -1,0 +1,95 @@
+"""Protocols, and the TOML files that users write."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from misfired.errors import ArgumentError, DataError
+from misfired.scoring.protocol import LOGIT, PROTOCOLS, get_protocol
+from misfired.scoring.protocol_file import read_protocol
+
+PAPER = """
+name = "paper"
+version = "2"
+instruction = "Answer with A or B."
+reading = "whole_form"
+normalisation = "per_byte"
+
+[answers]
+yes = ["A", "(A)"]
+no = ["B", "(B)"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "protocol.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_builtin_protocols_are_named_and_versioned(name: str) -> None:
+    protocol = get_protocol(name)
+    assert protocol.name == name
+    assert protocol.version
+    assert protocol.is_yes_no
+    assert set(protocol.to_json()) >= {"name", "version", "answers", "reading", "n_generate"}
+
+
+def test_a_file_gives_a_protocol(tmp_path: Path) -> None:
+    protocol = get_protocol(str(write(tmp_path, PAPER)))
+    assert protocol.answers == {"yes": ("A", "(A)"), "no": ("B", "(B)")}
+    assert (protocol.version, protocol.normalisation) == ("2", "per_byte")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "paper"', 'name = "Pa per"', "name is 'Pa per'"),
+        ('name = "paper"', "", "'name' is missing"),
+        ('version = "2"', "version = 2", "version is 2, a value of type str"),
+        ('version = "2"', 'version = " "', "version is empty"),
+        ('reading = "whole_form"', 'reading = "maybe"', "reading is 'maybe', not one of"),
+        ('reading = "whole_form"', 'readings = "x"', "unknown field 'readings'"),
+        ('reading = "whole_form"', 'reading = "first_token"', "needs reading 'whole_form'"),
+        ('reading = "whole_form"', "thinking = true", "needs reading"),
+        ('["B", "(B)"]', '["B", "A"]', "form 'A' is listed twice"),
+        ('["B", "(B)"]', '"B"', "answers.no is 'B', a list of texts"),
+        ('["B", "(B)"]', "[]", "at least one form"),
+        ('["B", "(B)"]', '[" "]', "a form is empty"),
+        ('no = ["B", "(B)"]', "", "answers holds 1, at least 2"),
+        ('name = "paper"', "name = ", "not TOML"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in PAPER
+    path = write(tmp_path, PAPER.replace(old, new))
+    with pytest.raises(DataError) as caught:
+        read_protocol(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.toml: cannot be read"):
+        read_protocol(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reading": "text"}, "n_generate is 0, at least 1"),
+        ({"n_generate": 5}, "n_generate is 5, 0 needed"),
+        ({"stop": ("\n",)}, "stop needs reading 'text'"),
+        ({"reading": "text", "n_generate": 5, "stop": ("",)}, "stop holds an empty text"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        replace(LOGIT, **changes)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ArgumentError, match=r"logit, logit-bare, .*generate, cot"):
+        get_protocol("chat")
