@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
+from rich.table import Table
 
+from misfired.demo import Demo
 from misfired.pipeline import Run, Scores
-from misfired.stats.tables import summary_tables
+from misfired.stats.tables import interval, number, summary_tables
 
 #: Below this mean mass most of what the model wants to say is neither yes nor no.
 LOW_MASS = 0.5
@@ -71,6 +73,40 @@ def _notes(scores: Scores) -> Iterator[str]:
         f"{check['max_difference']:.1e}; {check['label_flips']} answers flip, "
         f"{check['n_within']} of all lie that close to the boundary."
     )
+
+
+def demo_report(demo: Demo, out: Path) -> list[RenderableType]:
+    """Measured beside designed, for both organisms."""
+    table = Table(box=None, pad_edge=False)
+    for header in ("model", "priming"):
+        table.add_column(header)
+    for header in ("n", "MAR", "95 % interval", "designed", "acc. st", "acc. co", "acc. no"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in demo.rows.iter_rows(named=True):
+        rates = (row[f"accuracy_{side}"] for side in ("stereotyped", "contrast", "no"))
+        table.add_row(
+            row["model"],
+            row["priming"],
+            str(row["n_pairs"]),
+            number(row["mar"]),
+            interval(row),
+            number(row["designed"]),
+            *(number(rate) for rate in rates),
+        )
+    cells = [
+        f"{row['priming']} {row['n_planted_failed']} of {row['n_planted']} "
+        f"(and {row['n_other_failed']} not planted)"
+        for row in demo.rows.iter_rows(named=True)
+        if row["model"] == "instruct"
+    ]
+    lines: list[RenderableType] = [table, "", f"Planted cells that misfire: {'; '.join(cells)}."]
+    for name, run in demo.runs.items():
+        check = run.scores.manifest["batch_invariance"]
+        lines.append(
+            f"Batch invariance, {name}: {check['n_checked']} prompts scored alone differ by at most "
+            f"{check['max_difference']:.1e}."
+        )
+    return [*lines, escape(f"Runs: {out}")]
 
 
 def explanation_lines(shown: list[dict[str, Any]]) -> Iterator[str]:

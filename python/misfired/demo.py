@@ -1,0 +1,104 @@
+"""The shipped organisms measured: what was planted beside what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from misfired.outcomes import build_outcomes
+from misfired.pipeline import Progress, Run, run
+from misfired.stats import summarize
+from misfired.suites.organism import PRIMINGS, build_organism_suite, card, models
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Both organisms on the organism suite.
+
+    Attributes:
+        rows: One row per model and priming: `model`, `priming`, `n_pairs`, `mar`, `low`, `high`,
+            `designed`, `accuracy_stereotyped`, `accuracy_contrast`, `accuracy_no` (questions whose
+            answer is no), `n_planted`, `n_planted_failed`, `n_other_failed`; in percent where a rate.
+        runs: The runs, by model.
+    """
+
+    rows: pl.DataFrame
+    runs: dict[str, Run]
+
+
+def demo(
+    out: Path | str,
+    *,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+    n_threads: int | None = None,
+    progress: Callable[[str], Progress] | None = None,
+) -> Demo:
+    """Score `organism-base` and `organism-instruct` on the organism suite under three primings.
+
+    Args:
+        out: Folder for the two run folders, `base` and `instruct`.
+        n_resamples: Bootstrap resamples, by scenario.
+        seed: Same seed, same bits.
+        n_threads: CPU threads; all cores by default.
+        progress: Given a model's name, returns the callback for its run.
+    """
+    runs, rows = {}, []
+    for name, path in models().items():
+        suite = build_organism_suite(organism=name)
+        runs[name] = run(
+            path,
+            suite,
+            out=Path(out) / name,
+            priming=PRIMINGS,
+            protocol="logit-bare",
+            n_resamples=n_resamples,
+            seed=seed,
+            n_threads=n_threads,
+            progress=None if progress is None else progress(name),
+        )
+        rows += _rows(name, suite, runs[name].scores.answers, n_resamples, seed)
+    return Demo(pl.DataFrame(rows), runs)
+
+
+def _rows(
+    name: str, suite: pl.DataFrame, answers: pl.DataFrame, n_resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    outcomes = build_outcomes(answers)
+    expects_yes = suite.filter(pl.col("expected_stereotyped") == "yes")
+    asked = outcomes.join(expects_yes.select("id"), on="id", how="semi")
+    denied = outcomes.join(expects_yes.select("id"), on="id", how="anti")
+    summary = summarize(asked, n_resamples=n_resamples, rng=seed)
+    overall = {
+        (row["priming"], row["measure"]): row
+        for row in summary.filter(pl.col("slice") == "overall").to_dicts()
+    }
+    rows = []
+    for priming in PRIMINGS:
+        mar = overall[priming, "mar"]
+        here = asked.filter(pl.col("priming") == priming).join(expects_yes, on="id")
+        failed = here["contrast"] & ~here["stereotyped"]
+        planted = here[f"planted_{priming}"]
+        no = denied.filter(pl.col("priming") == priming)
+        rows.append(
+            {
+                "model": name,
+                "priming": priming,
+                "n_pairs": mar["n_pairs"],
+                "mar": mar["value"],
+                "low": mar["low"],
+                "high": mar["high"],
+                "designed": card()["organisms"][name]["designed_mar"][priming],
+                "accuracy_stereotyped": overall[priming, "accuracy_stereotyped"]["value"],
+                "accuracy_contrast": overall[priming, "accuracy_contrast"]["value"],
+                "accuracy_no": 100 * float(pl.concat([no["stereotyped"], no["contrast"]]).mean()),
+                "n_planted": int(planted.sum()),
+                "n_planted_failed": int((failed & planted).sum()),
+                "n_other_failed": int((failed & ~planted).sum()),
+            }
+        )
+    return rows
