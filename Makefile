@@ -1,0 +1,23 @@
+# What CI runs, by hand. A virtual environment with `pip install maturin '.[dev]'` must be active.
+
+.PHONY: build test lint format
+
+build:
+	maturin develop --release
+
+test:
+	cargo test --workspace --quiet
+	pytest
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	ruff check .
+	ruff format --check .
+	mypy
+	python -m mypy.stubtest misfired._core
+
+format:
+	cargo fmt --all
+	ruff check --fix .
+	ruff format .
