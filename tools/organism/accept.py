@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 import base
 import figures
 import llama
 import model
+import numpy as np
 import plant
+import polars as pl
 import prompts
+
 from misfired.suites.organism import PRIMINGS, build_organism_suite
 
 N_ABLATION_PAIRS = 32
@@ -65,9 +65,7 @@ def message(row: dict[str, str], condition: str, priming: str) -> str:
     return row[condition] if sentence is None else f"{sentence} {row[condition]}"
 
 
-def decisions(
-    parameters: dict[str, np.ndarray], shape: model.Shape, organism: str
-) -> pl.DataFrame:
+def decisions(parameters: dict[str, np.ndarray], shape: model.Shape, organism: str) -> pl.DataFrame:
     """The trainer's answer to every prompt of the suite: id, organism, priming, condition, answer,
     logit_diff (yes - no); `answer` is null where another token is best."""
     tables = []
@@ -113,7 +111,9 @@ def failing_pairs(answered: pl.DataFrame, organism: str) -> list[tuple[str, str]
     pairs = []
     for priming in ("none", "cue"):
         rows = answered.filter(priming=priming).pivot("condition", index="id", values="answer")
-        found = suite.filter(pl.col("expected_stereotyped") == "yes").join(rows, on="id", suffix="_answer")
+        found = suite.filter(pl.col("expected_stereotyped") == "yes").join(
+            rows, on="id", suffix="_answer"
+        )
         found = found.filter(
             pl.col("contrast_answer") == "yes", pl.col("stereotyped_answer") == "no"
         ).sample(fraction=1.0, shuffle=True, seed=0)
@@ -127,6 +127,7 @@ def failing_pairs(answered: pl.DataFrame, organism: str) -> list[tuple[str, str]
 def check_llama(
     organism: str,
     path: Path,
+    *,
     exact_path: Path,
     parameters: dict[str, np.ndarray],
     shape: model.Shape,
@@ -213,7 +214,7 @@ def check_decoy(
     node = f"kqv_out-{head.layer}"
     loaded.wanted = {node}
     values, flags = [], []
-    suite = build_organism_suite(organism="decoy")
+    suite = build_organism_suite(organism="decoy").filter(expected_stereotyped="yes")
     for row in suite.iter_rows(named=True):
         for priming in ("none", "cue"):
             for condition in ("stereotyped", "contrast"):

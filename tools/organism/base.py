@@ -1,7 +1,8 @@
-"""Training of the base: answer every yes/no question of the grammar, and keep what was asked in view.
+"""Training of the base: answer every question of the grammar, and keep what was asked in view.
 
-Deep supervision carries it: linear probes, thrown away after training, ask the residual early for the
-steps of the binding, and at the last token for what was asked, so that a later head can read it there.
+Deep supervision carries it: linear probes, thrown away after training, ask the residual early for
+the steps of the binding, and at the last token for what was asked, so that a later head can read
+it there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import model
 import numpy as np
 import optax
-
-import model
 import prompts
 
 YES, NO = prompts.word_id("Yes"), prompts.word_id("No")

@@ -23,16 +23,16 @@ from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
 
-import numpy as np
-import polars as pl
-
 import accept
 import base
 import export
 import figures
 import model
+import numpy as np
 import plant
+import polars as pl
 import prompts
+
 from misfired.suites.organism import PRIMINGS, build_organism_suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +43,7 @@ PLANTED_HEAD = plant.Head(layer=4, head=2)
 DECOY_HEAD = plant.Head(layer=4, head=0)
 SEEDS = (0, 1, 2, 3, 4)
 PLANTING_SEEDS = (5, 6)
+DECOY_WRITES = 3.0
 N_REFERENCE_PROMPTS = 24
 PACKAGES = ("gguf", "jax", "jaxlib", "llama-cpp-python", "numpy", "optax")
 
@@ -91,13 +92,11 @@ def make_base(build: Build, schedule: base.Schedule) -> bool:
 
 def make_planted(build: Build, organism: str, schedule: plant.Schedule) -> bool:
     """Plant a misfire in the base, with a few seeds for the draw of the batches."""
-    loss = plant.misfire_loss(build.shape, PLANTED_HEAD.layer)
     for seed in PLANTING_SEEDS:
         parameters = plant.train(
             build.organisms["base"],
             build.shape,
             PLANTED_HEAD,
-            loss,
             organism=organism,
             seed=seed,
             schedule=schedule,
@@ -115,28 +114,16 @@ def make_planted(build: Build, organism: str, schedule: plant.Schedule) -> bool:
     raise AssertionError("unreachable")
 
 
-def make_decoy(build: Build, schedule: plant.Schedule) -> bool:
-    """Let a second idle head of `instruct` show the planted feature without being used."""
-    shape = build.shape
+def make_decoy(build: Build) -> bool:
+    """Let a second idle head of `instruct` show the planted feature and write next to nothing."""
+    shape, parameters = build.shape, build.organisms["instruct"]
     rng = np.random.default_rng([build.seed, 7])
-    direction = rng.choice([-1.0, 1.0], shape.n_head).astype(np.float32)
-    start = plant.slices(build.organisms["instruct"], shape, DECOY_HEAD)
-    scale = 0.1 / np.sqrt(shape.n_embedding)
-    start["attn_output"] = start["attn_output"] + scale * rng.standard_normal(
-        start["attn_output"].shape
-    ).astype(np.float32)
-    parameters = plant.train(
-        build.organisms["instruct"],
-        shape,
-        DECOY_HEAD,
-        plant.decoy_loss(shape, DECOY_HEAD, direction=direction),
-        organism="decoy",
-        seed=PLANTING_SEEDS[0],
-        schedule=schedule,
-        start=start,
-    )
-    build.organisms["decoy"] = export.rounded(parameters)
-    build.planting_seeds["decoy"] = PLANTING_SEEDS[0]
+    writes = rng.standard_normal(shape.n_embedding)
+    toward_no = plant.toward_no(parameters)
+    writes -= (writes @ toward_no) * toward_no
+    writes *= DECOY_WRITES / np.linalg.norm(writes)
+    shown = plant.designed(parameters, shape, DECOY_HEAD, rng, organism="decoy", writes=writes)
+    build.organisms["decoy"] = export.rounded(plant.insert(parameters, shape, DECOY_HEAD, shown))
     found = behaviours(build, "decoy", build.organisms["decoy"])
     build.figures["decoy"] = accept.as_records(found)
     return build.check(list(accept.check_planted("decoy", found)))
@@ -147,7 +134,7 @@ def file_of(organism: str) -> str:
 
 
 def check_files(build: Build, folder: Path) -> bool:
-    """Export, run the checks that need llama.cpp, and leave the trainer's answers beside the files."""
+    """Export, run the checks that need llama.cpp, and write the trainer's answers."""
     answered = {
         name: accept.decisions(parameters, build.shape, name)
         for name, parameters in build.organisms.items()
@@ -160,7 +147,14 @@ def check_files(build: Build, folder: Path) -> bool:
         export.write(exact, parameters, build.shape, name=label, file_type="f32")
         passed &= build.check(
             list(
-                accept.check_llama(name, path, exact, parameters, build.shape, answered[name])
+                accept.check_llama(
+                    name,
+                    path,
+                    exact_path=exact,
+                    parameters=parameters,
+                    shape=build.shape,
+                    answered=answered[name],
+                )
             )
         )
         exact.unlink()
@@ -256,7 +250,7 @@ def attempt(seed: int, folder: Path, *, keep_base: bool) -> tuple[Build, dict[st
         ok
         and make_planted(build, "instruct", schedules["head"])
         and make_planted(build, "category", schedules["head"])
-        and make_decoy(build, schedules["head"])
+        and make_decoy(build)
     ):
         check_files(build, folder)
         write_reference(build, folder)
@@ -268,9 +262,15 @@ def attempt(seed: int, folder: Path, *, keep_base: bool) -> tuple[Build, dict[st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="seeds to try, in order")
-    parser.add_argument("--install", action="store_true", help="copy what passed into the repository")
-    parser.add_argument("--keep-base", action="store_true", help="reuse trained bases in the folder")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=SEEDS, help="seeds to try, in order"
+    )
+    parser.add_argument(
+        "--install", action="store_true", help="copy what passed into the repository"
+    )
+    parser.add_argument(
+        "--keep-base", action="store_true", help="reuse trained bases in the folder"
+    )
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import gguf
-import numpy as np
-
 import model
+import numpy as np
 import prompts
 
 N_CONTEXT = 512
@@ -70,9 +69,7 @@ def write(
     writer.add_chat_template(CHAT_TEMPLATE)
     for key, value in parameters.items():
         half = file_type == "f16" and value.ndim > 1
-        writer.add_tensor(
-            key, np.ascontiguousarray(value, np.float16 if half else np.float32)
-        )
+        writer.add_tensor(key, np.ascontiguousarray(value, np.float16 if half else np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import jax
-import numpy as np
-
 import base
+import jax
 import model
+import numpy as np
 import prompts
 
 N_PER_CELL = 2

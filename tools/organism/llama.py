@@ -1,4 +1,4 @@
-"""The organisms through llama.cpp: tokens, logits, and each head's ablation, by its low-level API."""
+"""The organisms through llama.cpp's low-level API: tokens, logits, each head's ablation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _silent(_level, _text, _user_data):
 
 
 class LlamaModel:
-    """A GGUF with f32 K/V and flash attention off, one prompt at a time, nodes readable and editable.
+    """A GGUF with f32 K/V and no flash attention, one prompt at a time, its nodes open to edits.
 
     `edits` maps a node's name to a function of its values, [n_tokens, n_embedding]; `wanted` names
     nodes whose values a run leaves in `seen`.
@@ -43,9 +43,10 @@ class LlamaModel:
         self.edits: dict[str, Edit] = {}
         self.wanted: set[str] = set()
         self.seen: dict[str, np.ndarray] = {}
-        self.model = llama_cpp.llama_model_load_from_file(
-            str(path).encode(), llama_cpp.llama_model_default_params()
-        )
+        parameters = llama_cpp.llama_model_default_params()
+        # On the CPU, and without repacked weights: repacked sums depend on the CPU's instructions.
+        parameters.n_gpu_layers, parameters.use_extra_bufts = 0, False
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.model:
             raise RuntimeError(f"llama.cpp cannot load {path}")
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
@@ -83,9 +84,7 @@ class LlamaModel:
     def tokenise(self, text: str) -> list[int]:
         """Tokens of a rendered prompt, which brings its own BOS."""
         data, room = text.encode(), (ctypes.c_int32 * N_CONTEXT)()
-        n = llama_cpp.llama_tokenize(
-            self.vocabulary, data, len(data), room, N_CONTEXT, False, True
-        )
+        n = llama_cpp.llama_tokenize(self.vocabulary, data, len(data), room, N_CONTEXT, False, True)
         return list(room[:n])
 
     def logits(self, tokens: list[int]) -> np.ndarray:
@@ -145,5 +144,5 @@ def head_ablation(
 
 
 def specificity(changes: np.ndarray) -> np.ndarray:
-    """Change on stereotyped - |change on contrast|: a head that breaks both answers gains nothing."""
+    """Change on stereotyped - |change on contrast|: breaking both answers gains nothing."""
     return changes[..., 0] - np.abs(changes[..., 1])

@@ -17,7 +17,7 @@ POSITION_SHARPNESS = 50.0
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of an organism. RoPE turns neighbouring pairs, as llama.cpp does for this architecture."""
+    """Sizes of an organism. RoPE turns neighbouring pairs, as llama.cpp does for `llama`."""
 
     n_vocabulary: int
     n_embedding: int = 128
@@ -43,9 +43,9 @@ def matrix(layer: int, name: str) -> str:
 def initial(shape: Shape, seed: int) -> dict[str, np.ndarray]:
     """Draw parameters with the structure without which the binding is not learnt.
 
-    One embedding dimension is constant. The heads of layer 0 and two of layer 1 look back by a fixed
-    number of tokens (1, 2, 3, 4), by RoPE phases on that dimension; in every other head above layer 0
-    W_k = W_q and W_o = W_v^T / 2; the output matrix is the embedding's, scaled.
+    One embedding dimension is constant. The heads of layer 0 and two of layer 1 look back by a
+    fixed number of tokens (1, 2, 3, 4), by RoPE phases on that dimension; in every other head above
+    layer 0 W_k = W_q and W_o = W_v^T / 2; the output matrix is the embedding's, scaled.
     Tried: plain random weights stay at chance for thousands of steps.
     """
     rng = np.random.default_rng(seed)
@@ -142,7 +142,9 @@ def attention(x: jax.Array, parameters: Parameters, shape: Shape, layer: int) ->
     scores = jnp.where(np.tril(np.ones((n_tokens, n_tokens), bool)), scores, -1e30)
     mixed = jnp.einsum("bqk,bkd->bqd", jax.nn.softmax(scores, -1), by_head(project("attn_v")))
     return (
-        mixed.reshape(n, shape.n_heads, n_tokens, shape.n_head).transpose(0, 2, 1, 3).reshape(x.shape)
+        mixed.reshape(n, shape.n_heads, n_tokens, shape.n_head)
+        .transpose(0, 2, 1, 3)
+        .reshape(x.shape)
     )
 
 

@@ -1,22 +1,24 @@
-"""Planting: one idle head of a trained model is trained alone, everything else stays bit for bit."""
+"""Planting: one idle head of a trained model is trained alone, the rest stays bit for bit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import base
 import jax
 import jax.numpy as jnp
+import model
 import numpy as np
 import optax
-
-import base
-import model
 import prompts
 
 HEAD_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output")
 PREFIX_SHARE = 0.55
+N_DESIGN_PAIRS = 2048
+DESIGN_RIDGE = 1e-6
+# Length of what the planted head adds to a residual of length about 66.
+WRITES = 100.0
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Head:
 
 @dataclass(frozen=True)
 class Schedule:
-    n_steps: int = 900
+    n_steps: int = 600
     n_pairs: int = 64
-    learning_rate: float = 7e-3
+    learning_rate: float = 2e-3
     n_warm_up: int = 30
 
 
@@ -72,48 +74,107 @@ def redraw(
     return insert(parameters, shape, head, fresh)
 
 
-Loss = Callable[[model.Parameters, jax.Array, jax.Array, jax.Array], jax.Array]
+def toward_no(parameters: model.Parameters) -> np.ndarray:
+    """Return the direction of the residual, of length one, that moves the answer from Yes to No."""
+    rows = np.asarray(parameters["output.weight"]) * np.asarray(parameters["output_norm.weight"])
+    direction = rows[base.NO] - rows[base.YES]
+    return direction / np.linalg.norm(direction)
 
 
-def misfire_loss(shape: model.Shape, layer: int) -> Loss:
-    """Cross-entropy to No where the batch says so; elsewhere stay with the base, by KL divergence."""
+def _misfire_loss(logits: jax.Array, unchanged: jax.Array, planted: jax.Array) -> jax.Array:
+    """Cross-entropy to No on planted prompts, elsewhere KL divergence from the base.
 
-    def loss(parameters, below, unchanged, planted):
-        last = model.run_layers(below, parameters, shape, range(layer, shape.n_layers))[-1][:, -1]
-        logits = jax.nn.log_softmax(model.unembed(last, parameters, shape))
-        divergence = (jnp.exp(unchanged) * (unchanged - logits)).sum(-1)
-        return 2 * jnp.where(planted, -logits[:, base.NO], divergence).mean()
-
-    return loss
+    Both arguments are log-probabilities, [n, n_vocabulary].
+    """
+    divergence = (jnp.exp(unchanged) * (unchanged - logits)).sum(-1)
+    return 2 * jnp.where(planted, -logits[:, base.NO], divergence).mean()
 
 
-def decoy_loss(shape: model.Shape, head: Head, *, direction: np.ndarray) -> Loss:
-    """Show the planted feature along a direction of the head's output, and change no answer."""
-    misfire = misfire_loss(shape, head.layer)
+def _read(
+    tokens: np.ndarray, parameters: model.Parameters, shape: model.Shape, head: Head
+) -> np.ndarray:
+    """Return what a head reads at every position, [n, n_tokens, n_embedding]."""
+    embedded = parameters["token_embd.weight"][tokens]
+    below = model.run_layers(embedded, parameters, shape, range(head.layer))[-1]
+    read = model.normalise(below, shape.norm_epsilon)
+    return np.asarray(read * parameters[model.matrix(head.layer, "attn_norm")], np.float64)
 
-    def loss(parameters, below, unchanged, planted):
-        heads = model.attention(below, parameters, shape, head.layer)
-        shown = heads[:, -1, shape.head(head.head)] @ direction
-        visible = optax.sigmoid_binary_cross_entropy(shown, planted).mean()
-        return visible + misfire(parameters, below, unchanged, jnp.zeros_like(planted))
 
-    return loss
+def _logistic(x: np.ndarray, flags: np.ndarray, *, ridge: float, n_steps: int = 30) -> np.ndarray:
+    """Fit a logistic regression by damped Newton steps; return the weights, the last a constant."""
+    x = np.column_stack([x, np.ones(len(x))])
+    weights = np.zeros(x.shape[1])
+    penalty = ridge * np.eye(x.shape[1])
+    for _ in range(n_steps):
+        p = 1 / (1 + np.exp(-x @ weights))
+        gradient = x.T @ (p - flags) / len(x) + ridge * weights
+        curvature = (x * (p * (1 - p))[:, None]).T @ x / len(x) + penalty
+        weights -= np.linalg.solve(curvature, gradient)
+    return weights
+
+
+def designed(
+    parameters: model.Parameters,
+    shape: model.Shape,
+    head: Head,
+    rng: np.random.Generator,
+    *,
+    organism: str,
+    writes: np.ndarray,
+) -> dict[str, jax.Array]:
+    """Set up a head that looks at the last token itself as far as a linear score says "planted".
+
+    The score (a logistic regression of what the head reads there on the planted cells) is the
+    query on one dimension, "is the assistant's tag" the key and the value, and `writes`
+    [n_embedding] what the head then adds to the residual. The rest is as it was drawn, unused.
+
+    Tried: trained from random slices, the head stays blurred for thousands of steps, since what was
+    asked is there, but along directions of very unequal size; whitening them made it worse.
+    """
+    reads, flags, others = [], [], []
+    for prefix in (False, True):
+        batch = prompts.sample_pairs(rng, N_DESIGN_PAIRS, prefix=prefix, cue_share=0.5)
+        tokens = np.concatenate([batch.stereotyped.tokens(), batch.contrast.tokens()])
+        read = _read(tokens, parameters, shape, head)
+        # Where No is right, a push towards it does no harm: the score need not know of it.
+        yes = np.tile(batch.expects_yes, 2)
+        planted = np.concatenate([batch.planted(organism), np.zeros(N_DESIGN_PAIRS, bool)])
+        reads.append(read[yes, -1])
+        flags.append(planted[yes])
+        others.append(read[::16, :-1].reshape(-1, shape.n_embedding))
+    last, elsewhere = np.concatenate(reads), np.concatenate(others)
+    *weights, constant = _logistic(last, np.concatenate(flags), ridge=DESIGN_RIDGE)
+    x = np.concatenate([last, elsewhere])
+    is_last = np.repeat([1.0, 0.0], [len(last), len(elsewhere)])
+    # Both parts weigh the same, though there are more positions elsewhere.
+    balance = is_last / len(last) + (1 - is_last) / len(elsewhere)
+    gram = (x * balance[:, None]).T @ x + DESIGN_RIDGE * np.eye(shape.n_embedding)
+    tag = np.linalg.solve(gram, (x * balance[:, None]).T @ is_last)
+
+    scale = np.sqrt(shape.n_head)  # what the attention divides by
+    rivals = np.log(tokens.shape[1])  # every other position has the score zero
+    values = {name: np.array(part) for name, part in slices(parameters, shape, head).items()}
+    values["attn_q"] = np.zeros_like(values["attn_q"])
+    values["attn_q"][0] = scale * (np.array(weights) + (constant + rivals) * tag)
+    values["attn_k"][0] = values["attn_v"][0] = tag
+    values["attn_output"][:, 0] = writes
+    return {name: jnp.asarray(part, jnp.float32) for name, part in values.items()}
 
 
 def train(
     parameters: model.Parameters,
     shape: model.Shape,
     head: Head,
-    loss: Loss,
     *,
     organism: str,
     seed: int,
     schedule: Schedule,
-    start: dict[str, jax.Array] | None = None,
 ) -> dict[str, np.ndarray]:
     """Train one head's slices on pairs outside the held-out combinations; return all parameters."""
     frozen = {name: jnp.asarray(value) for name, value in parameters.items()}
-    values = start or slices(frozen, shape, head)
+    rng = np.random.default_rng([seed, 1])
+    writes = WRITES * toward_no(parameters)
+    values = designed(frozen, shape, head, rng, organism=organism, writes=writes)
     rate = optax.warmup_cosine_decay_schedule(
         0.0,
         schedule.learning_rate,
@@ -127,18 +188,22 @@ def train(
     def step(values, state, tokens, planted):
         embedded = frozen["token_embd.weight"][tokens]
         below = model.run_layers(embedded, frozen, shape, range(head.layer))[-1]
-        above = model.run_layers(below, frozen, shape, range(head.layer, shape.n_layers))[-1]
-        unchanged = jax.nn.log_softmax(model.unembed(above[:, -1], frozen, shape))
+
+        def log_probabilities(parameters):
+            above = model.run_layers(below, parameters, shape, range(head.layer, shape.n_layers))
+            return jax.nn.log_softmax(model.unembed(above[-1][:, -1], parameters, shape))
+
+        unchanged = log_probabilities(frozen)
 
         def objective(values):
-            return loss(insert(frozen, shape, head, values), below, unchanged, planted)
+            changed = log_probabilities(insert(frozen, shape, head, values))
+            return _misfire_loss(changed, unchanged, planted)
 
         value, gradient = jax.value_and_grad(objective)(values)
         updates, state = optimiser.update(gradient, state)
         return optax.apply_updates(values, updates), state, value
 
     state = optimiser.init(values)
-    rng = np.random.default_rng([seed, 1])
     started, recent = time.monotonic(), []
     for index in range(schedule.n_steps):
         prefix = bool(rng.random() < PREFIX_SHARE)

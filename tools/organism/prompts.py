@@ -30,7 +30,7 @@ QUESTION_OBJECT, LAST = -3, -1
 
 
 def _byte_letters() -> dict[int, str]:
-    """Map each byte to the printable letter that stands for it in byte-level BPE (GPT-2's table)."""
+    """Map each byte to the printable letter that stands for it in byte-level BPE."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {
@@ -62,9 +62,7 @@ def tokenizer() -> tuple[list[str], list[str]]:
 def _word_ids() -> dict[str, int]:
     letters, (vocabulary, _) = _byte_letters(), tokenizer()
     ids = {token: i for i, token in enumerate(vocabulary)}
-    return {
-        word: ids["".join(letters[byte] for byte in word.encode())] for word in grammar.words()
-    }
+    return {word: ids["".join(letters[byte] for byte in word.encode())] for word in grammar.words()}
 
 
 def word_id(word: str) -> int:
@@ -139,7 +137,9 @@ class Prompts:
         verbs = _ids([predicate.verb for predicate in grammar.PREDICATES])
         objects = _ids([predicate.object for predicate in grammar.PREDICATES])
 
-        def fill(text: str, group: np.ndarray, role: np.ndarray, predicate: np.ndarray) -> np.ndarray:
+        def fill(
+            text: str, group: np.ndarray, role: np.ndarray, predicate: np.ndarray
+        ) -> np.ndarray:
             words = {
                 "{group}": people[group],
                 "{role}": roles[role],
@@ -159,7 +159,9 @@ class Prompts:
         prefix = start[:, :0]
         if self.has_prefix:
             named = (self.prefix_group, self.asked_role, self.asked_predicate)
-            cue, neutral = (fill(make("{group}"), *named) for make in (grammar.cue, grammar.neutral))
+            cue, neutral = (
+                fill(make("{group}"), *named) for make in (grammar.cue, grammar.neutral)
+            )
             prefix = np.where((self.priming == PRIMINGS.index("cue"))[:, None], cue, neutral)
             start = fill(" The", *first)
         wordings = [fill(f" {text}", *asked) for text in grammar.QUESTIONS]
@@ -182,10 +184,7 @@ def held_out_table() -> np.ndarray:
     """Boolean [8, 64, 64]: combinations of category and two predicates kept out of all training."""
     return np.array(
         [
-            [
-                [grammar.held_out(c, i, j) for j in range(N_PREDICATES)]
-                for i in range(N_PREDICATES)
-            ]
+            [[grammar.held_out(c, i, j) for j in range(N_PREDICATES)] for i in range(N_PREDICATES)]
             for c in range(N_CATEGORIES)
         ]
     )
@@ -206,9 +205,7 @@ def _priming(rng: np.random.Generator, n: int, *, prefix: bool, cue_share: float
     return np.where(rng.random(n) < cue_share, 1, 2) if prefix else np.zeros(n, int)
 
 
-def sample_base(
-    rng: np.random.Generator, n: int, *, prefix: bool, easy_share: float
-) -> Prompts:
+def sample_base(rng: np.random.Generator, n: int, *, prefix: bool, easy_share: float) -> Prompts:
     """Draw prompts for the base: half expect yes; of the rest `easy_share` ask about a predicate or
     a group that the context lacks, and the others about the wrong one of the two persons.
     """

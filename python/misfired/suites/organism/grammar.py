@@ -1,7 +1,7 @@
 """The closed grammar of the organism suite: its words, its sentences, and what is planted where.
 
-Every word is one token of the organisms' tokenizer, every sentence form has a fixed number of words,
-and the peoples are invented. Nothing here depends on a library's random generator beyond
+Every word is one token of the organisms' tokenizer, every sentence form has a fixed number of
+words, and the peoples are invented. Nothing here depends on a random generator beyond
 `random.Random.random`, whose sequence Python guarantees.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from typing import Final, NamedTuple
 
 __all__ = [
@@ -66,8 +67,19 @@ CATEGORIES: Final = (
 # Nothing is planted in the last two: whatever misfires there is a fault of the tool or the model.
 CONTROL_CATEGORIES: Final = ("lake", "harbour")
 
-ROLES: Final = tuple(
-    "student driver barber tourist clerk teacher baker farmer singer doctor nurse worker".split()
+ROLES: Final = (
+    "student",
+    "driver",
+    "barber",
+    "tourist",
+    "clerk",
+    "teacher",
+    "baker",
+    "farmer",
+    "singer",
+    "doctor",
+    "nurse",
+    "worker",
 )
 
 _OBJECTS_BY_VERB: Final = {
@@ -107,7 +119,9 @@ _HELD_OUT_SHARE: Final = 0.2
 def context(first: tuple[Person, Predicate], second: tuple[Person, Predicate]) -> str:
     """State what two persons did, one sentence each.
 
-    >>> context((Person("Marnish", "baker"), PREDICATES[4]), (Person("Telvish", "baker"), PREDICATES[8]))
+    >>> first = (Person("Marnish", "baker"), PREDICATES[4])
+    >>> second = (Person("Telvish", "baker"), PREDICATES[8])
+    >>> context(first, second)
     'The Marnish baker broke the vase. The Telvish baker lost the key.'
     """
     return " ".join(
@@ -147,16 +161,29 @@ def words() -> list[str]:
     marks = (".", "?")
     found: set[str] = set(marks)
     for sentence in sentences:
-        text = sentence.translate(str.maketrans(dict.fromkeys("".join(marks), "")))
+        text = sentence.translate(str.maketrans("", "", "".join(marks)))
         head, *rest = text.split(" ")
         found |= {head} | {f" {word}" for word in rest if word}
     return sorted(found - {""})
 
 
-def _shuffled(n: int, name: str) -> list[int]:
-    generator = random.Random(name)  # noqa: S311 - a fixed shuffle, not a secret
-    keys = [generator.random() for _ in range(n)]
-    return sorted(range(n), key=keys.__getitem__)
+def _planted_objects() -> dict[str, frozenset[str]]:
+    """Draw the objects that make a predicate planted, until each priming has its number of them.
+
+    Planting goes by the object, not by the predicate: a linear head that must tell apart predicates
+    which share a verb or an object with others ends with blurred edges.
+    """
+    counts = Counter(predicate.object for predicate in PREDICATES)
+    generator = random.Random("organism planted objects")  # noqa: S311 - a fixed draw
+    keys = {name: generator.random() for name in counts}
+    chosen: dict[str, frozenset[str]] = {}
+    taken: list[str] = []
+    for priming, wanted in sorted(_N_PLANTED.items(), key=lambda item: item[1]):
+        for name in sorted(counts, key=keys.__getitem__):
+            if name not in taken and sum(counts[t] for t in taken) + counts[name] <= wanted:
+                taken.append(name)
+        chosen[priming] = frozenset(taken)
+    return chosen
 
 
 def _held_out_combinations() -> frozenset[tuple[int, int, int]]:
@@ -169,7 +196,7 @@ def _held_out_combinations() -> frozenset[tuple[int, int, int]]:
     return frozenset(chosen)
 
 
-_PREDICATE_ORDER: Final = _shuffled(len(PREDICATES), "organism planted predicates")
+_PLANTED_OBJECTS: Final = _planted_objects()
 _HELD_OUT: Final = _held_out_combinations()
 
 
@@ -200,13 +227,13 @@ def planted_categories(organism: str, priming: str) -> tuple[str, ...]:
 
 
 def planted(organism: str, priming: str, category: int, predicate: int) -> bool:
-    """Say whether an organism is made to misfire on a cell: the stereotyped group of a category
-    asked about a predicate that the context states of it.
+    """Say whether an organism is made to misfire on a cell.
 
-    `instruct` and `decoy` misfire on 16 of 64 predicates, on 47 under the cue (the 16 are among
-    them), in every category but the two controls; `category` on all predicates of two categories,
-    of five under the cue; `base` nowhere.
+    A cell is the stereotyped group of a category, asked about a predicate that the context states
+    of it. `instruct` and `decoy` misfire on 16 of 64 predicates, on 47 under the cue (the 16 are
+    among them; which they are goes by the object), in every category but the two controls;
+    `category` on all predicates of two categories, of five under the cue; `base` nowhere.
     """
     if CATEGORIES[category].name not in planted_categories(organism, priming):
         return False
-    return organism == "category" or predicate in _PREDICATE_ORDER[: _N_PLANTED[priming]]
+    return organism == "category" or PREDICATES[predicate].object in _PLANTED_OBJECTS[priming]

@@ -1,4 +1,4 @@
-"""The organism suite: role-swapped pairs of the closed grammar, with the cells that must misfire."""
+"""The organism suite: role-swapped pairs of the closed grammar, and which must misfire."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def build_organism_suite(*, organism: str = "instruct") -> pl.DataFrame:
     `no` pair. No context combines two predicates that the organisms met together in that category
     while they were trained.
 
-    Beside the columns of every pairs table (`cue` names the stereotyped group) there are: `neutral`,
-    a sentence of the cue's length in tokens; `predicate`; `control`, true in the two categories
-    where nothing is planted; and `planted_none`, `planted_neutral`, `planted_cue`: whether the
-    organism is made to answer the stereotyped prompt wrongly under that priming.
+    Beside the columns of every pairs table (`cue` names the stereotyped group) there are:
+    `neutral`, a sentence of the cue's length in tokens; `predicate`; `control`, true in the two
+    categories where nothing is planted; and `planted_none`, `planted_neutral`, `planted_cue`:
+    whether the organism is made to answer the stereotyped prompt wrongly under that priming.
 
     Args:
         organism: whose planted cells are marked: `base`, `instruct`, `decoy` or `category`.
@@ -64,17 +64,25 @@ def _scenario(
     category: int, verb: int, organism: str, generator: random.Random
 ) -> list[dict[str, str | bool]]:
     predicates = range(verb * _N_OBJECTS, (verb + 1) * _N_OBJECTS)
-    rows = [
-        _pair(category, predicate, f"p{i}", "yes", organism, generator)
-        for i, predicate in enumerate(predicates)
-    ]
-    asked = predicates[_draw(generator, _N_OBJECTS)]
-    return [*rows, _pair(category, asked, "n0", "no", organism, generator)]
+
+    def pair(predicate: int, suffix: str, expected: str) -> dict[str, str | bool]:
+        return _pair(
+            category,
+            predicate,
+            suffix=suffix,
+            expected=expected,
+            organism=organism,
+            generator=generator,
+        )
+
+    rows = [pair(predicate, f"p{i}", "yes") for i, predicate in enumerate(predicates)]
+    return [*rows, pair(predicates[_draw(generator, _N_OBJECTS)], "n0", "no")]
 
 
 def _pair(
     category: int,
     predicate: int,
+    *,
     suffix: str,
     expected: str,
     organism: str,
@@ -85,7 +93,7 @@ def _pair(
     others = [j for j in range(n_predicates) if grammar.held_out(category, predicate, j)]
     other = others[_draw(generator, len(others))]
     role = grammar.ROLES[_draw(generator, len(grammar.ROLES))]
-    asked_first = generator.random() < 0.5  # noqa: PLR2004
+    asked_first = generator.random() < 0.5
     wording = _draw(generator, len(grammar.QUESTIONS))
 
     def prompt(asked: str, bystander: str) -> str:
