@@ -22,7 +22,7 @@ YES, NO = prompts.word_id("Yes"), prompts.word_id("No")
 
 @dataclass(frozen=True)
 class Schedule:
-    n_steps: int = 2200
+    n_steps: int = 1800
     n_batch: int = 48
     learning_rate: float = 2e-3
     n_warm_up: int = 100

@@ -16,6 +16,7 @@ import prompts
 HEAD_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output")
 PREFIX_SHARE = 0.55
 N_DESIGN_PAIRS = 2048
+N_DESIGN_BATCH = 256
 DESIGN_RIDGE = 1e-6
 # Length of what the planted head adds to a residual of length about 66.
 WRITES = 100.0
@@ -94,10 +95,16 @@ def _read(
     tokens: np.ndarray, parameters: model.Parameters, shape: model.Shape, head: Head
 ) -> np.ndarray:
     """Return what a head reads at every position, [n, n_tokens, n_embedding]."""
-    embedded = parameters["token_embd.weight"][tokens]
-    below = model.run_layers(embedded, parameters, shape, range(head.layer))[-1]
-    read = model.normalise(below, shape.norm_epsilon)
-    return np.asarray(read * parameters[model.matrix(head.layer, "attn_norm")], np.float64)
+
+    @jax.jit
+    def read(tokens):
+        embedded = parameters["token_embd.weight"][tokens]
+        below = model.run_layers(embedded, parameters, shape, range(head.layer))[-1]
+        normed = model.normalise(below, shape.norm_epsilon)
+        return normed * parameters[model.matrix(head.layer, "attn_norm")]
+
+    parts = np.split(tokens, len(tokens) // N_DESIGN_BATCH)
+    return np.concatenate([np.asarray(read(part)) for part in parts]).astype(np.float64)
 
 
 def _logistic(x: np.ndarray, flags: np.ndarray, *, ridge: float, n_steps: int = 30) -> np.ndarray:
@@ -131,6 +138,7 @@ def designed(
     Tried: trained from random slices, the head stays blurred for thousands of steps, since what was
     asked is there, but along directions of very unequal size; whitening them made it worse.
     """
+    parameters = {name: jnp.asarray(value) for name, value in parameters.items()}
     reads, flags, others = [], [], []
     for prefix in (False, True):
         batch = prompts.sample_pairs(rng, N_DESIGN_PAIRS, prefix=prefix, cue_share=0.5)
