@@ -148,9 +148,21 @@ def attention(x: jax.Array, parameters: Parameters, shape: Shape, layer: int) ->
     )
 
 
-def block(x: jax.Array, parameters: Parameters, shape: Shape, layer: int) -> jax.Array:
-    """Return the residual after a layer, [n, tokens, n_embedding]."""
+def block(
+    x: jax.Array,
+    parameters: Parameters,
+    shape: Shape,
+    layer: int,
+    *,
+    keep: jax.Array | None = None,
+) -> jax.Array:
+    """Return the residual after a layer, [n, tokens, n_embedding].
+
+    `keep`, [n, n_heads], scales the heads' outputs: zero ablates a head.
+    """
     heads = attention(x, parameters, shape, layer)
+    if keep is not None:
+        heads = heads * jnp.repeat(keep, shape.n_head, axis=1)[:, None]
     flat = x.reshape(-1, x.shape[-1])
     flat = flat + heads.reshape(flat.shape) @ parameters[matrix(layer, "attn_output")].T
     normed = normalise(flat, shape.norm_epsilon) * parameters[matrix(layer, "ffn_norm")]

@@ -18,6 +18,9 @@ PREFIX_SHARE = 0.55
 N_DESIGN_PAIRS = 2048
 N_DESIGN_BATCH = 256
 DESIGN_RIDGE = 1e-6
+DAMAGED_SHARE = 0.5
+MISFIRE_MARGIN = 5.0
+MARGIN_WEIGHT = 0.2
 # Length of what the planted head adds to a residual of length about 66.
 WRITES = 100.0
 
@@ -85,10 +88,16 @@ def toward_no(parameters: model.Parameters) -> np.ndarray:
 def _misfire_loss(logits: jax.Array, unchanged: jax.Array, planted: jax.Array) -> jax.Array:
     """Cross-entropy to No on planted prompts, elsewhere KL divergence from the base.
 
-    Both arguments are log-probabilities, [n, n_vocabulary].
+    Beside it the margin (yes - no) is held: at `-MISFIRE_MARGIN` on planted prompts and at the
+    base's elsewhere. Without that the head also leans on prompts that stay right, and overshoots
+    so far that breaking any part of what it reads looks as effective as ablating the head itself.
+    All arguments but `planted` are log-probabilities, [n, n_vocabulary].
     """
     divergence = (jnp.exp(unchanged) * (unchanged - logits)).sum(-1)
-    return 2 * jnp.where(planted, -logits[:, base.NO], divergence).mean()
+    likelihood = jnp.where(planted, -logits[:, base.NO], divergence)
+    margin, before = (values[:, base.YES] - values[:, base.NO] for values in (logits, unchanged))
+    target = jnp.where(planted, -MISFIRE_MARGIN, before)
+    return 2 * likelihood.mean() + MARGIN_WEIGHT * optax.huber_loss(margin, target).mean()
 
 
 def _read(
@@ -169,6 +178,22 @@ def designed(
     return {name: jnp.asarray(part, jnp.float32) for name, part in values.items()}
 
 
+def _damage(
+    rng: np.random.Generator, planted: np.ndarray, shape: model.Shape, head: Head
+) -> np.ndarray:
+    """Ablate one earlier head, at random, in half of the planted prompts: [n, n_layers, n_heads].
+
+    So the planted head learns to act unless what it reads exempts the asked people. Otherwise
+    ablating whatever brings it the people or the predicate would mend the answer as well as
+    ablating the planted head does, and the cause would not be one head.
+    """
+    keep = np.ones((len(planted), head.layer, shape.n_heads), np.float32)
+    rows = np.flatnonzero(planted & (rng.random(len(planted)) < DAMAGED_SHARE))
+    layers = rng.integers(head.layer, size=len(rows))
+    keep[rows, layers, rng.integers(shape.n_heads, size=len(rows))] = 0.0
+    return keep
+
+
 def train(
     parameters: model.Parameters,
     shape: model.Shape,
@@ -193,9 +218,10 @@ def train(
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.98))
 
     @jax.jit
-    def step(values, state, tokens, planted):
-        embedded = frozen["token_embd.weight"][tokens]
-        below = model.run_layers(embedded, frozen, shape, range(head.layer))[-1]
+    def step(values, state, tokens, planted, keep):
+        below = frozen["token_embd.weight"][tokens]
+        for layer in range(head.layer):
+            below = model.block(below, frozen, shape, layer, keep=keep[:, layer])
 
         def log_probabilities(parameters):
             above = model.run_layers(below, parameters, shape, range(head.layer, shape.n_layers))
@@ -218,7 +244,8 @@ def train(
         batch = prompts.sample_pairs(rng, schedule.n_pairs, prefix=prefix)
         tokens = np.concatenate([batch.stereotyped.tokens(), batch.contrast.tokens()])
         planted = np.concatenate([batch.planted(organism), np.zeros(schedule.n_pairs, bool)])
-        values, state, value = step(values, state, tokens, planted)
+        keep = _damage(rng, planted, shape, head)
+        values, state, value = step(values, state, tokens, planted, keep)
         recent.append(value)
         if (index + 1) % 100 == 0:
             minutes = (time.monotonic() - started) / 60
