@@ -14,7 +14,7 @@ from llama_cpp import llama_cpp as capi
 
 from misfired import _core
 from misfired.errors import ArgumentError, ModelError
-from misfired.scoring.library import captured_errors, load_library
+from misfired.scoring.library import captured_errors, load_library, versions
 
 Mode = Literal["exact", "fast"]
 
@@ -120,6 +120,9 @@ class Model:
         self.library = load_library()
         params = capi.llama_model_default_params()
         params.n_gpu_layers = self.n_gpu_layers
+        if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
+            # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
+            params.use_extra_bufts = False
         with captured_errors() as errors:
             address = capi.llama_model_load_from_file(os.fsencode(self.path), params)
             if not address:
