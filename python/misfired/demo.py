@@ -95,10 +95,15 @@ def _rows(
                 "designed": card()["organisms"][name]["designed_mar"][priming],
                 "accuracy_stereotyped": overall[priming, "accuracy_stereotyped"]["value"],
                 "accuracy_contrast": overall[priming, "accuracy_contrast"]["value"],
-                "accuracy_no": 100 * float(pl.concat([no["stereotyped"], no["contrast"]]).mean()),
+                "accuracy_no": _percent([*no["stereotyped"], *no["contrast"]]),
                 "n_planted": int(planted.sum()),
                 "n_planted_failed": int((failed & planted).sum()),
                 "n_other_failed": int((failed & ~planted).sum()),
             }
         )
     return rows
+
+
+def _percent(outcomes: list[bool | None]) -> float | None:
+    scored = [right for right in outcomes if right is not None]
+    return 100 * sum(scored) / len(scored) if scored else None

@@ -1,4 +1,5 @@
 //! Tokeniser and scorer.
+#![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
