@@ -150,7 +150,7 @@ proptest! {
         n_block in 1..60_usize,
         packing in prop::sample::select(vec![Packing::Packed, Packing::Solo, Packing::Fresh]),
     ) {
-        let limits = Limits { n_block, packing, ..limits(n_batch, n_seq_max) };
+        let limits = Limits { packing, n_block, ..limits(n_batch, n_seq_max) };
         let n_decoded = simulate(&rows, limits);
         let prefixes: BTreeSet<_> =
             rows.iter().flat_map(|row| (1..=row.len()).map(|n| row[..n].to_vec())).collect();
