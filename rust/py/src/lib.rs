@@ -1,6 +1,8 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
 
 mod errors;
+mod inference;
+mod simulate;
 mod stats;
 
 use pyo3::prelude::*;
@@ -9,6 +11,13 @@ use pyo3::prelude::*;
 mod _core {
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
+    #[pymodule_export]
+    use super::inference::{
+        adjust, agreement, intraclass_correlation, mcnemar, permutation, power,
+        proportion_interval, ranking, t_quantile,
+    };
+    #[pymodule_export]
+    use super::simulate::coverage;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
 
