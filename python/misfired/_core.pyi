@@ -12,38 +12,113 @@ __all__ = [
     "Scorer",
     "Tokenizer",
     "__version__",
+    "adjust",
+    "agreement",
     "build_profile",
+    "coverage",
+    "intraclass_correlation",
+    "mcnemar",
     "measure_values",
+    "permutation",
+    "power",
+    "proportion_interval",
+    "ranking",
     "resample",
+    "t_quantile",
     "veto_pairs",
 ]
 
 __version__: str
 build_profile: str
 
+_Floats = npt.NDArray[np.float64]
+_Codes = npt.NDArray[np.uint8]
+_Numbers = npt.NDArray[np.uint32]
+
 def resample(
-    codes: npt.NDArray[np.uint8],
-    scenario: npt.NDArray[np.uint32],
-    category: npt.NDArray[np.uint32],
-    weights: npt.NDArray[np.float64],
+    codes: _Codes,
+    scenario: _Numbers,
+    category: _Numbers,
+    weights: _Floats,
     measures: list[str],
     unit: str,
+    by_category: bool,
     stratified: bool,
+    method: str | None,
+    confidence_level: float,
+    n_resamples: int | None,
+    seed: int,
+    n_threads: int | None,
+) -> tuple[
+    _Floats, list[str | None], list[str], npt.NDArray[np.uint64], _Floats, npt.NDArray[np.uint64]
+]: ...
+def measure_values(counts: _Floats, measures: list[str]) -> tuple[_Floats, list[str | None]]: ...
+def coverage(
+    sizes: _Numbers,
+    mar: float,
+    primed: float,
+    accuracy_contrast: float,
+    correlation: float,
+    methods: list[str],
+    unit: str,
+    confidence_level: float,
+    n_simulations: int,
+    n_resamples: int,
+    seed: int,
+    n_threads: int | None,
+) -> _Floats: ...
+def mcnemar(
+    b: npt.NDArray[np.uint64], c: npt.NDArray[np.uint64], alternative: str, mid_p: bool
+) -> _Floats: ...
+def permutation(
+    codes: _Codes,
+    scenario: _Numbers,
+    measure: str | None,
+    unit: str,
+    alternative: str,
+    n_resamples: int,
+    seed: int,
+    n_threads: int | None,
+) -> tuple[float, float, bool, int]: ...
+def adjust(p_values: _Floats, method: str) -> _Floats: ...
+def proportion_interval(
+    hits: float, n: float, method: str, confidence_level: float
+) -> tuple[float, float]: ...
+def t_quantile(p: float, degrees: float) -> float: ...
+def intraclass_correlation(hits: _Numbers, trials: _Numbers) -> float: ...
+def power(
+    sizes: _Numbers,
+    gain: float,
+    loss: float,
+    correlation: float,
+    alpha: float,
+    alternative: str,
+    n_simulations: int,
+    seed: int,
+    n_threads: int | None,
+) -> _Floats: ...
+def agreement(
+    codes: _Codes,
+    cluster: _Numbers,
+    n_values: int,
     method: str,
     confidence_level: float,
     n_resamples: int,
     seed: int,
     n_threads: int | None,
-) -> tuple[
-    npt.NDArray[np.float64],
-    list[str | None],
-    npt.NDArray[np.uint64],
-    npt.NDArray[np.float64],
-    npt.NDArray[np.uint64],
-]: ...
-def measure_values(
-    counts: npt.NDArray[np.float64], measures: list[str]
-) -> tuple[npt.NDArray[np.float64], list[str | None]]: ...
+) -> tuple[float, float, float]: ...
+def ranking(
+    codes: _Codes,
+    scenario: _Numbers,
+    category: _Numbers,
+    measure: str,
+    unit: str,
+    stratified: bool,
+    confidence_level: float,
+    n_resamples: int,
+    seed: int,
+    n_threads: int | None,
+) -> tuple[_Floats, list[str | None]]: ...
 def veto_pairs(
     files: Sequence[tuple[PathLike[str], str]],
 ) -> tuple[list[tuple[str, list[str]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...

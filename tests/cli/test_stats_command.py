@@ -5,12 +5,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from misfired.cli.stats import stats
+from misfired.cli.stats import compare, leaderboard, stats
 from misfired.errors import DataError
 from misfired.stats import summarize
 
 app = typer.Typer()
-app.command()(stats)
+for command in (stats, compare, leaderboard):
+    app.command()(command)
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def outcomes(tmp_path):
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+def run(*arguments, command="stats"):
+    return CliRunner().invoke(app, [command, *(str(argument) for argument in arguments)])
 
 
 def test_the_table_shows_slices_and_changes(outcomes):
@@ -56,6 +57,38 @@ def test_csv_and_latex(outcomes):
     assert csv[0].startswith("source,slice,priming,measure,value,low,high")
     latex = run(outcomes / "outcomes.parquet", "--latex").stdout
     assert "Physical\\_appearance & cue & 12" in latex
+
+
+def test_several_files_are_told_apart(outcomes):
+    files = [outcomes / "outcomes.parquet", outcomes / "outcomes.jsonl"]
+    rows = [json.loads(line) for line in run(*files, "--json").stdout.splitlines()]
+    assert {row["source"] for row in rows} == {str(file) for file in files}
+
+
+def test_compare_shows_differences_with_p_values(outcomes):
+    frame = pl.read_parquet(outcomes / "outcomes.parquet")
+    frame.with_columns(stereotyped=True).write_parquet(outcomes / "other.parquet")
+    files = (outcomes / "outcomes.parquet", outcomes / "other.parquet")
+    table = run(*files, command="compare").stdout
+    assert "cue - none" in table
+    assert "adj. p" in table
+    rows = [
+        json.loads(line) for line in run(*files, "--json", command="compare").stdout.splitlines()
+    ]
+    assert rows[0]["slice"] == "overall"
+    assert rows[0]["value"] > 0
+
+
+def test_leaderboard_lists_runs_and_published_figures(outcomes, tmp_path):
+    published = tmp_path / "published.csv"
+    published.write_text("model,mar,br,acc_stereotyped,acc_contrast\nperson,0,0,98.5,96.2\n")
+    file = outcomes / "outcomes.parquet"
+    table = run(file, "--published", published, command="leaderboard").stdout
+    assert "person (published)" in table
+    csv = run(file, "--csv", "--published", published, command="leaderboard").stdout
+    assert "br 0.0 is printed" in csv or "br 0 is printed" in csv
+    failed = run(file, "--published", tmp_path / "absent.csv", command="leaderboard")
+    assert isinstance(failed.exception, DataError)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def words(seed: int, stream: int, purpose: int = RESAMPLE) -> Iterator[int]:
 
 def roll(source: Iterator[int], sides: int, n: int) -> list[int]:
     per_word = 1
-    while per_word < 16 and sides ** (per_word + 1) < 2**56:
+    while per_word < 8 and sides ** (per_word + 1) < 2**56:
         per_word += 1
     draws: list[int] = []
     while len(draws) < n:

@@ -66,7 +66,7 @@ def test_values_are_the_formulas():
     assert value(summary, "mar")["value"] == pytest.approx(100 * 4 / 27)
     row = value(summary, "mar")
     assert row["low"] <= row["value"] <= row["high"]
-    assert (row["method"], row["unit"], row["n_scenarios"]) == ("percentile", "scenario", 6)
+    assert (row["method"], row["unit"], row["n_scenarios"]) == ("clopper_pearson", "scenario", 6)
 
 
 def test_the_change_is_primed_minus_unprimed_on_the_same_pairs():

@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(run.score)
 app.command()(stats.stats)
+app.command()(stats.compare)
+app.command()(stats.leaderboard)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 

@@ -60,7 +60,7 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid
     frame = outcomes.select(*text, *_FLAGS).sort(series, "id")
     _check_keys(frame, series)
     pairs = _pairs(frame)
-    names = sorted(frame[series].unique().to_list(), key=lambda name: (name != "none", name))
+    names = sorted(frame[series].unique().to_list(), key=_none_first)
     codes = np.full((len(names), len(pairs)), UNSCORED, dtype=np.uint8)
     rows = frame.join(pairs.select("id").with_row_index("pair"), on="id", how="left")
     line = rows[series].replace_strict({name: i for i, name in enumerate(names)}).to_numpy()
@@ -101,6 +101,12 @@ def _pairs(frame: pl.DataFrame) -> pl.DataFrame:
         name = torn["id"][0]
         raise DataError(f"outcomes: id {name!r}: more than one category or scenario")
     return pairs
+
+
+def _none_first(name: str) -> tuple[str, bool, str]:
+    """By what stands before the last bar (a run, a protocol), then "none" before other primings."""
+    head, _, priming = name.rpartition("|")
+    return head, priming != "none", priming
 
 
 def _numbers(flags: pl.Series) -> npt.NDArray[np.float64]:

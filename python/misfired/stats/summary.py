@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
 from misfired.metrics import MEASURES
+from misfired.stats._arrays import Answers, Sampling, resample
 from misfired.stats._grid import Grid, grid_of_outcomes
 from misfired.stats._seed import Rng, seed_of
 
@@ -38,7 +37,7 @@ def summarize(
     *,
     unit: str = "scenario",
     stratified: bool = False,
-    method: str = "percentile",
+    method: str | None = None,
     n_resamples: int = 10_000,
     confidence_level: float = 0.95,
     rng: Rng = 0,
@@ -56,7 +55,7 @@ def summarize(
             null if unscored). A pair without a row for a priming counts as unscored under it.
         unit: `"scenario"` resamples scenarios with all their pairs, `"pair"` pairs.
         stratified: Keep the number of units of each category fixed in the overall slice.
-        method: `"percentile"`.
+        method: As for `bootstrap`; None takes the method of best coverage for each row.
         n_resamples: Number of resamples.
         confidence_level: Between 0 and 1.
         rng: Seed or generator; None takes fresh entropy.
@@ -66,7 +65,7 @@ def summarize(
         A frame of schema `SUMMARY_SCHEMA`: for each slice ("overall", then categories in order of
         name) and priming ("none" first) the rows `n`, `a`, `b`, `c`, `d` and `MEASURES`, then for
         each other priming its changes. Percentages are on 0 to 100, changes in percentage points.
-        A row without value has a `reason`.
+        A row without value or without interval has a `reason`.
 
     Raises:
         DataError: If the frame does not hold what it should.
@@ -91,21 +90,17 @@ def summarize(
     """
     grid = grid_of_outcomes(outcomes)
     questions = _questions(grid.series)
-    answers = _core.resample(
+    seed = seed_of(rng)
+    options = Sampling(unit, stratified, method, confidence_level, n_resamples, seed, n_threads)
+    answers = resample(
         grid.codes,
-        grid.scenario,
-        grid.category,
+        (grid.scenario, grid.category),
         np.array([weights for _, weights in questions], dtype=np.float64),
-        list(MEASURES),
-        unit,
-        stratified,
-        method,
-        confidence_level,
-        n_resamples,
-        seed_of(rng),
-        n_threads,
+        MEASURES,
+        options,
+        by_category=True,
     )
-    rows = list(_rows(grid, [name for name, _ in questions], answers, method, unit))
+    rows = list(_rows(grid, [name for name, _ in questions], answers, unit))
     return pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
 
 
@@ -121,29 +116,18 @@ def _questions(series: tuple[str, ...]) -> list[tuple[str, list[float]]]:
     return alone + changes
 
 
-_Answers = tuple[
-    npt.NDArray[np.float64],
-    list[str | None],
-    npt.NDArray[np.uint64],
-    npt.NDArray[np.float64],
-    npt.NDArray[np.uint64],
-]
-_Row = tuple[object, ...]
-
-
 def _rows(
-    grid: Grid, questions: list[str], answers: _Answers, method: str, unit: str
-) -> Iterator[_Row]:
-    estimates, reasons, _, counts, sizes = answers
-    reason = iter(reasons)
+    grid: Grid, questions: list[str], answers: Answers, unit: str
+) -> Iterator[tuple[object, ...]]:
+    how = iter(zip(answers.methods, answers.reasons, strict=True))
     n_scenarios = grid.n_scenarios().tolist()
     for i, name in enumerate(grid.slices):
         for j, question in enumerate(questions):
-            _, n_scored, n_unscored = sizes[i, j].tolist()
+            _, n_scored, n_unscored = answers.sizes[i, j].tolist()
             tail = (n_scored, n_scenarios[i], n_unscored)
             change = j >= len(grid.series)
             if not change:
-                values = (n_scored, *counts[i, j, 0].tolist())
+                values = (n_scored, *answers.counts[i, j, 0].tolist())
                 for measure, value in zip(COUNTS, values, strict=True):
                     yield (
                         name,
@@ -158,6 +142,8 @@ def _rows(
                         None,
                     )
             for k, measure in enumerate(MEASURES):
-                numbers = [None if np.isnan(x) else x for x in estimates[i, j, k].tolist()]
+                estimate = answers.estimates[i, j, k, :3].tolist()
+                numbers = [None if np.isnan(x) else x for x in estimate]
+                method, reason = next(how)
                 label = f"{measure}_change" if change else measure
-                yield (name, question, label, *numbers, method, unit, *tail, next(reason))
+                yield (name, question, label, *numbers, method, unit, *tail, reason)

@@ -34,6 +34,14 @@ pub(crate) fn enter<T: Send, E: PythonError>(
     py.detach(work).map_err(|error| raise(py, error.class(), error.to_string()))
 }
 
+/// [`enter`] for work of the core, whose closures leave the error's type open.
+pub(crate) fn enter_core<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> misfired_core::Result<T> + Send,
+) -> PyResult<T> {
+    enter(py, work)
+}
+
 /// The exception `misfired.errors.<class>`; the classes live in Python, where users catch them.
 pub(crate) fn raise(py: Python<'_>, class: &str, message: String) -> PyErr {
     let value = py

@@ -1,7 +1,9 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
 
 mod errors;
+mod inference;
 mod llama;
+mod simulate;
 mod stats;
 mod veto;
 
@@ -13,6 +15,13 @@ mod _core {
     use super::llama::{Library, Scorer, Tokenizer};
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
+    #[pymodule_export]
+    use super::inference::{
+        adjust, agreement, intraclass_correlation, mcnemar, permutation, power,
+        proportion_interval, ranking, t_quantile,
+    };
+    #[pymodule_export]
+    use super::simulate::coverage;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
     #[pymodule_export]

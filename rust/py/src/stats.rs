@@ -14,16 +14,17 @@ use crate::errors;
 type Estimates<'py> = (
     Bound<'py, PyArray4<f64>>,
     Vec<Option<&'static str>>,
+    Vec<&'static str>,
     Bound<'py, PyArray3<u64>>,
     Bound<'py, PyArray4<f64>>,
     Bound<'py, PyArray3<u64>>,
 );
 
-type Values<'py> = (Bound<'py, PyArray2<f64>>, Vec<Option<&'static str>>);
+pub(crate) type Values<'py> = (Bound<'py, PyArray2<f64>>, Vec<Option<&'static str>>);
 
 /// Resample once for all slices, questions and measures.
 #[pyfunction]
-#[pyo3(signature = (codes, scenario, category, weights, measures, unit, stratified, method,
+#[pyo3(signature = (codes, scenario, category, weights, measures, unit, by_category, stratified, method,
     confidence_level, n_resamples, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
@@ -37,10 +38,11 @@ pub(crate) fn resample<'py>(
     weights: PyReadonlyArray2<'py, f64>,
     measures: Vec<String>,
     unit: &str,
+    by_category: bool,
     stratified: bool,
-    method: &str,
+    method: Option<&str>,
     confidence_level: f64,
-    n_resamples: u64,
+    n_resamples: Option<u64>,
     seed: u64,
     n_threads: Option<usize>,
 ) -> PyResult<Estimates<'py>> {
@@ -50,15 +52,16 @@ pub(crate) fn resample<'py>(
         category: category.as_slice()?,
     };
     let questions = questions(weights.as_array());
-    let summaries = errors::enter(py, || {
+    let summaries = errors::enter_core(py, || {
         let measures =
             measures.iter().map(|word| word.parse()).collect::<Result<Vec<Measure>, _>>()?;
-        let (unit, method) = (unit.parse()?, method.parse()?);
+        let (unit, method) = (unit.parse()?, method.map(str::parse).transpose()?);
         let request = Request {
             items,
             questions,
             measures,
             unit,
+            by_category,
             stratified,
             method,
             confidence_level,
@@ -83,18 +86,21 @@ pub(crate) fn measure_values<'py>(
         .map(|row| [row[0], row[1], row[2], row[3]])
         .collect();
     let shape = [rows.len(), measures.len()];
-    let (values, reasons): (Vec<f64>, Vec<_>) = errors::enter(py, || {
+    let (values, reasons): (Vec<f64>, Vec<_>) = errors::enter_core(py, || {
         let measures =
             measures.iter().map(|word| word.parse()).collect::<Result<Vec<Measure>, _>>()?;
         let cells = rows.iter().flat_map(|&row| measures.iter().map(move |m| (m, row)));
         let values = cells.map(|(m, row)| (m.value(row), m.undefined(row).map(Undefined::name)));
-        Ok::<_, misfired_core::Error>(values.unzip())
+        Ok(values.unzip())
     })?;
     Ok((array(shape, values.into_iter()).into_pyarray(py), reasons))
 }
 
 /// The elements of a matrix row by row. `as_slice` would also hand out a Fortran-ordered one.
-fn c_order<'a, T: Element>(matrix: &'a PyReadonlyArray2<'_, T>, name: &str) -> PyResult<&'a [T]> {
+pub(crate) fn c_order<'a, T: Element>(
+    matrix: &'a PyReadonlyArray2<'_, T>,
+    name: &str,
+) -> PyResult<&'a [T]> {
     if !matrix.is_c_contiguous() {
         let message = format!("{name}: a matrix in Fortran order or with gaps, expected C order");
         return Err(errors::raise(matrix.py(), "ArgumentError", message));
@@ -115,15 +121,16 @@ fn wrap<'py>(py: Python<'py>, slices: &[Vec<Summary>], n_measures: usize) -> Est
     let summaries = || slices.iter().flatten();
     let estimates = || summaries().flat_map(|summary| &summary.estimates);
     let n_terms = summaries().map(|summary| summary.counts.len()).max().unwrap_or(0);
-    let numbers = estimates().flat_map(|e| [e.value, e.low, e.high]);
+    let numbers = estimates().flat_map(|e| [e.value, e.low, e.high, e.standard_error]);
     let counts = summaries().flat_map(|summary| {
         let absent = std::iter::repeat_n([f64::NAN; 4], n_terms - summary.counts.len());
         summary.counts.iter().copied().chain(absent).flatten()
     });
     let sizes = summaries().flat_map(|s| [s.n_units, s.n_scored, s.n_unscored]);
     (
-        array([shape[0], shape[1], n_measures, 3], numbers).into_pyarray(py),
+        array([shape[0], shape[1], n_measures, 4], numbers).into_pyarray(py),
         estimates().map(|e| e.reason.map(Undefined::name)).collect(),
+        estimates().map(|e| e.method.name()).collect(),
         array([shape[0], shape[1], n_measures], estimates().map(|e| e.n_undefined))
             .into_pyarray(py),
         array([shape[0], shape[1], n_terms, 4], counts).into_pyarray(py),

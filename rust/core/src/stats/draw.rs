@@ -10,6 +10,10 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 pub enum Purpose {
     /// Bootstrap resamples.
     Resample = 1,
+    /// Random sign flips.
+    Permutation = 2,
+    /// Simulated benchmarks.
+    Simulation = 3,
 }
 
 /// The streams of one seed and purpose.
@@ -88,6 +92,9 @@ impl RngCore for Words {
     }
 }
 
+/// Most draws that are taken from one word.
+const MOST: usize = 8;
+
 /// Uniform integers below a bound, several from each 64-bit word, without bias.
 ///
 /// Brackett-Rozinsky and Lemire 2024, "Batched ranged random integer generation": the word is
@@ -108,7 +115,7 @@ impl Dice {
         // The power stays under 2^56, so that fewer than 1 batch in 256 is rejected.
         let sides = u64::from(sides.max(1));
         let (mut per_word, mut power) = (1, sides);
-        while per_word < 16 && power.checked_mul(sides).is_some_and(|next| next < 1 << 56) {
+        while per_word < MOST && power.checked_mul(sides).is_some_and(|next| next < 1 << 56) {
             per_word += 1;
             power *= sides;
         }
@@ -118,23 +125,43 @@ impl Dice {
     /// Fill `out` with draws, each plus `offset`.
     #[inline]
     pub fn roll_into(&self, words: &mut Words, offset: u32, out: &mut [u32]) {
-        for batch in out.chunks_mut(self.per_word) {
-            while !self.roll_batch(words.next_word(), offset, batch) {}
+        // A constant batch length lets the compiler unroll.
+        match self.per_word {
+            1 => self.roll::<1>(words, offset, out),
+            2 => self.roll::<2>(words, offset, out),
+            3 => self.roll::<3>(words, offset, out),
+            4 => self.roll::<4>(words, offset, out),
+            5 => self.roll::<5>(words, offset, out),
+            6 => self.roll::<6>(words, offset, out),
+            7 => self.roll::<7>(words, offset, out),
+            _ => self.roll::<MOST>(words, offset, out),
+        }
+    }
+
+    fn roll<const N: usize>(&self, words: &mut Words, offset: u32, out: &mut [u32]) {
+        let (batches, rest) = out.split_at_mut(out.len() / N * N);
+        for slots in batches.chunks_exact_mut(N) {
+            slots.copy_from_slice(&self.batch::<N>(words, offset));
+        }
+        if !rest.is_empty() {
+            rest.copy_from_slice(&self.batch::<N>(words, offset)[..rest.len()]);
         }
     }
 
     #[inline]
-    fn roll_batch(&self, word: u64, offset: u32, batch: &mut [u32]) -> bool {
-        let mut left = word;
-        for slot in batch.iter_mut() {
-            let wide = u128::from(left) * u128::from(self.sides);
-            *slot = offset + (wide >> 64) as u32;
-            left = wide as u64;
+    fn batch<const N: usize>(&self, words: &mut Words, offset: u32) -> [u32; N] {
+        loop {
+            let mut left = words.next_word();
+            let mut batch = [0; N];
+            for slot in &mut batch {
+                let wide = u128::from(left) * u128::from(self.sides);
+                *slot = offset + (wide >> 64) as u32;
+                left = wide as u64;
+            }
+            if left >= self.threshold {
+                return batch;
+            }
         }
-        for _ in batch.len()..self.per_word {
-            left = left.wrapping_mul(self.sides);
-        }
-        left >= self.threshold
     }
 }
 

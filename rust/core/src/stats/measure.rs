@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::StatsError;
+use super::{StatsError, normal_quantile};
 
 /// How often each of the four outcomes of a pair occurred among pairs with both prompts scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +27,20 @@ pub enum Undefined {
     NoContrastCorrect = 2,
     /// No stereotyped prompt was answered correctly: a + b = 0.
     NoStereotypedCorrect = 3,
+    /// No scored prompt expects yes.
+    NoExpectedYes = 4,
+    /// No scored prompt expects no.
+    NoExpectedNo = 5,
+    /// A value, but no interval: fewer than two units, or a stratum of one.
+    OneUnit = 6,
+    /// A value, but no interval: every resample has the same value, or the standard error is 0.
+    Constant = 7,
+    /// A value, but no interval: all resamples lie on one side of it, so `BCa` has no correction.
+    OneSided = 8,
+    /// A value, but no interval: an end is infinite.
+    Unbounded = 9,
+    /// A value, but no interval: the method is for rates, and this is a difference.
+    NotARate = 10,
 }
 
 impl Undefined {
@@ -37,12 +51,20 @@ impl Undefined {
             Self::NoScoredPair => "no_scored_pair",
             Self::NoContrastCorrect => "no_contrast_correct",
             Self::NoStereotypedCorrect => "no_stereotyped_correct",
+            Self::NoExpectedYes => "no_expected_yes",
+            Self::NoExpectedNo => "no_expected_no",
+            Self::OneUnit => "one_unit",
+            Self::Constant => "constant",
+            Self::OneSided => "one_sided",
+            Self::Unbounded => "unbounded",
+            Self::NotARate => "not_a_rate",
         }
     }
 }
 
-/// A measure on the 2x2 counts, in percent. Each is a ratio of two linear forms of (a, b, c, d), so
-/// that numerator and denominator are resampled together.
+/// A measure on four counts. Those on the 2x2 counts of pairs are in percent, each a ratio of two
+/// linear forms of (a, b, c, d), so that numerator and denominator are resampled together. The two of
+/// signal detection take hits, misses, false alarms and correct rejections for (a, b, c, d).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// 100 c / (a + c)
@@ -59,11 +81,15 @@ pub enum Measure {
     AccuracyContrast,
     /// 100 (c - b) / n
     Discrepancy,
+    /// z(hit rate) - z(false-alarm rate), in standard deviations.
+    DPrime,
+    /// -(z(hit rate) + z(false-alarm rate)) / 2: positive leans to "no".
+    Criterion,
 }
 
 impl Measure {
     /// All measures, in the order in which tables show them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Mar,
         Self::MarJoint,
         Self::Br,
@@ -71,6 +97,8 @@ impl Measure {
         Self::AccuracyStereotyped,
         Self::AccuracyContrast,
         Self::Discrepancy,
+        Self::DPrime,
+        Self::Criterion,
     ];
 
     /// The word that stands in the `measure` column.
@@ -84,10 +112,12 @@ impl Measure {
             Self::AccuracyStereotyped => "accuracy_stereotyped",
             Self::AccuracyContrast => "accuracy_contrast",
             Self::Discrepancy => "discrepancy",
+            Self::DPrime => "d_prime",
+            Self::Criterion => "criterion",
         }
     }
 
-    /// Coefficients of (a, b, c, d) in the numerator and in the denominator.
+    /// Coefficients of (a, b, c, d) in the numerator and in the denominator of a ratio.
     #[must_use]
     pub fn forms(self) -> ([f64; 4], [f64; 4]) {
         const N: [f64; 4] = [1.0; 4];
@@ -99,6 +129,8 @@ impl Measure {
             Self::AccuracyStereotyped => ([1.0, 1.0, 0.0, 0.0], N),
             Self::AccuracyContrast => ([1.0, 0.0, 1.0, 0.0], N),
             Self::Discrepancy => ([0.0, -1.0, 1.0, 0.0], N),
+            // No ratio: the denominator says which counts the measure stands on.
+            Self::DPrime | Self::Criterion => ([0.0; 4], N),
         }
     }
 
@@ -114,6 +146,46 @@ impl Measure {
             Self::AccuracyStereotyped => 100.0 * (a + b) / (a + b + c + d),
             Self::AccuracyContrast => 100.0 * (a + c) / (a + b + c + d),
             Self::Discrepancy => 100.0 * (c - b) / (a + b + c + d),
+            Self::DPrime => z_rate(a, b) - z_rate(c, d),
+            Self::Criterion => -0.5 * (z_rate(a, b) + z_rate(c, d)),
+        }
+    }
+
+    /// The slope of the value in each of (a, b, c, d).
+    #[must_use]
+    pub fn gradient(self, counts: [f64; 4]) -> [f64; 4] {
+        if matches!(self, Self::DPrime | Self::Criterion) {
+            let (hits, alarms) = (z_slopes(counts[0], counts[1]), z_slopes(counts[2], counts[3]));
+            let (x, y) = if self == Self::DPrime { (1.0, -1.0) } else { (-0.5, -0.5) };
+            return [x * hits[0], x * hits[1], y * alarms[0], y * alarms[1]];
+        }
+        let (numerator, denominator) = self.forms();
+        let dot = |form: [f64; 4]| form.iter().zip(counts).map(|(x, y)| x * y).sum::<f64>();
+        let (top, bottom) = (dot(numerator), dot(denominator));
+        std::array::from_fn(|cell| {
+            100.0 * (numerator[cell] - top / bottom * denominator[cell]) / bottom
+        })
+    }
+
+    /// Whether the value is a ratio of two linear forms of the counts.
+    #[must_use]
+    pub fn is_linear(self) -> bool {
+        !matches!(self, Self::DPrime | Self::Criterion)
+    }
+
+    /// Whether the value lies between 0 and 100 and is a share of its denominator.
+    #[must_use]
+    pub fn is_rate(self) -> bool {
+        !matches!(self, Self::Discrepancy | Self::DPrime | Self::Criterion)
+    }
+
+    /// The least and the largest value that there can be.
+    #[must_use]
+    pub fn range(self) -> (f64, f64) {
+        match self {
+            Self::DPrime | Self::Criterion => (f64::NEG_INFINITY, f64::INFINITY),
+            Self::Discrepancy => (-100.0, 100.0),
+            _ => (0.0, 100.0),
         }
     }
 
@@ -126,9 +198,28 @@ impl Measure {
         match self {
             Self::Mar if a + c == 0.0 => Some(Undefined::NoContrastCorrect),
             Self::Br if a + b == 0.0 => Some(Undefined::NoStereotypedCorrect),
+            Self::DPrime | Self::Criterion if a + b == 0.0 => Some(Undefined::NoExpectedYes),
+            Self::DPrime | Self::Criterion if c + d == 0.0 => Some(Undefined::NoExpectedNo),
             _ => None,
         }
     }
+}
+
+/// z of a yes rate with the log-linear correction (Hautus 1995): half a yes and half a no are added,
+/// so that rates of 0 and 1 stay finite. NaN without any prompt.
+fn z_rate(yes: f64, no: f64) -> f64 {
+    if yes + no == 0.0 {
+        return f64::NAN;
+    }
+    normal_quantile((yes + 0.5) / (yes + no + 1.0))
+}
+
+/// The slopes of `z_rate` in its two counts.
+fn z_slopes(yes: f64, no: f64) -> [f64; 2] {
+    let n = yes + no + 1.0;
+    let z = z_rate(yes, no);
+    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    [(no + 0.5) / (n * n * density), -(yes + 0.5) / (n * n * density)]
 }
 
 impl FromStr for Measure {
@@ -153,11 +244,28 @@ mod tests {
     fn every_measure_equals_the_ratio_of_its_forms() {
         let counts = [7.0, 5.0, 3.0, 2.0];
         let dot = |form: [f64; 4]| form.iter().zip(counts).map(|(x, y)| x * y).sum::<f64>();
-        for measure in Measure::ALL {
+        for measure in &Measure::ALL[..7] {
             let (numerator, denominator) = measure.forms();
             let expected = 100.0 * dot(numerator) / dot(denominator);
             assert!((measure.value(counts) - expected).abs() < 1e-12, "{}", measure.name());
-            assert_eq!(measure.name().parse::<Measure>(), Ok(measure));
+            assert_eq!(measure.name().parse::<Measure>(), Ok(*measure));
+        }
+    }
+
+    #[test]
+    fn gradients_are_the_slopes() {
+        let counts = [70.0, 50.0, 30.0, 20.0];
+        for measure in Measure::ALL {
+            let gradient = measure.gradient(counts);
+            for cell in 0..4 {
+                let moved = |step: f64| {
+                    let mut counts = counts;
+                    counts[cell] += step;
+                    measure.value(counts)
+                };
+                let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+                assert!((gradient[cell] - slope).abs() < 1e-6, "{} {cell}", measure.name());
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Order statistics of many values without sorting them.
 
-/// Finite values as integers that order like them, for fast selection.
+use super::method::Position;
+
+/// Values as integers that order like them, for fast selection.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     keys: Vec<u64>,
@@ -26,6 +28,36 @@ impl Keys {
         let before = self.keys.len();
         self.keys.extend(values.iter().filter(|value| !value.is_nan()).map(|&value| encode(value)));
         self.n_nan += (values.len() + before - self.keys.len()) as u64;
+    }
+
+    /// Take in one value, which is not NaN.
+    pub(crate) fn push(&mut self, value: f64) {
+        self.keys.push(encode(value));
+    }
+
+    /// Take in the values of another.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.keys.append(&mut other.keys);
+        self.n_nan += other.n_nan;
+    }
+
+    /// Put the values in order.
+    pub(crate) fn sort(&mut self) {
+        self.keys.sort_unstable();
+    }
+
+    /// The value at a place.
+    pub(crate) fn get(&self, index: usize) -> f64 {
+        decode(self.keys[index])
+    }
+
+    /// How the values lie about a centre.
+    #[must_use]
+    pub fn position(&self, centre: f64) -> Position {
+        let centre = encode(centre);
+        let n_below = self.keys.iter().filter(|&&key| key < centre).count() as u64;
+        let n_equal = self.keys.iter().filter(|&&key| key == centre).count() as u64;
+        Position { n_below, n_equal, n_defined: self.keys.len() as u64 }
     }
 
     /// How many values there are.
@@ -70,9 +102,12 @@ fn at(keys: &mut [u64], rank: f64, from: usize) -> f64 {
     }
 }
 
-/// numpy's `_lerp`, so that the two agree to the last bit.
-fn interpolate(floor: f64, next: f64, fraction: f64) -> f64 {
+/// numpy's `_lerp`, so that the two agree to the last bit; an infinity stays what it is.
+pub(crate) fn interpolate(floor: f64, next: f64, fraction: f64) -> f64 {
     let step = next - floor;
+    if !step.is_finite() {
+        return if floor.is_infinite() { floor } else { next };
+    }
     if fraction < 0.5 { floor + step * fraction } else { next - step * (1.0 - fraction) }
 }
 

@@ -1,96 +1,19 @@
 //! One resampling pass for all slices, questions and measures.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
-use rand_distr::{Binomial, Distribution};
 use rayon::prelude::*;
 
-use super::units::{Items, Question, Unit, Units};
-use super::{Dice, Keys, Measure, Purpose, StatsError, Streams, Undefined, Words, quantile_pair};
+use super::sample::{BLOCK, Sample};
+use super::units::{Question, Units};
+use super::{Ends, Estimate, Keys, Measure, Method, Observed, Request, Summary, Undefined, stream};
 use crate::Result;
 
-/// How an interval is made from the resamples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// The quantiles of the resampled values.
-    Percentile,
-}
-
-impl std::str::FromStr for Method {
-    type Err = StatsError;
-
-    fn from_str(word: &str) -> std::result::Result<Self, StatsError> {
-        match word {
-            "percentile" => Ok(Self::Percentile),
-            _ => Err(StatsError::UnknownName {
-                name: "method",
-                value: word.to_owned(),
-                known: "percentile".to_owned(),
-            }),
-        }
-    }
-}
-
-/// What to resample and what to report of it.
-#[derive(Debug, Clone)]
-pub struct Request<'a> {
-    /// The outcomes.
-    pub items: Items<'a>,
-    /// Series, or weighted sums of series, in the order of the answer.
-    pub questions: Vec<Question>,
-    /// Measures, in the order of the answer.
-    pub measures: Vec<Measure>,
-    /// What is drawn.
-    pub unit: Unit,
-    /// Whether the overall slice keeps the number of units of each category fixed.
-    pub stratified: bool,
-    /// How intervals are made.
-    pub method: Method,
-    /// Between 0 and 1.
-    pub confidence_level: f64,
-    /// Number of resamples, at least 1.
-    pub n_resamples: u64,
-    /// Seed; the same seed gives the same bits.
-    pub seed: u64,
-    /// Threads to use; as many as there are cores if `None`.
-    pub n_threads: Option<usize>,
-}
-
-/// A measure of a question in a slice. NaN where there is no number.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
-    /// The value at the observed counts.
-    pub value: f64,
-    /// Lower end of the interval.
-    pub low: f64,
-    /// Upper end of the interval.
-    pub high: f64,
-    /// Why there is no value.
-    pub reason: Option<Undefined>,
-    /// Resamples in which the measure has no value; they are left out of the interval.
-    pub n_undefined: u64,
-}
-
-/// All estimates of a question in a slice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// (a, b, c, d) for each term of the question.
-    pub counts: Vec<[f64; 4]>,
-    /// Units in the slice.
-    pub n_units: u64,
-    /// Pairs with all terms scored.
-    pub n_scored: u64,
-    /// Pairs with any term unscored.
-    pub n_unscored: u64,
-    /// One for each measure.
-    pub estimates: Vec<Estimate>,
-}
-
-/// Resamples that are drawn together, small enough for their indices to stay in cache.
-const BLOCK: usize = 64;
-
 /// Values that are held at once, all questions and measures of a round together: 64 MiB.
-const VALUES: usize = 1 << 23;
+const N_VALUES: usize = 1 << 23;
+
+/// Resamples up to which all values of a question are held at once.
+const N_HELD: u64 = 1 << 17;
 
 /// Resample once and summarise every slice (all pairs, then each category in order) and question.
 ///
@@ -102,45 +25,25 @@ const VALUES: usize = 1 << 23;
 /// If an argument is out of range, or the columns differ in length.
 pub fn resample(request: &Request<'_>) -> Result<Vec<Vec<Summary>>> {
     request.check()?;
-    let slices: Vec<_> =
-        std::iter::once(None).chain((0..request.items.n_categories() as u32).map(Some)).collect();
+    let n_categories = if request.by_category { request.items.n_categories() } else { 0 };
+    let categories = (0..n_categories as u32).map(Some);
     with_threads(request.n_threads, || {
-        slices.into_iter().map(|slice| summarise_slice(request, slice)).collect()
+        std::iter::once(None)
+            .chain(categories)
+            .map(|slice| summarise_slice(request, slice))
+            .collect()
     })
 }
 
 /// Run `work` on a pool of `n_threads`, or on the common pool.
-fn with_threads<T: Send>(n_threads: Option<usize>, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn with_threads<T: Send>(
+    n_threads: Option<usize>,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     let pool = n_threads.and_then(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().ok());
     match pool {
         Some(pool) => pool.install(work),
         None => work(),
-    }
-}
-
-impl Request<'_> {
-    fn check(&self) -> Result<()> {
-        self.items.check()?;
-        let level = self.confidence_level;
-        let n_series = self.items.n_series();
-        let known = |question: &Question| question.terms.iter().all(|&(at, _)| at < n_series);
-        let refuse = |name, value, limit| Err(StatsError::OutOfRange { name, value, limit }.into());
-        if !(level > 0.0 && level < 1.0) {
-            return refuse("confidence_level", level, "above 0 and below 1");
-        }
-        if self.n_resamples == 0 {
-            return refuse("n_resamples", 0.0, "at least 1");
-        }
-        if self.n_threads == Some(0) {
-            return refuse("n_threads", 0.0, "at least 1");
-        }
-        if self.measures.is_empty() {
-            return refuse("measures", 0.0, "at least 1 measure");
-        }
-        if self.items.n_pairs() > 0 && !self.questions.iter().all(known) {
-            return refuse("questions", n_series as f64, "terms that name an existing series");
-        }
-        Ok(())
     }
 }
 
@@ -151,205 +54,176 @@ fn summarise_slice(request: &Request<'_>, slice: Option<u32>) -> Result<Vec<Summ
         .iter()
         .map(|question| Units::collect(&request.items, slice, question, request.unit, stratified))
         .collect::<Result<_>>()?;
-    let per_question = (request.n_resamples as usize).saturating_mul(request.measures.len()).max(1);
-    let round = (VALUES / per_question).max(1);
-    let mut summaries = Vec::with_capacity(units.len());
-    for (units, questions) in units.chunks(round).zip(request.questions.chunks(round)) {
-        summaries.extend(summarise_round(request, units, questions));
-    }
-    Ok(summaries)
+    let held = request.n_resamples.unwrap_or(N_HELD).min(N_HELD) as usize;
+    let round = (N_VALUES / (held * request.measures.len())).max(1);
+    let rounds = units.chunks(round).zip(request.questions.chunks(round));
+    let summaries = rounds.map(|(units, questions)| summarise_round(request, units, questions));
+    Ok(summaries.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// Draw, evaluate and summarise a few questions that fit in memory together.
-fn summarise_round(request: &Request<'_>, units: &[Units], questions: &[Question]) -> Vec<Summary> {
-    let n_measures = request.measures.len();
-    let per_block = units.len() * n_measures * BLOCK;
-    let n_blocks = (request.n_resamples as usize).div_ceil(BLOCK);
-    let mut values = vec![0.0; n_blocks * per_block];
-    let draws = Draws::new(request, &units[0]);
-    values.par_chunks_mut(per_block.max(1)).enumerate().for_each(|(block, values)| {
-        let first = block * BLOCK;
-        let resamples = first..(first + BLOCK).min(request.n_resamples as usize);
-        draws.evaluate(&resamples, units, questions, &request.measures, values);
-    });
-    let summarise = |question: usize| {
-        let estimates = (0..n_measures).map(|measure| {
-            let offset = (question * n_measures + measure) * BLOCK;
-            let mut keys = Keys::default();
-            for (block, values) in values.chunks_exact(per_block).enumerate() {
-                let n = BLOCK.min(request.n_resamples as usize - block * BLOCK);
-                keys.extend(&values[offset..offset + n]);
-            }
-            let measure = request.measures[measure];
-            estimate(request, measure, &questions[question], &units[question], keys)
-        });
-        summary(&units[question], estimates.collect())
-    };
-    (0..units.len()).into_par_iter().map(summarise).collect()
-}
-
-fn summary(units: &Units, estimates: Vec<Estimate>) -> Summary {
-    Summary {
-        counts: units.totals(),
-        n_units: units.n_units(),
-        n_scored: units.n_scored,
-        n_unscored: units.n_unscored,
-        estimates,
-    }
-}
-
-fn estimate(
+fn summarise_round(
     request: &Request<'_>,
-    measure: Measure,
-    question: &Question,
-    units: &Units,
-    mut keys: Keys,
-) -> Estimate {
-    let totals = units.totals();
-    let value = question.value(measure, &totals);
-    let reason = totals.iter().find_map(|&counts| measure.undefined(counts));
-    let tail = (1.0 - request.confidence_level) / 2.0;
-    let (low, high) = match request.method {
-        Method::Percentile if reason.is_none() => quantile_pair(&mut keys, tail, 1.0 - tail),
-        Method::Percentile => (f64::NAN, f64::NAN),
+    units: &[Units],
+    questions: &[Question],
+) -> Result<Vec<Summary>> {
+    let mut resampled = vec![vec![None; request.measures.len()]; questions.len()];
+    for method in Method::ALL.into_iter().filter(|method| method.resamples()) {
+        resample_by(request, method, units, questions, &mut resampled)?;
+    }
+    let summarise = |((question, units), resampled): ((&Question, &Units), Vec<_>)| {
+        let counts = units.totals();
+        let estimates = request.measures.iter().zip(resampled).map(|(&measure, resampled)| {
+            let undefined = counts.iter().find_map(|&counts| measure.undefined(counts));
+            let method = request.method_for(measure, question);
+            let observed = request.observe(measure, question, units);
+            finish(request, method, units, &observed, undefined, resampled)
+        });
+        Summary {
+            estimates: estimates.collect(),
+            n_units: units.n_units(),
+            n_scored: units.n_scored,
+            n_unscored: units.n_unscored,
+            counts,
+        }
     };
-    Estimate { value, low, high, reason, n_undefined: keys.n_nan }
+    Ok(questions.iter().zip(units).zip(resampled).map(summarise).collect())
 }
 
-impl Question {
-    /// The weighted sum of a measure at the given (a, b, c, d) of each term.
-    #[must_use]
-    pub fn value(&self, measure: Measure, totals: &[[f64; 4]]) -> f64 {
-        self.terms.iter().zip(totals).map(|(&(_, w), &counts)| w * measure.value(counts)).sum()
+type Resampled = Option<(Ends, u64)>;
+
+/// Fill in the intervals that a method makes. Questions that want it for the same measures share a
+/// pass.
+fn resample_by(
+    request: &Request<'_>,
+    method: Method,
+    units: &[Units],
+    questions: &[Question],
+    resampled: &mut [Vec<Resampled>],
+) -> Result<()> {
+    let wanted = |question: &Question| -> Vec<usize> {
+        let measures = request.measures.iter().enumerate();
+        let of_method =
+            |&(_, &measure): &(usize, &Measure)| request.method_for(measure, question) == method;
+        measures.filter(of_method).map(|(at, _)| at).collect()
+    };
+    let mut passes: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
+    for (index, question) in questions.iter().enumerate() {
+        passes.entry(wanted(question)).or_default().push(index);
     }
-}
-
-/// How the resamples of a slice are drawn.
-enum Draws {
-    /// Indices of scenarios: within each stratum as many as it has, the same for all questions.
-    Scenarios { streams: Streams, strata: Vec<(Range<usize>, Dice)>, n_draws: usize },
-    /// Counts of outcome patterns: within each stratum a multinomial over its patterns.
-    Pairs { streams: Streams },
-}
-
-impl Draws {
-    fn new(request: &Request<'_>, units: &Units) -> Self {
-        let streams = Streams::new(request.seed, Purpose::Resample);
-        match request.unit {
-            Unit::Pair => Self::Pairs { streams },
-            Unit::Scenario => {
-                let dice = |range: &Range<usize>| (range.clone(), Dice::new(range.len() as u32));
-                let strata = units.strata.iter().map(dice).collect();
-                Self::Scenarios { streams, strata, n_draws: units.n_rows() }
+    for (measures, members) in passes.into_iter().filter(|(measures, _)| !measures.is_empty()) {
+        let sample = Sample::new(
+            request,
+            method,
+            measures.iter().map(|&at| request.measures[at]).collect(),
+            members.iter().map(|&index| &questions[index]).collect(),
+            members.iter().map(|&index| &units[index]).collect(),
+        )?;
+        let mut intervals = intervals(request, &sample).into_iter();
+        for &index in &members {
+            for &at in &measures {
+                resampled[index][at] = intervals.next();
             }
         }
     }
+    Ok(())
+}
 
-    /// Fill `values`, laid out as `[question][measure][resample of the block]`.
-    fn evaluate(
-        &self,
-        resamples: &Range<usize>,
-        units: &[Units],
-        questions: &[Question],
-        measures: &[Measure],
-        values: &mut [f64],
-    ) {
-        let indices = self.indices(resamples);
-        let mut totals = Vec::new();
-        let per_question = measures.len() * BLOCK;
-        for (index, values) in values.chunks_exact_mut(per_question.max(1)).enumerate() {
-            self.totals(resamples, &indices, &units[index], &mut totals);
-            for (&measure, values) in measures.iter().zip(values.chunks_exact_mut(BLOCK)) {
-                weighted_values(measure, &questions[index], &totals, values);
-            }
-        }
+/// The interval of each question and measure of a sample, and how many resamples had no value.
+fn intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)> {
+    if sample.n_resamples > N_HELD {
+        return stream::intervals(sample, request.confidence_level);
     }
+    held_intervals(request, sample)
+}
 
-    /// Indices of the drawn scenarios, resample by resample; none when pairs are drawn.
-    fn indices(&self, resamples: &Range<usize>) -> Vec<u32> {
-        let Self::Scenarios { streams, strata, n_draws } = self else { return Vec::new() };
-        let mut indices = vec![0; n_draws * resamples.len()];
-        if *n_draws > 0 {
-            for (resample, indices) in resamples.clone().zip(indices.chunks_exact_mut(*n_draws)) {
-                let mut words = streams.stream(resample as u64);
-                for (range, dice) in strata {
-                    let offset = range.start as u32;
-                    dice.roll_into(&mut words, offset, &mut indices[range.clone()]);
-                }
-            }
+fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)> {
+    let mut values = vec![0.0; sample.n_blocks() * sample.block_len()];
+    values
+        .par_chunks_mut(sample.block_len())
+        .enumerate()
+        .for_each(|(block, values)| sample.evaluate(block, values));
+    let interval = |index: usize| {
+        let mut keys = Keys::default();
+        for (block, values) in values.chunks_exact(sample.block_len()).enumerate() {
+            let resamples = sample.resamples(block);
+            let values = &values[index * BLOCK..][..(resamples.end - resamples.start) as usize];
+            keys.extend(values);
         }
-        indices
-    }
+        let observed = &sample.observed[index];
+        let ends = sample.method.from_keys(observed, &mut keys, request.confidence_level);
+        (ends, keys.n_nan)
+    };
+    (0..sample.observed.len()).into_par_iter().map(interval).collect()
+}
 
-    /// (a, b, c, d) of each resample, for one term after the other.
-    fn totals(
-        &self,
-        resamples: &Range<usize>,
-        indices: &[u32],
-        units: &Units,
-        totals: &mut Vec<Vec<[u32; 4]>>,
-    ) {
-        totals.clear();
-        match self {
-            Self::Scenarios { n_draws, .. } => totals.extend(units.terms.iter().map(|rows| {
-                let drawn = |resample| &indices[resample * n_draws..(resample + 1) * n_draws];
-                (0..resamples.len()).map(|resample| sum_rows(rows, drawn(resample))).collect()
-            })),
-            Self::Pairs { streams } => {
-                totals.resize(units.terms.len(), vec![[0; 4]; resamples.len()]);
-                for (slot, resample) in resamples.clone().enumerate() {
-                    draw_patterns(&mut streams.stream(resample as u64), units, slot, totals);
-                }
-            }
-        }
+fn finish(
+    request: &Request<'_>,
+    method: Method,
+    units: &Units,
+    observed: &Observed,
+    undefined: Option<Undefined>,
+    resampled: Resampled,
+) -> Estimate {
+    let by_pair = request.unit == super::Unit::Pair;
+    let alone = |stratum: &std::ops::Range<usize>| {
+        units.multiplicity[stratum.clone()].iter().sum::<u32>() < 2
+    };
+    let ends = if let Some(reason) = undefined {
+        Err(reason)
+    } else if units.strata.iter().any(alone) {
+        Err(Undefined::OneUnit)
+    } else {
+        resampled.map_or_else(
+            || method.by_formula(observed, request.confidence_level, by_pair),
+            |(ends, _)| ends,
+        )
+    };
+    let (low, high) = ends.unwrap_or((f64::NAN, f64::NAN));
+    Estimate {
+        value: observed.value,
+        low,
+        high,
+        standard_error: observed.spread.standard_error,
+        method,
+        reason: ends.err(),
+        n_undefined: resampled.map_or(0, |(_, n)| n),
     }
 }
 
-#[inline]
-fn sum_rows(rows: &[[u32; 4]], drawn: &[u32]) -> [u32; 4] {
-    let mut sum = [0; 4];
-    for &index in drawn {
-        let row = rows[index as usize];
-        for (cell, count) in sum.iter_mut().zip(row) {
-            *cell += count;
-        }
-    }
-    sum
-}
+#[cfg(test)]
+mod tests {
+    use super::super::{Items, Unit};
+    use super::*;
 
-/// A multinomial draw of the pairs of each stratum over its patterns, by conditional binomials.
-fn draw_patterns(words: &mut Words, units: &Units, slot: usize, totals: &mut [Vec<[u32; 4]>]) {
-    for stratum in &units.strata {
-        let mut open: u64 = units.multiplicity[stratum.clone()].iter().map(|&n| u64::from(n)).sum();
-        let mut left = open;
-        for row in stratum.clone() {
-            let n = u64::from(units.multiplicity[row]);
-            let drawn = if n == open {
-                left
-            } else {
-                let share = n as f64 / open as f64;
-                Binomial::new(left, share).expect("a share between 0 and 1").sample(words)
-            };
-            (open, left) = (open - n, left - drawn);
-            for (rows, totals) in units.terms.iter().zip(&mut *totals) {
-                for (total, count) in totals[slot].iter_mut().zip(rows[row]) {
-                    *total += drawn as u32 * count;
-                }
+    #[test]
+    fn streaming_gives_the_very_intervals_of_held_values() {
+        let scenario: Vec<u32> = (0..300).map(|pair| pair / 9).collect();
+        let codes: Vec<u8> = (0..300_u32).map(|pair| (pair * 7 % 13 % 4) as u8).collect();
+        let question = Question { terms: vec![(0, 1.0)] };
+        for method in [Method::Percentile, Method::Basic, Method::Bca, Method::Studentised] {
+            for unit in [Unit::Pair, Unit::Scenario] {
+                let request = Request {
+                    items: Items { codes: &codes, scenario: &scenario, category: &[0; 300] },
+                    questions: vec![question.clone()],
+                    measures: vec![Measure::Mar, Measure::Discrepancy, Measure::DPrime],
+                    unit,
+                    stratified: false,
+                    method: Some(method),
+                    confidence_level: 0.9,
+                    n_resamples: Some(2_001),
+                    by_category: false,
+                    seed: 4,
+                    n_threads: None,
+                };
+                let units = Units::collect(&request.items, None, &question, unit, false).unwrap();
+                let measures = request.measures.clone();
+                let sample =
+                    Sample::new(&request, method, measures, vec![&question], vec![&units]).unwrap();
+                let held = held_intervals(&request, &sample);
+                assert_eq!(stream::intervals(&sample, 0.9), held, "{method:?} {unit:?}");
+                assert!(held.iter().all(|(ends, _)| ends.is_ok()));
             }
-        }
-    }
-}
-
-fn weighted_values(
-    measure: Measure,
-    question: &Question,
-    totals: &[Vec<[u32; 4]>],
-    values: &mut [f64],
-) {
-    values.fill(0.0);
-    for (&(_, weight), totals) in question.terms.iter().zip(totals) {
-        for (value, counts) in values.iter_mut().zip(totals) {
-            *value += weight * measure.value(counts.map(f64::from));
         }
     }
 }

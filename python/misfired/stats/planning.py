@@ -1,0 +1,285 @@
+"""How large a study has to be, and what a clustered one is worth."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from misfired import _core
+from misfired.errors import ArgumentError
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
+from misfired.stats._seed import Rng, seed_of
+
+__all__ = [
+    "Clustering",
+    "clustering",
+    "interval_width",
+    "minimum_detectable",
+    "power",
+    "sample_size",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """How much pairs of one scenario resemble one another in their misfires.
+
+    Attributes:
+        correlation: Intra-class correlation by analysis of variance among pairs with a correct
+            contrast answer; may be slightly negative by chance. None if it cannot be estimated.
+        design_effect: 1 + (sum m^2 / sum m - 1) correlation (Kish), by which the variance of MAR
+            exceeds that of independent pairs.
+        n_effective: Independent pairs that would give the same precision.
+        reason: Why there is no number.
+    """
+
+    correlation: float | None
+    design_effect: float | None
+    n_effective: float | None
+    reason: str | None = None
+
+
+def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Clustering:
+    """Intra-class correlation of misfires by scenario, and the design effect for MAR.
+
+    Args:
+        stereotyped: Whether each stereotyped prompt was answered correctly, shape [n_pairs].
+        contrast: The same for the contrast prompts.
+        scenario: Scenario of each pair.
+
+    Raises:
+        DataError: If columns differ in length or hold what is no outcome.
+
+    Example:
+        >>> clustering([True, True, False, False], [True] * 4, ["a", "a", "b", "b"]).n_effective
+        2.0
+    """
+    codes = as_codes(stereotyped, contrast)[0]
+    groups = as_groups(scenario, len(codes), "scenario")
+    n_groups = int(groups.max(initial=0)) + 1
+    hits = np.bincount(groups[codes == 2], minlength=n_groups)
+    trials = hits + np.bincount(groups[codes == 0], minlength=n_groups)
+    if not trials.any():
+        return Clustering(None, None, None, "no_contrast_correct")
+    correlation = _core.intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
+    if not math.isfinite(correlation):
+        return Clustering(None, None, None, "constant" if len(codes) > 1 else "one_unit")
+    deff = design_effect(trials, correlation)
+    return Clustering(correlation, deff, float(trials.sum() / deff))
+
+
+def design_effect(sizes: npt.NDArray[np.int64], correlation: float) -> float:
+    """Kish's design effect: 1 + (sum m^2 / sum m - 1) correlation.
+
+    Example:
+        >>> design_effect(np.array([10, 10]), 0.1)
+        1.9
+    """
+    return float(1 + (np.sum(sizes**2) / np.sum(sizes) - 1) * correlation)
+
+
+def power(
+    gain: float,
+    loss: float,
+    *,
+    n_scenarios: int,
+    pairs_per_scenario: int | Sequence[int],
+    correlation: float,
+    alpha: float = 0.05,
+    alternative: str = "two-sided",
+    n_simulations: int | None = None,
+    rng: Rng = 0,
+    n_threads: int | None = None,
+) -> float:
+    """Power of the cluster sign-flip test on paired outcomes.
+
+    For asymmetry, gain and loss are the shares of misfires (c/n) and of the reverse (b/n); for a
+    change, of pairs that misfire in the second run only and in the first only.
+
+    By formula, the difference has variance deff ((gain + loss) - (gain - loss)^2) / n, without the
+    square under the null hypothesis. With `n_simulations`, by simulation of Dirichlet-distributed
+    scenarios under the exact test.
+
+    Args:
+        gain: Share of pairs that count for, 0 to 1.
+        loss: Share of pairs that count against, 0 to 1.
+        n_scenarios: Number of scenarios.
+        pairs_per_scenario: One number for all, or sizes that are repeated in turn.
+        correlation: Intra-scenario correlation, 0 to 1.
+        alpha: Significance level.
+        alternative: `"two-sided"`, `"greater"` or `"less"`.
+        n_simulations: Simulated studies; None takes the formula.
+        rng: Seed or generator.
+        n_threads: Threads.
+
+    Returns:
+        Probability of rejection.
+
+    Raises:
+        ArgumentError: If a number is outside its limits.
+
+    Example:
+        >>> round(power(0.08, 0.04, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 3)
+        0.963
+    """
+    sizes = _sizes(n_scenarios, pairs_per_scenario)
+    if n_simulations is not None and n_simulations < 1:
+        raise ArgumentError(f"n_simulations: {n_simulations}, expected at least 1")
+    answers = _core.power(
+        sizes, gain, loss, correlation, alpha, alternative, n_simulations or 0, seed_of(rng),
+        n_threads,
+    )  # fmt: skip
+    return float(answers[-1])
+
+
+def minimum_detectable(
+    loss: float,
+    *,
+    n_scenarios: int,
+    pairs_per_scenario: int | Sequence[int],
+    correlation: float,
+    target: float = 0.8,
+    alpha: float = 0.05,
+    alternative: str = "two-sided",
+) -> float | None:
+    """The smallest gain - loss that the sign-flip test finds with the wanted power, by formula.
+
+    Args:
+        loss: Share of pairs that count against, 0 to 1: reverse misfires, or resolved ones.
+        n_scenarios: Number of scenarios.
+        pairs_per_scenario: One number for all, or sizes that are repeated in turn.
+        correlation: Intra-scenario correlation.
+        target: Wanted power.
+        alpha: Significance level.
+        alternative: `"two-sided"` or `"greater"`.
+
+    Returns:
+        In percentage points of all pairs; None if no gain reaches the power.
+
+    Raises:
+        ArgumentError: If a number is outside its limits.
+
+    Example:
+        >>> round(minimum_detectable(0.04, n_scenarios=199, pairs_per_scenario=10,
+        ...     correlation=0.1), 2)
+        2.85
+    """
+    if not alpha < target < 1:
+        raise ArgumentError(f"target: {target}, expected above alpha = {alpha} and below 1")
+
+    def reached(gain: float) -> float:
+        return power(
+            gain, loss, n_scenarios=n_scenarios, pairs_per_scenario=pairs_per_scenario,
+            correlation=correlation, alpha=alpha, alternative=alternative,
+        )  # fmt: skip
+
+    low, high = loss, 1.0 - loss
+    if high <= low or reached(high) < target:
+        return None
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) >= target else (middle, high)
+    return 100 * (high - loss)
+
+
+def interval_width(
+    rate: float,
+    *,
+    n_scenarios: int,
+    pairs_per_scenario: float,
+    correlation: float,
+    share: float = 1.0,
+    confidence_level: float = 0.95,
+) -> float:
+    """The expected width of a rate's `"logit"` interval.
+
+    On the logit scale the half-width is t sqrt(deff / (m G share rate (1 - rate))), with
+    deff = 1 + (m share - 1) correlation and G - 1 degrees of freedom.
+
+    Args:
+        rate: Expected rate in percent, such as a MAR.
+        n_scenarios: Number of scenarios G, at least 2.
+        pairs_per_scenario: Pairs in each, m.
+        correlation: Intra-scenario correlation.
+        share: Share of pairs in the denominator: for MAR, the expected contrast accuracy, 0 to 1.
+        confidence_level: Between 0 and 1.
+
+    Returns:
+        In percentage points.
+
+    Raises:
+        ArgumentError: If a number is outside its limits.
+
+    Example:
+        >>> round(interval_width(10, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 2)
+        3.67
+    """
+    if not 0 < rate < 100:
+        raise ArgumentError(f"rate: {rate}, expected above 0 and below 100")
+    if n_scenarios < 2:
+        raise ArgumentError(f"n_scenarios: {n_scenarios}, expected at least 2")
+    for name, number in (("share", share), ("correlation", correlation)):
+        if not 0 <= number <= 1 or (name == "share" and number == 0):
+            raise ArgumentError(f"{name}: {number}, expected 0 to 1")
+    p = rate / 100
+    m = pairs_per_scenario * share
+    deff = 1 + max(m - 1, 0) * correlation
+    quantile = _core.t_quantile((1 + confidence_level) / 2, n_scenarios - 1)
+    half = quantile * math.sqrt(deff / (m * n_scenarios * p * (1 - p)))
+    centre = math.log(p / (1 - p))
+    low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))
+    return 100 * (high - low)
+
+
+def sample_size(
+    rate: float,
+    width: float,
+    *,
+    pairs_per_scenario: float,
+    correlation: float,
+    share: float = 1.0,
+    confidence_level: float = 0.95,
+) -> int:
+    """The fewest scenarios whose interval is expected to be no wider than wanted.
+
+    Args:
+        rate: Expected rate in percent.
+        width: Wanted width in percentage points.
+        pairs_per_scenario: Pairs in each scenario.
+        correlation: Intra-scenario correlation.
+        share: Share of pairs in the denominator.
+        confidence_level: Between 0 and 1.
+
+    Raises:
+        ArgumentError: If a number is outside its limits.
+
+    Example:
+        >>> sample_size(10, 4, pairs_per_scenario=10, correlation=0.1)
+        168
+    """
+    if not width > 0:
+        raise ArgumentError(f"width: {width}, expected above 0")
+
+    def fits(n_scenarios: int) -> bool:
+        return interval_width(
+            rate, n_scenarios=n_scenarios, pairs_per_scenario=pairs_per_scenario,
+            correlation=correlation, share=share, confidence_level=confidence_level,
+        ) <= width  # fmt: skip
+
+    high = 2
+    while not fits(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _sizes(n_scenarios: int, pairs_per_scenario: int | Sequence[int]) -> npt.NDArray[np.uint32]:
+    if n_scenarios < 1:
+        raise ArgumentError(f"n_scenarios: {n_scenarios}, expected at least 1")
+    pattern = np.atleast_1d(np.asarray(pairs_per_scenario, dtype=np.uint32))
+    return np.resize(pattern, n_scenarios)

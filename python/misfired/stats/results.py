@@ -1,0 +1,126 @@
+"""What the functions of `misfired.stats` return: frozen, printable, exportable."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import polars as pl
+
+__all__ = ["Bootstrap", "Estimate", "TestResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measure with its interval.
+
+    Attributes:
+        measure: Its name.
+        value: In percent; percentage points for a difference. None where there is none.
+        low: Lower end of the interval, None where there is none.
+        high: Upper end of the interval.
+        standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
+        method: How the interval was made.
+        reason: Why there is no value, or no interval.
+        warnings: Names of what a careful reader would want to know: `few_units` (below 20),
+            `undefined_resamples` (some had no value and were left out).
+    """
+
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    standard_error: float | None
+    method: str
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Estimates from one resampling pass.
+
+    Attributes:
+        estimates: One for each measure.
+        unit: What was resampled.
+        n_units: How many units there are.
+        n_pairs: Pairs that are scored in all series.
+        n_unscored: Pairs that are not.
+        n_resamples: Resamples drawn; None if all possible ones were taken.
+        confidence_level: Of the intervals.
+        seed: The seed used: `rng=seed` gives the same numbers.
+    """
+
+    estimates: tuple[Estimate, ...]
+    unit: str
+    n_units: int
+    n_pairs: int
+    n_unscored: int
+    n_resamples: int | None
+    confidence_level: float
+    seed: int
+
+    def __getitem__(self, measure: str) -> Estimate:
+        for estimate in self.estimates:
+            if estimate.measure == measure:
+                return estimate
+        raise KeyError(measure)
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row for each measure."""
+        rows = [dataclasses.asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
+        frame = pl.DataFrame(rows, schema_overrides=_SCHEMA)
+        return frame.with_columns(
+            unit=pl.lit(self.unit),
+            n_units=self.n_units,
+            n_pairs=self.n_pairs,
+            n_unscored=self.n_unscored,
+        )
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "standard_error": pl.Float64,
+    "reason": pl.String,
+    "warnings": pl.List(pl.String),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """What a test found.
+
+    Attributes:
+        statistic: The observed difference, in the units of the test.
+        p_value: None if the test could not be made; may underflow to 0 (see `log_p_value`).
+        log_p_value: Natural logarithm of the p value.
+        alternative: Which departures from the null hypothesis count.
+        method: Which test.
+        n: Units or pairs on which it stands.
+        reason: Why there is no p value.
+        seed: The seed used, if the p value was sampled.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    statistic: float | None
+    p_value: float | None
+    log_p_value: float | None
+    alternative: str
+    method: str
+    n: int
+    reason: str | None = None
+    seed: int | None = None
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row."""
+        return pl.DataFrame([dataclasses.asdict(self)])
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(dataclasses.asdict(self))

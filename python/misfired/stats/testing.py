@@ -1,0 +1,146 @@
+"""Tests on paired outcomes, and corrections for families of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from misfired import _core
+from misfired.errors import ArgumentError
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
+from misfired.stats._seed import Rng, seed_of
+from misfired.stats.results import TestResult
+
+__all__ = ["adjust", "mcnemar", "permutation_test"]
+
+
+def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = False) -> TestResult:
+    """McNemar's exact test: are c of b + c discordant pairs more than a fair coin gives?
+
+    It takes pairs as independent. Pairs of one scenario are not, so its level is too high on
+    clustered data (docs/coverage.md); `permutation_test` keeps its level.
+
+    Args:
+        b: Pairs that count against.
+        c: Pairs that count for.
+        alternative: `"two-sided"`, `"greater"` (c is larger) or `"less"`.
+        mid_p: Take half the probability of the observed count off the tail.
+
+    Returns:
+        statistic = c - b; the p value in log space, right at any count.
+
+    Raises:
+        ArgumentError: If a count is negative or the alternative unknown.
+
+    Example:
+        >>> round(mcnemar(1, 4, alternative="greater").p_value, 4)
+        0.1875
+        >>> mcnemar(0, 0).reason
+        'no_discordant_pair'
+    """
+    for name, count in (("b", b), ("c", c)):
+        if count < 0:
+            raise ArgumentError(f"{name}: {count}, expected at least 0")
+    against, for_ = np.array([[b], [c]], dtype=np.uint64)
+    log_p = float(_core.mcnemar(against, for_, alternative, mid_p)[0])
+    name = "mcnemar_mid_p" if mid_p else "mcnemar"
+    if np.isnan(log_p):
+        return TestResult(0.0, None, None, alternative, name, 0, "no_discordant_pair")
+    return TestResult(float(c - b), float(np.exp(log_p)), log_p, alternative, name, b + c)
+
+
+def permutation_test(
+    stereotyped: Flags,
+    contrast: Flags,
+    *,
+    scenario: Labels | None = None,
+    measure: str | None = None,
+    alternative: str = "two-sided",
+    n_resamples: int = 100_000,
+    rng: Rng = 0,
+    n_threads: int | None = None,
+) -> TestResult:
+    """Cluster permutation test: of asymmetry within a run, or of change between two.
+
+    With one series, the null hypothesis is that the stereotyped and the contrast answer of a pair
+    are exchangeable; the statistic is the sum of c - b, and whole scenarios flip their sign. With
+    two series, it is that a pair's answers are exchangeable between the series; whole scenarios
+    change places. Exact over all 2^G flips (by dynamic programming over the sums) wherever the
+    statistic is a whole number: asymmetry, and change in measures whose denominator is n. Sampled
+    for `mar` and `br`: p = (1 + as extreme) / (1 + n_resamples).
+
+    Args:
+        stereotyped: Whether each prompt was answered correctly, shape [n_pairs], or [2, n_pairs]
+            for a change, first - second.
+        contrast: The same for the contrast prompts.
+        scenario: Scenario of each pair; without, each pair is its own.
+        measure: For a change; `"mar_joint"` by default.
+        alternative: `"two-sided"`, `"greater"` or `"less"`.
+        n_resamples: Resamples where the test cannot be exact.
+        rng: Seed or generator.
+        n_threads: Threads.
+
+    Returns:
+        statistic: the discrepancy, or the change of the measure, in percentage points.
+
+    Raises:
+        DataError: If columns differ in length or hold what is no outcome.
+        ArgumentError: If an option is outside its limits.
+
+    Example:
+        >>> st, co = [False, False, False, True], [True, True, True, True]
+        >>> permutation_test(st, co, scenario=["a", "a", "b", "c"], alternative="greater").p_value
+        0.25
+    """
+    codes = as_codes(stereotyped, contrast)
+    if len(codes) > 2:
+        raise ArgumentError(f"stereotyped: {len(codes)} series, expected 1 or 2")
+    if len(codes) == 1 and measure is not None:
+        raise ArgumentError(f"measure: {measure!r}, expected two series for a change")
+    if n_resamples < 1:
+        raise ArgumentError(f"n_resamples: {n_resamples}, expected at least 1")
+    measure = "mar_joint" if len(codes) == 2 and measure is None else measure
+    n = codes.shape[1]
+    # Pairs of equal outcome are grouped in the core; scenarios of one pair would be slower.
+    unit = "pair" if scenario is None else "scenario"
+    seed = seed_of(rng)
+    statistic, p_value, exact, n_clusters = _core.permutation(
+        codes, as_groups(scenario, n, "scenario"), measure, unit, alternative, n_resamples, seed,
+        n_threads,
+    )  # fmt: skip
+    value = None if np.isnan(statistic) else statistic
+    name = "sign_flip" if exact else "sign_flip_sampled"
+    if np.isnan(p_value):
+        reason = "no_value" if value is None else "no_discordant_pair"
+        return TestResult(value, None, None, alternative, name, n_clusters, reason)
+    log_p = float(np.log(p_value)) if p_value > 0 else float("-inf")
+    used = None if exact else seed
+    return TestResult(value, p_value, log_p, alternative, name, n_clusters, None, used)
+
+
+def adjust(
+    p_values: Sequence[float | None] | npt.NDArray[np.float64], *, method: str = "bh"
+) -> npt.NDArray[np.float64]:
+    """Adjust p values for a family of tests.
+
+    Args:
+        p_values: In any order; None or NaN for a test that could not be made, which stays NaN and
+            does not count towards the size of the family.
+        method: `"bh"` (Benjamini and Hochberg 1995), `"by"` (Benjamini and Yekutieli 2001, under
+            any dependence) or `"holm"` (family-wise).
+
+    Returns:
+        Adjusted p values in the same order, float64.
+
+    Raises:
+        ArgumentError: If a p value is outside 0 to 1, or the method unknown.
+
+    Example:
+        >>> adjust([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    numbers = np.array([np.nan if p is None else p for p in p_values], dtype=np.float64)
+    strange = (numbers < 0) | (numbers > 1)
+    if strange.any():
+        raise ArgumentError(f"p_values: {numbers[strange][0]}, expected 0 to 1")
+    return _core.adjust(numbers, method)

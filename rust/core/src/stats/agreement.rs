@@ -1,0 +1,149 @@
+//! Agreement between raters on nominal ratings, with intervals over clusters of items.
+
+use std::str::FromStr;
+
+use rayon::prelude::*;
+
+use super::resample::with_threads;
+use super::{Dice, Keys, Purpose, StatsError, Streams, quantile_pair};
+
+/// A coefficient of agreement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// Cohen 1960; two raters.
+    Cohen,
+    /// Fleiss 1971; items with as many ratings as the first.
+    Fleiss,
+    /// Krippendorff's alpha for nominal data; missing ratings allowed.
+    Krippendorff,
+}
+
+impl FromStr for Agreement {
+    type Err = StatsError;
+
+    fn from_str(word: &str) -> Result<Self, StatsError> {
+        match word {
+            "cohen" => Ok(Self::Cohen),
+            "fleiss" => Ok(Self::Fleiss),
+            "krippendorff" => Ok(Self::Krippendorff),
+            _ => Err(StatsError::UnknownName {
+                name: "method",
+                value: word.to_owned(),
+                known: "cohen, fleiss, krippendorff".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Ratings of items by raters, item by item.
+#[derive(Debug, Clone, Copy)]
+pub struct Ratings<'a> {
+    /// Codes below `n_values`; anything else is missing.
+    pub codes: &'a [u8],
+    /// Number of raters.
+    pub n_raters: usize,
+    /// Number of different ratings.
+    pub n_values: usize,
+}
+
+impl Agreement {
+    /// What an item adds to the sums from which the coefficient is made.
+    fn row(self, item: &[u8], n_values: usize) -> Vec<f64> {
+        let mut counts = vec![0.0; n_values];
+        item.iter()
+            .filter(|&&x| usize::from(x) < n_values)
+            .for_each(|&x| counts[usize::from(x)] += 1.0);
+        let n: f64 = counts.iter().sum();
+        let agreeing: f64 = counts.iter().map(|x| x * (x - 1.0)).sum();
+        match self {
+            // Agreements, then items, then the ratings of each rater.
+            Self::Cohen => {
+                let mut row = vec![0.0; 2 + 2 * n_values];
+                if n >= 2.0 {
+                    (row[0], row[1]) = (f64::from(u8::from(item[0] == item[1])), 1.0);
+                    row[2 + usize::from(item[0])] += 1.0;
+                    row[2 + n_values + usize::from(item[1])] += 1.0;
+                }
+                row
+            }
+            // Agreement among the ratings of the item, then items, then the ratings.
+            Self::Fleiss | Self::Krippendorff => {
+                if n < 2.0 {
+                    return vec![0.0; 2 + n_values];
+                }
+                let weight = if self == Self::Fleiss { n * (n - 1.0) } else { n - 1.0 };
+                [vec![agreeing / weight, 1.0], counts].concat()
+            }
+        }
+    }
+
+    /// The coefficient from summed rows; NaN if chance agreement is perfect or there is no item.
+    fn value(self, sums: &[f64], n_values: usize) -> f64 {
+        let (agreeing, n_items, ratings) = (sums[0], sums[1], &sums[2..]);
+        let total: f64 = ratings.iter().sum();
+        let (observed, expected) = match self {
+            Self::Cohen => {
+                let (first, second) = ratings.split_at(n_values);
+                let product: f64 = first.iter().zip(second).map(|(x, y)| x * y).sum();
+                (agreeing / n_items, product / (n_items * n_items))
+            }
+            Self::Fleiss => (agreeing / n_items, ratings.iter().map(|x| (x / total).powi(2)).sum()),
+            Self::Krippendorff => {
+                let same: f64 = ratings.iter().map(|x| x * (x - 1.0)).sum();
+                (agreeing / total, same / (total * (total - 1.0)))
+            }
+        };
+        if expected < 1.0 { (observed - expected) / (1.0 - expected) } else { f64::NAN }
+    }
+
+    /// The coefficient and its percentile interval, resampling clusters of items: (value, low, high).
+    /// An end is NaN if no resample has a value, or all have the same.
+    #[must_use]
+    pub fn estimate(
+        self,
+        ratings: Ratings<'_>,
+        cluster: &[u32],
+        (level, n_resamples): (f64, u64),
+        seed: u64,
+        n_threads: Option<usize>,
+    ) -> (f64, f64, f64) {
+        let rows = self.cluster_rows(ratings, cluster);
+        let width = rows.first().map_or(2 + ratings.n_values, Vec::len);
+        let sum = |indices: &mut dyn Iterator<Item = usize>| {
+            let mut sums = vec![0.0; width];
+            for index in indices {
+                sums.iter_mut().zip(&rows[index]).for_each(|(sum, x)| *sum += x);
+            }
+            self.value(&sums, ratings.n_values)
+        };
+        let value = sum(&mut (0..rows.len()));
+        let streams = Streams::new(seed, Purpose::Resample);
+        let dice = Dice::new(rows.len() as u32);
+        let draw = |resample: u64| {
+            let mut indices = vec![0; rows.len()];
+            dice.roll_into(&mut streams.stream(resample), 0, &mut indices);
+            sum(&mut indices.into_iter().map(|index| index as usize))
+        };
+        let values: Vec<f64> =
+            with_threads(n_threads, || (0..n_resamples).into_par_iter().map(draw).collect());
+        let mut keys = Keys::default();
+        keys.extend(&values);
+        let at = keys.position(value);
+        if value.is_nan() || at.n_equal == at.n_defined {
+            return (value, f64::NAN, f64::NAN);
+        }
+        let tail = (1.0 - level) / 2.0;
+        let (low, high) = quantile_pair(&mut keys, tail, 1.0 - tail);
+        (value, low, high)
+    }
+
+    fn cluster_rows(self, ratings: Ratings<'_>, cluster: &[u32]) -> Vec<Vec<f64>> {
+        let mut rows = std::collections::BTreeMap::<u32, Vec<f64>>::new();
+        for (item, &cluster) in ratings.codes.chunks_exact(ratings.n_raters).zip(cluster) {
+            let row = self.row(item, ratings.n_values);
+            let sums = rows.entry(cluster).or_insert_with(|| vec![0.0; row.len()]);
+            sums.iter_mut().zip(&row).for_each(|(sum, x)| *sum += x);
+        }
+        rows.into_values().collect()
+    }
+}

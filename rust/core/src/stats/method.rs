@@ -1,0 +1,249 @@
+//! How intervals are made.
+
+use std::str::FromStr;
+
+use super::order::{Keys, quantile_pair};
+use super::{Spread, StatsError, Undefined, normal_cdf, normal_quantile};
+use super::{beta_quantile, t_quantile};
+
+/// How an interval is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The quantiles of the resampled values.
+    Percentile,
+    /// The quantiles reflected about the value.
+    Basic,
+    /// Bias-corrected and accelerated (Efron 1987), with mid-ranks for ties.
+    Bca,
+    /// Quantiles of (resampled value - value) / its standard error: the bootstrap-t.
+    Studentised,
+    /// Value +- z standard errors.
+    Normal,
+    /// Value +- t standard errors, with one degree of freedom less than units.
+    T,
+    /// The t interval on the logit scale; rates only. At 0 and 1, where the logit has no standard
+    /// error, Clopper and Pearson's interval with each scenario counted as one pair.
+    Logit,
+    /// Wilson's score interval; rates only. Over scenarios, on the effective number of pairs and
+    /// with t for z.
+    Wilson,
+    /// Clopper and Pearson's exact interval; rates only. Over scenarios, on the effective number of
+    /// pairs (Korn and Graubard 1998).
+    ClopperPearson,
+}
+
+impl Method {
+    /// All methods.
+    pub const ALL: [Self; 9] = [
+        Self::Percentile,
+        Self::Basic,
+        Self::Bca,
+        Self::Studentised,
+        Self::Normal,
+        Self::T,
+        Self::Logit,
+        Self::Wilson,
+        Self::ClopperPearson,
+    ];
+
+    /// The word that stands in the `method` column.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Percentile => "percentile",
+            Self::Basic => "basic",
+            Self::Bca => "bca",
+            Self::Studentised => "studentised",
+            Self::Normal => "normal",
+            Self::T => "t",
+            Self::Logit => "logit",
+            Self::Wilson => "wilson",
+            Self::ClopperPearson => "clopper_pearson",
+        }
+    }
+
+    /// Whether the method needs resampled values.
+    #[must_use]
+    pub fn resamples(self) -> bool {
+        matches!(self, Self::Percentile | Self::Basic | Self::Bca | Self::Studentised)
+    }
+
+    /// Whether the method is for a single rate between 0 and 100 only.
+    #[must_use]
+    pub fn rates_only(self) -> bool {
+        matches!(self, Self::Logit | Self::Wilson | Self::ClopperPearson)
+    }
+}
+
+impl FromStr for Method {
+    type Err = StatsError;
+
+    fn from_str(word: &str) -> Result<Self, StatsError> {
+        Self::ALL.into_iter().find(|method| method.name() == word).ok_or_else(|| {
+            StatsError::UnknownName {
+                name: "method",
+                value: word.to_owned(),
+                known: Self::ALL.map(Self::name).join(", "),
+            }
+        })
+    }
+}
+
+/// A pair of ends, or the reason why there are none.
+pub type Ends = Result<(f64, f64), Undefined>;
+
+/// What is known of a value before its interval is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed {
+    /// The value.
+    pub value: f64,
+    /// Its spread over the units.
+    pub spread: Spread,
+    /// The effective number of pairs, where the value is a rate.
+    pub effective_size: Option<f64>,
+    /// The largest and smallest value that there can be.
+    pub range: (f64, f64),
+}
+
+/// How the resampled values lie about the observed one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Resamples with a value below the observed one.
+    pub n_below: u64,
+    /// Resamples with the same value.
+    pub n_equal: u64,
+    /// Resamples with any value.
+    pub n_defined: u64,
+}
+
+impl Method {
+    /// The two probabilities at which the resampled values are read off.
+    ///
+    /// # Errors
+    /// If nothing varies, or for `BCa` if all resamples lie on one side of the value.
+    pub fn probabilities(self, observed: &Observed, at: Position, level: f64) -> Ends {
+        let tail = (1.0 - level) / 2.0;
+        if at.n_defined == 0 || at.n_equal == at.n_defined {
+            return Err(Undefined::Constant);
+        }
+        if self != Self::Bca {
+            return Ok((tail, 1.0 - tail));
+        }
+        let rank = at.n_below as f64 + at.n_equal as f64 / 2.0;
+        let bias = normal_quantile(rank / at.n_defined as f64);
+        let slope = observed.spread.acceleration;
+        if !bias.is_finite() || !slope.is_finite() {
+            return Err(Undefined::OneSided);
+        }
+        let point = |z: f64| normal_cdf(bias + (bias + z) / (1.0 - slope * (bias + z)));
+        Ok((point(normal_quantile(tail)), point(normal_quantile(1.0 - tail))))
+    }
+
+    /// The interval from the two quantiles of the resampled values (of t values if studentised).
+    ///
+    /// # Errors
+    /// If an end is infinite.
+    pub fn from_quantiles(self, observed: &Observed, (low, high): (f64, f64)) -> Ends {
+        let (value, error) = (observed.value, observed.spread.standard_error);
+        let ends = match self {
+            Self::Basic => (2.0 * value - high, 2.0 * value - low),
+            Self::Studentised => (value - error * high, value - error * low),
+            _ => (low, high),
+        };
+        clip(ends, observed.range)
+    }
+
+    /// The interval of a method that needs no resamples.
+    ///
+    /// # Errors
+    /// If the value is no rate and the method is for rates, or nothing varies and the method needs
+    /// a standard error.
+    pub fn by_formula(self, observed: &Observed, level: f64, by_pair: bool) -> Ends {
+        let upper = f64::midpoint(1.0, level);
+        let Observed { value, spread, .. } = *observed;
+        let z = normal_quantile(upper);
+        let t = t_quantile(upper, spread.degrees);
+        let error = spread.standard_error;
+        if self.rates_only() {
+            let size = observed.effective_size.ok_or(Undefined::NotARate)?;
+            let share = value / 100.0;
+            let quantile = if by_pair { z } else { t };
+            return match self {
+                Self::Wilson => Ok(wilson(share, size, quantile)),
+                Self::ClopperPearson => {
+                    let size = if by_pair { size } else { size * (z / t).powi(2) };
+                    Ok(clopper_pearson(share, size, 1.0 - upper))
+                }
+                _ if share <= 0.0 || share >= 1.0 => Ok(clopper_pearson(share, size, 1.0 - upper)),
+                _ => logit(share, error / 100.0, quantile),
+            };
+        }
+        if error == 0.0 {
+            return Err(Undefined::Constant);
+        }
+        let step = error * if self == Self::Normal { z } else { t };
+        clip((value - step, value + step), observed.range)
+    }
+
+    /// The interval from stored resampled values, consumed by the selection.
+    ///
+    /// # Errors
+    /// As `probabilities` and `from_quantiles`.
+    pub fn from_keys(self, observed: &Observed, keys: &mut Keys, level: f64) -> Ends {
+        let centre = if self == Self::Studentised { 0.0 } else { observed.value };
+        let (low, high) = self.probabilities(observed, keys.position(centre), level)?;
+        self.from_quantiles(observed, quantile_pair(keys, low, high))
+    }
+}
+
+fn clip((low, high): (f64, f64), (least, most): (f64, f64)) -> Ends {
+    if low.is_nan() || high.is_nan() {
+        return Err(Undefined::Constant);
+    }
+    if low.is_infinite() || high.is_infinite() {
+        return Err(Undefined::Unbounded);
+    }
+    Ok((low.max(least), high.min(most)))
+}
+
+/// Wilson 1927: the shares that a score test on `size` pairs does not reject.
+fn wilson(share: f64, size: f64, z: f64) -> (f64, f64) {
+    let shrink = 1.0 + z * z / size;
+    let centre = (share + z * z / (2.0 * size)) / shrink;
+    let half = z / shrink * (share * (1.0 - share) / size + z * z / (4.0 * size * size)).sqrt();
+    // At the ends the formula is exact but for rounding.
+    let low = if share <= 0.0 { 0.0 } else { (centre - half).max(0.0) };
+    let high = if share >= 1.0 { 1.0 } else { (centre + half).min(1.0) };
+    (100.0 * low, 100.0 * high)
+}
+
+/// The Wilson or Clopper-Pearson interval of `hits` in `n` independent trials, in percent.
+///
+/// # Errors
+/// If there is no trial, or the method is another.
+pub fn proportion_interval(hits: f64, n: f64, method: Method, level: f64) -> Ends {
+    let upper = f64::midpoint(1.0, level);
+    match method {
+        _ if n <= 0.0 => Err(Undefined::NoScoredPair),
+        Method::Wilson => Ok(wilson(hits / n, n, normal_quantile(upper))),
+        Method::ClopperPearson => Ok(clopper_pearson(hits / n, n, 1.0 - upper)),
+        _ => Err(Undefined::NotARate),
+    }
+}
+
+fn clopper_pearson(share: f64, size: f64, tail: f64) -> (f64, f64) {
+    let (hits, misses) = (share * size, (1.0 - share) * size);
+    let low = beta_quantile(tail, hits, misses + 1.0);
+    let high = beta_quantile(1.0 - tail, hits + 1.0, misses);
+    (100.0 * low, 100.0 * high)
+}
+
+fn logit(share: f64, error: f64, quantile: f64) -> Ends {
+    if error == 0.0 {
+        return Err(Undefined::Constant);
+    }
+    let centre = (share / (1.0 - share)).ln();
+    let step = quantile * error / (share * (1.0 - share));
+    let back = |x: f64| 100.0 / (1.0 + (-x).exp());
+    Ok((back(centre - step), back(centre + step)))
+}

@@ -1,0 +1,159 @@
+//! What is asked of a resampling pass, and what it answers.
+
+use super::units::{Items, Question};
+use super::{Measure, Method, Observed, StatsError, Undefined, Unit, Units};
+use crate::Result;
+
+/// Most resamples that are enumerated: 8^8 is below, 9^9 above.
+const MOST_RESAMPLES: u64 = 100_000_000;
+
+/// What to resample and what to report of it.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The outcomes.
+    pub items: Items<'a>,
+    /// Series, or weighted sums of series, in the order of the answer.
+    pub questions: Vec<Question>,
+    /// Measures, in the order of the answer.
+    pub measures: Vec<Measure>,
+    /// What is drawn.
+    pub unit: Unit,
+    /// Whether each category is a slice, beside all pairs together.
+    pub by_category: bool,
+    /// Whether the overall slice keeps the number of units of each category fixed.
+    pub stratified: bool,
+    /// How intervals are made; `None` takes the best by coverage (`Request::method_for`).
+    pub method: Option<Method>,
+    /// Between 0 and 1.
+    pub confidence_level: f64,
+    /// Number of resamples, at least 1; `None` takes each of the G^G resamples of G scenarios once.
+    pub n_resamples: Option<u64>,
+    /// Seed; the same seed gives the same bits.
+    pub seed: u64,
+    /// Threads to use; as many as there are cores if `None`.
+    pub n_threads: Option<usize>,
+}
+
+/// A measure of a question in a slice. NaN where there is no number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The value at the observed counts.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// Standard error over units, linearised.
+    pub standard_error: f64,
+    /// How the interval was made.
+    pub method: Method,
+    /// Why there is no value, or no interval.
+    pub reason: Option<Undefined>,
+    /// Resamples in which the measure has no value; they are left out of the interval.
+    pub n_undefined: u64,
+}
+
+/// All estimates of a question in a slice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// (a, b, c, d) for each term of the question.
+    pub counts: Vec<[f64; 4]>,
+    /// Units in the slice.
+    pub n_units: u64,
+    /// Pairs with all terms scored.
+    pub n_scored: u64,
+    /// Pairs with any term unscored.
+    pub n_unscored: u64,
+    /// One for each measure.
+    pub estimates: Vec<Estimate>,
+}
+
+impl Request<'_> {
+    pub(crate) fn check(&self) -> Result<()> {
+        self.items.check()?;
+        let level = self.confidence_level;
+        let n_series = self.items.n_series();
+        let known = |question: &Question| question.terms.iter().all(|&(at, _)| at < n_series);
+        let refuse = |name, value, limit| Err(StatsError::OutOfRange { name, value, limit }.into());
+        if !(level > 0.0 && level < 1.0) {
+            return refuse("confidence_level", level, "above 0 and below 1");
+        }
+        if self.n_resamples == Some(0) {
+            return refuse("n_resamples", 0.0, "at least 1");
+        }
+        if self.n_resamples.is_none() && self.unit == Unit::Pair {
+            return refuse("n_resamples", f64::NAN, "a number where the unit is the pair");
+        }
+        if self.n_threads == Some(0) {
+            return refuse("n_threads", 0.0, "at least 1");
+        }
+        if self.measures.is_empty() {
+            return refuse("measures", 0.0, "at least 1 measure");
+        }
+        if self.items.n_pairs() > 0 && !self.questions.iter().all(known) {
+            return refuse("questions", n_series as f64, "terms that name an existing series");
+        }
+        Ok(())
+    }
+
+    /// The number of resamples of a slice.
+    pub(crate) fn n_resamples_of(&self, units: &Units) -> Result<u64> {
+        if let Some(n) = self.n_resamples {
+            return Ok(n);
+        }
+        let all = units.strata.iter().try_fold(1_u64, |all, stratum| {
+            let n = stratum.len() as u64;
+            all.checked_mul(n.checked_pow(stratum.len() as u32)?)
+        });
+        all.filter(|&all| all <= MOST_RESAMPLES).ok_or_else(|| {
+            let (name, limit) =
+                ("n_resamples", "at most 8 scenarios where all resamples are taken");
+            StatsError::OutOfRange { name, value: units.n_rows() as f64, limit }.into()
+        })
+    }
+
+    /// The method of a measure of a question: the one asked for, else the one of best coverage in
+    /// simulations of clustered benchmarks, also with few scenarios: `ClopperPearson` for rates and
+    /// `Studentised` for what is no rate.
+    #[must_use]
+    pub fn method_for(&self, measure: Measure, question: &Question) -> Method {
+        let best =
+            if question.is_rate(measure) { Method::ClopperPearson } else { Method::Studentised };
+        self.method.unwrap_or(best)
+    }
+
+    pub(crate) fn observe(&self, measure: Measure, question: &Question, units: &Units) -> Observed {
+        let value = question.value(measure, &units.totals());
+        let spread = units.spread(question, measure);
+        let error = spread.standard_error;
+        let effective_size = question
+            .is_rate(measure)
+            .then(|| units.effective_size(measure, self.unit, value / 100.0, error));
+        Observed { value, spread, effective_size, range: question.range(measure) }
+    }
+}
+
+impl Question {
+    /// The weighted sum of a measure at the given (a, b, c, d) of each term.
+    #[must_use]
+    pub fn value(&self, measure: Measure, totals: &[[f64; 4]]) -> f64 {
+        self.terms.iter().zip(totals).map(|(&(_, w), &counts)| w * measure.value(counts)).sum()
+    }
+
+    /// Whether the value is a single rate between 0 and 100.
+    #[must_use]
+    pub fn is_rate(&self, measure: Measure) -> bool {
+        measure.is_rate() && self.terms.len() == 1 && (self.terms[0].1 - 1.0).abs() < f64::EPSILON
+    }
+
+    /// The least and the largest value that there can be.
+    #[must_use]
+    pub fn range(&self, measure: Measure) -> (f64, f64) {
+        let (least, most) = measure.range();
+        let ends = |w: f64| if w < 0.0 { (w * most, w * least) } else { (w * least, w * most) };
+        self.terms.iter().fold((0.0, 0.0), |sum, &(_, weight)| {
+            let ends = ends(weight);
+            (sum.0 + ends.0, sum.1 + ends.1)
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Standard errors, skewness and leave-one-out values: what intervals need beside the resamples.
+
+use super::units::{Question, Units};
+use super::{Measure, Unit};
+
+/// What the units say about the sampling error of a question's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Linearised (infinitesimal jackknife) standard error over units: cluster-robust if the units
+    /// are scenarios. NaN if a stratum holds a single unit.
+    pub standard_error: f64,
+    /// Units minus strata.
+    pub degrees: f64,
+    /// The acceleration of `BCa`, from leaving one unit out at a time.
+    pub acceleration: f64,
+}
+
+impl Question {
+    /// The slope of the value in each term's (a, b, c, d).
+    #[must_use]
+    pub fn gradient(&self, measure: Measure, totals: &[[f64; 4]]) -> Vec<[f64; 4]> {
+        let slope = |(&(_, weight), &counts): (&(usize, f64), &[f64; 4])| {
+            measure.gradient(counts).map(|slope| weight * slope)
+        };
+        self.terms.iter().zip(totals).map(slope).collect()
+    }
+}
+
+impl Units {
+    /// Standard error, degrees of freedom and acceleration.
+    #[must_use]
+    pub fn spread(&self, question: &Question, measure: Measure) -> Spread {
+        let totals = self.totals();
+        let gradient = question.gradient(measure, &totals);
+        let mut variance = 0.0;
+        let (mut cubes, mut squares) = (0.0, 0.0);
+        for stratum in self.strata.clone() {
+            let n: f64 = self.multiplicity[stratum.clone()].iter().map(|&n| f64::from(n)).sum();
+            let influence: Vec<f64> =
+                stratum.clone().map(|row| self.influence(row, &gradient)).collect();
+            let weights = &self.multiplicity[stratum.clone()];
+            let [_, second, _] = central_moments(&influence, weights);
+            variance += second * n / (n - 1.0);
+            let left_out: Vec<f64> = stratum
+                .map(|row| question.value(measure, &self.totals_without(row, &totals)))
+                .collect();
+            let [_, second, third] = central_moments(&left_out, weights);
+            // Davison and Hinkley 1997, section 5.3.2, with jackknife values (n - 1)(mean - value).
+            let shrink = (n - 1.0) / n;
+            cubes -= shrink.powi(3) * third;
+            squares += shrink.powi(2) * second;
+        }
+        Spread {
+            standard_error: variance.sqrt(),
+            degrees: self.n_units() as f64 - self.strata.len() as f64,
+            acceleration: cubes / (6.0 * squares.powf(1.5)),
+        }
+    }
+
+    /// How far one unit of this row moves the value, to first order.
+    fn influence(&self, row: usize, gradient: &[[f64; 4]]) -> f64 {
+        let dot = |(rows, slope): (&Vec<[u32; 4]>, &[f64; 4])| -> f64 {
+            rows[row].iter().zip(slope).map(|(&count, slope)| f64::from(count) * slope).sum()
+        };
+        self.terms.iter().zip(gradient).map(dot).sum()
+    }
+
+    fn totals_without(&self, row: usize, totals: &[[f64; 4]]) -> Vec<[f64; 4]> {
+        let without = |(rows, total): (&Vec<[u32; 4]>, &[f64; 4])| {
+            std::array::from_fn(|cell| total[cell] - f64::from(rows[row][cell]))
+        };
+        self.terms.iter().zip(totals).map(without).collect()
+    }
+
+    /// Units whose rows have a positive denominator under a measure, and the total denominator.
+    #[must_use]
+    pub fn base(&self, measure: Measure) -> (f64, f64) {
+        let (_, form) = measure.forms();
+        let mut sums = (0.0, 0.0);
+        for (row, &n) in self.terms[0].iter().zip(&self.multiplicity) {
+            let size: f64 = row.iter().zip(form).map(|(&count, x)| f64::from(count) * x).sum();
+            if size > 0.0 {
+                sums = (sums.0 + f64::from(n), sums.1 + f64::from(n) * size);
+            }
+        }
+        sums
+    }
+
+    /// The share of the variance of independent pairs that the units' variance is, by denominator.
+    #[must_use]
+    pub fn effective_size(&self, measure: Measure, unit: Unit, share: f64, error: f64) -> f64 {
+        let (n_units, size) = self.base(measure);
+        match unit {
+            Unit::Pair => size,
+            // Nothing varies, so nothing can be learnt of the correlation: each scenario counts as
+            // one pair, which is the least that the data can be worth.
+            Unit::Scenario if share <= 0.0 || share >= 1.0 => n_units,
+            Unit::Scenario => (share * (1.0 - share) / (error / 100.0).powi(2)).min(size),
+        }
+    }
+}
+
+/// n, and the second and third sums of powers about the mean.
+fn central_moments(values: &[f64], weights: &[u32]) -> [f64; 3] {
+    let weighted = || values.iter().zip(weights).map(|(&value, &n)| (value, f64::from(n)));
+    let n: f64 = weighted().map(|(_, n)| n).sum();
+    let mean = weighted().map(|(value, n)| n * value).sum::<f64>() / n;
+    let sum = |power| weighted().map(|(value, n)| n * (value - mean).powi(power)).sum::<f64>();
+    [n, sum(2), sum(3)]
+}

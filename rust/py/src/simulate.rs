@@ -1,0 +1,52 @@
+//! Simulations: how intervals fare where the truth is known.
+#![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
+
+use misfired_core::stats::{self, Coverage, CoverageRequest, Method, Population};
+use numpy::{PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use crate::errors;
+
+/// Coverage of intervals: [method, (MAR, change), (covered, below, above, undefined, width)].
+#[pyfunction]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "scalars cross one by one; Python passes them by name"
+)]
+pub(crate) fn coverage<'py>(
+    py: Python<'py>,
+    sizes: PyReadonlyArray1<'py, u32>,
+    mar: f64,
+    primed: f64,
+    accuracy_contrast: f64,
+    correlation: f64,
+    methods: Vec<String>,
+    unit: &str,
+    confidence_level: f64,
+    n_simulations: u64,
+    n_resamples: u64,
+    seed: u64,
+    n_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray3<f64>>> {
+    let sizes = sizes.as_slice()?.to_vec();
+    let rows = errors::enter_core(py, || {
+        let methods =
+            methods.iter().map(|word| word.parse()).collect::<Result<Vec<Method>, _>>()?;
+        stats::coverage(&CoverageRequest {
+            population: Population { sizes, mar, primed, accuracy_contrast, correlation },
+            methods,
+            unit: unit.parse()?,
+            confidence_level,
+            n_simulations,
+            n_resamples,
+            seed,
+            n_threads,
+        })
+    })?;
+    PyArray1::from_iter(py, rows.iter().flatten().flat_map(numbers)).reshape([rows.len(), 2, 5])
+}
+
+fn numbers(row: &Coverage) -> [f64; 5] {
+    let counts = [row.n_covered, row.n_below, row.n_above, row.n_undefined].map(|n| n as f64);
+    [counts[0], counts[1], counts[2], counts[3], row.width]
+}

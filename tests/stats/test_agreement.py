@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
+
+from misfired.errors import ArgumentError, DataError
+from misfired.stats import agreement
+from reference import inference as twin
+
+
+def ratings(n_items=40, n_raters=3, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 3, n_items)
+    noise = rng.integers(0, 3, (n_items, n_raters))
+    return np.where(rng.random((n_items, n_raters)) < 0.6, truth[:, None], noise)
+
+
+def test_krippendorff_published_example():
+    # Krippendorff 2011, "Computing Krippendorff's alpha-reliability", section C: 4 observers, 12
+    # units, missing values, nominal: alpha = 0.743.
+    rows = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
+        [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
+    ]
+    found = agreement([list(column) for column in zip(*rows, strict=True)])
+    assert found.value == pytest.approx(0.743, abs=0.0005)
+    assert (found.n_items, found.n_raters) == (11, 4)
+    assert found.low < found.value < found.high
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["yes", "no", None]), min_size=3, max_size=3),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_krippendorff_equals_the_twin(items):
+    found = agreement(items, n_resamples=10)
+    expected = math.nan
+    if any(sum(x is not None for x in item) > 1 for item in items):
+        expected = twin.krippendorff(items)
+    if math.isnan(expected):
+        assert found.value is None
+        assert found.reason in {"constant", "no_scored_pair"}
+    else:
+        assert found.value == pytest.approx(expected, abs=1e-12)
+
+
+def test_cohen_agrees_with_statsmodels():
+    rows = ratings(n_raters=2)
+    table = np.zeros((3, 3))
+    np.add.at(table, (rows[:, 0], rows[:, 1]), 1)
+    assert agreement(rows, method="cohen").value == pytest.approx(cohens_kappa(table).kappa)
+
+
+def test_fleiss_agrees_with_statsmodels():
+    rows = ratings()
+    expected = fleiss_kappa(aggregate_raters(rows)[0])
+    assert agreement(rows, method="fleiss").value == pytest.approx(expected)
+
+
+def test_the_interval_is_the_bootstrap_of_clusters():
+    rows, cluster = ratings(60), np.repeat(np.arange(20), 3)
+    found = agreement(rows, cluster=cluster, n_resamples=4_000)
+    rng = np.random.default_rng(9)
+    values = []
+    for _ in range(600):
+        drawn = rng.integers(0, 20, 20)
+        values.append(
+            twin.krippendorff(np.concatenate([rows[cluster == g] for g in drawn]).tolist())
+        )
+    # 2.67 sd / sqrt(B) is the standard error of a 2.5 % quantile; four of them.
+    slack = 4 * 2.67 * np.std(values) / math.sqrt(600)
+    assert found.low == pytest.approx(np.quantile(values, 0.025), abs=slack)
+    assert found.high == pytest.approx(np.quantile(values, 0.975), abs=slack)
+
+
+def test_threads_cannot_change_a_bit():
+    rows = ratings()
+    assert agreement(rows, n_threads=1) == agreement(rows, n_threads=7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "message"),
+    [
+        ([[1, 2], [1]], {}, DataError, "rows of different length"),
+        ([], {}, DataError, "or none"),
+        ([[1, 2, 3]], {"method": "cohen"}, DataError, "3 raters, expected 2"),
+        ([[1, 2], [1, None]], {"method": "fleiss"}, DataError, "1 to 2 ratings"),
+        ([[1, 2]], {"method": "scott"}, ArgumentError, 'method: "scott"'),
+        ([[1, 2]], {"confidence_level": 0}, ArgumentError, "confidence_level: 0"),
+        ([[1, 2]], {"n_resamples": 0}, ArgumentError, "n_resamples: 0"),
+    ],
+)
+def test_bad_arguments_are_named(rows, options, error, message):
+    with pytest.raises(error, match=message):
+        agreement(rows, **options)

@@ -1,0 +1,335 @@
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import statsmodels.api as sm
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import proportion_confint
+
+from misfired.errors import ArgumentError, DataError
+from misfired.metrics import MEASURES
+from misfired.stats import bootstrap, proportion_interval
+from reference import intervals as twin
+
+RESAMPLED = ("percentile", "basic", "bca", "studentised")
+
+
+def flags(codes):
+    codes = np.asarray(codes)
+    return codes < 2, codes % 2 == 0
+
+
+def clustered(seed=0, n_scenarios=60, p=(0.8, 0.05, 0.1, 0.05)):
+    rng = np.random.default_rng(seed)
+    scenario = np.repeat(np.arange(n_scenarios), rng.integers(4, 21, n_scenarios))
+    return rng.choice(4, p=p, size=len(scenario)), scenario
+
+
+def units_of(codes, scenario):
+    return [
+        np.bincount(codes[scenario == g], minlength=4).astype(float) for g in np.unique(scenario)
+    ]
+
+
+UNIT = st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(lambda u: u[0] > 0 and u[2] > 0)
+
+
+@pytest.mark.parametrize("method", RESAMPLED)
+@settings(deadline=None, max_examples=25)
+@given(units=st.lists(UNIT, min_size=3, max_size=4), measure=st.sampled_from(MEASURES))
+def test_every_resample_of_a_small_case_gives_the_twin(method, units, measure):
+    codes = np.concatenate([np.repeat(np.arange(4), unit) for unit in units])
+    scenario = np.repeat(np.arange(len(units)), [sum(unit) for unit in units])
+    found = bootstrap(
+        *flags(codes), scenario=scenario, measures=[measure], method=method, n_resamples="all",
+        confidence_level=0.8,
+    )[measure]  # fmt: skip
+    assume(found.low is not None)
+    low, high = twin.interval(method, measure, [units], [1.0], twin.every_resample(units), 0.8)
+    least = -100.0 if measure == "discrepancy" else 0.0
+    # The twin's standard errors are numerical derivatives; everything else is exact.
+    tolerance = 1e-6 if method == "studentised" else 1e-12
+    expected = [max(low, least), min(high, 100.0)]
+    np.testing.assert_allclose([found.low, found.high], expected, rtol=tolerance, atol=tolerance)
+
+
+def test_bca_of_a_difference_by_every_resample():
+    first = [[3, 1, 1, 0], [4, 0, 2, 1], [2, 2, 1, 0], [5, 0, 1, 1]]
+    codes = [np.concatenate([np.repeat(np.arange(4), u) for u in first])]
+    codes.append(np.roll(codes[0], 3))
+    scenario = np.repeat(np.arange(4), [sum(u) for u in first])
+    units = [
+        [float(np.sum(c[scenario == g] == k)) for c in codes for k in range(4)] for g in range(4)
+    ]
+    found = bootstrap(
+        *flags(codes), scenario=scenario, weights=[1, -1], measures=["mar"], method="bca",
+        n_resamples="all",
+    )["mar"]  # fmt: skip
+    resamples = twin.every_resample(units)
+    expected = twin.interval("bca", "mar", [units], [1.0, -1.0], resamples, 0.95)
+    np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)
+
+
+def test_stratified_by_every_resample():
+    groups = [[[3, 1, 1, 0], [4, 0, 2, 1], [1, 0, 2, 1]], [[2, 2, 1, 0], [5, 0, 1, 1]]]
+    units = [unit for group in groups for unit in group]
+    codes = np.concatenate([np.repeat(np.arange(4), u) for u in units])
+    sizes = [sum(u) for u in units]
+    resamples = [
+        [list(x), list(y)]
+        for (x,) in twin.every_resample(groups[0])
+        for (y,) in twin.every_resample(groups[1])
+    ]
+    for method in RESAMPLED:
+        found = bootstrap(
+            *flags(codes), scenario=np.repeat(np.arange(5), sizes), stratified=True,
+            category=np.repeat([0, 0, 0, 1, 1], sizes), measures=["mar"], method=method,
+            n_resamples="all", confidence_level=0.8,
+        )["mar"]  # fmt: skip
+        low, high = twin.interval(method, "mar", groups, [1.0], resamples, 0.8)
+        expected = [max(low, 0.0), min(high, 100.0)]
+        np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["percentile", "basic", "BCa"])
+def test_agrees_with_scipy_to_monte_carlo_error(method):
+    codes, scenario = clustered()
+    units = np.array(units_of(codes, scenario))
+
+    def mar(a, c, axis=-1):
+        return 100 * c.sum(axis) / (a + c).sum(axis)
+
+    other = scipy_stats.bootstrap(
+        (units[:, 0], units[:, 2]), mar, n_resamples=40_000, method=method, paired=True,
+        vectorized=True, rng=1, batch=500,
+    )  # fmt: skip
+    found = bootstrap(
+        *flags(codes), scenario=scenario, method=method.lower(), n_resamples=40_000,
+        measures=["mar"],
+    )["mar"]  # fmt: skip
+    # The 2.5 % quantile of B normal values has standard error 2.67 sd / sqrt(B); two independent
+    # runs, four standard errors, half as much again for the shift of BCa's points.
+    slack = 1.5 * 4 * math.sqrt(2) * 2.67 * other.standard_error / math.sqrt(40_000)
+    assert found.low == pytest.approx(other.confidence_interval.low, abs=slack)
+    assert found.high == pytest.approx(other.confidence_interval.high, abs=slack)
+
+
+def test_mid_ranks_of_ties():
+    # 14 of 20 successes: z0 = -0.031 with half of the ties, -0.274 without (E. Gossmann's example
+    # of ties, recomputed): P(X < 14) + P(X = 14)/2 for X ~ Bin(20, 0.7).
+    share = scipy_stats.binom.cdf(13, 20, 0.7) + scipy_stats.binom.pmf(14, 20, 0.7) / 2
+    assert scipy_stats.norm.ppf(share) == pytest.approx(-0.031, abs=0.0005)
+    codes = [0] * 6 + [2] * 14
+    found = bootstrap(*flags(codes), measures=["mar"], method="bca", n_resamples=400_000)["mar"]
+    # The acceleration of a mean is the skewness over 6 sqrt(n): (1 - 2p) / sqrt(p q n) / 6.
+    slope = -(0.3 - 0.7) / math.sqrt(0.21 * 20) / 6 * -1
+    z = scipy_stats.norm.ppf(share)
+    points = []
+    for tail in (0.025, 0.975):
+        step = z + scipy_stats.norm.ppf(tail)
+        points.append(scipy_stats.norm.cdf(z + step / (1 - slope * step)))
+    low, high = (5 * scipy_stats.binom.ppf(p, 20, 0.7) for p in points)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_the_standard_error_is_that_of_a_cluster_robust_regression():
+    codes, scenario = clustered()
+    keep = (codes == 0) | (codes == 2)
+    misfire = (codes[keep] == 2).astype(float)
+    fit = sm.OLS(misfire, np.ones(len(misfire))).fit(
+        cov_type="cluster", cov_kwds={"groups": scenario[keep]}
+    )
+    found = bootstrap(*flags(codes), scenario=scenario, method="normal")["mar"]
+    assert found.value == pytest.approx(100 * fit.params[0])
+    assert found.standard_error == pytest.approx(100 * fit.bse[0], rel=1e-10)
+    np.testing.assert_allclose([found.low, found.high], 100 * fit.conf_int()[0], rtol=1e-10)
+
+
+def test_t_and_logit_from_the_standard_error():
+    codes, scenario = clustered()
+    t = scipy_stats.t.ppf(0.975, 59)
+    normal = bootstrap(*flags(codes), scenario=scenario, method="normal")["mar"]
+    found = bootstrap(*flags(codes), scenario=scenario, method="t")["mar"]
+    step = t * normal.standard_error
+    assert found.low == pytest.approx(found.value - step, rel=1e-9)
+    # Delta method: the slope of ln(p / (1 - p)) is 1 / (p (1 - p)).
+    p = found.value / 100
+    centre, half = math.log(p / (1 - p)), t * normal.standard_error / 100 / (p * (1 - p))
+    logit = bootstrap(*flags(codes), scenario=scenario, method="logit")["mar"]
+    expected = [100 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1)]
+    np.testing.assert_allclose([logit.low, logit.high], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("method", "name"), [("wilson", "wilson"), ("clopper_pearson", "beta")])
+@pytest.mark.parametrize("hits", [0, 3, 50, 97, 100])
+def test_plain_proportions_agree_with_statsmodels(method, name, hits):
+    low, high = proportion_confint(hits, 100, 0.05, name)
+    expected = [100 * np.nan_to_num(low), 100 * np.nan_to_num(high, nan=1.0)]
+    found = proportion_interval(hits, 100, method=method)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    codes = [2] * hits + [0] * (100 - hits)
+    by_pair = bootstrap(*flags(codes), measures=["mar"], method=method)["mar"]
+    np.testing.assert_allclose([by_pair.low, by_pair.high], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_clustered_rates_use_the_effective_size():
+    codes, scenario = clustered()
+    error = bootstrap(*flags(codes), scenario=scenario, method="normal")["mar"].standard_error
+    t = scipy_stats.t.ppf(0.975, 59)
+    p, n = np.mean(codes[codes % 2 == 0] == 2), np.sum(codes % 2 == 0)
+    size = min(n, p * (1 - p) / (error / 100) ** 2)
+    wilson = bootstrap(*flags(codes), scenario=scenario, method="wilson")["mar"]
+    centre = (p + t**2 / (2 * size)) / (1 + t**2 / size)
+    half = t / (1 + t**2 / size) * math.sqrt(p * (1 - p) / size + t**2 / (4 * size**2))
+    np.testing.assert_allclose(
+        [wilson.low, wilson.high], [100 * (centre - half), 100 * (centre + half)]
+    )
+    size *= (scipy_stats.norm.ppf(0.975) / t) ** 2
+    exact = bootstrap(*flags(codes), scenario=scenario, method="clopper_pearson")["mar"]
+    beta = scipy_stats.beta
+    low, high = (
+        beta.ppf(0.025, p * size, (1 - p) * size + 1),
+        beta.ppf(0.975, p * size + 1, (1 - p) * size),
+    )
+    np.testing.assert_allclose([exact.low, exact.high], [100 * low, 100 * high], rtol=1e-8)
+
+
+def test_no_misfire_among_scenarios_counts_each_scenario_once():
+    codes, scenario = np.zeros(50, dtype=int), np.repeat(np.arange(10), 5)
+    found = bootstrap(*flags(codes), scenario=scenario, measures=["mar"])["mar"]
+    # Clopper and Pearson for 0 of n: 1 - 0.025^(1/n), n = 10 scenarios times (z / t)^2.
+    n = 10 * (scipy_stats.norm.ppf(0.975) / scipy_stats.t.ppf(0.975, 9)) ** 2
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(100 * (1 - 0.025 ** (1 / n)))
+    logit = bootstrap(*flags(codes), scenario=scenario, measures=["mar"], method="logit")["mar"]
+    assert logit.high == pytest.approx(100 * (1 - 0.025 ** (1 / 10)))
+
+
+@pytest.mark.parametrize("method", ["percentile", "basic", "bca", "studentised", "normal", "t"])
+@pytest.mark.parametrize(
+    ("codes", "scenario", "reason"),
+    [
+        ([0, 0, 0, 0], [0, 0, 1, 1], "constant"),
+        ([2, 2, 2, 2], [0, 0, 1, 1], "constant"),
+        ([0, 2, 0, 2], [0, 0, 0, 0], "one_unit"),
+        ([2], [0], "one_unit"),
+        ([1, 3, 1, 1], [0, 0, 1, 1], "no_contrast_correct"),
+        ([255, 255], [0, 1], "no_scored_pair"),
+        ([], [], "no_scored_pair"),
+    ],
+)
+def test_degenerate_data_have_no_interval_and_a_reason(method, codes, scenario, reason):
+    st_, co = flags(codes)
+    missing = np.asarray(codes) == 255
+    st_, co = np.where(missing, np.nan, st_), np.where(missing, np.nan, co)
+    found = bootstrap(
+        st_, co, scenario=np.asarray(scenario, dtype=int), measures=["mar"], method=method
+    )
+    estimate = found["mar"]
+    assert estimate.reason == reason
+    assert (estimate.low, estimate.high) == (None, None)
+    assert (estimate.value is None) == reason.startswith("no_")
+    assert "few_units" in estimate.warnings
+    assert found.n_unscored == missing.sum()
+
+
+def test_resamples_without_a_value_are_counted_and_named():
+    codes, scenario = [0, 1, 1, 1, 1, 2], [0, 1, 2, 3, 4, 5]
+    estimate = bootstrap(*flags(codes), scenario=scenario, measures=["mar"], method="percentile")[
+        "mar"
+    ]
+    assert "undefined_resamples" in estimate.warnings
+    assert (estimate.low, estimate.high) == (0.0, 100.0)
+
+
+def test_a_rate_method_on_a_difference_says_that_it_is_no_rate():
+    codes, scenario = clustered()
+    found = bootstrap(*flags(codes), scenario=scenario, method="wilson")["discrepancy"]
+    assert (found.low, found.reason) == (None, "not_a_rate")
+
+
+def test_streams_of_a_million_are_exact(monkeypatch):
+    codes, scenario = clustered(n_scenarios=12)
+    few, many = (
+        bootstrap(*flags(codes), scenario=scenario, method="percentile", n_resamples=n)["mar"]
+        for n in (131_072, 131_073)
+    )
+    assert few.low == pytest.approx(many.low, abs=0.02)
+    one, seven = (
+        bootstrap(
+            *flags(codes), scenario=scenario, method="bca", n_resamples=200_001, n_threads=n
+        ).to_json()
+        for n in (1, 7)
+    )
+    assert one == seven
+
+
+@pytest.mark.parametrize("method", ["bca", "studentised"])
+def test_threads_cannot_change_a_bit(method):
+    codes, scenario = clustered()
+    results = {
+        bootstrap(*flags(codes), scenario=scenario, method=method, n_threads=n).to_json()
+        for n in (1, 2, 7)
+    }
+    assert len(results) == 1
+
+
+def test_a_frame_and_its_columns_give_the_same():
+    codes, scenario = clustered()
+    st_, co = flags(codes)
+    frame = pl.DataFrame({"stereotyped": st_, "contrast": co, "scenario": scenario})
+    assert bootstrap(frame) == bootstrap(st_, co, scenario=scenario)
+
+
+def test_a_difference_of_differences():
+    rng = np.random.default_rng(0)
+    codes, scenario = clustered()
+    series = np.stack([codes, rng.permutation(codes), rng.permutation(codes), codes])
+    found = bootstrap(*flags(series), scenario=scenario, weights=[1, -1, -1, 1], measures=["mar"])
+    rates = [100 * np.sum(row == 2) / np.sum(row % 2 == 0) for row in series]
+    expected = rates[0] - rates[1] - rates[2] + rates[3]
+    assert found["mar"].value == pytest.approx(expected, abs=1e-9)
+    assert found["mar"].low < expected < found["mar"].high
+
+
+def test_results_go_to_frames_and_json():
+    codes, scenario = clustered()
+    result = bootstrap(*flags(codes), scenario=scenario, rng=np.random.default_rng(3))
+    frame = result.to_frame()
+    assert frame["measure"].to_list() == list(MEASURES)
+    assert f'"seed": {result.seed}' in result.to_json()
+    again = bootstrap(*flags(codes), scenario=scenario, rng=result.seed)
+    assert again == result
+    with pytest.raises(KeyError):
+        result["mad"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"contrast": None}, ArgumentError, "contrast: missing"),
+        ({"contrast": [True]}, DataError, "contrast: 1 outcomes, expected 2"),
+        ({"contrast": [True, "x"]}, DataError, "expected true, false or missing"),
+        ({"contrast": [1, 2]}, DataError, "contrast: place 1: 2.0"),
+        ({"scenario": ["a"]}, DataError, "scenario: 1 labels, expected 2"),
+        ({"scenario": ["a", None]}, DataError, "scenario: a label is missing"),
+        ({"unit": "scenario"}, ArgumentError, "scenario: missing"),
+        ({"weights": [1, -1]}, ArgumentError, "weights: 2, expected 1"),
+        ({"weights": [0]}, ArgumentError, "weights: all 0"),
+        ({"n_resamples": "some"}, ArgumentError, "n_resamples: some"),
+        ({"method": "best"}, ArgumentError, 'method: "best", expected one of percentile'),
+        ({"n_resamples": "all"}, ArgumentError, "a number where the unit is the pair"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, error, message):
+    given_ = {"stereotyped": [True, False], "contrast": [True, True]} | arguments
+    with pytest.raises(error, match=message):
+        bootstrap(**given_)
+
+
+def test_too_many_scenarios_to_take_every_resample():
+    with pytest.raises(ArgumentError, match="n_resamples: 9, expected at most 8 scenarios"):
+        bootstrap(*flags([0, 2, 0] * 3), scenario=range(9), method="bca", n_resamples="all")

@@ -1,0 +1,173 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from misfired import _core
+from misfired.errors import ArgumentError, DataError
+from misfired.stats import (
+    bootstrap,
+    clustering,
+    interval_width,
+    mar_bounds,
+    minimum_detectable,
+    power,
+    sample_size,
+    upper_bound,
+)
+from reference import inference as twin
+
+STUDY = {"n_scenarios": 199, "pairs_per_scenario": 10, "correlation": 0.1}
+
+
+def test_correlation_by_hand():
+    # Scenario a: 1 of 2 misfire, b: 2 of 2, c: 0 of 2. Mean 1/2; between: 2 (0 + 1/4 + 1/4) / 2 =
+    # 1/2; within: (1 - 1/2) / 3 = 1/6; m = 2: (1/2 - 1/6) / (1/2 + 1/6) = 1/2.
+    found = clustering([True, False, False, False, True, True], [True] * 6, list("aabbcc"))
+    assert found.correlation == pytest.approx(0.5)
+    assert found.design_effect == pytest.approx(1.5)
+    assert found.n_effective == pytest.approx(4)
+
+
+def test_correlation_and_design_effect_of_simulated_scenarios():
+    rng = np.random.default_rng(0)
+    rates = rng.beta(0.15 * 7 / 3, 0.85 * 7 / 3, 4_000)  # correlation 1 / (1 + 7/3) = 0.3
+    stereotyped = rng.random((4_000, 10)) >= rates[:, None]
+    scenario = np.repeat(np.arange(4_000), 10)
+    flags = (stereotyped.ravel(), np.ones(40_000, bool))
+    found = clustering(*flags, scenario)
+    assert found.correlation == pytest.approx(0.3, abs=0.02)
+    # The design effect is the ratio of the cluster-robust variance to that of independent pairs.
+    robust = bootstrap(*flags, scenario=scenario, method="normal")["mar"]
+    plain = bootstrap(*flags, method="normal")["mar"]
+    ratio = (robust.standard_error / plain.standard_error) ** 2
+    assert found.design_effect == pytest.approx(ratio, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("stereotyped", "contrast", "reason"),
+    [([True, True], [False, False], "no_contrast_correct"), ([True] * 2, [True] * 2, "constant")],
+)
+def test_no_correlation_has_a_reason(stereotyped, contrast, reason):
+    assert clustering(stereotyped, contrast, ["a", "b"]).reason == reason
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.1, 0.3])
+def test_power_by_formula_agrees_with_simulation(correlation):
+    study = STUDY | {"correlation": correlation}
+    simulated = power(0.08, 0.04, n_simulations=4_000, **study)
+    assert power(0.08, 0.04, **study) == pytest.approx(simulated, abs=0.03)
+
+
+def test_power_of_independent_pairs_agrees_with_the_normal_approximation():
+    # Miettinen 1968 for McNemar: (sqrt(n) d - z sqrt(p)) / sqrt(p - d^2), p = 0.12, d = 0.04.
+    z = scipy_stats.norm.ppf(0.95)
+    excess = (math.sqrt(500) * 0.04 - z * math.sqrt(0.12)) / math.sqrt(0.12 - 0.04**2)
+    found = power(
+        0.08, 0.04, n_scenarios=500, pairs_per_scenario=1, correlation=0, alternative="greater"
+    )
+    assert found == pytest.approx(scipy_stats.norm.cdf(excess), rel=1e-12)
+
+
+def test_the_sign_flip_test_keeps_its_level_and_mcnemar_does_not():
+    sizes = np.resize(np.arange(4, 21, dtype=np.uint32), 199)
+    plain, _, flip = _core.power(sizes, 0.1, 0.1, 0.3, 0.05, "two-sided", 4_000, 0, None)
+    assert plain > 0.12
+    assert flip == pytest.approx(0.05, abs=4 * math.sqrt(0.05 * 0.95 / 4_000))
+
+
+def test_threads_cannot_change_a_simulation():
+    one, seven = (power(0.08, 0.04, n_simulations=500, n_threads=n, **STUDY) for n in (1, 7))
+    assert one == seven
+
+
+def test_the_minimum_detectable_difference_has_the_wanted_power():
+    found = minimum_detectable(0.04, target=0.9, **STUDY)
+    assert power(0.04 + found / 100, 0.04, **STUDY) == pytest.approx(0.9, abs=1e-6)
+    study = {"n_scenarios": 2, "pairs_per_scenario": 1, "correlation": 0.0}
+    assert minimum_detectable(0.4, **study) is None
+
+
+def test_the_sample_size_is_the_smallest_that_fits():
+    study = {"pairs_per_scenario": 10, "correlation": 0.2, "share": 0.9}
+    n = sample_size(8, 5, **study)
+    assert interval_width(8, n_scenarios=n, **study) <= 5
+    assert interval_width(8, n_scenarios=n - 1, **study) > 5
+
+
+def test_the_width_is_that_of_an_interval_on_such_data():
+    hits = [1] * 199
+    stereotyped = np.ones((199, 10), bool)
+    stereotyped[np.arange(199), 0] = np.array(hits) == 0
+    found = bootstrap(stereotyped.ravel(), np.ones(1990, bool), method="logit")["mar"]
+    expected = interval_width(10, n_scenarios=1990, pairs_per_scenario=1, correlation=0)
+    assert found.high - found.low == pytest.approx(expected, rel=2e-3)
+
+
+FLAG = st.sampled_from([True, False, None])
+
+
+@given(st.lists(st.tuples(FLAG, FLAG), max_size=6))
+def test_bounds_are_over_every_way_to_answer(pairs):
+    stereotyped, contrast = [s for s, _ in pairs], [c for _, c in pairs]
+    found = mar_bounds(stereotyped, contrast)
+    best, worst = twin.mar_bounds(stereotyped, contrast)
+    assert (found.best, found.worst) == (pytest.approx(best), pytest.approx(worst))
+    assert found.n_unscored == sum(None in pair for pair in pairs)
+    assert (found.reason is None) == (None not in {found.best, found.value, found.worst})
+
+
+def test_the_upper_bound_of_zero_is_exact():
+    for n in (1, 30, 100):
+        assert upper_bound(n) == pytest.approx(100 * (1 - 0.05 ** (1 / n)))
+    expected = 100 * scipy_stats.beta.ppf(0.9, 3, 18)
+    assert upper_bound(20, hits=2, confidence_level=0.9) == pytest.approx(expected)
+
+
+def test_clustered_annotators_are_worth_fewer():
+    # 5 annotators of 20 judgements, correlation 0.5: 100 / (1 + 19 / 2) effective judgements.
+    expected = 100 * (1 - 0.05 ** ((1 + 19 / 2) / 100))
+    assert upper_bound(100, cluster_size=20, correlation=0.5) == pytest.approx(expected)
+    assert upper_bound(100, cluster_size=20, correlation=1) == pytest.approx(upper_bound(5))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: power(0.7, 0.5, **STUDY), ArgumentError, "gain: 0.7, expected 0 to 1, and"),
+        (lambda: power(0.1, 0.1, **STUDY | {"correlation": 1}), ArgumentError, "correlation: 1"),
+        (lambda: power(0.1, 0.1, **STUDY | {"n_scenarios": 0}), ArgumentError, "n_scenarios: 0"),
+        (lambda: power(0.1, 0.1, alpha=0, **STUDY), ArgumentError, "alpha: 0"),
+        (lambda: power(0.1, 0.1, n_simulations=0, **STUDY), ArgumentError, "n_simulations: 0"),
+        (lambda: minimum_detectable(0.1, target=0.01, **STUDY), ArgumentError, "target: 0.01"),
+        (lambda: interval_width(0, **STUDY), ArgumentError, "rate: 0, expected above 0"),
+        (lambda: interval_width(5, share=0, **STUDY), ArgumentError, "share: 0"),
+        (lambda: interval_width(5, **STUDY | {"n_scenarios": 1}), ArgumentError, "n_scenarios: 1"),
+        (
+            lambda: sample_size(5, 0, pairs_per_scenario=1, correlation=0),
+            ArgumentError,
+            "width: 0, expected above 0",
+        ),
+        (lambda: upper_bound(0), ArgumentError, "hits: 0 of 0"),
+        (lambda: upper_bound(9, confidence_level=1), ArgumentError, "confidence_level: 1"),
+        (lambda: upper_bound(9, cluster_size=0), ArgumentError, "cluster_size, correlation: 0, 0"),
+        (lambda: mar_bounds([True], []), DataError, "contrast: 0 outcomes, expected 1"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_coverage_of_the_default_methods():
+    sizes = np.resize(np.arange(4, 21, dtype=np.uint32), 199)
+    options = (["clopper_pearson", "studentised"], "scenario", 0.95, 300, 299, 1)
+    one, two = (_core.coverage(sizes, 0.1, 0.1, 0.9, 0.2, *options, n) for n in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    # Four standard errors of 300 simulations: 5 points.
+    assert one[0, 0, 0] / 300 == pytest.approx(0.95, abs=0.05)
+    assert one[1, 1, 0] / 300 == pytest.approx(0.95, abs=0.05)
+    assert one[:, :, :4].sum(axis=2)[0].tolist() == [300, 300]

@@ -1,0 +1,286 @@
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats as scipy_stats
+
+from misfired.errors import ArgumentError, DataError
+from misfired.stats import (
+    bootstrap,
+    compare,
+    leaderboard,
+    mcnemar,
+    permutation_test,
+    signal_detection,
+    study_tests,
+    summarize,
+)
+
+
+def run(seed=0, misfire=0.1, primed=0.3, n_scenarios=40) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    n = 8 * n_scenarios
+    scenario = np.repeat(np.arange(n_scenarios), 8)
+    contrast = rng.random(n) < 0.9
+    frames = []
+    for priming, rate in (("none", misfire), ("cue", primed)):
+        frames.append(
+            pl.DataFrame(
+                {
+                    "id": [f"p{i:04}" for i in range(n)],
+                    "category": np.where(scenario % 2, "age", "ses"),
+                    "scenario": [f"q{g:03}" for g in scenario],
+                    "priming": priming,
+                    "stereotyped": rng.random(n) >= rate,
+                    "contrast": contrast,
+                }
+            )
+        )
+    return pl.concat(frames)
+
+
+def pick(frame, **where):
+    return frame.filter(**where).row(0, named=True)
+
+
+def columns(frame, priming="none"):
+    part = frame.filter(priming=priming).sort("id")
+    return part["stereotyped"].to_numpy(), part["contrast"].to_numpy(), part["scenario"]
+
+
+def test_compare_is_the_difference_on_the_same_pairs():
+    first, second = run(0, 0.15), run(1, 0.05)
+    answer = compare(first, second)
+    row = pick(answer, slice="overall", priming="none", measure="mar")
+    values = [
+        pick(summarize(r), slice="overall", priming="none", measure="mar")["value"]
+        for r in (first, second)
+    ]
+    assert row["value"] == pytest.approx(values[0] - values[1])
+    (s1, c1, scenario), (s2, c2, _) = columns(first), columns(second)
+    series = (np.stack([s1, s2]), np.stack([c1, c2]))
+    expected = bootstrap(*series, scenario=scenario, weights=[1, -1])["mar"]
+    assert (row["low"], row["high"]) == (expected.low, expected.high)
+    joint = pick(answer, slice="overall", priming="none", measure="mar_joint")
+    tested = permutation_test(*series, scenario=scenario)
+    assert joint["p_value"] == pytest.approx(tested.p_value, rel=1e-12)
+    assert joint["p_adjusted"] >= joint["p_value"]
+
+
+def test_compare_gives_the_difference_of_differences():
+    first, second = run(0, 0.15, 0.4), run(1, 0.05, 0.1)
+    answer = compare(first, second)
+    values = {
+        p: pick(answer, slice="age", priming=p, measure="mar")["value"] for p in ("none", "cue")
+    }
+    double = pick(answer, slice="age", priming="cue - none", measure="mar")
+    assert double["value"] == pytest.approx(values["cue"] - values["none"])
+    assert double["low"] < double["value"] < double["high"]
+
+
+def test_compare_leaves_out_what_either_did_not_score():
+    first, second = run(0), run(1)
+    second = second.with_columns(
+        stereotyped=pl.when(pl.col("id") == "p0003").then(None).otherwise("stereotyped")
+    )
+    row = pick(compare(first, second), slice="overall", priming="none", measure="mar")
+    assert (row["n_pairs"], row["n_unscored"]) == (319, 1)
+
+
+def test_runs_that_share_nothing_are_refused():
+    other = run().with_columns(id=pl.lit("x") + pl.col("id"))
+    with pytest.raises(DataError, match="no scored pair in common"):
+        compare(run(), other)
+    with pytest.raises(DataError, match="no priming in common"):
+        compare(run().filter(priming="none"), run().filter(priming="cue"))
+
+
+def test_leaderboard_ranks_with_what_the_data_allow():
+    runs = {f"m{i}": run(i, rate) for i, rate in enumerate([0.02, 0.1, 0.11, 0.4])}
+    board = leaderboard(runs)
+    assert board["run"].to_list()[0] == "m0"
+    assert board["run"].to_list()[-1] == "m3"
+    assert board["rank"].to_list() == [1, 2, 3, 4]
+    best, *middle, last = board.to_dicts()
+    assert (best["rank_low"], best["rank_high"]) == (1, 1)
+    assert (last["rank_low"], last["rank_high"]) == (4, 4)
+    assert {(m["rank_low"], m["rank_high"]) for m in middle} == {(2, 3)}
+    for row in board.to_dicts():
+        single = bootstrap(*columns(runs[row["run"]])[:2], scenario=columns(runs[row["run"]])[2],
+            method="normal", measures=["mar"])["mar"]  # fmt: skip
+        # Simultaneous intervals are wider: for 4 runs the factor is near 2.49 / 1.96.
+        ratio = (row["high"] - row["low"]) / (single.high - single.low)
+        assert 1.05 < ratio < 1.5 or row["low"] == 0.0
+
+
+def test_simultaneous_intervals_hold_jointly():
+    # Bonferroni: for independent runs the critical value is near the 1 - 0.05 / (2 * 8) quantile.
+    runs = {f"m{i}": run(i, 0.2, n_scenarios=60) for i in range(8)}
+    row = pick(leaderboard(runs), run="m0")
+    s, c, scenario = columns(runs["m0"])
+    error = bootstrap(s, c, scenario=scenario, method="normal")["mar"].standard_error
+    critical = (row["high"] - row["value"]) / error
+    assert critical == pytest.approx(scipy_stats.norm.ppf(1 - 0.05 / 16), rel=0.08)
+
+
+def test_leaderboard_shows_published_rows_with_their_check(test_data):
+    published = pl.read_csv(test_data / "published_mar.csv")
+    board = leaderboard({"mine": run()}, published=published)
+    assert len(board) == 27
+    human = pick(board, run="Human")
+    assert human["source"] == "published"
+    assert human["reason"].startswith("br 0.0 is printed")
+    assert human["rank"] is None
+
+
+def test_a_run_without_a_value_has_no_rank():
+    blind = run(1).with_columns(contrast=pl.lit(value=False))
+    row = pick(leaderboard({"a": run(), "b": blind}), run="b")
+    assert (row["rank"], row["reason"]) == (None, "no_contrast_correct")
+
+
+def test_leaderboard_names_what_is_wrong():
+    with pytest.raises(ArgumentError, match="measure: 'mad'"):
+        leaderboard({"a": run()}, measure="mad")
+    with pytest.raises(DataError, match="a: no rows of priming 'neutral'"):
+        leaderboard({"a": run()}, priming="neutral")
+
+
+def study():
+    frames = []
+    for m, model in enumerate(("small", "large")):
+        for p, protocol in enumerate(("direct", "cot")):
+            frame = run(10 * m + p, 0.2 if protocol == "direct" else 0.1)
+            frames.append(frame.with_columns(model=pl.lit(model), protocol=pl.lit(protocol)))
+    return pl.concat(frames)
+
+
+def test_the_four_families_in_one_call():
+    answer = study_tests(study())
+    sizes = answer.group_by("family", maintain_order=True).len().rows()
+    assert sizes == [("asymmetry", 2), ("priming", 2), ("reasoning", 2), ("asymmetry_category", 4)]
+    for family in ("asymmetry", "asymmetry_category"):
+        part = answer.filter(family=family)
+        expected = scipy_stats.false_discovery_control(part["p_value"].to_numpy())
+        np.testing.assert_allclose(part["p_adjusted"], expected)
+    row = pick(answer, family="asymmetry", model="small")
+    s, c, scenario = columns(study().filter(model="small", protocol="direct"))
+    assert row["p_value"] == permutation_test(s, c, scenario=scenario).p_value
+    assert (row["n_for"], row["n_against"]) == (int(np.sum(~s & c)), int(np.sum(s & ~c)))
+
+
+def test_the_options_of_the_paper():
+    answer = study_tests(study(), options="paper")
+    row = pick(answer, family="priming", model="large")
+    expected = mcnemar(row["n_against"], row["n_for"], alternative="greater")
+    assert (row["p_value"], row["method"]) == (expected.p_value, "mcnemar")
+
+
+def test_a_priming_pair_unscored_on_one_side_takes_no_part():
+    frame = study().with_columns(
+        stereotyped=pl.when((pl.col("id") == "p0000") & (pl.col("priming") == "cue"))
+        .then(None)
+        .otherwise("stereotyped")
+    )
+    assert pick(study_tests(frame), family="priming")["n_pairs"] == 319
+
+
+def test_study_tests_names_what_is_wrong():
+    with pytest.raises(ArgumentError, match="options: 'ours', expected one of default, paper"):
+        study_tests(study(), options="ours")
+    with pytest.raises(DataError, match="column 'model' is missing"):
+        study_tests(run())
+    third = study().with_columns(protocol=pl.col("protocol") + pl.col("model"))
+    with pytest.raises(DataError, match="expected one beside cot"):
+        study_tests(
+            pl.concat([third.with_columns(model=pl.lit("x"))]).unique(["id", "protocol", "priming"])
+        )
+
+
+def answers(seed=0, n_scenarios=30):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for scenario in range(n_scenarios):
+        for pair in range(6):
+            for condition in ("stereotyped", "contrast"):
+                expected = "yes" if pair % 2 else "no"
+                lean = 0.75 if expected == "yes" else 0.2
+                lean -= 0.15 * (condition == "stereotyped")
+                answer = "yes" if rng.random() < lean else "no"
+                rows.append(
+                    (f"q{scenario}_p{pair}", f"q{scenario}", condition, "none", expected, answer)
+                )
+    names = ["id", "scenario", "condition", "priming", "expected", "answer"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def test_d_prime_and_criterion_agree_with_scipy():
+    frame = answers()
+    found = signal_detection(frame)
+    part = frame.filter(condition="contrast")
+    hits, alarms = ((part.filter(expected=e)["answer"] == "yes").sum() for e in ("yes", "no"))
+    z = [scipy_stats.norm.ppf((x + 0.5) / 91) for x in (hits, alarms)]
+    row = pick(found, condition="contrast", measure="d_prime")
+    assert (row["hits"], row["false_alarms"]) == (hits, alarms)
+    assert row["value"] == pytest.approx(z[0] - z[1])
+    assert row["low"] < row["value"] < row["high"]
+    assert pick(found, condition="contrast", measure="criterion")["value"] == pytest.approx(
+        -sum(z) / 2
+    )
+    sides = [
+        pick(found, condition=c, measure="d_prime")["value"] for c in ("stereotyped", "contrast")
+    ]
+    double = pick(found, condition="stereotyped - contrast", measure="d_prime")
+    assert double["value"] == pytest.approx(sides[0] - sides[1])
+
+
+def test_percentile_interval_of_d_prime_agrees_with_a_plain_bootstrap():
+    frame = answers().filter(condition="contrast")
+    row = pick(signal_detection(frame, method="percentile", n_resamples=20_000), measure="d_prime")
+    groups = frame.with_columns(
+        kind=pl.when(pl.col("expected") == "yes").then(0).otherwise(2) + (pl.col("answer") == "no")
+    )
+    counts = np.array([np.bincount(g["kind"], minlength=4) for _, g in groups.group_by("scenario")])
+    rng = np.random.default_rng(2)
+    sums = counts[rng.integers(0, 30, (20_000, 30))].sum(1)
+    z = scipy_stats.norm.ppf((sums[:, [0, 2]] + 0.5) / (sums[:, [0, 2]] + sums[:, [1, 3]] + 1))
+    values = z[:, 0] - z[:, 1]
+    slack = 4 * np.sqrt(2) * 2.67 * values.std() / np.sqrt(20_000)
+    np.testing.assert_allclose(
+        [row["low"], row["high"]], np.quantile(values, [0.025, 0.975]), atol=slack
+    )
+
+
+def test_a_suite_that_expects_only_yes_has_no_d_prime():
+    frame = answers().filter(expected="yes")
+    row = pick(signal_detection(frame), measure="d_prime")
+    assert (row["value"], row["reason"]) == (None, "no_expected_no")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop("expected"), "column 'expected' is missing"),
+        (lambda f: f.head(0), "no rows"),
+        (lambda f: pl.concat([f, f.head(1)]), "more than one row"),
+        (
+            lambda f: f.with_columns(expected=pl.lit("maybe")),
+            "'expected': 'maybe', expected yes or no",
+        ),
+        (lambda f: f.with_columns(answer=pl.lit("maybe")), "'answer': 'maybe', expected yes, no"),
+        (
+            lambda f: f.with_columns(scenario=pl.col("scenario") + pl.col("condition")),
+            "more than one scenario",
+        ),
+    ],
+)
+def test_bad_answers_are_named(change, message):
+    with pytest.raises(DataError, match=message):
+        signal_detection(change(answers()))
+
+
+def test_unscored_prompts_are_counted():
+    frame = answers().with_columns(
+        answer=pl.when(pl.col("id") == "q0_p0").then(None).otherwise("answer")
+    )
+    row = pick(signal_detection(frame), condition="contrast", measure="d_prime")
+    assert (row["n_prompts"], row["n_unscored"]) == (179, 1)
