@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, pairs, protocols, run, stats
+from misfired.cli import bbq, doctor, pairs, protocols, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -21,6 +21,7 @@ app.command()(run.run)
 app.command()(run.score)
 app.command()(stats.stats)
 app.command()(protocols.protocols)
+app.command()(doctor.doctor)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 
