@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Generator",
     "Library",
     "Scorer",
     "Tokenizer",
@@ -132,6 +133,7 @@ class Tokenizer:
     def __new__(cls, library: Library, model: int) -> Tokenizer: ...
     def encode(self, text: str, *, parse_special: bool) -> npt.NDArray[np.int32]: ...
     def piece(self, token: int) -> bytes: ...
+    def ends_generation(self, token: int) -> bool: ...
     def special_tokens(self) -> list[tuple[int, str, bool, bool]]: ...
     @property
     def n_vocab(self) -> int: ...
@@ -167,6 +169,45 @@ class Scorer:
             npt.NDArray[np.int64],
             npt.NDArray[np.float64],
             npt.NDArray[np.int32],
+            npt.NDArray[np.float64],
+        ]
+        | None
+    ): ...
+
+@final
+class Generator:
+    def __new__(
+        cls,
+        library: Library,
+        context: int,
+        tokens: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        *,
+        n_generate: int,
+        stop: list[str],
+        n_places: int,
+        n_block: int,
+        packing: str,
+    ) -> Generator: ...
+    @property
+    def n_blocks(self) -> int: ...
+    @property
+    def n_distinct_tokens(self) -> int: ...
+    @property
+    def n_decoded_tokens(self) -> int: ...
+    @property
+    def n_generated_tokens(self) -> int: ...
+    def block_sequences(self, block: int) -> npt.NDArray[np.int64]: ...
+    def start(self, block: int) -> None: ...
+    def step(
+        self,
+    ) -> (
+        tuple[
+            npt.NDArray[np.int64],
+            list[bytes],
+            list[str],
+            npt.NDArray[np.int64],
+            npt.NDArray[np.float64],
             npt.NDArray[np.float64],
         ]
         | None

@@ -26,6 +26,7 @@ from misfired.scoring.engine import (
     prepare,
     without_text,
 )
+from misfired.scoring.generate import TextEngine, engine_for
 from misfired.scoring.library import versions
 from misfired.scoring.model import MODES, Mode, Model, default_threads, file_sha256
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
@@ -95,7 +96,8 @@ def score(
         model: A GGUF file.
         pairs: Contrastive pairs, as `build_pairs` or `read_suite` give them.
         priming: Names from `misfired.prompts.PRIMINGS`; `none` is added where a priming needs it.
-        protocol: `logit` or `logit-bare`, or a protocol of your own.
+        protocol: A name that `misfired.scoring.protocol.PROTOCOLS` lists, the path of a TOML file,
+            or a `Protocol`.
         template: None for the model's own chat template, `plain`, or a Jinja file.
         mode: `exact` (f32 K/V cache, no flash attention: a score does not depend on the batch
             beyond float rounding) or `fast` (f16 cache, flash attention where possible).
@@ -239,7 +241,9 @@ def _measure(
     with open_context(model, job, asking.settings) as context:
         job = calibrate(model, context, job)
         packing = choose_packing(model, context, job, asking.settings.mode)
-        engine = Engine(model, context, job, packing=packing["packing"])
+        engine = engine_for(
+            model, context, job, packing=packing["packing"], noise=packing["max_difference"] or 0.0
+        )
         _drain(engine, job, measured, folder, progress)
         check = check_invariance(model, context, job, measured, seed=asking.seed)
         n_decoded = engine.scorer.n_decoded_tokens
@@ -278,7 +282,7 @@ def _measure(
 
 
 def _drain(
-    engine: Engine,
+    engine: Engine | TextEngine,
     job: Job,
     measured: dict[int, dict[str, Any]],
     folder: RunFolder | None,

@@ -23,7 +23,12 @@ Limit = Annotated[
 Priming = Annotated[
     str, typer.Option(help="Comma-separated: none, cue, cue_both, neutral, neutral_both.")
 ]
-Protocol = Annotated[str, typer.Option(help="How to ask and read: logit or logit-bare.")]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="How to ask and read: a name that `misfired protocols` lists, or a TOML file."
+    ),
+]
 Template = Annotated[
     str | None,
     typer.Option(help="Chat template: 'plain' or a Jinja file. Default: the model's own."),

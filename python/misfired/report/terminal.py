@@ -24,10 +24,7 @@ def run_report(run: Run, out: Path | None = None) -> list[RenderableType]:
     how = "percent"
     if statistics:
         level = f"{100 * statistics['confidence_level']:g}"
-        how = (
-            f"percent; {level} % bootstrap intervals by {statistics['unit']}, "
-            f"{statistics['n_resamples']:,} resamples"
-        )
+        how = f"percent; {level} % intervals by {statistics['unit']}, methods in summary.json"
     return [
         *_header(run.scores, out),
         "",

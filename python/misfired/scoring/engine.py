@@ -25,6 +25,9 @@ N_BATCH_GPU = 1024
 #: Decoded tokens after which a block may end; a block is what an interrupted run repeats.
 N_BLOCK = 4096
 
+#: Texts that are written at once: more fill the cores no better, and each holds a whole context.
+N_PLACES = 16
+
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
 
@@ -66,11 +69,16 @@ class Job:
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt with the longest of its forms."""
-        asked = [*zip(self.ids, self.answers, strict=True), self.content_free or (None, None)]
-        return max(
-            (len(ids) + found.n_longest for ids, found in asked if ids is not None and found),
-            default=0,
-        )
+        return max((n_tokens for _, n_tokens in self.lengths()), default=0)
+
+    def lengths(self) -> Iterator[tuple[str, int]]:
+        """Name and tokens of each prompt that is decoded, with the longest of its forms."""
+        asked = [*zip(self.names, self.ids, self.answers, strict=True)]
+        if self.content_free is not None:
+            asked.append(("content-free", *self.content_free))
+        for name, ids, found in asked:
+            if ids is not None and found is not None:
+                yield name, len(ids) + found.n_longest
 
 
 def prepare(
@@ -137,20 +145,52 @@ def open_context(model: Model, job: Job, settings: Settings) -> Context:
     """
     on_gpu = model.n_gpu_layers != 0
     n_batch = settings.n_batch or (N_BATCH_GPU if on_gpu else N_BATCH_CPU)
+    if job.protocol.generates:
+        return _open_for_texts(model, job, settings, n_batch)
     n_ctx = settings.n_ctx or -(-(job.longest + n_batch) // CELLS) * CELLS
     n_batch = min(n_batch, n_ctx // 2)
-    for name, ids in zip(job.names, job.ids, strict=True):
-        n_tokens = 0 if ids is None else len(ids)
+    for name, n_tokens in job.lengths():
         if n_tokens > n_ctx - n_batch:
             raise ArgumentError(
                 f"prompt {name}: {n_tokens} tokens, but n_ctx {n_ctx} leaves {n_ctx - n_batch} "
                 f"beside a batch of {n_batch}"
             )
-        if 0 < model.n_ctx_train < n_tokens:
-            raise ArgumentError(
-                f"prompt {name}: {n_tokens} tokens, the model was trained for {model.n_ctx_train}"
-            )
+        _check_trained(model, name, n_tokens)
     return model.context(n_ctx, n_batch=n_batch, mode=settings.mode, n_threads=settings.n_threads)
+
+
+def _open_for_texts(model: Model, job: Job, settings: Settings, n_batch: int) -> Context:
+    """A context of separate streams, one for each text in flight and one for the common prefix.
+
+    A text attends to its own stream only; in a unified cache it would pass over the cells of all.
+    """
+    n_generate = job.protocol.n_generate
+    n_stream = -(-(job.longest + n_generate) // CELLS) * CELLS
+    n_places = min(N_PLACES, max(len(job.rows), 2), n_batch - 1)
+    if settings.n_ctx is not None:
+        n_places = min(n_places, settings.n_ctx // n_stream - 1)
+    for name, n_tokens in job.lengths():
+        if n_places < 2:
+            raise ArgumentError(
+                f"n_ctx is {settings.n_ctx}, but two texts of up to {n_stream} tokens and what their "
+                f"prompts share need {3 * n_stream}"
+            )
+        _check_trained(model, f"{name} and a text of {n_generate}", n_tokens + n_generate)
+    return model.context(
+        n_stream * (n_places + 1),
+        n_batch=n_batch,
+        mode=settings.mode,
+        n_threads=settings.n_threads,
+        n_sequences=n_places + 1,
+        unified=False,
+    )
+
+
+def _check_trained(model: Model, name: str, n_tokens: int) -> None:
+    if 0 < model.n_ctx_train < n_tokens:
+        raise ArgumentError(
+            f"prompt {name}: {n_tokens} tokens, the model was trained for {model.n_ctx_train}"
+        )
 
 
 class Engine:
@@ -189,8 +229,8 @@ class Engine:
         self.scorer = _core.Scorer(
             model.library,
             context.address,
-            *_ragged(ids),
-            *_ragged(self._wanted),
+            *ragged(ids),
+            *ragged(self._wanted),
             n_block=N_BLOCK,
             packing=packing if model.can_share_prefixes else "fresh",
         )
@@ -303,7 +343,8 @@ def without_text(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
             )
 
 
-def _ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
+def ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
+    """Rows in one flat array, and the offsets of their ends."""
     lengths = [len(row) for row in rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     values = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, np.int32)

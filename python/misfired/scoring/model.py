@@ -75,6 +75,7 @@ class Context:
     address: int
     n_ctx: int
     n_batch: int
+    n_sequences: int = N_SEQUENCES
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
@@ -169,8 +170,12 @@ class Model:
         n_batch: int,
         mode: Mode = "exact",
         n_threads: int | None = None,
+        n_sequences: int = N_SEQUENCES,
+        unified: bool = True,
     ) -> Context:
-        """Make a context with an empty, unified K/V cache of `n_ctx` tokens.
+        """Make a context with an empty K/V cache of `n_ctx` tokens.
+
+        The cache is one for all sequences, or not `unified` and split evenly among them.
 
         Raises:
             ArgumentError: An unknown mode, or a batch below `LEAST_BATCH`.
@@ -184,8 +189,8 @@ class Model:
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = n_batch
         # llama.cpp aborts where a batch cannot hold a token of each sequence.
-        params.n_seq_max = min(N_SEQUENCES, n_batch)
-        params.kv_unified = True
+        params.n_seq_max = min(n_sequences, n_batch)
+        params.kv_unified = unified
         params.type_k = params.type_v = MODES[mode]["cache_type"]
         params.flash_attn_type = MODES[mode]["flash_attention"]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
@@ -196,7 +201,7 @@ class Model:
                     f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
                     f"{_load_failure(errors)}"
                 )
-        return Context(int(address), n_ctx=n_ctx, n_batch=n_batch)
+        return Context(int(address), n_ctx, n_batch, int(params.n_seq_max))
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from misfired.scoring.answers import decision_column
-from misfired.scoring.engine import Engine, Job, Packing
+from misfired.scoring.engine import Job, Packing
+from misfired.scoring.generate import engine_for
 from misfired.scoring.model import Context, Mode, Model
 
 #: Prompts scored both ways before a run begins, and the largest difference that `exact` accepts.
@@ -25,7 +26,7 @@ N_CHECKED = 16
 
 
 def _is_compared(column: str) -> bool:
-    return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp"}
+    return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp", "least_gap"}
 
 
 def choose_packing(model: Model, context: Context, job: Job, mode: Mode) -> dict[str, Any]:
@@ -43,8 +44,10 @@ def choose_packing(model: Model, context: Context, job: Job, mode: Mode) -> dict
     largest = max(
         (_difference(packed[row], _alone(model, context, job, row)) for row in tried), default=0.0
     )
+    # Texts need not be written one at a time: the engine repeats those that hang on a close choice.
+    packs = largest <= TOLERANCE or job.protocol.generates
     return {
-        "packing": "packed" if largest <= TOLERANCE else "solo",
+        "packing": "packed" if packs else "solo",
         "n_tried": len(tried),
         "max_difference": largest,
     }
@@ -64,16 +67,19 @@ def check_invariance(
     Returns:
         `n_checked`; `max_difference`, the largest |difference| of the log-probabilities and of
         `logit_diff` (`margin`); `label_flips` among the sample; `n_within` of all prompts whose
-        |logit_diff| (|margin|) is not above `max_difference`: their answer could have come out
-        otherwise.
+        |logit_diff| (|margin|, the least lead of a text's choices) is not above `max_difference`:
+        their answer could have come out otherwise. For texts also `texts_differ`.
     """
-    decision = decision_column(list(job.protocol.answers))
+    generates = job.protocol.generates
+    decision = "least_gap" if generates else decision_column(list(job.protocol.answers))
     scored = [row for row in job.rows if measured[row][decision] is not None]
     rng = np.random.default_rng(seed)
     sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:n_checked].tolist())]
     alone = {row: _alone(model, context, job, row) for row in sample}
     largest = max((_difference(alone[row], measured[row]) for row in sample), default=0.0)
+    differ = sum(alone[row].get("text") != measured[row].get("text") for row in sample)
     return {
+        **({"texts_differ": differ} if generates else {}),
         "n_checked": len(sample),
         "max_difference": largest,
         "label_flips": sum(alone[row]["answer"] != measured[row]["answer"] for row in sample),
@@ -84,7 +90,7 @@ def check_invariance(
 def _score(
     model: Model, context: Context, job: Job, rows: list[int], packing: Packing
 ) -> dict[int, dict[str, Any]]:
-    engine = Engine(model, context, job, rows, packing=packing)
+    engine = engine_for(model, context, job, rows, packing=packing)
     return {
         row: measured
         for block in range(engine.scorer.n_blocks)
@@ -98,6 +104,9 @@ def _alone(model: Model, context: Context, job: Job, row: int) -> dict[str, Any]
 
 
 def _difference(left: dict[str, Any], right: dict[str, Any]) -> float:
+    if left.get("text") != right.get("text"):
+        # Two texts part where a choice was close; what follows says nothing about rounding.
+        return float(min(left["least_gap"], right["least_gap"]))
     names = [name for name in left if _is_compared(name)]
     if any(row[name] is None for row in (left, right) for name in names):
         return 0.0

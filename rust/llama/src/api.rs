@@ -111,6 +111,7 @@ api! {
     llama_memory_seq_cp: fn(*mut c_void, i32, i32, i32, i32);
     llama_decode: fn(*mut c_void, Batch) -> i32;
     llama_get_logits_ith: fn(*mut c_void, i32) -> *const f32;
+    llama_vocab_is_eog: fn(*const c_void, i32) -> bool;
 }
 
 impl Api {

@@ -4,7 +4,9 @@
 //! carries a plan out; [`Tokenizer`] turns text into tokens. All `unsafe` of the workspace is here.
 
 mod api;
+mod decoder;
 mod error;
+mod generate;
 mod logprob;
 pub mod plan;
 mod scorer;
@@ -12,6 +14,7 @@ mod tokenizer;
 
 pub use api::{Api, BatchLayout};
 pub use error::{Error, Kind, Result};
+pub use generate::{Generated, Generator, Rules, Stop};
 pub use logprob::{Position, position};
 pub use scorer::{Scored, Scorer};
 pub use tokenizer::{SpecialToken, Tokenizer};

@@ -29,6 +29,30 @@ pub fn position(logits: &[f32], wanted: &[i32]) -> Position {
     }
 }
 
+/// The greedy choice at one position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Choice {
+    /// The most probable token; the lowest id on a tie; -1 if any logit is NaN.
+    pub(crate) token: i32,
+    /// Its log-probability.
+    pub(crate) logp: f64,
+    /// Its logit minus the second largest: 0 on a tie.
+    pub(crate) gap: f64,
+}
+
+/// Choose the most probable token of a row of logits.
+#[must_use]
+pub(crate) fn choose(logits: &[f32]) -> Choice {
+    let read = position(logits, &[]);
+    let others = logits.iter().enumerate().filter(|&(id, _)| id as i32 != read.top_token);
+    let second = others.map(|(_, &x)| x).fold(f32::NEG_INFINITY, f32::max);
+    let gap = match usize::try_from(read.top_token) {
+        Ok(top) => f64::from(logits[top]) - f64::from(second),
+        Err(_) => f64::NAN,
+    };
+    Choice { token: read.top_token, logp: read.top_logp, gap }
+}
+
 fn top(logits: &[f32]) -> (usize, f64) {
     let mut best = 0;
     for (index, &value) in logits.iter().enumerate() {
@@ -71,6 +95,15 @@ mod tests {
         let read = position(&[1e4, 1e4, -1e4, 0.0, 1.0], &[0]);
         assert_eq!(read.top_token, 0);
         assert!((read.logp[0] - 0.5_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_choice_and_its_lead() {
+        let choice = choose(&[1.0, 3.0, 2.5]);
+        assert_eq!(choice.token, 1);
+        assert!((choice.gap - 0.5).abs() < 1e-12);
+        assert!(choose(&[2.0, 1.0, 2.0]).gap.abs() < 1e-12);
+        assert_eq!(choose(&[f32::NAN, 1.0]).token, -1);
     }
 
     #[test]

@@ -175,6 +175,12 @@ impl Plan {
         Ok(&self.order[self.leaves[leaves.start].start..self.leaves[leaves.end - 1].end])
     }
 
+    /// Number of distinct sequences.
+    #[must_use]
+    pub fn n_leaves(&self) -> usize {
+        self.leaves.len()
+    }
+
     /// Tokens in distinct prefixes: what must be decoded at least.
     #[must_use]
     pub fn n_distinct_tokens(&self) -> usize {
@@ -205,12 +211,14 @@ impl Plan {
         })
     }
 
-    fn block(&self, index: usize) -> Result<Range<usize>> {
+    /// Leaves of a block.
+    pub(crate) fn block(&self, index: usize) -> Result<Range<usize>> {
         let n_blocks = self.blocks.len();
         self.blocks.get(index).cloned().ok_or(Error::NoSuchBlock { index, n_blocks })
     }
 
-    fn tokens(&self, leaf: usize) -> &[i32] {
+    /// Tokens of a leaf.
+    pub(crate) fn tokens(&self, leaf: usize) -> &[i32] {
         self.sequences.row(self.order[self.leaves[leaf].start])
     }
 

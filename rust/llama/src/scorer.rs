@@ -1,12 +1,12 @@
 //! Carries a [`Plan`] out on a llama.cpp context.
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
-use crate::api::{Api, Batch};
+use crate::api::Api;
+use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::logprob::{Position, position};
-use crate::plan::{HEADER, Limits, Packing, Plan, Ragged, Step, Token, Walk};
+use crate::plan::{HEADER, Limits, Packing, Plan, Ragged, Walk};
 
 /// One answer: what the model says after a sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,19 +20,12 @@ pub struct Scored {
 /// A plan, a context to carry it out, and how far it got.
 #[derive(Debug)]
 pub struct Scorer {
-    api: Arc<Api>,
-    context: *mut c_void,
+    decoder: Decoder,
     plan: Plan,
     wanted: Ragged,
-    n_vocab: usize,
-    n_batch: usize,
     walk: Option<Walk>,
     header_done: bool,
-    n_decoded: usize,
 }
-
-// SAFETY: the context is used by one thread at a time: every method that touches it takes `&mut self`.
-unsafe impl Send for Scorer {}
 
 impl Scorer {
     /// Plan the scoring of `sequences` on the context at `context`; `wanted` are the token ids whose
@@ -52,40 +45,19 @@ impl Scorer {
         n_block: usize,
         packing: Packing,
     ) -> Result<Self> {
-        if context == 0 {
-            return Err(Error::NullAddress { what: "context" });
-        }
-        let context = context as *mut c_void;
-        // SAFETY: by contract the context is live.
-        let (n_vocab, n_batch, n_seq_max, n_ctx) = unsafe {
-            let vocab = (api.llama_model_get_vocab)((api.llama_get_model)(context));
-            (
-                (api.llama_vocab_n_tokens)(vocab) as usize,
-                (api.llama_n_batch)(context) as usize,
-                (api.llama_n_seq_max)(context) as usize,
-                (api.llama_n_ctx)(context) as usize,
-            )
+        // SAFETY: by contract.
+        let decoder = unsafe { Decoder::new(api, context) }?;
+        check_wanted(&wanted, sequences.len(), decoder.n_vocab)?;
+        let limits = Limits {
+            n_batch: decoder.n_batch,
+            n_seq_max: decoder.n_seq_max,
+            n_longest: decoder.n_ctx.saturating_sub(decoder.n_batch),
+            n_vocab: decoder.n_vocab,
+            packing,
+            n_block,
         };
-        check_wanted(&wanted, sequences.len(), n_vocab)?;
-        let n_longest = n_ctx.saturating_sub(n_batch);
-        let plan = Plan::new(
-            sequences,
-            Limits { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block },
-        )?;
-        let scorer = Self {
-            api,
-            context,
-            plan,
-            wanted,
-            n_vocab,
-            n_batch,
-            walk: None,
-            header_done: false,
-            n_decoded: 0,
-        };
-        // SAFETY: as above; clearing the buffers too gives every run the same start.
-        unsafe { (scorer.api.llama_memory_clear)(scorer.memory(), true) };
-        Ok(scorer)
+        let plan = Plan::new(sequences, limits)?;
+        Ok(Self { decoder, plan, wanted, walk: None, header_done: false })
     }
 
     /// The plan.
@@ -97,7 +69,7 @@ impl Scorer {
     /// Tokens decoded so far.
     #[must_use]
     pub fn n_decoded(&self) -> usize {
-        self.n_decoded
+        self.decoder.n_decoded()
     }
 
     /// Begin a block: the cache is brought back to the header alone.
@@ -106,13 +78,12 @@ impl Scorer {
     /// [`Error::NoSuchBlock`], [`Error::Decode`].
     pub fn start(&mut self, block: usize) -> Result<()> {
         let walk = self.plan.walk(block)?;
-        let n_seq_max = self.plan.n_seq_max() as i32;
-        for sequence in HEADER + 1..n_seq_max {
-            self.remove(sequence);
+        for sequence in HEADER + 1..self.plan.n_seq_max() as i32 {
+            self.decoder.remove(sequence);
         }
-        self.truncate(self.plan.header().len());
+        self.decoder.truncate(self.plan.header().len());
         if !self.header_done {
-            self.decode_header()?;
+            self.decoder.decode_header(self.plan.header())?;
             self.header_done = true;
         }
         self.walk = Some(walk);
@@ -130,106 +101,21 @@ impl Scorer {
             return Ok(None);
         };
         if let Some(len) = step.truncate {
-            self.truncate(len);
+            self.decoder.truncate(len);
         }
-        step.removes.iter().for_each(|&sequence| self.remove(sequence));
-        for copy in &step.copies {
-            // SAFETY: live context; sequence ids are below n_seq_max and the cache is unified, where
-            // a copy of part of a sequence is allowed.
-            unsafe {
-                (self.api.llama_memory_seq_cp)(
-                    self.memory(),
-                    copy.from,
-                    copy.to,
-                    0,
-                    copy.len as i32,
-                );
-            }
-        }
-        self.decode(&step)?;
+        step.removes.iter().for_each(|&sequence| self.decoder.remove(sequence));
+        step.copies.iter().for_each(|&copy| self.decoder.copy(copy));
+        let rows: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
+        self.decoder.decode(&step.tokens, &rows)?;
         let mut scored = vec![];
         for &(row, leaf) in &step.outputs {
-            self.read(row, leaf, step.tokens.len(), &mut scored)?;
-        }
-        Ok(Some(scored))
-    }
-
-    fn read(&self, row: usize, leaf: usize, n_tokens: usize, out: &mut Vec<Scored>) -> Result<()> {
-        // SAFETY: `row` was marked as an output of the batch just decoded.
-        let logits = unsafe { (self.api.llama_get_logits_ith)(self.context, row as i32) };
-        if logits.is_null() {
-            return Err(Error::NoLogits { row, n_tokens });
-        }
-        // SAFETY: llama.cpp returns a row of n_vocab floats, valid until the next decode.
-        let logits = unsafe { std::slice::from_raw_parts(logits, self.n_vocab) };
-        for &sequence in self.plan.leaf_sequences(leaf) {
-            out.push(Scored { sequence, position: position(logits, self.wanted.row(sequence)) });
-        }
-        Ok(())
-    }
-
-    fn decode_header(&mut self) -> Result<()> {
-        let tokens: Vec<_> = self
-            .plan
-            .header()
-            .iter()
-            .enumerate()
-            .map(|(pos, &id)| Token { id, pos, sequences: vec![HEADER] })
-            .collect();
-        for chunk in tokens.chunks(self.n_batch) {
-            self.decode(&Step { tokens: chunk.to_vec(), ..Step::default() })?;
-        }
-        Ok(())
-    }
-
-    fn decode(&mut self, step: &Step) -> Result<()> {
-        let n_tokens = step.tokens.len();
-        let mut token: Vec<i32> = step.tokens.iter().map(|t| t.id).collect();
-        let mut pos: Vec<i32> = step.tokens.iter().map(|t| t.pos as i32).collect();
-        let mut n_seq_id: Vec<i32> = step.tokens.iter().map(|t| t.sequences.len() as i32).collect();
-        let mut seq_id: Vec<*mut i32> =
-            step.tokens.iter().map(|t| t.sequences.as_ptr().cast_mut()).collect();
-        let mut logits = vec![0_i8; n_tokens];
-        step.outputs.iter().for_each(|&(row, _)| logits[row] = 1);
-        let batch = Batch {
-            n_tokens: n_tokens as i32,
-            token: token.as_mut_ptr(),
-            embd: std::ptr::null_mut(),
-            pos: pos.as_mut_ptr(),
-            n_seq_id: n_seq_id.as_mut_ptr(),
-            seq_id: seq_id.as_mut_ptr(),
-            logits: logits.as_mut_ptr(),
-        };
-        // SAFETY: every array has n_tokens entries and lives until the call returns; llama_decode
-        // copies what it keeps and does not write through seq_id.
-        let code = unsafe { (self.api.llama_decode)(self.context, batch) };
-        if code != 0 {
-            return Err(Error::Decode { code, n_tokens });
-        }
-        self.n_decoded += n_tokens;
-        Ok(())
-    }
-
-    fn memory(&self) -> *mut c_void {
-        // SAFETY: live context.
-        unsafe { (self.api.llama_get_memory)(self.context) }
-    }
-
-    /// Cut the header's sequence back to its first `len` tokens.
-    fn truncate(&self, len: usize) {
-        // SAFETY: live context; cutting to nothing clears, which recurrent models can do too.
-        unsafe {
-            if len == 0 {
-                (self.api.llama_memory_clear)(self.memory(), false);
-            } else {
-                (self.api.llama_memory_seq_rm)(self.memory(), HEADER, len as i32, -1);
+            let logits = self.decoder.logits(row, step.tokens.len())?;
+            for &sequence in self.plan.leaf_sequences(leaf) {
+                let position = position(logits, self.wanted.row(sequence));
+                scored.push(Scored { sequence, position });
             }
         }
-    }
-
-    fn remove(&self, sequence: i32) {
-        // SAFETY: live context; -1, -1 means the whole sequence, which never fails.
-        unsafe { (self.api.llama_memory_seq_rm)(self.memory(), sequence, -1, -1) };
+        Ok(Some(scored))
     }
 }
 

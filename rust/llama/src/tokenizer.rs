@@ -72,6 +72,15 @@ impl Tokenizer {
         }
     }
 
+    /// Whether a token ends the model's turn.
+    #[must_use]
+    pub fn ends_generation(&self, id: i32) -> bool {
+        // SAFETY: see `n_vocab`; the range is checked first.
+        id >= 0
+            && (id as usize) < self.n_vocab()
+            && unsafe { (self.api.llama_vocab_is_eog)(self.vocab, id) }
+    }
+
     /// Token ids of a text; nothing is added at either end.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
 
 mod errors;
+mod generate;
 mod inference;
 mod llama;
 mod simulate;
@@ -11,6 +12,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::generate::Generator;
     #[pymodule_export]
     use super::llama::{Library, Scorer, Tokenizer};
     use super::{Bound, PyModule, PyModuleMethods, PyResult};

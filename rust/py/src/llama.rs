@@ -14,7 +14,7 @@ use crate::errors::enter;
 
 /// The functions of a `libllama` that is loaded already, after a check of its layout.
 #[pyclass(frozen, module = "misfired._core")]
-pub(crate) struct Library(Arc<Api>);
+pub(crate) struct Library(pub(crate) Arc<Api>);
 
 #[pymethods]
 impl Library {
@@ -52,6 +52,10 @@ impl Tokenizer {
 
     fn piece<'py>(&self, py: Python<'py>, token: i32) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.piece(token))
+    }
+
+    fn ends_generation(&self, token: i32) -> bool {
+        self.0.ends_generation(token)
     }
 
     /// Rows of (id, text, strips left, strips right).
@@ -157,7 +161,7 @@ impl Scorer {
     }
 }
 
-fn to_usize(offsets: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
+pub(crate) fn to_usize(offsets: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
     Ok(offsets
         .as_slice()?
         .iter()

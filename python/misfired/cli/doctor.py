@@ -1,0 +1,37 @@
+"""`misfired doctor`: what is installed, whether it works here, and what to change."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from misfired.cli import options
+from misfired.scoring.doctor import as_rows, examine
+
+_SIGNS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
+
+
+def doctor(
+    model: Annotated[
+        Path | None, typer.Argument(help="A GGUF model to load and time for five seconds.")
+    ] = None,
+    *,
+    n_gpu_layers: options.GpuLayers = 0,
+    n_threads: options.Threads = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check the installation, and a model if one is given; exit 1 if anything is broken.
+
+    For example, misfired doctor model.gguf
+    """
+    findings = examine(model, n_gpu_layers=n_gpu_layers, n_threads=n_threads)
+    for finding, row in zip(findings, as_rows(findings), strict=True):
+        if as_json:
+            typer.echo(json.dumps(row))
+            continue
+        typer.echo(f"{_SIGNS[finding.status]} {finding.name}: {finding.value}")
+        if finding.advice:
+            typer.echo(f"        -> {finding.advice}")
+    if any(finding.status == "problem" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,160 @@
+//! One llama.cpp context: its cache and `llama_decode`, made safe for whoever holds it alone.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use crate::api::{Api, Batch};
+use crate::error::{Error, Result};
+use crate::plan::{Copy, HEADER, Token};
+
+/// A context that nobody else uses, and what it can hold.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    api: Arc<Api>,
+    context: *mut c_void,
+    pub(crate) n_vocab: usize,
+    pub(crate) n_batch: usize,
+    pub(crate) n_seq_max: usize,
+    pub(crate) n_ctx: usize,
+    n_decoded: usize,
+}
+
+// SAFETY: the context is used by one thread at a time: every method that changes it takes `&mut self`,
+// and the others only read what the last decode left.
+unsafe impl Send for Decoder {}
+
+impl Decoder {
+    /// Take over the context at `context` and empty its cache.
+    ///
+    /// # Safety
+    /// `context` must be the address of a live `llama_context` of the library behind `api`; it must
+    /// outlive this value, and nobody else may use it meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NullAddress`].
+    pub(crate) unsafe fn new(api: Arc<Api>, context: usize) -> Result<Self> {
+        if context == 0 {
+            return Err(Error::NullAddress { what: "context" });
+        }
+        let context = context as *mut c_void;
+        // SAFETY: by contract the context is live.
+        let (n_vocab, n_batch, n_seq_max, n_ctx) = unsafe {
+            let vocab = (api.llama_model_get_vocab)((api.llama_get_model)(context));
+            (
+                (api.llama_vocab_n_tokens)(vocab) as usize,
+                (api.llama_n_batch)(context) as usize,
+                (api.llama_n_seq_max)(context) as usize,
+                (api.llama_n_ctx)(context) as usize,
+            )
+        };
+        let decoder = Self { api, context, n_vocab, n_batch, n_seq_max, n_ctx, n_decoded: 0 };
+        // SAFETY: as above; clearing the buffers too gives every run the same start.
+        unsafe { (decoder.api.llama_memory_clear)(decoder.memory(), true) };
+        Ok(decoder)
+    }
+
+    /// Address of the context's model.
+    pub(crate) fn model(&self) -> usize {
+        // SAFETY: live context; so in every call below.
+        unsafe { (self.api.llama_get_model)(self.context) as usize }
+    }
+
+    /// The functions of the library.
+    pub(crate) fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Tokens decoded so far.
+    pub(crate) fn n_decoded(&self) -> usize {
+        self.n_decoded
+    }
+
+    /// Decode the header's tokens into the header's sequence.
+    pub(crate) fn decode_header(&mut self, header: &[i32]) -> Result<()> {
+        let tokens: Vec<_> = header
+            .iter()
+            .enumerate()
+            .map(|(pos, &id)| Token { id, pos, sequences: vec![HEADER] })
+            .collect();
+        tokens.chunks(self.n_batch).try_for_each(|chunk| self.decode(chunk, &[]))
+    }
+
+    /// Decode a batch; the logits of the tokens at `outputs` can be read until the next one.
+    pub(crate) fn decode(&mut self, tokens: &[Token], outputs: &[usize]) -> Result<()> {
+        let n_tokens = tokens.len();
+        let mut token: Vec<i32> = tokens.iter().map(|t| t.id).collect();
+        let mut pos: Vec<i32> = tokens.iter().map(|t| t.pos as i32).collect();
+        let mut n_seq_id: Vec<i32> = tokens.iter().map(|t| t.sequences.len() as i32).collect();
+        let mut seq_id: Vec<*mut i32> =
+            tokens.iter().map(|t| t.sequences.as_ptr().cast_mut()).collect();
+        let mut logits = vec![0_i8; n_tokens];
+        for &row in outputs {
+            logits[row] = 1;
+        }
+        let batch = Batch {
+            n_tokens: n_tokens as i32,
+            token: token.as_mut_ptr(),
+            embd: std::ptr::null_mut(),
+            pos: pos.as_mut_ptr(),
+            n_seq_id: n_seq_id.as_mut_ptr(),
+            seq_id: seq_id.as_mut_ptr(),
+            logits: logits.as_mut_ptr(),
+        };
+        // SAFETY: every array has n_tokens entries and lives until the call returns; llama_decode
+        // copies what it keeps and does not write through seq_id.
+        let code = unsafe { (self.api.llama_decode)(self.context, batch) };
+        if code != 0 {
+            return Err(Error::Decode { code, n_tokens });
+        }
+        self.n_decoded += n_tokens;
+        Ok(())
+    }
+
+    /// Logits of one output of the batch of `n_tokens` just decoded.
+    pub(crate) fn logits(&self, row: usize, n_tokens: usize) -> Result<&[f32]> {
+        // SAFETY: llama.cpp checks the row and returns null for one that is no output.
+        let logits = unsafe { (self.api.llama_get_logits_ith)(self.context, row as i32) };
+        if logits.is_null() {
+            return Err(Error::NoLogits { row, n_tokens });
+        }
+        // SAFETY: a row of n_vocab floats, valid until the next decode, which needs `&mut self`.
+        Ok(unsafe { std::slice::from_raw_parts(logits, self.n_vocab) })
+    }
+
+    /// Hand the first tokens of a sequence on to another; the cache must be unified.
+    pub(crate) fn copy(&mut self, copy: Copy) {
+        // SAFETY: sequence ids are below n_seq_max, and a unified cache may copy a part.
+        unsafe {
+            (self.api.llama_memory_seq_cp)(self.memory(), copy.from, copy.to, 0, copy.len as i32);
+        }
+    }
+
+    /// Hand all of the header's sequence on to another.
+    pub(crate) fn copy_header(&mut self, to: i32) {
+        // SAFETY: the id is below n_seq_max; separate streams, too, may copy a whole sequence.
+        unsafe { (self.api.llama_memory_seq_cp)(self.memory(), HEADER, to, -1, -1) };
+    }
+
+    /// Cut the header's sequence back to its first `len` tokens.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        // SAFETY: cutting to nothing clears, which recurrent models can do too.
+        unsafe {
+            if len == 0 {
+                (self.api.llama_memory_clear)(self.memory(), false);
+            } else {
+                (self.api.llama_memory_seq_rm)(self.memory(), HEADER, len as i32, -1);
+            }
+        }
+    }
+
+    /// Empty a sequence.
+    pub(crate) fn remove(&mut self, sequence: i32) {
+        // SAFETY: -1, -1 means the whole sequence, which never fails.
+        unsafe { (self.api.llama_memory_seq_rm)(self.memory(), sequence, -1, -1) };
+    }
+
+    fn memory(&self) -> *mut c_void {
+        // SAFETY: live context.
+        unsafe { (self.api.llama_get_memory)(self.context) }
+    }
+}

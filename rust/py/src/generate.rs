@@ -1,0 +1,121 @@
+//! Batched greedy text.
+#![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use misfired_llama::plan::{Packing, Ragged};
+use misfired_llama::{Generated, Rules};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::errors::enter;
+use crate::llama::{Library, to_usize};
+
+/// Continues prompts block by block; the caller keeps the context alive and to itself.
+#[pyclass(frozen, module = "misfired._core")]
+pub(crate) struct Generator(Mutex<misfired_llama::Generator>);
+
+/// Sequence indices, texts, why they ended, numbers of tokens, log-probabilities, least gaps.
+type Texts<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Vec<Bound<'py, PyBytes>>,
+    Vec<&'static str>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+#[pymethods]
+impl Generator {
+    #[new]
+    #[pyo3(signature = (library, context, tokens, offsets, *, n_generate, stop, n_places, n_block, packing))]
+    #[expect(clippy::too_many_arguments, reason = "a ragged array crosses as two")]
+    fn new(
+        py: Python<'_>,
+        library: &Library,
+        context: usize,
+        tokens: PyReadonlyArray1<'_, i32>,
+        offsets: PyReadonlyArray1<'_, i64>,
+        n_generate: usize,
+        stop: Vec<String>,
+        n_places: usize,
+        n_block: usize,
+        packing: &str,
+    ) -> PyResult<Self> {
+        let api = Arc::clone(&library.0);
+        let (tokens, offsets) = (tokens.as_slice()?.to_vec(), to_usize(&offsets)?);
+        let stop = stop.into_iter().map(String::into_bytes).collect();
+        let rules = Rules { n_generate, stop, n_places };
+        enter(py, || {
+            let packing: Packing = packing.parse()?;
+            let prompts = Ragged::new("tokens", tokens, offsets)?;
+            // SAFETY: Python's `Context` passes the address of a context that it keeps alive and lends
+            // to one scorer or generator at a time.
+            unsafe {
+                misfired_llama::Generator::new(api, context, prompts, rules, n_block, packing)
+            }
+        })
+        .map(|generator| Self(Mutex::new(generator)))
+    }
+
+    #[getter]
+    fn n_blocks(&self) -> usize {
+        self.lock().plan().n_blocks()
+    }
+
+    #[getter]
+    fn n_distinct_tokens(&self) -> usize {
+        self.lock().plan().n_distinct_tokens()
+    }
+
+    #[getter]
+    fn n_decoded_tokens(&self) -> usize {
+        self.lock().n_decoded()
+    }
+
+    #[getter]
+    fn n_generated_tokens(&self) -> usize {
+        self.lock().n_generated()
+    }
+
+    fn block_sequences<'py>(
+        &self,
+        py: Python<'py>,
+        block: usize,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let rows = enter(py, || self.lock().plan().block_sequences(block).map(<[usize]>::to_vec))?;
+        Ok(rows.into_iter().map(|row| row as i64).collect::<Vec<_>>().into_pyarray(py))
+    }
+
+    fn start(&self, py: Python<'_>, block: usize) -> PyResult<()> {
+        enter(py, || self.lock().start(block))
+    }
+
+    fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Texts<'py>>> {
+        let finished = enter(py, || self.lock().step())?;
+        Ok(finished.map(|finished| columns(py, &finished)))
+    }
+}
+
+impl Generator {
+    /// A panic cannot leave the generator half-changed in a way that later calls would not notice.
+    fn lock(&self) -> MutexGuard<'_, misfired_llama::Generator> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn columns<'py>(py: Python<'py>, finished: &[Generated]) -> Texts<'py> {
+    let sequences: Vec<i64> = finished.iter().map(|g| g.sequence as i64).collect();
+    let n_tokens: Vec<i64> = finished.iter().map(|g| g.n_tokens as i64).collect();
+    let logp: Vec<f64> = finished.iter().map(|g| g.logp).collect();
+    let least_gap: Vec<f64> = finished.iter().map(|g| g.least_gap).collect();
+    (
+        sequences.into_pyarray(py),
+        finished.iter().map(|g| PyBytes::new(py, &g.text)).collect(),
+        finished.iter().map(|g| g.stop.word()).collect(),
+        n_tokens.into_pyarray(py),
+        logp.into_pyarray(py),
+        least_gap.into_pyarray(py),
+    )
+}
