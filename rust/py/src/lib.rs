@@ -2,6 +2,7 @@
 
 mod errors;
 mod llama;
+mod probe;
 mod stats;
 mod veto;
 
@@ -12,6 +13,9 @@ mod _core {
     #[pymodule_export]
     use super::llama::{Library, Scorer, Tokenizer};
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::probe::Prober;
 
     #[pymodule_export]
     use super::stats::{measure_values, resample};
