@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, pairs, run, stats
+from misfired.cli import bbq, localise, pairs, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(run.score)
 app.command()(stats.stats)
+app.command()(localise.localise)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 
