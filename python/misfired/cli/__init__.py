@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, doctor, pairs, protocols, run, stats
+from misfired.cli import bbq, doctor, localise, pairs, protocols, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app.command()(stats.compare)
 app.command()(stats.leaderboard)
 app.command()(protocols.protocols)
 app.command()(doctor.doctor)
+app.command()(localise.localise)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 

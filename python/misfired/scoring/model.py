@@ -76,6 +76,8 @@ class Context:
     n_ctx: int
     n_batch: int
     n_sequences: int = N_SEQUENCES
+    keeps: object = None
+    """What must live as long: the owner of the context's callback."""
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
@@ -172,10 +174,13 @@ class Model:
         n_threads: int | None = None,
         n_sequences: int = N_SEQUENCES,
         unified: bool = True,
+        prober: _core.Prober | None = None,
     ) -> Context:
         """Make a context with an empty K/V cache of `n_ctx` tokens.
 
         The cache is one for all sequences, or not `unified` and split evenly among them.
+
+        With a `prober`, llama.cpp calls it back for every node that it computes.
 
         Raises:
             ArgumentError: An unknown mode, or a batch below `LEAST_BATCH`.
@@ -194,6 +199,10 @@ class Model:
         params.type_k = params.type_v = MODES[mode]["cache_type"]
         params.flash_attn_type = MODES[mode]["flash_attention"]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
+        if prober is not None:
+            callback, user_data = prober.callback
+            params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
+            params.cb_eval_user_data = user_data
         with captured_errors() as errors:
             address = capi.llama_init_from_model(self._pointer, params)
             if not address:
@@ -201,7 +210,7 @@ class Model:
                     f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
                     f"{_load_failure(errors)}"
                 )
-        return Context(int(address), n_ctx, n_batch, int(params.n_seq_max))
+        return Context(int(address), n_ctx, n_batch, int(params.n_seq_max), prober)
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""

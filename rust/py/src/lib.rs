@@ -4,6 +4,7 @@ mod errors;
 mod generate;
 mod inference;
 mod llama;
+mod probe;
 mod simulate;
 mod stats;
 mod veto;
@@ -15,20 +16,21 @@ mod _core {
     #[pymodule_export]
     use super::generate::Generator;
     #[pymodule_export]
-    use super::llama::{Library, Scorer, Tokenizer};
-    use super::{Bound, PyModule, PyModuleMethods, PyResult};
-
-    #[pymodule_export]
     use super::inference::{
         adjust, agreement, intraclass_correlation, mcnemar, permutation, power,
         proportion_interval, ranking, t_quantile,
     };
+    #[pymodule_export]
+    use super::llama::{Library, Scorer, Tokenizer};
+    #[pymodule_export]
+    use super::probe::Prober;
     #[pymodule_export]
     use super::simulate::coverage;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
     #[pymodule_export]
     use super::veto::veto_pairs;
+    use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
