@@ -118,9 +118,11 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 def peak_memory(n: int) -> float:
     """Growth of the peak resident set in MiB while n resamples run in a fresh process."""
+    # VmHWM begins anew with the program; ru_maxrss would inherit the peak of this process.
     program = (
-        "import resource, bench_stats as b; b.ours('bca', n=10_000);"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "import re, pathlib, bench_stats as b; b.ours('bca', n=10_000);"
+        "status = lambda: pathlib.Path('/proc/self/status').read_text();"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', status())[1]);"
         f"before = peak(); b.ours('bca', n={n}); print(peak() - before)"
     )
     command = [sys.executable, "-c", program]

@@ -151,6 +151,27 @@ impl Measure {
         }
     }
 
+    /// Add `weight` times the value at each of the counts.
+    pub(crate) fn add_to(self, weight: f64, counts: &[[u32; 4]], values: &mut [f64]) {
+        // A loop for each measure, since with the choice inside the loop none is vectorised.
+        match self {
+            Self::Mar => add_each(weight, counts, values, |x| Self::Mar.value(x)),
+            Self::MarJoint => add_each(weight, counts, values, |x| Self::MarJoint.value(x)),
+            Self::Br => add_each(weight, counts, values, |x| Self::Br.value(x)),
+            Self::ReverseJoint => add_each(weight, counts, values, |x| Self::ReverseJoint.value(x)),
+            Self::AccuracyStereotyped => {
+                add_each(weight, counts, values, |x| Self::AccuracyStereotyped.value(x));
+            }
+            Self::AccuracyContrast => {
+                add_each(weight, counts, values, |x| Self::AccuracyContrast.value(x));
+            }
+            Self::Discrepancy => add_each(weight, counts, values, |x| Self::Discrepancy.value(x)),
+            Self::DPrime | Self::Criterion => {
+                add_each(weight, counts, values, |x| self.value(x));
+            }
+        }
+    }
+
     /// The slope of the value in each of (a, b, c, d).
     #[must_use]
     pub fn gradient(self, counts: [f64; 4]) -> [f64; 4] {
@@ -202,6 +223,13 @@ impl Measure {
             Self::DPrime | Self::Criterion if c + d == 0.0 => Some(Undefined::NoExpectedNo),
             _ => None,
         }
+    }
+}
+
+#[inline]
+fn add_each(weight: f64, counts: &[[u32; 4]], values: &mut [f64], value: impl Fn([f64; 4]) -> f64) {
+    for (sum, counts) in values.iter_mut().zip(counts) {
+        *sum += weight * value(counts.map(f64::from));
     }
 }
 

@@ -240,10 +240,8 @@ fn weighted_values(
     totals: &[Vec<[u32; 4]>],
     values: &mut [f64],
 ) {
-    for (term, (&(_, weight), totals)) in question.terms.iter().zip(totals).enumerate() {
-        for (value, counts) in values.iter_mut().zip(totals) {
-            let summand = weight * measure.value(counts.map(f64::from));
-            *value = if term == 0 { summand } else { *value + summand };
-        }
+    values.fill(0.0);
+    for (&(_, weight), totals) in question.terms.iter().zip(totals) {
+        measure.add_to(weight, totals, values);
     }
 }
