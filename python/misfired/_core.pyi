@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 __all__ = [
     "Library",
+    "Prober",
     "Scorer",
     "Tokenizer",
     "__version__",
@@ -171,3 +172,31 @@ class Scorer:
         ]
         | None
     ): ...
+
+@final
+class Prober:
+    def __new__(cls, library: Library) -> Prober: ...
+    @property
+    def callback(self) -> tuple[int, int]: ...
+    def attach(self, context: int, *, n_slots: int) -> tuple[int, int, list[int]]: ...
+    def clear(self) -> None: ...
+    def run(
+        self,
+        jobs: npt.NDArray[np.int64],
+        tokens: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        wanted: npt.NDArray[np.int32],
+        wanted_offsets: npt.NDArray[np.int64],
+        edits: npt.NDArray[np.int64],
+        values: npt.NDArray[np.float32],
+        reads: npt.NDArray[np.int64],
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
+    def unembed(
+        self,
+        rows: npt.NDArray[np.float32],
+        wanted: npt.NDArray[np.int32],
+        wanted_offsets: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.float32]: ...
+    def attention(
+        self, tokens: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]: ...

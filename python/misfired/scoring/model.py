@@ -75,6 +75,8 @@ class Context:
     address: int
     n_ctx: int
     n_batch: int
+    keeps: object = None
+    """What must live as long: the owner of the context's callback."""
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
@@ -169,8 +171,12 @@ class Model:
         n_batch: int,
         mode: Mode = "exact",
         n_threads: int | None = None,
+        n_sequences: int = N_SEQUENCES,
+        prober: _core.Prober | None = None,
     ) -> Context:
         """Make a context with an empty, unified K/V cache of `n_ctx` tokens.
+
+        With a `prober`, llama.cpp calls it back for every node that it computes.
 
         Raises:
             ArgumentError: An unknown mode, or a batch below `LEAST_BATCH`.
@@ -184,11 +190,15 @@ class Model:
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = n_batch
         # llama.cpp aborts where a batch cannot hold a token of each sequence.
-        params.n_seq_max = min(N_SEQUENCES, n_batch)
+        params.n_seq_max = min(n_sequences, n_batch)
         params.kv_unified = True
         params.type_k = params.type_v = MODES[mode]["cache_type"]
         params.flash_attn_type = MODES[mode]["flash_attention"]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
+        if prober is not None:
+            callback, user_data = prober.callback
+            params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
+            params.cb_eval_user_data = user_data
         with captured_errors() as errors:
             address = capi.llama_init_from_model(self._pointer, params)
             if not address:
@@ -196,7 +206,7 @@ class Model:
                     f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
                     f"{_load_failure(errors)}"
                 )
-        return Context(int(address), n_ctx=n_ctx, n_batch=n_batch)
+        return Context(int(address), n_ctx=n_ctx, n_batch=n_batch, keeps=prober)
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""

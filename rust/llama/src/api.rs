@@ -5,6 +5,7 @@ use std::mem::{offset_of, size_of};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::probe::Ggml;
 
 /// `llama_batch` of llama.h: one row per token.
 #[repr(C)]
@@ -69,7 +70,7 @@ macro_rules! api {
         #[derive(Debug)]
         pub struct Api {
             $(pub(crate) $name: unsafe extern "C" fn($($argument),*) $(-> $output)?,)*
-            _library: Library,
+            library: Library,
         }
 
         impl Api {
@@ -86,7 +87,7 @@ macro_rules! api {
                         })?
                     };
                 )*
-                Ok(Self { $($name,)* _library: library })
+                Ok(Self { $($name,)* library })
             }
         }
     };
@@ -111,6 +112,9 @@ api! {
     llama_memory_seq_cp: fn(*mut c_void, i32, i32, i32, i32);
     llama_decode: fn(*mut c_void, Batch) -> i32;
     llama_get_logits_ith: fn(*mut c_void, i32) -> *const f32;
+    llama_model_n_layer: fn(*const c_void) -> i32;
+    llama_model_n_embd: fn(*const c_void) -> i32;
+    llama_model_n_head: fn(*const c_void) -> i32;
 }
 
 impl Api {
@@ -125,12 +129,33 @@ impl Api {
             .map_err(|error| Error::NotLoaded { path: name.clone(), reason: error.to_string() })?;
         Self::resolve(library, &name)
     }
+
+    /// The ggml that this library is linked with.
+    ///
+    /// # Errors
+    /// [`Error::NotLoaded`] or [`Error::MissingSymbol`].
+    pub(crate) fn ggml(&self) -> Result<Ggml> {
+        #[cfg(unix)]
+        return Ggml::resolve(&self.library, "libllama");
+        // Windows looks a symbol up in the one library only, not in those that it was linked with.
+        #[cfg(windows)]
+        return Library::open_already_loaded("ggml-base.dll")
+            .map_err(|error| Error::NotLoaded {
+                path: "ggml-base.dll".to_owned(),
+                reason: error.to_string(),
+            })
+            .and_then(|library| {
+                let ggml = Ggml::resolve(&library, "ggml-base.dll");
+                std::mem::forget(library);
+                ggml
+            });
+    }
 }
 
 #[cfg(unix)]
-use libloading::os::unix::Library;
+pub(crate) use libloading::os::unix::Library;
 #[cfg(windows)]
-use libloading::os::windows::Library;
+pub(crate) use libloading::os::windows::Library;
 
 #[cfg(unix)]
 fn already_loaded(path: &Path) -> std::result::Result<Library, libloading::Error> {

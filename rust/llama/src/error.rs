@@ -136,6 +136,79 @@ pub enum Error {
         /// Size of the batch.
         n_tokens: usize,
     },
+    /// The context was not made with this prober's callback, or the model lacks a node.
+    #[error(
+        "node {node} was not computed: the architecture is laid out otherwise, or the context has no callback"
+    )]
+    NodeMissing {
+        /// Name of the node.
+        node: String,
+    },
+    /// A name that two nodes carry.
+    #[error("node {node} was computed twice in one batch")]
+    NodeTwice {
+        /// Name of the node.
+        node: String,
+    },
+    /// A node that holds no plain f32 values.
+    #[error("node {node} is not f32 without gaps")]
+    NodeType {
+        /// Name of the node.
+        node: String,
+    },
+    /// A node of another size than the batch explains.
+    #[error(
+        "node {node} holds {n_values} values, which are not rows of {width} for {n_tokens} tokens or {n_outputs} outputs"
+    )]
+    NodeShape {
+        /// Name of the node.
+        node: String,
+        /// Number of its values.
+        n_values: usize,
+        /// Width of a row, or least number of cells.
+        width: usize,
+        /// Tokens in the batch.
+        n_tokens: usize,
+        /// Rows marked as outputs.
+        n_outputs: usize,
+    },
+    /// Attention outside the cells of the prompt.
+    #[error("node {node}: {stray} of the attention lies outside the prompt's own cells")]
+    CellOrder {
+        /// Name of the node.
+        node: String,
+        /// How much.
+        stray: String,
+    },
+    /// A number of a probe request outside its range.
+    #[error("{what} {index}: {field} is {value}, not in {low}..{high}")]
+    OutOfRange {
+        /// Job, edit or read.
+        what: &'static str,
+        /// Which one.
+        index: usize,
+        /// The number's name.
+        field: &'static str,
+        /// Its value.
+        value: i64,
+        /// Least value allowed.
+        low: i64,
+        /// One above the largest allowed.
+        high: i64,
+    },
+    /// Arrays of a probe request that do not fit together.
+    #[error("{name} has {actual} entries, expected {expected}")]
+    Length {
+        /// The array.
+        name: &'static str,
+        /// Its length.
+        actual: usize,
+        /// The length that fits.
+        expected: usize,
+    },
+    /// A prober that no context was given to.
+    #[error("the prober has no context yet")]
+    NotAttached,
 }
 
 impl Error {
@@ -143,9 +216,14 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NotLoaded { .. } | Self::MissingSymbol { .. } | Self::Layout { .. } => {
-                Kind::Model
-            }
+            Self::NotLoaded { .. }
+            | Self::MissingSymbol { .. }
+            | Self::Layout { .. }
+            | Self::NodeMissing { .. }
+            | Self::NodeTwice { .. }
+            | Self::NodeType { .. }
+            | Self::NodeShape { .. }
+            | Self::CellOrder { .. } => Kind::Model,
             Self::Tokenize { .. } | Self::Decode { .. } | Self::NoLogits { .. } => Kind::Scoring,
             _ => Kind::Argument,
         }

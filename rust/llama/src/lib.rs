@@ -1,12 +1,14 @@
 //! Scoring through a `libllama` that is already loaded in the process.
 //!
 //! [`plan`] decides, without touching llama.cpp, which tokens are decoded in which batch; [`Scorer`]
-//! carries a plan out; [`Tokenizer`] turns text into tokens. All `unsafe` of the workspace is here.
+//! carries a plan out; [`Tokenizer`] turns text into tokens; [`probe`] reads and overwrites what a model
+//! computes. All `unsafe` of the workspace is here.
 
 mod api;
 mod error;
 mod logprob;
 pub mod plan;
+pub mod probe;
 mod scorer;
 mod tokenizer;
 

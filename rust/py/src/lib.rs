@@ -3,6 +3,7 @@
 mod errors;
 mod inference;
 mod llama;
+mod probe;
 mod simulate;
 mod stats;
 mod veto;
@@ -22,6 +23,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::simulate::coverage;
+    #[pymodule_export]
+    use super::probe::Prober;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
     #[pymodule_export]

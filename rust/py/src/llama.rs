@@ -14,7 +14,7 @@ use crate::errors::enter;
 
 /// The functions of a `libllama` that is loaded already, after a check of its layout.
 #[pyclass(frozen, module = "misfired._core")]
-pub(crate) struct Library(Arc<Api>);
+pub(crate) struct Library(pub(crate) Arc<Api>);
 
 #[pymethods]
 impl Library {
@@ -157,7 +157,7 @@ impl Scorer {
     }
 }
 
-fn to_usize(offsets: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
+pub(crate) fn to_usize(offsets: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
     Ok(offsets
         .as_slice()?
         .iter()

@@ -1,0 +1,218 @@
+"""Which pairs are studied, and where in their prompts the two persons are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from misfired.errors import DataError
+from misfired.prompts import CONDITIONS, build_prompts
+from misfired.scoring.engine import prepare
+from misfired.scoring.tokens import Ids, PromptTokenizer
+
+KINDS = ("failure", "control")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt as token ids.
+
+    Attributes:
+        ids: Token ids up to where the answer is read.
+        yes: First-token ids of the answer yes.
+        no: The same of no.
+        expected: The right answer.
+        span: Positions of the last mention of the person asked about, by which the two prompts of a
+            pair differ; None where the prompts cannot be aligned.
+        asked: Positions of every mention of the person asked about.
+        other: Positions of every mention of the other person.
+    """
+
+    ids: Ids
+    yes: tuple[int, ...]
+    no: tuple[int, ...]
+    expected: str
+    span: range | None = None
+    asked: tuple[int, ...] = ()
+    other: tuple[int, ...] = ()
+
+    @property
+    def wanted(self) -> list[int]:
+        """Ids whose logits decide the answer."""
+        return [*self.yes, *self.no]
+
+    def margin(self, logits: npt.NDArray[np.float64]) -> float:
+        """How far the right answer is ahead: above 0 the answer is right.
+
+        The best form of the right answer minus the best form of the other, in logits of `wanted`.
+        """
+        yes, no = logits[: len(self.yes)].max(), logits[len(self.yes) :].max()
+        return float(yes - no if self.expected == "yes" else no - yes)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pair under study.
+
+    Attributes:
+        kind: `failure` (stereotyped prompt wrong, contrast right) or `control` (both right).
+        prompts: The stereotyped and the contrast prompt.
+        unaligned: Why the person's span cannot be aligned, or None.
+    """
+
+    id: str
+    category: str
+    scenario: str
+    kind: str
+    prompts: tuple[Prompt, Prompt]
+    unaligned: str | None
+
+
+def choose_cases(
+    outcomes: pl.DataFrame, *, n_pairs: int | None = None, rng: int = 0
+) -> pl.DataFrame:
+    """Draw failures and, for each, a control of the same category.
+
+    Args:
+        outcomes: Columns `id`, `category`, `stereotyped`, `contrast` (see `build_outcomes`), of one
+            priming.
+        n_pairs: At most so many failures; all by default. Categories keep their share.
+        rng: Seed of the draw.
+
+    Returns:
+        Columns `id`, `kind`, in the order of `outcomes`. A category with fewer pairs that are right
+        on both sides than failures has fewer controls.
+
+    Raises:
+        DataError: There is no failure to study.
+
+    Example:
+        >>> outcomes = pl.DataFrame({
+        ...     "id": ["a", "b", "c"], "category": ["Age"] * 3,
+        ...     "stereotyped": [False, True, True], "contrast": [True, True, False],
+        ... })
+        >>> choose_cases(outcomes).rows()
+        [('a', 'failure'), ('b', 'control')]
+    """
+    right = pl.col("contrast") & pl.col("stereotyped")
+    failed = pl.col("contrast") & ~pl.col("stereotyped")
+    rows = outcomes.with_row_index("_row").with_columns(
+        pl.when(failed).then(pl.lit("failure")).when(right).then(pl.lit("control")).alias("kind")
+    )
+    failures = rows.filter(pl.col("kind") == "failure")
+    if failures.is_empty():
+        raise DataError(
+            f"no failures to study: of {len(outcomes)} pairs none is wrong on the stereotyped and "
+            "right on the contrast prompt"
+        )
+    generator = np.random.default_rng(rng)
+    share = 1.0 if n_pairs is None else min(1.0, n_pairs / len(failures))
+    chosen: list[int] = []
+    for category, group in failures.group_by("category", maintain_order=True):
+        n = max(1, round(share * len(group)))
+        controls = rows.filter((pl.col("kind") == "control") & (pl.col("category") == category[0]))
+        for source in (group, controls):
+            order = generator.permutation(len(source))[:n]
+            chosen.extend(source["_row"].gather(order).to_list())
+    return rows.filter(pl.col("_row").is_in(chosen)).select("id", "kind")
+
+
+def build_cases(
+    pairs: pl.DataFrame, chosen: pl.DataFrame, tokenizer: PromptTokenizer, *, priming: str = "none"
+) -> list[Case]:
+    """Render, tokenise and align the chosen pairs.
+
+    Args:
+        pairs: The suite.
+        chosen: Columns `id`, `kind`.
+        tokenizer: The model's tokenizer with the run's template and protocol.
+        priming: Whose prompts are studied; a condition without any takes those of `none`.
+
+    Raises:
+        DataError: A chosen pair is not in the suite, or has no text for this priming.
+    """
+    rows = chosen.join(pairs, on="id", how="left", maintain_order="left")
+    lost = rows.filter(pl.col("stereotyped").is_null())
+    if len(lost):
+        raise DataError(f"pair {lost['id'][0]!r} of the run is not in the suite")
+    prompts = build_prompts(rows, [priming])
+    own = prompts.filter(pl.col("priming") == priming)
+    lent = prompts.filter(pl.col("priming") == "none")
+    sides = []
+    for condition in CONDITIONS:
+        of_side = [p.filter(pl.col("condition") == condition) for p in (own, lent)]
+        side = of_side[0] if len(of_side[0]) else of_side[1]
+        sides.append(list(_prompts(side, tokenizer)))
+    cases = []
+    for row, stereotyped, contrast in zip(rows.iter_rows(named=True), *sides, strict=True):
+        aligned, reason = align(stereotyped, contrast)
+        cases.append(
+            Case(row["id"], row["category"], row["scenario"], row["kind"], aligned, reason)
+        )
+    return cases
+
+
+def _prompts(side: pl.DataFrame, tokenizer: PromptTokenizer) -> Iterator[Prompt]:
+    names, texts = side["id"].to_list(), side["text"].to_list()
+    job = prepare(tokenizer, names, texts, side["expected"].to_list())
+    for name, ids, answers, expected in zip(names, job.ids, job.answers, job.expected, strict=True):
+        if ids is None or answers is None:
+            raise DataError(f"pair {name!r} has no text for this priming")
+        yield Prompt(ids, tuple(answers.ids["yes"]), tuple(answers.ids["no"]), expected)
+
+
+def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt], str | None]:
+    """Find the two persons in both prompts of a pair.
+
+    The last stretch by which the prompts differ is the question's mention of the person asked about;
+    what stands there in the other prompt is the other person. Other mentions are the places where the
+    same tokens occur.
+
+    Returns:
+        The prompts with their spans, and the reason why they cannot be aligned, or None.
+
+    Example:
+        >>> ids = lambda *tokens: Prompt(np.array(tokens, np.int32), (8,), (9,), "yes")
+        >>> (left, right), reason = align(ids(5, 1, 6, 2, 7, 1, 0), ids(5, 2, 6, 1, 7, 2, 0))
+        >>> left.span, left.asked, left.other, reason
+        (range(5, 6), (1, 5), (3,), None)
+    """
+    a, b = stereotyped.ids.tolist(), contrast.ids.tolist()
+    matcher = SequenceMatcher(None, a, b, autojunk=False)
+    different = [code[1:] for code in matcher.get_opcodes() if code[0] != "equal"]
+    if not different:
+        return (stereotyped, contrast), "the prompts do not differ"
+    a_low, a_high, b_low, b_high = different[-1]
+    if a_high - a_low != b_high - b_low:
+        reason = (
+            f"the person has {a_high - a_low} tokens in one prompt, {b_high - b_low} in the other"
+        )
+        return (stereotyped, contrast), reason
+    persons = [a[a_low:a_high], b[b_low:b_high]]
+    return (
+        _with_spans(stereotyped, range(a_low, a_high), *persons),
+        _with_spans(contrast, range(b_low, b_high), *reversed(persons)),
+    ), None
+
+
+def _with_spans(prompt: Prompt, span: range, asked: list[int], other: list[int]) -> Prompt:
+    ids = prompt.ids.tolist()
+    mentions = _occurrences(ids, asked)
+    others = [place for place in _occurrences(ids, other) if place not in mentions]
+    return Prompt(
+        prompt.ids, prompt.yes, prompt.no, prompt.expected, span, tuple(mentions), tuple(others)
+    )
+
+
+def _occurrences(ids: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    n = len(wanted)
+    places: set[int] = set()
+    for start in range(len(ids) - n + 1):
+        if ids[start : start + n] == wanted:
+            places.update(range(start, start + n))
+    return sorted(places)

@@ -1,0 +1,144 @@
+"""Scenario bootstrap and sign-flip tests of the means that localisation reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from misfired.errors import ArgumentError
+
+Floats = npt.NDArray[np.float64]
+
+#: Resamples drawn at a time: memory is this times the scenarios, whatever n_resamples is.
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with a percentile interval; `low` and `high` have the shape of `value`."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def bootstrap(
+    values: Floats,
+    scenarios: Sequence[str],
+    statistic: Callable[[Floats], Floats] = lambda means: means,
+    *,
+    n_resamples: int = 10_000,
+    confidence_level: float = 0.95,
+    rng: int = 0,
+) -> Interval:
+    r"""Percentile interval of a function of means, with whole scenarios resampled.
+
+    With :math:`w` a multinomial draw of as many scenarios as there are, a resample has the means
+    :math:`\sum_s w_s \sum_{i \in s} x_i / \sum_s w_s n_s`. Resamples on which the statistic is not
+    finite are left out of the interval.
+
+    Args:
+        values: Shape (n, k): one row for each pair, k quantities.
+        scenarios: The scenario of each row.
+        statistic: From means, shape (..., k), to statistics, shape (..., m).
+        n_resamples: At least 1.
+        confidence_level: Between 0 and 1.
+        rng: Seed; the same seed gives the same bits.
+
+    Raises:
+        ArgumentError: No rows, or an option out of range.
+
+    Example:
+        >>> found = bootstrap(np.array([[1.0], [3.0]]), ["a", "a"])
+        >>> found.value.tolist(), found.low.tolist()
+        ([2.0], [2.0])
+    """
+    sums, sizes = _by_scenario(values, scenarios)
+    _check(n_resamples, confidence_level)
+    generator = np.random.default_rng(rng)
+    n = len(sizes)
+    draws = []
+    for start in range(0, n_resamples, _CHUNK):
+        size = min(_CHUNK, n_resamples - start)
+        weights = generator.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        draws.append(statistic((weights @ sums) / (weights @ sizes)[:, None]))
+    tail = (1 - confidence_level) / 2
+    drawn = np.concatenate(draws)
+    drawn[~np.isfinite(drawn)] = np.nan
+    hopeless = np.isnan(drawn).all(axis=0)
+    # A column of NaN would make nanquantile warn; its interval is NaN either way.
+    drawn[:, hopeless] = 0.0
+    low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=0)
+    low[hopeless] = high[hopeless] = np.nan
+    value = statistic(sums.sum(axis=0) / sizes.sum())
+    return Interval(np.asarray(value), low, high)
+
+
+def sign_flip(
+    values: Floats, scenarios: Sequence[str], *, n_resamples: int = 10_000, rng: int = 0
+) -> Floats:
+    r"""One-sided p-values for means above 0, by random signs of whole scenarios.
+
+    .. math:: p = (1 + \#\{b: T_b \ge T\}) / (1 + B), \quad T_b = \sum_s \pm_b \sum_{i \in s} x_i
+
+    Up to 2^S sign patterns for S scenarios: p is never below :math:`2^{-S}` by much.
+
+    Args:
+        values: Shape (n, k).
+        scenarios: The scenario of each row.
+        n_resamples: Random sign patterns.
+        rng: Seed.
+
+    Returns:
+        Shape (k,).
+
+    Example:
+        >>> sign_flip(np.array([[1.0, -1.0]] * 20), [str(i) for i in range(20)], n_resamples=999)
+        array([0.001, 1.   ])
+    """
+    sums, _ = _by_scenario(values, scenarios)
+    _check(n_resamples, 0.5)
+    generator = np.random.default_rng(rng)
+    observed = sums.sum(axis=0)
+    # A pattern that differs from the observed only by rounding counts as equal to it.
+    bar = observed - 1e-12 * np.abs(sums).sum(axis=0)
+    as_large = np.zeros(len(observed), np.int64)
+    for start in range(0, n_resamples, _CHUNK):
+        size = min(_CHUNK, n_resamples - start)
+        signs = generator.choice([-1.0, 1.0], size=(size, len(sums)))
+        as_large += (signs @ sums >= bar).sum(axis=0)
+    return (1 + as_large) / (1 + n_resamples)
+
+
+def benjamini_hochberg(p_values: Floats) -> Floats:
+    """Adjusted p-values that bound the false discovery rate (Benjamini and Hochberg 1995).
+
+    Example:
+        >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    n = len(p_values)
+    order = np.argsort(p_values)[::-1]
+    ranked = p_values[order] * n / np.arange(n, 0, -1)
+    adjusted = np.empty(n)
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(ranked))
+    return adjusted
+
+
+def _by_scenario(values: Floats, scenarios: Sequence[str]) -> tuple[Floats, Floats]:
+    if len(values) == 0 or len(values) != len(scenarios):
+        raise ArgumentError(f"values: {len(values)} rows for {len(scenarios)} scenarios")
+    names, codes = np.unique(np.asarray(scenarios, dtype=object).astype(str), return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, codes, values)
+    return sums, np.bincount(codes).astype(np.float64)
+
+
+def _check(n_resamples: int, confidence_level: float) -> None:
+    if n_resamples < 1:
+        raise ArgumentError(f"n_resamples is {n_resamples}, at least 1 needed")
+    if not 0 < confidence_level < 1:
+        raise ArgumentError(f"confidence_level is {confidence_level}, not between 0 and 1")

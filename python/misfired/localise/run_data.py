@@ -1,0 +1,128 @@
+"""What localisation takes from a finished run: who was asked what, and how it answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from misfired.errors import DataError, ModelError
+from misfired.outcomes import build_outcomes
+from misfired.runs import read_answers, read_manifest
+from misfired.scoring.model import Model, file_sha256
+from misfired.scoring.protocol import Protocol, get_protocol
+from misfired.scoring.template import ChatTemplate, template_for
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run folder, read and checked against its model and suite.
+
+    Attributes:
+        outcomes: Of the priming under study, one row per pair.
+        pairs: The suite's rows of these pairs, in the run's order.
+        protocol: How the run asked.
+        template: Through which template.
+    """
+
+    outcomes: pl.DataFrame
+    pairs: pl.DataFrame
+    protocol: Protocol
+    template: ChatTemplate
+
+
+def read_run(path: Path | str, model: Model, pairs: pl.DataFrame, *, priming: str) -> RunData:
+    """Read a run folder and check that it is a run of this model on this suite.
+
+    Raises:
+        DataError: The run is of another model, suite or protocol version, or was not primed so.
+    """
+    path = Path(path)
+    answers = read_answers(path)
+    settings = read_manifest(path)["settings"]
+    sha256 = file_sha256(model.path)
+    if settings["model_sha256"] != sha256:
+        raise DataError(
+            f"{path}: a run of another model (sha256 {settings['model_sha256'][:12]}..., "
+            f"{model.path} has {sha256[:12]}...)"
+        )
+    known = answers["priming"].unique().to_list()
+    if priming not in known:
+        raise DataError(f"{path}: no priming {priming!r}; the run has {', '.join(sorted(known))}")
+    outcomes = build_outcomes(answers).filter(pl.col("priming") == priming)
+    return RunData(
+        outcomes,
+        _pairs_of(path, settings, outcomes, pairs),
+        _protocol(path, settings["protocol"]),
+        _template(path, settings["template"], model),
+    )
+
+
+def _pairs_of(
+    path: Path, settings: dict[str, Any], outcomes: pl.DataFrame, pairs: pl.DataFrame
+) -> pl.DataFrame:
+    chosen = outcomes.select("id").join(pairs, on="id", how="inner", maintain_order="left")
+    if len(chosen) < len(outcomes):
+        lost = outcomes.join(pairs, on="id", how="anti")["id"][0]
+        raise DataError(f"{path}: a run of another suite: pair {lost!r} is not in the pairs given")
+    chosen = chosen.select(pairs.columns)
+    if _digest(chosen.write_ndjson()) != settings["suite_sha256"]:
+        raise DataError(f"{path}: a run of another suite: the texts of its pairs differ")
+    return chosen
+
+
+def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:
+    protocol = get_protocol(stated["name"])
+    if protocol.to_json() != stated:
+        raise DataError(
+            f"{path}: protocol {stated['name']!r} has changed since the run; score it again"
+        )
+    return protocol
+
+
+def _template(path: Path, stated: dict[str, Any], model: Model) -> ChatTemplate:
+    choice = None if stated["name"] == "model" else stated["name"]
+    template = template_for(model, choice)
+    if _digest(template.source) != stated["sha256"]:
+        raise DataError(f"{path}: chat template {stated['name']!r} has changed since the run")
+    return template
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:
+    """Refuse a base whose layers or tokens cannot be set beside the model's.
+
+    Raises:
+        ModelError: Another number of tokens, another token, another layer count, or a text that is
+            tokenised otherwise.
+    """
+    for what, key in (("layers", "block_count"), ("heads", "attention.head_count")):
+        counts = [_metadata_number(m, key) for m in (model, base)]
+        if counts[0] != counts[1]:
+            raise ModelError(
+                f"{base.path}: a base with {counts[1]} {what}, the model has {counts[0]}"
+            )
+    sizes = [m.tokenizer.n_vocab for m in (model, base)]
+    if sizes[0] != sizes[1]:
+        raise ModelError(f"{base.path}: a base with {sizes[1]} tokens, the model has {sizes[0]}")
+    for token in range(sizes[0]):
+        if model.tokenizer.piece(token) != base.tokenizer.piece(token):
+            raise ModelError(f"{base.path}: a base with another tokenizer: token {token} differs")
+    for text in prompts:
+        ids = [m.tokenizer.encode(text, parse_special=True).tolist() for m in (model, base)]
+        if ids[0] != ids[1]:
+            raise ModelError(
+                f"{base.path}: a base with another tokenizer: {text[:40]!r}... has other tokens"
+            )
+
+
+def _metadata_number(model: Model, key: str) -> str:
+    architecture = model.metadata.get("general.architecture", "")
+    return model.metadata.get(f"{architecture}.{key}", "?")

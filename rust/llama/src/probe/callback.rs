@@ -1,0 +1,258 @@
+//! The eval callback: reads and overwrites rows of named nodes while llama.cpp computes a batch.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+use super::ggml::Ggml;
+use crate::error::{Error, Result};
+
+/// A row of a batch, by its two numbers: nodes of the last layer hold rows of outputs only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchRow {
+    /// Index in the batch.
+    pub(crate) token: usize,
+    /// Rank among the rows marked as outputs.
+    pub(crate) output: Option<usize>,
+}
+
+/// Values to put into a node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Write {
+    pub(crate) row: BatchRow,
+    pub(crate) column: usize,
+    pub(crate) values: Vec<f32>,
+}
+
+/// What to take out of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// A row, `width` values.
+    Row { row: BatchRow, out: usize },
+    /// Attention weights of one query on the cells `first..first + n`, `n_head` times `n` values.
+    Attention { token: usize, first: usize, n: usize, out: usize },
+}
+
+/// What to do with one node. Writes come first: a read sees what later nodes see.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) width: usize,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) reads: Vec<Read>,
+}
+
+/// What the callback knows about the batch under way.
+#[derive(Debug, Default)]
+pub(crate) struct Task {
+    pub(crate) n_tokens: usize,
+    pub(crate) n_outputs: usize,
+    pub(crate) n_head: usize,
+    pub(crate) work: HashMap<String, Work>,
+    /// Only record the number of values of these nodes.
+    pub(crate) measure: bool,
+}
+
+/// Behind the callback's user data. llama.cpp calls back on the thread that called `llama_decode`.
+#[derive(Debug)]
+pub(crate) struct State {
+    ggml: Ggml,
+    task: Task,
+    out: Vec<f32>,
+    sizes: HashMap<String, usize>,
+    error: Option<Error>,
+}
+
+/// Attention outside a prompt's own cells that rounding may explain.
+const STRAY: f32 = 1e-6;
+
+impl State {
+    pub(crate) fn new(ggml: Ggml) -> Self {
+        Self { ggml, task: Task::default(), out: vec![], sizes: HashMap::new(), error: None }
+    }
+
+    /// Set the work for the next decode, with room for `n_out` values read.
+    pub(crate) fn begin(&mut self, task: Task, n_out: usize) {
+        self.task = task;
+        self.out = vec![0.0; n_out];
+        self.sizes.clear();
+        self.error = None;
+    }
+
+    /// What was read, and the sizes of the nodes that were seen; the callback asks for nothing more.
+    ///
+    /// # Errors
+    /// The first thing that went wrong inside the callback, or [`Error::NodeMissing`].
+    pub(crate) fn finish(&mut self) -> Result<(Vec<f32>, HashMap<String, usize>)> {
+        let task = std::mem::take(&mut self.task);
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let mut missing: Vec<&String> =
+            task.work.keys().filter(|name| !self.sizes.contains_key(*name)).collect();
+        missing.sort();
+        if let Some(node) = missing.first() {
+            return Err(Error::NodeMissing { node: (*node).clone() });
+        }
+        Ok((std::mem::take(&mut self.out), std::mem::take(&mut self.sizes)))
+    }
+
+    fn wants(&self, name: &[u8]) -> bool {
+        std::str::from_utf8(name).is_ok_and(|name| self.task.work.contains_key(name))
+    }
+
+    /// # Safety
+    /// `tensor` is a computed `ggml_tensor`.
+    unsafe fn visit(&mut self, tensor: *mut c_void) -> Result<()> {
+        // SAFETY: by contract, here and below.
+        let (name, n_values) =
+            unsafe { (self.ggml.name(tensor).to_vec(), self.ggml.n_values(tensor)) };
+        let node = String::from_utf8_lossy(&name).into_owned();
+        let Some(n_values) = n_values else { return Err(Error::NodeType { node }) };
+        let Some(work) = self.task.work.get(&node) else { return Ok(()) };
+        if self.sizes.insert(node.clone(), n_values).is_some() {
+            return Err(Error::NodeTwice { node });
+        }
+        if self.task.measure {
+            return Ok(());
+        }
+        let shape = NodeShape { node: &node, n_values, task: &self.task };
+        for write in &work.writes {
+            let offset = shape.row(work.width, write.row)? + write.column;
+            // SAFETY: the row lies inside the tensor, and columns were checked against the width.
+            unsafe { self.ggml.set(tensor, offset, &write.values) };
+        }
+        for &read in &work.reads {
+            match read {
+                Read::Row { row, out } => {
+                    let offset = shape.row(work.width, row)?;
+                    let values = &mut self.out[out..out + work.width];
+                    // SAFETY: the row lies inside the tensor.
+                    unsafe { self.ggml.get(tensor, offset, values) };
+                }
+                Read::Attention { token, first, n, out } => {
+                    let n_cells = shape.n_cells(first + n)?;
+                    let mut cells = vec![0.0; n_cells];
+                    for head in 0..self.task.n_head {
+                        let offset = (head * self.task.n_tokens + token) * n_cells;
+                        // SAFETY: n_head * n_tokens rows of n_cells values are the whole tensor.
+                        unsafe { self.ggml.get(tensor, offset, &mut cells) };
+                        check_cells(&node, &cells, first, n)?;
+                        let out = out + head * n;
+                        self.out[out..out + n].copy_from_slice(&cells[first..first + n]);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct NodeShape<'a> {
+    node: &'a str,
+    n_values: usize,
+    task: &'a Task,
+}
+
+impl NodeShape<'_> {
+    /// Offset of a row.
+    fn row(&self, width: usize, row: BatchRow) -> Result<usize> {
+        let place = if self.n_values == width * self.task.n_tokens {
+            Some(row.token)
+        } else if self.n_values == width * self.task.n_outputs {
+            row.output
+        } else {
+            None
+        };
+        place.map(|place| place * width).ok_or_else(|| self.wrong(width))
+    }
+
+    fn n_cells(&self, least: usize) -> Result<usize> {
+        let n_rows = self.task.n_head * self.task.n_tokens;
+        let n_cells = self.n_values / n_rows;
+        if n_cells * n_rows != self.n_values || n_cells < least {
+            return Err(self.wrong(least));
+        }
+        Ok(n_cells)
+    }
+
+    fn wrong(&self, width: usize) -> Error {
+        Error::NodeShape {
+            node: self.node.to_owned(),
+            n_values: self.n_values,
+            width,
+            n_tokens: self.task.n_tokens,
+            n_outputs: self.task.n_outputs,
+        }
+    }
+}
+
+/// A prompt alone in cells `first..first + n` attends to nothing else; if it seems to, the cells lie
+/// otherwise than thought.
+fn check_cells(node: &str, cells: &[f32], first: usize, n: usize) -> Result<()> {
+    let all: f32 = cells.iter().sum();
+    let own: f32 = cells[first..first + n].iter().sum();
+    if (all - own).abs() <= STRAY {
+        return Ok(());
+    }
+    Err(Error::CellOrder { node: node.to_owned(), stray: format!("{:.2e}", all - own) })
+}
+
+/// What llama.cpp calls for every node, first to ask whether it is wanted, then with it computed.
+///
+/// # Safety
+/// `user_data` is the address of a live [`State`] that nothing else refers to during the call, and
+/// `tensor` a live `ggml_tensor`.
+pub(crate) unsafe extern "C" fn eval_callback(
+    tensor: *mut c_void,
+    ask: bool,
+    user_data: *mut c_void,
+) -> bool {
+    // SAFETY: by contract. The prober holds no reference to the state while llama_decode runs.
+    let state = unsafe { &mut *user_data.cast::<State>() };
+    if ask {
+        // SAFETY: by contract.
+        return state.error.is_none() && state.wants(unsafe { state.ggml.name(tensor) });
+    }
+    // SAFETY: by contract.
+    if let Err(error) = unsafe { state.visit(tensor) } {
+        // Returning false would stop one part of the graph only; the decode runs on and is discarded.
+        state.error.get_or_insert(error);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        Task { n_tokens: 4, n_outputs: 2, n_head: 2, ..Task::default() }
+    }
+
+    #[test]
+    fn rows_of_whole_and_of_trimmed_nodes() {
+        let task = task();
+        let row = BatchRow { token: 3, output: Some(1) };
+        let whole = NodeShape { node: "l_out-0", n_values: 40, task: &task };
+        let trimmed = NodeShape { node: "l_out-1", n_values: 20, task: &task };
+        assert_eq!(whole.row(10, row), Ok(30));
+        assert_eq!(trimmed.row(10, row), Ok(10));
+        let silent = BatchRow { token: 0, output: None };
+        assert!(matches!(trimmed.row(10, silent), Err(Error::NodeShape { n_values: 20, .. })));
+        assert!(matches!(whole.row(9, row), Err(Error::NodeShape { width: 9, .. })));
+    }
+
+    #[test]
+    fn attention_outside_the_own_cells_is_an_error() {
+        assert_eq!(check_cells("kq_soft_max-0", &[0.0, 0.25, 0.75, 0.0], 1, 2), Ok(()));
+        let stray = check_cells("kq_soft_max-0", &[0.1, 0.2, 0.7, 0.0], 1, 2);
+        assert!(matches!(stray, Err(Error::CellOrder { .. })));
+    }
+
+    #[test]
+    fn cells_must_divide_evenly() {
+        let task = task();
+        let shape = NodeShape { node: "kq_soft_max-0", n_values: 2 * 4 * 8, task: &task };
+        assert_eq!(shape.n_cells(8), Ok(8));
+        assert!(shape.n_cells(9).is_err());
+    }
+}

@@ -1,0 +1,110 @@
+use super::*;
+
+const SHAPE: Shape = Shape { n_layer: 3, n_head: 2, widths: [8, 6, 8] };
+
+fn bounds(slots: &[usize]) -> Bounds<'_> {
+    Bounds { shape: &SHAPE, n_vocab: 10, n_batch: 4, slots }
+}
+
+fn ragged(rows: &[&[i32]]) -> Ragged {
+    let mut offsets = vec![0];
+    offsets.extend(rows.iter().scan(0, |end, row| {
+        *end += row.len();
+        Some(*end)
+    }));
+    Ragged::new("tokens", rows.concat(), offsets).unwrap()
+}
+
+/// One job that decodes positions 2 and 3 behind two cells of slot 0.
+fn request() -> Request {
+    Request {
+        jobs: vec![Job { parent: Some(0), n_shared: 2, keep: None }],
+        tokens: ragged(&[&[5, 6]]),
+        wanted: ragged(&[&[1, 2]]),
+        edits: vec![],
+        values: vec![0.0; 6],
+        reads: vec![],
+    }
+}
+
+fn row(site: Site, layer: usize, position: usize) -> Row {
+    Row { job: 0, site, layer, position }
+}
+
+fn edit(row: Row) -> Edit {
+    Edit { row, column: 3, n_columns: 3, values: Some(0) }
+}
+
+fn field(error: &Error) -> &'static str {
+    match error {
+        Error::OutOfRange { field, .. } => field,
+        _ => "",
+    }
+}
+
+#[test]
+fn a_sound_request_passes() {
+    let mut request = request();
+    request.edits.push(edit(row(Site::Heads, 2, 3)));
+    request.reads.push(row(Site::Residual, 0, 2));
+    assert_eq!(request.check(&bounds(&[2])), Ok(()));
+}
+
+#[test]
+fn every_number_is_checked() {
+    type Spoil = fn(&mut Request);
+    let cases: [(&str, Spoil); 8] = [
+        ("slot", |r| r.jobs[0].keep = Some(1)),
+        ("n_shared", |r| r.jobs[0].n_shared = 3),
+        ("layer", |r| r.reads.push(row(Site::Heads, 3, 2))),
+        ("position", |r| r.reads.push(row(Site::Heads, 0, 1))),
+        ("position", |r| r.reads.push(row(Site::Heads, 0, 4))),
+        ("column", |r| r.edits.push(Edit { column: 6, ..edit(row(Site::Heads, 0, 2)) })),
+        ("n_columns", |r| r.edits.push(Edit { n_columns: 4, ..edit(row(Site::Heads, 0, 2)) })),
+        ("value offset", |r| {
+            r.edits.push(Edit { values: Some(4), ..edit(row(Site::Heads, 0, 2)) });
+        }),
+    ];
+    for (expected, spoil) in cases {
+        let mut request = request();
+        spoil(&mut request);
+        assert_eq!(field(&request.check(&bounds(&[2])).unwrap_err()), expected);
+    }
+}
+
+#[test]
+fn tokens_are_checked() {
+    let mut long = request();
+    long.tokens = ragged(&[&[1, 1, 1, 1, 1]]);
+    assert_eq!(long.check(&bounds(&[2])), Err(Error::TooLong { index: 0, n_tokens: 5, limit: 4 }));
+    let mut foreign = request();
+    foreign.wanted = ragged(&[&[10]]);
+    assert!(matches!(foreign.check(&bounds(&[2])), Err(Error::TokenOutOfRange { token: 10, .. })));
+    let mut empty = request();
+    empty.tokens = ragged(&[&[]]);
+    assert_eq!(empty.check(&bounds(&[2])), Err(Error::EmptySequence { index: 0 }));
+    let mut short = request();
+    short.wanted = ragged(&[]);
+    assert!(matches!(short.check(&bounds(&[2])), Err(Error::Length { name: "wanted", .. })));
+}
+
+#[test]
+fn batches_respect_tokens_and_sequences_and_keep_the_order() {
+    let mut request = request();
+    let job = request.jobs[0];
+    request.jobs = vec![job; 5];
+    request.tokens = ragged(&[&[1, 1], &[1, 1], &[1], &[1], &[1, 1, 1, 1]]);
+    assert_eq!(request.batches(4, 8), vec![0..2, 2..4, 4..5]);
+    assert_eq!(request.batches(100, 2), vec![0..2, 2..4, 4..5]);
+    request.jobs[1].keep = Some(0);
+    assert_eq!(request.batches(100, 2), vec![0..3, 3..5]);
+}
+
+#[test]
+fn rows_behind_the_heads_of_the_last_layer_become_outputs() {
+    let mut request = request();
+    request.reads = vec![row(Site::Heads, 2, 2), row(Site::Residual, 1, 2)];
+    assert_eq!(request.outputs(&request.index(), 0, 3), BTreeSet::from([3]));
+    request.edits.push(edit(row(Site::FeedForward, 2, 2)));
+    assert_eq!(request.outputs(&request.index(), 0, 3), BTreeSet::from([2, 3]));
+}
