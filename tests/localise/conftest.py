@@ -37,7 +37,7 @@ def open_probe(model_file: Callable[..., Path]) -> Iterator[Callable[..., Probe]
     opened: list[Model | Probe] = []
 
     def make(arch: str = "llama", quantisation: str = "f32", **options: object) -> Probe:
-        settings = {"longest": 40, "n_threads": 2, **options}
+        settings = {"longest": 40, "n_threads": 1, **options}
         model = Model(model_file(arch, quantisation))
         opened.append(model)
         probe = Probe(model, **settings)

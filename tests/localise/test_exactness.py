@@ -124,7 +124,7 @@ def test_zeroing_a_head_equals_a_file_without_its_projection(
     (tensor,) = (t for t in GGUFReader(file, mode="r+").tensors if t.name == name)
     tensor.data[:, probe.head_columns(head)] = 0
     tensor.data.flush()
-    with Model(file) as model, Probe(model, longest=40, n_threads=2) as ablated:
+    with Model(file) as model, Probe(model, longest=40, n_threads=1) as ablated:
         without = [margin(prompt, all_logits(ablated, prompt.ids)) for prompt in case.prompts]
     np.testing.assert_allclose(chosen["after"].to_list(), without, atol=TOLERANCE, rtol=0)
     assert (chosen["after"] - chosen["before"]).abs().max() > 0.01

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,8 @@ from misfired.prompts import CONDITIONS, build_prompts
 from misfired.scoring.engine import prepare
 from misfired.scoring.tokens import Ids, PromptTokenizer
 
-KINDS = ("failure", "control")
+#: Two prompts agree again where so many tokens in a row are the same.
+_N_AGREE = 2
 
 
 @dataclass(frozen=True)
@@ -178,26 +178,43 @@ def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt],
 
     Example:
         >>> ids = lambda *tokens: Prompt(np.array(tokens, np.int32), (8,), (9,), "yes")
-        >>> (left, right), reason = align(ids(5, 1, 6, 2, 7, 1, 0), ids(5, 2, 6, 1, 7, 2, 0))
+        >>> (left, right), reason = align(ids(1, 6, 2, 3, 4, 5, 7, 1, 0), ids(2, 6, 1, 3, 4, 5, 7, 2, 0))
         >>> left.span, left.asked, left.other, reason
-        (range(5, 6), (1, 5), (3,), None)
+        (range(7, 8), (0, 7), (2,), None)
     """
     a, b = stereotyped.ids.tolist(), contrast.ids.tolist()
-    matcher = SequenceMatcher(None, a, b, autojunk=False)
-    different = [code[1:] for code in matcher.get_opcodes() if code[0] != "equal"]
-    if not different:
+    if a == b:
         return (stereotyped, contrast), "the prompts do not differ"
-    a_low, a_high, b_low, b_high = different[-1]
-    if a_high - a_low != b_high - b_low:
-        reason = (
-            f"the person has {a_high - a_low} tokens in one prompt, {b_high - b_low} in the other"
-        )
+    spans = _last_difference(a, b)
+    lengths = [len(span) for span in spans]
+    if lengths[0] != lengths[1]:
+        reason = f"the person has {lengths[0]} tokens in one prompt, {lengths[1]} in the other"
         return (stereotyped, contrast), reason
-    persons = [a[a_low:a_high], b[b_low:b_high]]
+    persons = [[ids[i] for i in span] for ids, span in zip((a, b), spans, strict=True)]
     return (
-        _with_spans(stereotyped, range(a_low, a_high), *persons),
-        _with_spans(contrast, range(b_low, b_high), *reversed(persons)),
+        _with_spans(stereotyped, spans[0], *persons),
+        _with_spans(contrast, spans[1], *reversed(persons)),
     ), None
+
+
+def _last_difference(a: list[int], b: list[int]) -> tuple[range, range]:
+    """The last stretch by which two texts differ: the shortest one before which they agree again."""
+    n_same = 0
+    while n_same < min(len(a), len(b)) and a[-1 - n_same] == b[-1 - n_same]:
+        n_same += 1
+    a_stop, b_stop = len(a) - n_same, len(b) - n_same
+    for total in range(1, a_stop + b_stop + 1):
+        # Of equal totals the most even: a name for a name.
+        for short in range(total // 2, -1, -1):
+            for i, j in {(short, total - short), (total - short, short)}:
+                if i <= a_stop and j <= b_stop and _agree(a[: a_stop - i], b[: b_stop - j]):
+                    return range(a_stop - i, a_stop), range(b_stop - j, b_stop)
+    return range(a_stop), range(b_stop)
+
+
+def _agree(a: list[int], b: list[int]) -> bool:
+    n = min(_N_AGREE, max(len(a), len(b)))
+    return a[len(a) - n :] == b[len(b) - n :] if n <= min(len(a), len(b)) else False
 
 
 def _with_spans(prompt: Prompt, span: range, asked: list[int], other: list[int]) -> Prompt:

@@ -38,7 +38,7 @@ def bootstrap(
 
     With :math:`w` a multinomial draw of as many scenarios as there are, a resample has the means
     :math:`\sum_s w_s \sum_{i \in s} x_i / \sum_s w_s n_s`. Resamples on which the statistic is not
-    finite are left out of the interval.
+    finite are left out of the interval; where the statistic itself is not, all three are NaN.
 
     Args:
         values: Shape (n, k): one row for each pair, k quantities.
@@ -73,8 +73,10 @@ def bootstrap(
     drawn[:, hopeless] = 0.0
     low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=0)
     low[hopeless] = high[hopeless] = np.nan
-    value = statistic(sums.sum(axis=0) / sizes.sum())
-    return Interval(np.asarray(value), low, high)
+    value = np.asarray(statistic(sums.sum(axis=0) / sizes.sum()), np.float64)
+    undefined = ~np.isfinite(value)
+    value[undefined] = low[undefined] = high[undefined] = np.nan
+    return Interval(value, low, high)
 
 
 def sign_flip(

@@ -14,7 +14,7 @@ from misfired.errors import DataError, ModelError
 from misfired.outcomes import build_outcomes
 from misfired.runs import read_answers, read_manifest
 from misfired.scoring.model import Model, file_sha256
-from misfired.scoring.protocol import Protocol, get_protocol
+from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import ChatTemplate, template_for
 
 
@@ -76,10 +76,12 @@ def _pairs_of(
 
 
 def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:
-    protocol = get_protocol(stated["name"])
-    if protocol.to_json() != stated:
+    answers = {answer: tuple(forms) for answer, forms in stated["answers"].items()}
+    protocol = Protocol(**{**stated, "answers": answers, "stop": tuple(stated["stop"])})
+    if protocol.reading != "first_token" or set(answers) != {"yes", "no"}:
         raise DataError(
-            f"{path}: protocol {stated['name']!r} has changed since the run; score it again"
+            f"{path}: protocol {protocol.name!r} reads {', '.join(answers)} by {protocol.reading}; "
+            "localisation needs yes and no, read by their first token"
         )
     return protocol
 

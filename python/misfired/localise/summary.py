@@ -14,10 +14,10 @@ from misfired.prompts import CONDITIONS
 
 Floats = npt.NDArray[np.float64]
 
-#: A layer is the onset where the gap first reaches this share of its largest value.
+#: The onset is the layer from which on a curve stays at or above this share of its last value.
 ONSET_SHARE = 0.5
 
-#: A head counts only if it moves the margin by more than this share of the mean |margin|.
+#: A head, or a gap between the conditions, counts only above this share of the mean |margin|.
 MIN_EFFECT = 0.1
 
 _KEYS = ["id", "scenario"]
@@ -46,10 +46,11 @@ def lens_curves(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
 def lens_figures(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
     """Where the stereotyped curve leaves the contrast curve, and how many curves rise and then fall.
 
-    For each model and kind: `greatest_divergence` (layer of the largest mean gap),
-    `onset_of_suppression` (first layer whose mean gap is at least half of the largest), and
-    `rises_then_falls` (percent of pairs whose stereotyped margin is above 0 at some layer, though at
-    or below 0 after the last).
+    For each model and kind: `greatest_divergence` (layer of the largest mean gap, contrast minus
+    stereotyped), `onset_of_suppression` (layer from which on the mean gap stays at or above half of
+    its last value; null where that is not above `MIN_EFFECT` of the mean |margin|: nothing is
+    suppressed), and `rises_then_falls` (percent of pairs whose stereotyped margin is above 0 at some
+    layer, though at or below 0 after the last).
 
     Returns:
         Columns `probe`, `model`, `kind`, `measure`, `value`, `low`, `high`, `n_pairs`, `n_scenarios`.
@@ -58,10 +59,14 @@ def lens_figures(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
     for (model, kind), part in lens.group_by("model", "kind", maintain_order=True):
         curves, scenarios = _lens_arrays(part)
         stereotyped = curves[CONDITIONS[0]]
+        last = [np.abs(curves[name][:, -1:]) for name in CONDITIONS]
+        scale = (last[0] + last[1]) / 2
         falls = (stereotyped[:, :-1].max(axis=1, initial=-np.inf) > 0) & (stereotyped[:, -1] <= 0)
         found = {
             "greatest_divergence": bootstrap(curves["gap"], scenarios, greatest, **options),
-            "onset_of_suppression": bootstrap(curves["gap"], scenarios, onset, **options),
+            "onset_of_suppression": bootstrap(
+                np.hstack([curves["gap"], scale]), scenarios, onset, **options
+            ),
             "rises_then_falls": bootstrap(100.0 * falls[:, None], scenarios, **options),
         }
         keys = {"probe": "lens", "model": model, "kind": kind}
@@ -80,16 +85,33 @@ def greatest(gap: Floats) -> Floats:
     return layers
 
 
-def onset(gap: Floats) -> Floats:
-    """The first layer at half of the largest value; NaN where none is above 0.
+def onset(means: Floats) -> Floats:
+    """The layer from which on the gap stays at or above half of its last value.
+
+    Args:
+        means: The gap by layer, and after it the mean |margin|; shape (..., layer + 1).
+
+    Returns:
+        Shape (..., 1); NaN where the last gap is not above `MIN_EFFECT` of the mean |margin|.
 
     Example:
-        >>> onset(np.array([0.0, 1.0, 2.0, 3.0])).tolist()
-        [2.0]
+        >>> onset(np.array([0.0, 5.0, 1.0, 2.0, 3.0, 1.0])).tolist()
+        [3.0]
     """
-    top = gap.max(axis=-1, keepdims=True)
-    first = (gap >= ONSET_SHARE * top).argmax(axis=-1)[..., None].astype(np.float64)
-    return np.where(top > 0, first, np.nan)
+    gap, scale = means[..., :-1], means[..., -1:]
+    return np.where(
+        gap[..., -1:] > MIN_EFFECT * scale, _stays(gap, ONSET_SHARE * gap[..., -1:]), np.nan
+    )
+
+
+def _stays(curve: Floats, bar: Floats) -> Floats:
+    """First layer from which on the curve is never below the bar; NaN if its last value is."""
+    below = curve < bar
+    n_layer = curve.shape[-1]
+    # Layers after the last one below the bar.
+    first = n_layer - np.argmax(below[..., ::-1], axis=-1)[..., None].astype(np.float64)
+    first = np.where(below.any(axis=-1, keepdims=True), first, 0.0)
+    return np.where(below[..., -1:], np.nan, first)
 
 
 def recovery_curves(patched: pl.DataFrame, **options: Any) -> pl.DataFrame:
@@ -122,7 +144,7 @@ def recovery_curves(patched: pl.DataFrame, **options: Any) -> pl.DataFrame:
 
 
 def recovery_figures(patched: pl.DataFrame, **options: Any) -> pl.DataFrame:
-    """For each site, target and direction the first layer with at least half of the recovery.
+    """For each site, target and direction the first layer with at least half of the whole recovery.
 
     Returns:
         The columns of `lens_figures`; `measure` is `onset_of_recovery`, `probe` names the patch.
@@ -168,7 +190,9 @@ def head_map(
 
     With :math:`\Delta` the change of the margin towards the right answer when the head is changed,
     specificity is the mean of :math:`\Delta_{stereotyped} - |\Delta_{contrast}|`: a head that merely
-    breaks both answers scores below 0. A head `passes` if a one-sided sign-flip test over scenarios
+    breaks both answers scores below 0. For method `patch`, where the contrast prompt is given the
+    stereotyped prompt's output and so should lose what the other gains, it is the mean of
+    :math:`(\Delta_{stereotyped} - \Delta_{contrast}) / 2`. A head `passes` if a one-sided sign-flip test over scenarios
     finds its specificity above `min_effect` times the mean \|margin\| of all runs, at false discovery
     rate `alpha` over the whole map of one method.
 
@@ -217,8 +241,7 @@ def specificity_of(heads: pl.DataFrame) -> tuple[Floats, list[str], pl.DataFrame
         heads: Rows of the head sweep, of one model and one method.
 
     Returns:
-        Change on the stereotyped prompt minus the absolute change on the contrast prompt, shape
-        (pair, head); the scenario of each pair; and a frame with one row per head: `layer`, `head`,
+        Specificity as `head_map` defines it, shape (pair, head); the scenario of each pair; and a frame with one row per head: `layer`, `head`,
         and the mean changes `stereotyped` and `contrast`.
     """
     change = pl.col("after") - pl.col("before")
@@ -230,7 +253,8 @@ def specificity_of(heads: pl.DataFrame) -> tuple[Floats, list[str], pl.DataFrame
     places = places.with_columns(
         pl.Series("stereotyped", left.mean(axis=0)), pl.Series("contrast", right.mean(axis=0))
     )
-    return left - np.abs(right), scenarios, places
+    patches = heads["method"][0] == "patch"
+    return (left - right) / 2 if patches else left - np.abs(right), scenarios, places
 
 
 def attention_map(attention: pl.DataFrame, **options: Any) -> pl.DataFrame:

@@ -1,0 +1,246 @@
+"""The whole of `localise`, on a small random model with a run of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from misfired.errors import ArgumentError, DataError, MisfiredError, ModelError
+from misfired.localise import Localisation, localise
+from misfired.pipeline import run
+from misfired.scoring.model import Model
+from misfired.scoring.protocol import get_protocol
+
+pytestmark = pytest.mark.model
+
+MakeFile = Callable[..., Path]
+
+#: One token each, with or without a space before, in the built-in vocabulary.
+WORDS = ("1", "2", "3", "4", "5", "6")
+
+
+@pytest.fixture(scope="session")
+def pairs() -> pl.DataFrame:
+    """Role swaps whose answers differ, by chance, in a model with random weights."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(240):
+        a, b = rng.permutation(WORDS)[:2]
+        deed = f"{rng.integers(100)} of {rng.integers(100)}"
+        text = "No. {0} saw {deed}. No. {1} did not. Is it true that No. {0} saw {deed}?"
+        rows.append(
+            {
+                "id": f"p{i}",
+                "suite": "test@1",
+                "category": "A" if i < 120 else "B",
+                "scenario": f"s{i // 6}",
+                "stereotyped_group": a,
+                "contrast_group": b,
+                "cue": None,
+                "stereotyped": text.format(a, b, deed=deed),
+                "contrast": text.format(b, a, deed=deed),
+                "expected_stereotyped": "yes",
+                "expected_contrast": "yes",
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"cue": pl.String})
+
+
+@pytest.fixture(scope="session")
+def run_folder(
+    pairs: pl.DataFrame, model_file: MakeFile, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run(model_file("llama"), pairs, out=folder, protocol="logit-bare", n_resamples=50, n_threads=1)
+    return folder
+
+
+OPTIONS = {"n_pairs": 8, "n_resamples": 200, "n_threads": 1}
+
+
+@pytest.fixture(scope="session")
+def found(pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile) -> Localisation:
+    model = model_file("llama")
+    return localise(model, pairs, run_folder, base=model, n_random=2, **OPTIONS)
+
+
+def test_margins_are_those_of_the_run(found: Localisation, run_folder: Path) -> None:
+    answers = pl.read_parquet(run_folder / "answers.parquet")
+    for condition in ("stereotyped", "contrast"):
+        scored = answers.filter(condition=condition).select("id", "logit_diff")
+        both = found.cases.join(scored, on="id")
+        np.testing.assert_allclose(both[f"margin_{condition}"], both["logit_diff"], atol=1e-4)
+
+
+def test_every_probe_has_rows_for_every_case(found: Localisation) -> None:
+    n = len(found.cases)
+    n_failures = found.manifest["n_failures"]
+    assert n_failures >= 4
+    sizes = {name: len(frame) for name, frame in found.rows.items()}
+    layers, heads = 3, 4
+    assert sizes["lens"] == 2 * n * 2 * layers
+    assert sizes["patch"] == n_failures * 3 * 2 * 2 * layers
+    assert sizes["heads"] == 2 * n_failures * 2 * layers * heads * 4
+    assert sizes["attention"] == n * 2 * layers * heads
+    assert found.manifest["n_unaligned"] == 0
+
+
+def test_a_base_that_is_the_model_itself_gives_the_same(found: Localisation) -> None:
+    for name in ("lens", "heads"):
+        rows = found.rows[name]
+        one, two = (rows.filter(model=model).drop("model") for model in ("instruct", "base"))
+        assert one.equals(two)
+
+
+def test_patching_every_last_layer_recovers_all(found: Localisation) -> None:
+    curves = found.tables["recovery_curves"].filter(
+        site="residual", target="last", layer=found.tables["recovery_curves"]["layer"].max()
+    )
+    np.testing.assert_allclose(curves["value"], 1, atol=1e-3)
+    assert curves["flipped"].to_list() == [100.0, 100.0]
+
+
+def test_head_map_ranks_by_specificity(found: Localisation) -> None:
+    array = found.heads()
+    assert array.shape == (3, 4)
+    table = found.tables["head_map"].filter(method="zero", model="instruct")
+    best = table.filter(rank=1)
+    assert array[best["layer"][0], best["head"][0]] == array.max()
+    rows = found.rows["heads"].filter(method="zero", model="instruct")
+    sides = [
+        rows.filter(condition=c).sort("id", "layer", "head") for c in ("stereotyped", "contrast")
+    ]
+    change = [(side["after"] - side["before"]).to_numpy().reshape(-1, 3, 4) for side in sides]
+    np.testing.assert_allclose(array, (change[0] - abs(change[1])).mean(axis=0), atol=1e-12)
+
+
+def test_heads_are_tested_where_they_were_not_chosen(found: Localisation) -> None:
+    table = found.tables["ablation"]
+    assert table["set"].unique().sort().to_list() == ["chosen", "random_1", "random_2"]
+    before = table.filter(measure="mar")["before"].unique()
+    assert len(before) == 1
+    assert 0 < found.manifest["n_tested"] < 240
+
+
+def test_files(found: Localisation, tmp_path: Path) -> None:
+    found.write(tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["check"]["instruct"]["identity"] == 0
+    for name, frame in {**found.tables, "cases": found.cases}.items():
+        assert pl.read_parquet(tmp_path / "out" / f"{name}.parquet").equals(frame)
+
+
+def test_the_same_seed_gives_the_same_numbers(
+    pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile
+) -> None:
+    options = {**OPTIONS, "probes": ["lens", "heads"], "methods": ["zero", "resample"]}
+    one, two = (localise(model_file("llama"), pairs, run_folder, **options) for _ in range(2))
+    for name, table in one.tables.items():
+        assert table.equals(two.tables[name])
+
+
+def test_all_positions(pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile) -> None:
+    options = {**OPTIONS, "n_pairs": 4, "probes": ["heads"], "positions": "all"}
+    found = localise(model_file("llama"), pairs, run_folder, **options)
+    assert found.rows["heads"]["method"].unique().to_list() == ["zero"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"probes": ["lenz"]}, ArgumentError, "probe is 'lenz', not one of lens, patch"),
+        ({"probes": []}, ArgumentError, "probes is empty"),
+        ({"n_pairs": 0}, ArgumentError, "n_pairs is 0, at least 1"),
+        ({"n_random": -1}, ArgumentError, "n_random is -1"),
+        ({"methods": ["none"]}, ArgumentError, "method is 'none'"),
+        ({"positions": "all", "methods": ["mean"]}, ArgumentError, "'mean' changes the last token"),
+        ({"positions": "first"}, ArgumentError, "positions is 'first'"),
+        ({"mode": "slow"}, ArgumentError, "mode is 'slow'"),
+        ({"mode": "fast"}, ArgumentError, "attention needs mode exact: .* flash attention is on"),
+        ({"priming": "cue"}, DataError, "no priming 'cue'; the run has none"),
+        ({"n_heads": 11}, ArgumentError, "n_heads is 11: the model has only 1 other"),
+    ],
+)
+def test_bad_options(
+    pairs: pl.DataFrame,
+    run_folder: Path,
+    model_file: MakeFile,
+    *,
+    options: dict[str, object],
+    error: type[MisfiredError],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        localise(model_file("llama"), pairs, run_folder, **{**OPTIONS, **options})
+
+
+def test_a_run_of_another_model(
+    pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile
+) -> None:
+    with pytest.raises(DataError, match="a run of another model"):
+        localise(model_file("llama", seed=1), pairs, run_folder)
+
+
+def test_a_run_of_another_suite(
+    pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile
+) -> None:
+    other = pairs.with_columns(pl.col("stereotyped") + " ")
+    with pytest.raises(DataError, match="another suite: the texts of its pairs differ"):
+        localise(model_file("llama"), other, run_folder)
+    with pytest.raises(DataError, match="another suite: pair 'p0' is not in the pairs"):
+        localise(model_file("llama"), pairs.tail(10), run_folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"n_layer": 2}, "a base with 2 layers, the model has 3")],
+)
+def test_a_base_of_another_shape(
+    pairs: pl.DataFrame,
+    run_folder: Path,
+    model_file: MakeFile,
+    options: dict[str, int],
+    message: str,
+) -> None:
+    base = model_file("llama", **options)
+    with pytest.raises(ModelError, match=message):
+        localise(model_file("llama"), pairs, run_folder, base=base, probes=["lens"], **OPTIONS)
+
+
+def test_a_base_with_another_tokenizer(
+    pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile, test_data: Path
+) -> None:
+    base = model_file("llama", vocab=test_data / "vocab" / "ggml-vocab-gpt-2.gguf")
+    with pytest.raises(ModelError, match="a base with 50257 tokens, the model has 1152"):
+        localise(model_file("llama"), pairs, run_folder, base=base, probes=["lens"], **OPTIONS)
+
+
+def test_nothing_to_study(pairs: pl.DataFrame, model_file: MakeFile, tmp_path: Path) -> None:
+    same = pairs.head(6).with_columns(pl.col("contrast").alias("stereotyped"))
+    run(model_file("llama"), same, out=tmp_path / "r", protocol="logit-bare", n_resamples=10)
+    with pytest.raises(DataError, match="no failures to study: of 6 pairs"):
+        localise(model_file("llama"), same, tmp_path / "r")
+
+
+def test_a_protocol_that_is_not_read_by_first_tokens(
+    pairs: pl.DataFrame, model_file: MakeFile, tmp_path: Path
+) -> None:
+    protocol = replace(get_protocol("logit-bare"), name="whole", reading="whole_form")
+    options = {"protocol": protocol, "n_resamples": 10, "n_threads": 1}
+    run(model_file("llama"), pairs.head(2), out=tmp_path / "r", **options)
+    with pytest.raises(DataError, match="protocol 'whole' reads yes, no by whole_form"):
+        localise(model_file("llama"), pairs.head(2), tmp_path / "r")
+
+
+def test_a_recurrent_model(
+    pairs: pl.DataFrame, run_folder: Path, model_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "can_share_prefixes", False)
+    with pytest.raises(ModelError, match="a recurrent or hybrid model"):
+        localise(model_file("llama"), pairs, run_folder, **OPTIONS)
