@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, pairs, run, stats
+from misfired.cli import bbq, localise, pairs, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ app.command()(run.score)
 app.command()(stats.stats)
 app.command()(stats.compare)
 app.command()(stats.leaderboard)
+app.command()(localise.localise)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 
