@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from misfired.localise import Case, Probe, Prompt
+from misfired.pipeline import run
 from misfired.scoring.model import Model
 from random_model import make_model
 
@@ -77,3 +79,43 @@ def make_case() -> Callable[..., Case]:
         return Case(f"p{seed}", "A", f"s{seed}", "failure", prompts, None)
 
     return make
+
+
+#: One token each, with or without a space before, in the built-in vocabulary.
+WORDS = ("1", "2", "3", "4", "5", "6")
+
+
+@pytest.fixture(scope="session")
+def pairs() -> pl.DataFrame:
+    """Role swaps whose answers differ, by chance, in a model with random weights."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(240):
+        a, b = rng.permutation(WORDS)[:2]
+        deed = f"{rng.integers(100)} of {rng.integers(100)}"
+        text = "No. {0} saw {deed}. No. {1} did not. Is it true that No. {0} saw {deed}?"
+        rows.append(
+            {
+                "id": f"p{i}",
+                "suite": "test@1",
+                "category": "A" if i < 120 else "B",
+                "scenario": f"s{i // 6}",
+                "stereotyped_group": a,
+                "contrast_group": b,
+                "cue": None,
+                "stereotyped": text.format(a, b, deed=deed),
+                "contrast": text.format(b, a, deed=deed),
+                "expected_stereotyped": "yes",
+                "expected_contrast": "yes",
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"cue": pl.String})
+
+
+@pytest.fixture(scope="session")
+def run_folder(
+    pairs: pl.DataFrame, model_file: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run(model_file("llama"), pairs, out=folder, protocol="logit-bare", n_resamples=50, n_threads=1)
+    return folder

@@ -133,10 +133,15 @@ def _print(found: Localisation, out: Path) -> None:
 def _print_figures(figures: pl.DataFrame) -> None:
     shown = figures.filter(pl.col("kind") == "failure", pl.col("value").is_not_null())
     rows = [
-        (row["probe"], row["model"], row["measure"], _number(row["value"]), _interval(row))
+        (
+            row["probe"] + ("" if row["model"] == "instruct" else f", {row['model']}"),
+            row["measure"],
+            _number(row["value"]),
+            _interval(row),
+        )
         for row in shown.iter_rows(named=True)
     ]
-    print_table(("probe", "model", "measure", "value", "interval"), rows)
+    print_table(("probe", "measure", "value", "interval"), rows)
 
 
 def _print_heads(table: pl.DataFrame) -> None:

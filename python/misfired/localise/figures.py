@@ -166,7 +166,7 @@ def recovery(curves: pl.DataFrame) -> Figure:
             axes.set(xlabel="layer", title=f"{TITLES[direction]}, {TITLES[target]}")
             _whole_ticks(axes)
         row[0].set_ylabel("recovery (1: the whole difference)")
-    panels[0][0].legend(frameon=False)
+    panels[0][-1].legend(frameon=False, loc="upper right")
     return figure
 
 

@@ -1,0 +1,83 @@
+"""`misfired localise` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from misfired.cli import app
+from misfired.errors import ArgumentError
+from misfired.localise import figures
+
+pytestmark = pytest.mark.model
+
+FEW = ["--n-pairs", "6", "--n-resamples", "100", "--n-threads", "1", "--n-random", "1"]
+
+
+@pytest.fixture
+def command(
+    pairs: pl.DataFrame, run_folder: Path, model_file: Callable[..., Path], tmp_path: Path
+) -> list[str]:
+    suite = tmp_path / "pairs.parquet"
+    pairs.write_parquet(suite)
+    model = str(model_file("llama"))
+    out = str(tmp_path / "out")
+    return ["localise", model, "--run", str(run_folder), "--suite", str(suite), "-o", out, *FEW]
+
+
+def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "onset_of_recovery" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()[:-1]) <= 80
+    for name in ("layers", "recovery", "heads"):
+        root = ET.parse(tmp_path / "out" / f"{name}.svg").getroot()  # noqa: S314  our own file
+        assert root.tag.endswith("svg")
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    table = pl.read_parquet(tmp_path / "out" / "head_map.parquet")
+    assert table["method"].n_unique() == 4
+
+
+def test_json(command: list[str]) -> None:
+    options = ["--json", "--no-figures", "--probe", "heads", "--methods", "zero"]
+    result = CliRunner().invoke(app, [*command, *options])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["n_failures"] == document["n_controls"]
+    assert len(document["head_map"]) == 12
+    assert document["check"]["instruct"]["identity"] == 0
+
+
+def test_equal_figures_are_equal_files(command: list[str], tmp_path: Path) -> None:
+    files = []
+    for _ in range(2):
+        assert CliRunner().invoke(app, [*command, "--probe", "lens"]).exit_code == 0
+        files.append((tmp_path / "out" / "layers.svg").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ArgumentError, match=r"pip install 'misfired\[plots\]'"):
+        figures.check_matplotlib()
+
+
+def test_a_mistake_is_one_line(command: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "from misfired.cli import main; main()", *command, "--probe", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "probe is 'x', not one of lens" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
