@@ -22,9 +22,9 @@ mod _core {
         proportion_interval, ranking, t_quantile,
     };
     #[pymodule_export]
-    use super::simulate::coverage;
-    #[pymodule_export]
     use super::probe::Prober;
+    #[pymodule_export]
+    use super::simulate::coverage;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
     #[pymodule_export]
