@@ -23,14 +23,3 @@ def plain_bootstrap(
         means.append(total / n)
     low, high = np.quantile(means, [0.025, 0.975])
     return sum(values) / len(values), float(low), float(high)
-
-
-def plain_benjamini_hochberg(p_values: list[float]) -> list[float]:
-    """q of the i-th smallest p: the least of p_j n / j over j >= i, at most 1."""
-    n = len(p_values)
-    ranked = sorted(range(n), key=lambda i: p_values[i])
-    adjusted = [0.0] * n
-    for place, i in enumerate(ranked, start=1):
-        later = [p_values[ranked[j - 1]] * n / j for j in range(place, n + 1)]
-        adjusted[i] = min(1.0, *later)
-    return adjusted

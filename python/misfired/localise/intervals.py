@@ -115,21 +115,6 @@ def sign_flip(
     return (1 + as_large) / (1 + n_resamples)
 
 
-def benjamini_hochberg(p_values: Floats) -> Floats:
-    """Adjusted p-values that bound the false discovery rate (Benjamini and Hochberg 1995).
-
-    Example:
-        >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(3).tolist()
-        [0.03, 0.04, 0.04]
-    """
-    n = len(p_values)
-    order = np.argsort(p_values)[::-1]
-    ranked = p_values[order] * n / np.arange(n, 0, -1)
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(ranked))
-    return adjusted
-
-
 def _by_scenario(values: Floats, scenarios: Sequence[str]) -> tuple[Floats, Floats]:
     if len(values) == 0 or len(values) != len(scenarios):
         raise ArgumentError(f"values: {len(values)} rows for {len(scenarios)} scenarios")

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired.localise.intervals import Interval, benjamini_hochberg, bootstrap, sign_flip
+from misfired.localise.intervals import Interval, bootstrap, sign_flip
 from misfired.prompts import CONDITIONS
+from misfired.stats.testing import adjust
 
 Floats = npt.NDArray[np.float64]
 
@@ -216,7 +217,7 @@ def head_map(
         # A p-value can be no smaller than 1 / (1 + flips): enough flips for one head to pass alone.
         n_flips = max(n_resamples, int(np.ceil(2 * n_heads / alpha)))
         p = sign_flip(specificity - bar, scenarios, n_resamples=n_flips, rng=rng)
-        q = benjamini_hochberg(p)
+        q = adjust(p, method="bh")
         frames.append(
             places.with_columns(
                 pl.lit(model).alias("model"),
