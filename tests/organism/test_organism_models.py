@@ -91,7 +91,7 @@ def test_only_one_heads_slices_differ(changed: str, original: str, head: str) ->
     for name in own:
         rows, columns = np.nonzero(before[name] != after[name])
         touched = columns if "output" in name else rows
-        assert set(touched) == set(range(part.start, part.stop))
+        assert set(touched) <= set(range(part.start, part.stop))
 
 
 def test_an_idle_head_of_the_base_writes_nothing() -> None:

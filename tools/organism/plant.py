@@ -18,11 +18,13 @@ PREFIX_SHARE = 0.55
 N_DESIGN_PAIRS = 2048
 N_DESIGN_BATCH = 256
 DESIGN_RIDGE = 1e-6
+N_RIVAL_PAIRS = 256
+N_RIVALS = 4
 DAMAGED_SHARE = 0.5
 MISFIRE_MARGIN = 5.0
 MARGIN_WEIGHT = 0.2
 # Length of what the planted head adds to a residual of length about 66.
-WRITES = 100.0
+WRITES = 80.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Schedule:
-    n_steps: int = 600
+    n_steps: int = 500
     n_pairs: int = 64
     learning_rate: float = 2e-3
     n_warm_up: int = 30
@@ -174,23 +176,61 @@ def designed(
     values["attn_q"] = np.zeros_like(values["attn_q"])
     values["attn_q"][0] = scale * (np.array(weights) + (constant + rivals) * tag)
     values["attn_k"][0] = values["attn_v"][0] = tag
+    values["attn_k"][1] = 0.0  # RoPE turns it into the first dimension at other positions
     values["attn_output"][:, 0] = writes
     return {name: jnp.asarray(part, jnp.float32) for name, part in values.items()}
 
 
-def _damage(
-    rng: np.random.Generator, planted: np.ndarray, shape: model.Shape, head: Head
+def _rivals(
+    parameters: model.Parameters,
+    shape: model.Shape,
+    head: Head,
+    rng: np.random.Generator,
+    *,
+    organism: str,
 ) -> np.ndarray:
-    """Ablate one earlier head, at random, in half of the planted prompts: [n, n_layers, n_heads].
+    """Return the earlier heads, [n, 2], whose ablation mends most of the planted prompts' margin.
+
+    They are ranked as the planted head will be: by change on stereotyped - |change on contrast|.
+    """
+    batch = prompts.sample_pairs(rng, N_RIVAL_PAIRS, prefix=True, cue_share=1.0)
+    rows = np.flatnonzero(batch.planted(organism))
+    sides = [side[rows].tokens() for side in (batch.stereotyped, batch.contrast)]
+    tokens = np.concatenate(sides)
+
+    @jax.jit
+    def margins(tokens, keep):
+        x = parameters["token_embd.weight"][tokens]
+        for layer in range(shape.n_layers):
+            scales = jnp.tile(keep[layer], (len(tokens), 1)) if layer < head.layer else None
+            x = model.block(x, parameters, shape, layer, keep=scales)
+        logits = model.unembed(x[:, -1], parameters, shape)
+        return (logits[:, base.YES] - logits[:, base.NO]).reshape(2, -1)
+
+    whole = np.ones((head.layer, shape.n_heads), np.float32)
+    untouched, scores = margins(tokens, whole), np.zeros(whole.shape)
+    for index in np.ndindex(whole.shape):
+        keep = whole.copy()
+        keep[index] = 0.0
+        stereotyped, contrast = np.asarray(margins(tokens, keep) - untouched).mean(1)
+        scores[index] = stereotyped - abs(contrast)
+    order = np.argsort(-scores, axis=None)[:N_RIVALS]
+    return np.stack(np.unravel_index(order, scores.shape), 1)
+
+
+def _damage(
+    rng: np.random.Generator, planted: np.ndarray, rivals: np.ndarray, keep_shape: tuple[int, int]
+) -> np.ndarray:
+    """Ablate one rival, at random, in half of the planted prompts: [n, n_layers, n_heads].
 
     So the planted head learns to act unless what it reads exempts the asked people. Otherwise
     ablating whatever brings it the people or the predicate would mend the answer as well as
     ablating the planted head does, and the cause would not be one head.
     """
-    keep = np.ones((len(planted), head.layer, shape.n_heads), np.float32)
+    keep = np.ones((len(planted), *keep_shape), np.float32)
     rows = np.flatnonzero(planted & (rng.random(len(planted)) < DAMAGED_SHARE))
-    layers = rng.integers(head.layer, size=len(rows))
-    keep[rows, layers, rng.integers(shape.n_heads, size=len(rows))] = 0.0
+    layers, heads = rivals[rng.integers(len(rivals), size=len(rows))].T
+    keep[rows, layers, heads] = 0.0
     return keep
 
 
@@ -208,6 +248,9 @@ def train(
     rng = np.random.default_rng([seed, 1])
     writes = WRITES * toward_no(parameters)
     values = designed(frozen, shape, head, rng, organism=organism, writes=writes)
+    start = insert(frozen, shape, head, values)
+    rivals = _rivals(start, shape, head, rng, organism=organism)
+    print(f"{organism} rivals {[str(Head(*map(int, rival))) for rival in rivals]}", flush=True)
     rate = optax.warmup_cosine_decay_schedule(
         0.0,
         schedule.learning_rate,
@@ -244,7 +287,7 @@ def train(
         batch = prompts.sample_pairs(rng, schedule.n_pairs, prefix=prefix)
         tokens = np.concatenate([batch.stereotyped.tokens(), batch.contrast.tokens()])
         planted = np.concatenate([batch.planted(organism), np.zeros(schedule.n_pairs, bool)])
-        keep = _damage(rng, planted, shape, head)
+        keep = _damage(rng, planted, rivals, (head.layer, shape.n_heads))
         values, state, value = step(values, state, tokens, planted, keep)
         recent.append(value)
         if (index + 1) % 100 == 0:
