@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, doctor, localise, pairs, protocols, run, stats
+from misfired.cli import bbq, demo, doctor, localise, pairs, protocols, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(demo.demo)
 app.command()(run.run)
 app.command()(run.score)
 app.command()(stats.stats)
