@@ -17,8 +17,9 @@ from misfired import _core
 from misfired.errors import MisfiredError
 from misfired.scoring.engine import N_BATCH_CPU, N_BATCH_GPU, Job
 from misfired.scoring.forms import AnswerTokens, Form
+from misfired.scoring.guard import try_loading
 from misfired.scoring.library import load_library, versions
-from misfired.scoring.model import Context, Model, default_threads
+from misfired.scoring.model import Context, Model, check_gguf, default_threads
 from misfired.scoring.selfcheck import TOLERANCE, choose_packing
 
 #: Seconds that the throughput test takes, but for its last batch.
@@ -147,6 +148,8 @@ def _threads(n_threads: int | None) -> list[Finding]:
 
 def _model(path: Path, n_gpu_layers: int, n_threads: int | None) -> list[Finding]:
     offloads = bool(capi.llama_supports_gpu_offload())
+    check_gguf(path)
+    try_loading(path)
     with Model(path, n_gpu_layers) as model:
         findings = [Finding("model", f"{path}: {model.description}"), _template(model)]
         if n_gpu_layers and not offloads:

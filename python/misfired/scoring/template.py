@@ -14,6 +14,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
+from misfired.scoring.guard import try_rendering
 from misfired.scoring.model import Model
 
 #: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
@@ -90,15 +91,8 @@ class ChatTemplate:
         Raises:
             TemplateError: The template does not parse, does what the sandbox forbids, or refuses.
         """
-        variables: dict[str, Any] = {
-            "messages": [{"role": "user", "content": user}],
-            "add_generation_prompt": True,
-            "enable_thinking": self.thinking,
-            "bos_token": self.bos_token,
-            "eos_token": self.eos_token,
-        }
         try:
-            return _compile(self.source, self.date).render(variables)
+            return _compile(self.source, self.date).render(self._variables(user))
         except (
             jinja2.TemplateError,
             _RefusedError,
@@ -110,6 +104,24 @@ class ChatTemplate:
             raise TemplateError(
                 f"chat template ({self.name}): {type(error).__name__}: {reason}"
             ) from None
+
+    def try_out(self, user: str) -> None:
+        """Render once in a process of its own, with bounded time and memory.
+
+        Raises:
+            TemplateError: The template takes more than five seconds or 1 GiB.
+        """
+        if self.source != PLAIN:
+            try_rendering(self.source, self.name, json.dumps(self._variables(user)))
+
+    def _variables(self, user: str) -> dict[str, Any]:
+        return {
+            "messages": [{"role": "user", "content": user}],
+            "add_generation_prompt": True,
+            "enable_thinking": self.thinking,
+            "bos_token": self.bos_token,
+            "eos_token": self.eos_token,
+        }
 
 
 def _source(choice: str | None, own: str | None) -> tuple[str, str]:

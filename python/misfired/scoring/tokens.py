@@ -40,6 +40,7 @@ class PromptTokenizer:
         self.protocol = protocol
         self._closing = ""
         self.template = template = replace(template, thinking=protocol.thinking)
+        template.try_out(protocol.user_message(_MARK))
         parts = template.render(protocol.user_message(_MARK)).split(_MARK)
         if len(parts) != 2:
             raise TemplateError(

@@ -1,0 +1,124 @@
+"""Other people's files are tried in a process of their own, which may die in the place of this one.
+
+llama.cpp checks most of a GGUF file and aborts on some of what it does not; a chat template is a program
+that may never end. Neither can be caught from inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from misfired.errors import ModelError, TemplateError
+
+#: Seconds and bytes that a template may use; real ones need a hundredth of a second.
+TEMPLATE_SECONDS = 5
+TEMPLATE_BYTES = 1 << 30
+
+#: Seconds that reading a model's metadata and vocabulary may take.
+LOAD_SECONDS = 60
+
+_LOAD = """
+import json, os, sys
+sys.path[:] = json.loads(sys.argv[2])
+from llama_cpp import llama_cpp as capi
+parameters = capi.llama_model_default_params()
+parameters.vocab_only = True
+sys.exit(0 if capi.llama_model_load_from_file(os.fsencode(sys.argv[1]), parameters) else 3)
+"""
+
+_RENDER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+except ImportError:
+    pass
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+request = json.load(sys.stdin)
+environment = ImmutableSandboxedEnvironment(
+    trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+)
+environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, indent=indent)
+environment.globals["strftime_now"] = lambda form: form
+def refuse(message):
+    sys.exit(0)
+environment.globals["raise_exception"] = refuse
+try:
+    for part in environment.from_string(request["source"]).generate(request["variables"]):
+        pass
+except MemoryError:
+    sys.exit(4)
+except Exception:
+    sys.exit(0)
+"""
+
+
+def try_loading(path: Path | str) -> None:
+    """Read a model's metadata and vocabulary in a process of its own.
+
+    Raises:
+        ModelError: The process died or did not end in time: llama.cpp does not survive this file. A
+            file that llama.cpp merely refuses raises nothing here, since loading says why.
+    """
+    path = Path(path)
+    try:
+        done = subprocess.run(  # noqa: S603  our own interpreter and text; the path is an argument
+            [sys.executable, "-I", "-c", _LOAD, os.fspath(path), json.dumps(sys.path)],
+            capture_output=True,
+            timeout=LOAD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{path}: llama.cpp did not read it within {LOAD_SECONDS} s") from None
+    if done.returncode not in {0, 3}:
+        raise ModelError(f"{path}: llama.cpp dies when it reads this file ({_end(done)})")
+
+
+@functools.lru_cache(maxsize=64)
+def try_rendering(source: str, name: str, variables: str) -> None:
+    """Render a chat template in a process of its own, with bounded time and memory.
+
+    What a template refuses or fails at is left to the rendering proper, which says so.
+
+    Args:
+        source: Jinja source.
+        name: What to call it.
+        variables: What it is shown, a JSON object.
+
+    Raises:
+        TemplateError: It takes too long, or too much memory.
+    """
+    request = json.dumps({"source": source, "variables": json.loads(variables)})
+    try:
+        done = subprocess.run(  # noqa: S603  our own interpreter and text; the template is data
+            [sys.executable, "-I", "-c", _RENDER, str(TEMPLATE_BYTES), json.dumps(sys.path)],
+            input=request.encode(),
+            capture_output=True,
+            timeout=TEMPLATE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TemplateError(
+            f"chat template ({name}): not rendered within {TEMPLATE_SECONDS} s"
+        ) from None
+    if done.returncode == 4:
+        raise TemplateError(
+            f"chat template ({name}): needs more than {TEMPLATE_BYTES >> 20} MiB of memory"
+        )
+    if done.returncode != 0:
+        raise TemplateError(f"chat template ({name}): its renderer died ({_end(done)})")
+
+
+def _end(done: subprocess.CompletedProcess[bytes]) -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    said = f": {lines[-1][:120]}" if lines else ""
+    if done.returncode < 0:
+        return f"signal {-done.returncode}{said}"
+    return f"exit code {done.returncode}{said}"

@@ -1,0 +1,101 @@
+"""Hostile files end in one clear line, within bounds."""
+
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from misfired.errors import MisfiredError, ModelError, TemplateError
+from misfired.scoring import guard
+from misfired.scoring.doctor import examine
+from misfired.scoring.model import Model
+from misfired.scoring.protocol import LOGIT
+from misfired.scoring.template import ChatTemplate, template_for
+from misfired.scoring.tokens import PromptTokenizer
+
+ENDLESS = (
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+    "{% endfor %}{% endfor %}{% endfor %}"
+)
+HUGE = (
+    "{% set text = namespace(all='0123456789') %}"
+    "{% for i in range(60) %}{% set text.all = text.all ~ text.all %}{% endfor %}{{ text.all }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (ENDLESS, "not rendered within 2 s"),
+        (HUGE, "needs more than 1024 MiB|not rendered within 2 s"),
+        ("{{ 'x' * 10**11 }}", "needs more than 1024 MiB"),
+        ("{{ 'x'.center(10**11) }}", "needs more than 1024 MiB"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
+        ("{{ messages.append }}{{ cycler.__init__.__globals__ }}", "SecurityError"),
+    ],
+    ids=["endless", "doubling", "product", "filter", "class", "globals"],
+)
+@pytest.mark.model
+def test_a_hostile_template(
+    source: str, message: str, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "TEMPLATE_SECONDS", 2)
+    path = tmp_path / "hostile.jinja"
+    path.write_text(source, encoding="utf-8")
+    started = time.monotonic()
+    with Model(small_model) as model, pytest.raises(TemplateError, match=message) as caught:
+        PromptTokenizer(model.tokenizer, template_for(model, str(path)), LOGIT)
+    assert time.monotonic() - started < 20
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plain_template_is_tried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = ChatTemplate("{{ messages[0]['content'] }}, {{ bos_token }}!", bos_token="<s>")
+    template.try_out("hello")
+    monkeypatch.setattr(guard.subprocess, "run", None)
+    template.try_out("hello")
+    assert template.render("hello") == "hello, <s>!"
+
+
+def with_length(model: Path, out: Path, value: int) -> Path:
+    """The same file with another length for its first metadata key."""
+    content = bytearray(model.read_bytes())
+    content[24:32] = struct.pack("<Q", value)
+    out.write_bytes(content)
+    return out
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("value", [0, 2**31, 2**62, 2**64 - 1])
+def test_wrong_lengths_in_a_gguf(value: int, small_model: Path, tmp_path: Path) -> None:
+    path = with_length(small_model, tmp_path / "hostile.gguf", value)
+    with pytest.raises(MisfiredError) as caught:  # noqa: PT012  either of the two may refuse it
+        guard.try_loading(path)
+        Model(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.model
+def test_a_sound_file_loads(small_model: Path) -> None:
+    guard.try_loading(small_model)
+
+
+@pytest.mark.model
+def test_a_process_that_dies_is_reported(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_LOAD", "import os; os.abort()")
+    with pytest.raises(ModelError, match=r"dies when it reads this file \(signal 6"):
+        guard.try_loading(small_model)
+    assert [f.status for f in examine(small_model) if f.name == "model"] == ["problem"]
+
+
+@pytest.mark.model
+def test_a_process_that_hangs_is_reported(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_LOAD", "import time; time.sleep(60)")
+    monkeypatch.setattr(guard, "LOAD_SECONDS", 1)
+    with pytest.raises(ModelError, match="did not read it within 1 s"):
+        guard.try_loading(small_model)
