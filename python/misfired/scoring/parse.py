@@ -95,7 +95,9 @@ _TAIL = 80
 _JSON_LIST = re.compile(
     r"[\"'\s]*(?:,?\s*(?:or|and|nor|vs\.?|versus)|/|\||,)[\"'\s]*", re.IGNORECASE
 )
-_JSON_CONDITION = re.compile(r"\W*(?:if|when|otherwise|unless|in case)\b", re.IGNORECASE)
+_JSON_CONDITION = re.compile(
+    r"\W*(?:if|when|otherwise|unless|in case|is|isn't|was|would)\b", re.IGNORECASE
+)
 #: Denials that govern the whole rest of a sentence.
 _GOVERNS = re.compile(
     r"\b(?:if|unless|suppos\w+|assuming|some|people|others"
@@ -330,7 +332,7 @@ def _is_own(before: str, after: str) -> bool:
     # A clause that ends before the answer's own ("The text does not say so, so no") is not about it,
     # unless it is the one that governs ("I don't think, given the text, that the answer is yes").
     argued = re.split(r"\b(?:so|therefore|thus|hence)\b", sentence)[-1]
-    clause = re.split(r"[,;:]|\bbut\b", argued)[-1]
+    clause = re.split(r"[,;]|\bbut\b", argued)[-1]
     return _GOVERNS.search(argued) is None and _DISTANCED.search(clause) is None
 
 
