@@ -9,10 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from misfired.localise import localise
 from misfired.outcomes import build_outcomes
 from misfired.pipeline import Progress, Run, run
 from misfired.stats import summarize
 from misfired.suites.organism import PRIMINGS, build_organism_suite, card, models
+
+#: Failures that are looked into; each costs a few dozen decodes.
+N_LOCALISED = 16
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,16 @@ class Demo:
             `designed`, `accuracy_stereotyped`, `accuracy_contrast`, `accuracy_no` (questions whose
             answer is no), `n_planted`, `n_planted_failed`, `n_other_failed`; in percent where a rate.
         runs: The runs, by model.
+        lens: One row per model, condition and layer: `margin`, what the right answer leads by if the
+            model is read after that layer, mean over the failures that were looked into.
+        heads: One row per head of `instruct`, most specific first: `layer`, `head`, `specificity`,
+            `passes` (`misfired.localise`), `planted`.
     """
 
     rows: pl.DataFrame
     runs: dict[str, Run]
+    lens: pl.DataFrame
+    heads: pl.DataFrame
 
 
 def demo(
@@ -62,7 +72,35 @@ def demo(
             progress=None if progress is None else progress(name),
         )
         rows += _rows(name, suite, runs[name].scores.answers, n_resamples, seed)
-    return Demo(pl.DataFrame(rows), runs)
+    lens, heads = _localise(Path(out) / "instruct", seed, n_threads)
+    return Demo(pl.DataFrame(rows), runs, lens, heads)
+
+
+def _localise(
+    run_folder: Path, seed: int, n_threads: int | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Look for the planted head as if it were not known."""
+    found = localise(
+        models()["instruct"],
+        build_organism_suite(),
+        run_folder,
+        base=models()["base"],
+        probes=["lens", "heads"],
+        methods=["resample"],
+        n_pairs=N_LOCALISED,
+        n_resamples=1000,
+        n_random=1,
+        seed=seed,
+        n_threads=n_threads,
+    )
+    curves = found.tables["lens_curves"].filter(
+        pl.col("kind") == "failure", pl.col("condition") != "gap"
+    )
+    lens = curves.select("model", "condition", "layer", pl.col("value").alias("margin"))
+    planted = card()["organisms"]["instruct"]["planted_head"]
+    is_planted = (pl.col("layer") == planted["layer"]) & (pl.col("head") == planted["head"])
+    heads = found.tables["head_map"].filter(pl.col("model") == "instruct").sort("rank")
+    return lens, heads.select("layer", "head", "specificity", "passes", is_planted.alias("planted"))
 
 
 def _rows(

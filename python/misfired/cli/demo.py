@@ -49,6 +49,7 @@ def demo(
         checks = {
             name: one.scores.manifest["batch_invariance"] for name, one in result.runs.items()
         }
-        typer.echo(json.dumps({"rows": result.rows.to_dicts(), "batch_invariance": checks}))
+        tables = {name: getattr(result, name).to_dicts() for name in ("rows", "lens", "heads")}
+        typer.echo(json.dumps({**tables, "batch_invariance": checks}))
     else:
         Console(highlight=False).print(*demo_report(result, out), sep="\n")

@@ -103,7 +103,30 @@ def demo_report(demo: Demo, out: Path) -> list[RenderableType]:
             f"Batch invariance, {name}: {check['n_checked']} prompts scored alone differ by at most "
             f"{check['max_difference']:.1e}."
         )
-    return [*lines, escape(f"Runs: {out}")]
+    return [*lines, "", *_localised(demo), escape(f"Runs: {out}")]
+
+
+def _localised(demo: Demo) -> Iterator[RenderableType]:
+    """The layer profile, and the head that was found beside the one that was planted."""
+    table = Table(box=None, pad_edge=False, title="Lead of the right answer, read after each layer")
+    table.title_justify = "left"
+    table.add_column("model")
+    table.add_column("prompt")
+    layers = demo.lens["layer"].unique().sort().to_list()
+    for layer in layers:
+        table.add_column(f"layer {layer}", justify="right")
+    for (model, condition), rows in demo.lens.group_by("model", "condition", maintain_order=True):
+        table.add_row(
+            str(model), str(condition), *(number(value) for value in rows.sort("layer")["margin"])
+        )
+    yield table
+    first, second = demo.heads.head(2).to_dicts()
+    planted = demo.heads.filter("planted").row(0, named=True)
+    yield (
+        f"Head found: layer {first['layer']} head {first['head']} (specificity "
+        f"{first['specificity']:.1f}; the next {second['specificity']:.1f}). "
+        f"Planted: layer {planted['layer']} head {planted['head']}."
+    )
 
 
 def explanation_lines(shown: list[dict[str, Any]]) -> Iterator[str]:
