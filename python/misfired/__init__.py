@@ -17,7 +17,7 @@ from misfired.pipeline import Run, Scores, run, score
 from misfired.prompts import build_prompts
 from misfired.runs import read_answers
 from misfired.stats.summary import summarize
-from misfired.suites import build_pairs, fetch_bbq, read_suite, write_suite
+from misfired.suites import build_pairs, fetch_bbq, match_pairs, read_suite, write_suite
 
 __all__ = [
     "ArgumentError",
@@ -36,6 +36,7 @@ __all__ = [
     "build_pairs",
     "build_prompts",
     "fetch_bbq",
+    "match_pairs",
     "measures",
     "read_answers",
     "read_suite",

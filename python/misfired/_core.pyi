@@ -19,6 +19,7 @@ __all__ = [
     "build_profile",
     "coverage",
     "intraclass_correlation",
+    "match_texts",
     "mcnemar",
     "measure_values",
     "permutation",
@@ -121,6 +122,18 @@ def ranking(
     seed: int,
     n_threads: int | None,
 ) -> tuple[_Floats, list[str | None]]: ...
+
+_Side = tuple[list[str], npt.NDArray[np.uint32], list[list[str]]]
+
+def match_texts(
+    left: _Side, right: _Side, max_pairs: int
+) -> tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.bool_],
+    list[str],
+]: ...
 def veto_pairs(
     files: Sequence[tuple[PathLike[str], str]],
 ) -> tuple[list[tuple[str, list[str]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...

@@ -2,6 +2,7 @@
 
 from misfired.suites.bbq import BBQ_CATEGORIES, fetch_bbq
 from misfired.suites.io import PAIRS_SCHEMA, read_suite, validate_suite, write_suite
+from misfired.suites.matching import match_pairs
 from misfired.suites.veto import VETO_CATEGORIES, build_pairs
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "VETO_CATEGORIES",
     "build_pairs",
     "fetch_bbq",
+    "match_pairs",
     "read_suite",
     "validate_suite",
     "write_suite",

@@ -3,6 +3,7 @@
 
 pub mod bbq;
 mod error;
+pub mod matching;
 pub mod stats;
 pub mod veto;
 

@@ -4,6 +4,7 @@ mod errors;
 mod generate;
 mod inference;
 mod llama;
+mod matching;
 mod probe;
 mod simulate;
 mod stats;
@@ -28,6 +29,8 @@ mod _core {
     use super::simulate::coverage;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
+    #[pymodule_export]
+    use super::matching::match_texts;
     #[pymodule_export]
     use super::veto::veto_pairs;
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
