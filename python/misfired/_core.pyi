@@ -16,6 +16,8 @@ __all__ = [
     "__version__",
     "adjust",
     "agreement",
+    "bbq_glitches",
+    "bbq_statement",
     "build_profile",
     "coverage",
     "intraclass_correlation",
@@ -27,6 +29,7 @@ __all__ = [
     "proportion_interval",
     "ranking",
     "resample",
+    "strict_pairs",
     "t_quantile",
     "veto_pairs",
 ]
@@ -134,6 +137,11 @@ def match_texts(
     npt.NDArray[np.bool_],
     list[str],
 ]: ...
+def bbq_glitches() -> list[tuple[str, str]]: ...
+def bbq_statement(question: str, answer: str) -> str | None: ...
+def strict_pairs(
+    files: Sequence[tuple[PathLike[str], str]],
+) -> tuple[list[tuple[str, list[str]]], list[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]: ...
 def veto_pairs(
     files: Sequence[tuple[PathLike[str], str]],
 ) -> tuple[list[tuple[str, list[str]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...

@@ -9,7 +9,7 @@ OUTCOMES = ("correct", "wrong", "abstained", "unparseable", "error")
 _KEYS = ["id", "category", "scenario"]
 
 
-def build_outcomes(answers: pl.DataFrame) -> pl.DataFrame:
+def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFrame:
     """Pair the answers up.
 
     A side counts as right (true) or wrong (false); an answer that is neither is null and its reason
@@ -17,7 +17,10 @@ def build_outcomes(answers: pl.DataFrame) -> pl.DataFrame:
     priming `none` on the same pair.
 
     Args:
-        answers: Columns `id`, `category`, `scenario`, `priming`, `condition`, `outcome`, `reason`.
+        answers: Columns `id`, `category`, `scenario`, `priming`, `condition`, `outcome`, `reason`;
+            `twin_of` where the suite has twins.
+        twins: Pair up the twins (rows with `twin_of`) instead of the pairs. They are never mixed: in
+            a twin a right answer denies what a right answer affirms in its pair.
 
     Returns:
         Columns `id`, `category`, `scenario`, `priming`, `stereotyped`, `contrast` (boolean or null),
@@ -33,6 +36,11 @@ def build_outcomes(answers: pl.DataFrame) -> pl.DataFrame:
         >>> build_outcomes(answers).select("priming", "stereotyped", "contrast").rows()
         [('none', True, True), ('cue', False, True)]
     """
+    if "twin_of" in answers.columns:
+        is_twin = pl.col("twin_of").is_not_null()
+        answers = answers.filter(is_twin if twins else ~is_twin)
+    elif twins:
+        answers = answers.clear()
     judged = answers.with_columns(
         pl.when(pl.col("outcome") == "correct")
         .then(True)

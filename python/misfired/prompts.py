@@ -46,8 +46,8 @@ def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> p
         primings: Which sentences to put before the prompts; `check_primings` completes them.
 
     Returns:
-        Columns `id`, `category`, `scenario`, `priming`, `condition`, `expected`, `text`. A pair that
-        lacks the priming's sentence has null `text`: it is kept, and counted as unscored.
+        Columns `id`, `category`, `scenario`, `twin_of` if the suite has it, `priming`, `condition`,
+        `expected`, `text`. A pair that lacks the priming's sentence has null `text`: it is kept, and counted as unscored.
 
     Raises:
         DataError: The suite has no column for a priming.
@@ -80,6 +80,7 @@ def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> p
                     "id",
                     "category",
                     "scenario",
+                    *({"twin_of"} & set(pairs.columns)),
                     pl.lit(name).alias("priming"),
                     pl.lit(condition).alias("condition"),
                     pl.col(f"expected_{condition}").alias("expected"),

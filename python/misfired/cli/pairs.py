@@ -32,7 +32,9 @@ def build(
         list[str] | None,
         typer.Option(metavar="NAME", help="One category; repeat for more. Default: all 8."),
     ] = None,
-    variant: Annotated[str, typer.Option(help="Which rules make the pairs.")] = "paper",
+    variant: Annotated[
+        str, typer.Option(help="Which rules make the pairs: paper or strict.")
+    ] = "paper",
     as_json: _Json = False,
 ) -> None:
     """Build the pairs of a variant from BBQ and write them as a suite.
@@ -41,16 +43,15 @@ def build(
     """
     pairs = build_pairs(bbq, categories=category, variant=variant)
     write_suite(pairs, output)
-    by_category = pairs.group_by("category", maintain_order=True).agg(
-        pl.len().alias("n_pairs"), pl.col("scenario").n_unique().alias("n_scenarios")
-    )
-    total = {"n_pairs": len(pairs), "n_scenarios": pairs["scenario"].n_unique()}
+    by_category = pairs.group_by("category", maintain_order=True).agg(**_counts(pairs))
+    total = pairs.select(**_counts(pairs)).row(0, named=True)
     if as_json:
         suite = {"file": str(output), "suite": pairs["suite"][0], **total}
         print_json({**suite, "categories": by_category.to_dicts()})
         return
     rows = [*by_category.rows(), ("all", *total.values())]
-    print_table(("category", "pairs", "scenarios"), rows)
+    header = [name.removeprefix("n_").replace("_", " ") for name in by_category.columns]
+    print_table(header, rows)
     typer.echo(f"{pairs['suite'][0]} written to {output}")
 
 
@@ -76,6 +77,19 @@ def show(
         print_json([_with_difference(pair) for pair in pairs])
     else:
         typer.echo("\n\n".join(_as_text(pair) for pair in pairs))
+
+
+def _counts(pairs: pl.DataFrame) -> dict[str, pl.Expr]:
+    """What is counted of a suite; a twin is no pair of its own."""
+    if "twin_of" not in pairs.columns:
+        return {"n_pairs": pl.len(), "n_scenarios": pl.col("scenario").n_unique()}
+    is_pair = pl.col("twin_of").is_null()
+    return {
+        "n_pairs": is_pair.sum(),
+        "n_scenarios": pl.col("scenario").n_unique(),
+        "n_exact_swaps": (is_pair & pl.col("exact_swap")).sum(),
+        "n_twins": (~is_pair).sum(),
+    }
 
 
 def _drawn(suite: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:

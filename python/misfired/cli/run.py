@@ -166,9 +166,16 @@ def choose_pairs(
                 raise ArgumentError(f"{suite}: no category {name!r}; it has {', '.join(known)}")
         if category:
             pairs = pairs.filter(pl.col("category").is_in(category))
-    if limit is not None and limit < len(pairs):
-        pairs = pairs[[place * len(pairs) // limit for place in range(limit)]]
-    return pairs
+    return pairs if limit is None else _spread(pairs, limit)
+
+
+def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """At most `limit` pairs at even distances, each with its twin if it has one."""
+    twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
+    first = pairs.filter(twin_of.is_null())["id"]
+    n = min(limit, len(first))
+    kept = first.gather([place * len(first) // n for place in range(n)]).to_list()
+    return pairs.filter(pl.coalesce(twin_of, pl.col("id")).is_in(kept))
 
 
 def split_words(text: str) -> list[str]:

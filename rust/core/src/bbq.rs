@@ -38,6 +38,18 @@ pub enum BbqError {
         /// The file as its reader names it.
         file: String,
     },
+    /// No statement can be made of a question.
+    #[error(
+        "{file}: example_id {example_id}: question {question:?}, expected Who, Which, Whose or What group of people"
+    )]
+    Question {
+        /// The file as its reader names it.
+        file: String,
+        /// The row.
+        example_id: i64,
+        /// Its question.
+        question: String,
+    },
     /// The file has rows, but none can be paired.
     #[error(
         "{file}: 0 pairs from {n_rows} rows; a pair needs a stereotyped and a contrast row of one \
@@ -130,6 +142,31 @@ impl Row<'_> {
         &[&info.ans0, &info.ans1, &info.ans2][self.label.0].group
     }
 
+    /// The person or people of the right answer.
+    #[must_use]
+    pub fn target(&self) -> Person<'_> {
+        self.person(self.label.0)
+    }
+
+    /// The other person or people of the story: the one answer that is not right and names somebody
+    /// by the test given, or nothing where there is not exactly one.
+    pub fn other(&self, names_somebody: impl Fn(&str) -> bool) -> Option<Person<'_>> {
+        let mut others = (0..3).filter(|&answer| answer != self.label.0);
+        let mut named =
+            others.by_ref().map(|i| self.person(i)).filter(|person| names_somebody(person.group));
+        let first = named.next()?;
+        named.next().is_none().then_some(first)
+    }
+
+    fn person(&self, answer: usize) -> Person<'_> {
+        let info = [&self.answer_info.ans0, &self.answer_info.ans1, &self.answer_info.ans2][answer];
+        Person {
+            name: &info.name,
+            group: &info.group,
+            text: [&self.ans0, &self.ans1, &self.ans2][answer],
+        }
+    }
+
     /// The groups that the stereotype is about.
     #[must_use]
     pub fn stereotyped_groups(&self) -> &[Text<'_>] {
@@ -150,6 +187,17 @@ impl Row<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Somebody whom an answer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Person<'r> {
+    /// The words that the context has for them.
+    pub name: &'r str,
+    /// Their group's label.
+    pub group: &'r str,
+    /// The answer, word for word.
+    pub text: &'r str,
 }
 
 /// A string of a JSON list, borrowed where it holds no escapes.
@@ -183,9 +231,10 @@ struct Metadata<'a> {
     stereotyped_groups: Vec<Text<'a>>,
 }
 
-/// `[name, group]` of an answer; the name repeats the answer's text and is not kept.
+/// `[name, group]` of an answer.
 #[derive(Debug, Clone)]
 struct Answer<'a> {
+    name: Text<'a>,
     group: Text<'a>,
 }
 
@@ -203,12 +252,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Answer<'a> {
                 self,
                 mut list: A,
             ) -> std::result::Result<Self::Value, A::Error> {
-                list.next_element::<Text>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+                let name =
+                    list.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
                 let group =
                     list.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
                 match list.next_element::<Text>()? {
                     Some(_) => Err(A::Error::invalid_length(3, &self)),
-                    None => Ok(Answer { group }),
+                    None => Ok(Answer { name, group }),
                 }
             }
         }

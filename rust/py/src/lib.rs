@@ -24,15 +24,15 @@ mod _core {
     #[pymodule_export]
     use super::llama::{Library, Scorer, Tokenizer};
     #[pymodule_export]
+    use super::matching::match_texts;
+    #[pymodule_export]
     use super::probe::Prober;
     #[pymodule_export]
     use super::simulate::coverage;
     #[pymodule_export]
     use super::stats::{measure_values, resample};
     #[pymodule_export]
-    use super::matching::match_texts;
-    #[pymodule_export]
-    use super::veto::veto_pairs;
+    use super::veto::{bbq_glitches, bbq_statement, strict_pairs, veto_pairs};
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_init]

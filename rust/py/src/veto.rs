@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use misfired_core::veto::{self, File, Pair};
+use misfired_core::veto::{self, File, Pair, strict};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -31,4 +31,43 @@ pub(crate) fn veto_pairs(
         ids(|pair| pair.stereotyped_example_id),
         ids(|pair| pair.contrast_example_id),
     ))
+}
+
+/// `(text columns, stereotyped example ids, contrast example ids, distances, exact swaps)` of the
+/// strict pairs of `(path, category)` BBQ files.
+#[pyfunction]
+pub(crate) fn strict_pairs(
+    py: Python<'_>,
+    files: Vec<(PathBuf, String)>,
+) -> PyResult<(TextColumns<'_>, [Ids<'_>; 3], Bound<'_, PyArray1<bool>>)> {
+    let files: Vec<File> =
+        files.into_iter().map(|(path, category)| File { path, category }).collect();
+    let pairs = enter(py, || strict::build(&files))?;
+    let numbers =
+        |of: fn(&strict::Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
+    let texts = strict::Pair::TEXT_COLUMNS
+        .iter()
+        .map(|(name, cell)| PyList::new(py, pairs.iter().map(cell)).map(|column| (*name, column)));
+    let swaps: Vec<bool> = pairs.iter().map(|pair| pair.exact_swap).collect();
+    Ok((
+        texts.collect::<PyResult<_>>()?,
+        [
+            numbers(|pair| pair.stereotyped.example_id),
+            numbers(|pair| pair.contrast.example_id),
+            numbers(|pair| i64::from(pair.distance)),
+        ],
+        swaps.into_pyarray(py),
+    ))
+}
+
+/// The statement that a BBQ question asks to verify of an answer, or nothing.
+#[pyfunction]
+pub(crate) fn bbq_statement(question: &str, answer: &str) -> Option<String> {
+    strict::statement(question, answer)
+}
+
+/// Misprints of BBQ and what was meant.
+#[pyfunction]
+pub(crate) fn bbq_glitches() -> Vec<(&'static str, &'static str)> {
+    strict::GLITCHES.to_vec()
 }

@@ -50,7 +50,7 @@ fn is_indefinite(word: &str) -> bool {
     word.eq_ignore_ascii_case("a") || word.eq_ignore_ascii_case("an")
 }
 
-fn plural_noun(noun: &str) -> String {
+pub(super) fn plural_noun(noun: &str) -> String {
     let mut letters = noun.chars().rev();
     if letters.next() == Some('y') && letters.next().is_some_and(|letter| !"aeiou".contains(letter))
     {

@@ -6,6 +6,7 @@
 mod cue;
 mod labels;
 mod question;
+pub mod strict;
 mod tables;
 mod verbs;
 
@@ -91,13 +92,21 @@ pub fn build(files: &[File]) -> Result<Vec<Pair>> {
     Ok(by_file.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-fn pairs_of_file(File { path, category }: &File) -> Result<Vec<Pair>> {
-    let file = &*path.to_string_lossy();
-    let content = std::fs::read(path).map_err(|error| BbqError::Unreadable {
-        file: file.to_owned(),
-        reason: error.to_string(),
-    })?;
-    pairs_of_content(&Source { file, category, content: &content })
+fn pairs_of_file(file: &File) -> Result<Vec<Pair>> {
+    let name = &*file.path.to_string_lossy();
+    let content = read_file(file)?;
+    pairs_of_content(&Source { file: name, category: &file.category, content: &content })
+}
+
+fn read_file(file: &File) -> Result<Vec<u8>> {
+    std::fs::read(&file.path).map_err(|error| {
+        let (file, reason) = (file.path.to_string_lossy().into_owned(), error.to_string());
+        BbqError::Unreadable { file, reason }.into()
+    })
+}
+
+fn scenario_name(category: &str, index: u32) -> String {
+    format!("{}_q{index}", category.to_lowercase().replace('_', ""))
 }
 
 fn pairs_of_content(source: &Source) -> Result<Vec<Pair>> {
@@ -166,7 +175,7 @@ struct Scenario<'a> {
 
 impl Scenario<'_> {
     fn pair(&self, index: usize, stereotyped: &Row, contrast: &Row) -> Pair {
-        let scenario = format!("{}_q{}", self.category.to_lowercase().replace('_', ""), self.index);
+        let scenario = scenario_name(self.category, self.index);
         Pair {
             id: format!("{scenario}_p{index}"),
             category: self.category.to_owned(),
