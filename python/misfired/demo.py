@@ -16,7 +16,7 @@ from misfired.stats import summarize
 from misfired.suites.organism import PRIMINGS, build_organism_suite, card, models
 
 #: Failures that are looked into; each costs a few dozen decodes.
-N_LOCALISED = 16
+N_LOCALISED = 24
 
 
 @dataclass(frozen=True)
