@@ -13,7 +13,7 @@ from reference.plain_scorer import PlainScorer
 
 pytestmark = pytest.mark.model
 
-#: Issue and design: exact mode with f32 weights on a CPU.
+#: What mode `exact` promises with f32 weights on a CPU.
 EXACT = 1e-5
 
 #: The logits are the same; summing their exponentials in another order moves the last digit.
