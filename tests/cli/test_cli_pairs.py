@@ -161,7 +161,9 @@ def test_fetch_fails_in_one_line(misfired, tmp_path):
     assert "base_url: 'ftp://mirror', expected http:// or https://" in done.err
 
 
-@pytest.mark.parametrize("command", [["pairs", "build"], ["pairs", "show"], ["bbq", "fetch"]])
+@pytest.mark.parametrize(
+    "command", [["pairs", "build"], ["pairs", "check"], ["pairs", "show"], ["bbq", "fetch"]]
+)
 def test_help_has_an_example(misfired, command):
     done = misfired(*command, "--help")
     assert done.code == 0

@@ -10,7 +10,7 @@ import typer
 
 from misfired.cli.output import print_json, print_table
 from misfired.errors import ArgumentError, DataError
-from misfired.suites import build_pairs, read_suite, write_suite
+from misfired.suites import build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words, mark_difference
 
 app = typer.Typer(
@@ -19,6 +19,11 @@ app = typer.Typer(
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _WIDTH = 80
+_SWAPS = {
+    "columns": "",
+    "subjects": "at least ",
+    "texts": "unknown, for want of stereotyped_subject and contrast_subject",
+}
 
 
 @app.command(
@@ -35,6 +40,9 @@ def build(
     variant: Annotated[
         str, typer.Option(help="Which rules make the pairs: paper or strict.")
     ] = "paper",
+    report: Annotated[
+        bool, typer.Option("--report", help="Say how good the pairs are (see `check`).")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Build the pairs of a variant from BBQ and write them as a suite.
@@ -47,12 +55,33 @@ def build(
     total = pairs.select(**_counts(pairs)).row(0, named=True)
     if as_json:
         suite = {"file": str(output), "suite": pairs["suite"][0], **total}
-        print_json({**suite, "categories": by_category.to_dicts()})
+        quality = {"report": check_pairs(pairs)} if report else {}
+        print_json({**suite, "categories": by_category.to_dicts(), **quality})
         return
     rows = [*by_category.rows(), ("all", *total.values())]
     header = [name.removeprefix("n_").replace("_", " ") for name in by_category.columns]
     print_table(header, rows)
     typer.echo(f"{pairs['suite'][0]} written to {output}")
+    if report:
+        typer.echo()
+        _print_report(check_pairs(pairs))
+
+
+@app.command(epilog="Example: misfired pairs check pairs.parquet --model model.gguf")
+def check(
+    file: Annotated[Path, typer.Argument(help="A suite: .parquet or .jsonl.")],
+    *,
+    model: Annotated[
+        Path | None, typer.Option(help="A GGUF file: lengths in its tokens instead of words.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Say how good a suite is: swaps, negation, lengths, balance, clusters."""
+    report = check_pairs(read_suite(file), model=model)
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
 
 
 @app.command(epilog="Example: misfired pairs show pairs.parquet --category Age --n 1")
@@ -77,6 +106,48 @@ def show(
         print_json([_with_difference(pair) for pair in pairs])
     else:
         typer.echo("\n\n".join(_as_text(pair) for pair in pairs))
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    n_pairs, length = report["n_pairs"], report["length_difference"]
+    swaps = report["exact_swaps"]
+    known = "" if swaps is None else _share(swaps, n_pairs)
+    rows = [
+        ("suite", report["suite"]),
+        (
+            "pairs",
+            f"{n_pairs}, and {report['n_twins']} twins, in {report['n_scenarios']} scenarios",
+        ),
+        ("expected answers", _listed(report["expected"])),
+        ("exact swaps", _SWAPS[report["swaps_from"]] + known),
+        ("tokens that differ", _listed(report["distance"])),
+        ("negative questions", _share(report["negative_questions"], 2 * n_pairs)),
+        ("negation anywhere", _share(report["negated"], 2 * n_pairs)),
+        (
+            f"length in {length['unit']}",
+            f"stereotyped - contrast: mean {length['mean']:+.2f}, "
+            f"absolute {length['mean_absolute']:.2f}, most {length['most']}",
+        ),
+        ("duplicates", str(report["duplicates"])),
+        ("known misprints", _listed(report["glitches"]) or "none"),
+        ("pairs a scenario", _listed(report["scenario_size"])),
+        (
+            "effective pairs",
+            "; ".join(f"{n:.0f} at r = {r}" for r, n in report["n_effective"].items()),
+        ),
+    ]
+    for title, text in rows:
+        lines = textwrap.wrap(text, _WIDTH - 20) or [""]
+        for head, line in zip([title, *[""] * len(lines)], lines, strict=False):
+            typer.echo(f"{head:<20}{line}")
+
+
+def _listed(counts: dict[str, float]) -> str:
+    return "; ".join(f"{name} {value:g}" for name, value in counts.items())
+
+
+def _share(n: int, of: int) -> str:
+    return f"{n} of {of} ({100 * n / of:.1f} %)"
 
 
 def _counts(pairs: pl.DataFrame) -> dict[str, pl.Expr]:

@@ -1,6 +1,7 @@
 """Suites of contrastive pairs: where they come from, and how they are read and written."""
 
 from misfired.suites.bbq import BBQ_CATEGORIES, fetch_bbq
+from misfired.suites.check import check_pairs
 from misfired.suites.io import PAIRS_SCHEMA, read_suite, validate_suite, write_suite
 from misfired.suites.matching import match_pairs
 from misfired.suites.veto import VETO_CATEGORIES, build_pairs
@@ -10,6 +11,7 @@ __all__ = [
     "PAIRS_SCHEMA",
     "VETO_CATEGORIES",
     "build_pairs",
+    "check_pairs",
     "fetch_bbq",
     "match_pairs",
     "read_suite",

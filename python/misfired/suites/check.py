@@ -1,0 +1,184 @@
+"""How good a suite of pairs is: swaps, negation, lengths, balance, duplicates, clusters."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from misfired import _core
+from misfired.errors import ArgumentError
+from misfired.scoring.model import Model
+from misfired.suites.matching import match_pairs
+
+__all__ = ["check_pairs"]
+
+_SIDES = ("stereotyped", "contrast")
+_SUBJECTS = ("stereotyped_subject", "contrast_subject")
+_QUESTION = r"(?s)^.*[.!?:]\s+(\S.*\?)\s*$"
+_AFTER_THAT = r"(?s)\sthat\s.*$"
+_NEGATIVE = r"(?i)^\w+n['\u2019]t\b|^(?:do|does|did|is|are|was|were|has|have|had|can|could|will|would)\b.*\bnot\b"
+_NEGATED = r"(?i)n['\u2019]t\b|\bnot\b|\bnever\b"
+_ARTICLE = r"(?i)^\s*(?:the|an?|my)\s+"
+
+
+def check_pairs(
+    pairs: pl.DataFrame,
+    *,
+    model: str | os.PathLike[str] | None = None,
+    correlations: Sequence[float] = (0.1, 0.3, 0.5),
+) -> dict[str, Any]:
+    """Say how good a suite of pairs is.
+
+    Twins (rows with `twin_of`) count for the balance of expected answers, and for nothing else.
+
+    Args:
+        pairs: A suite, as `read_suite` gives it.
+        model: A GGUF file; lengths are then in its tokens, else in words.
+        correlations: Intra-class correlations for which to give the effective number of pairs.
+
+    Returns:
+        A dictionary that JSON can hold:
+
+        - `suite`, `n_pairs`, `n_twins`, `n_scenarios`.
+        - `expected`: rows by "expected_stereotyped/expected_contrast"; all equal means that a
+          leaning to one answer cannot be told from the effect.
+        - `swaps_from`: "columns" where the suite has `exact_swap` and `distance`; else "subjects"
+          with the columns `stereotyped_subject` and `contrast_subject`; else "texts".
+        - `exact_swaps`: pairs whose two prompts differ in nothing but who did what, and `distance`:
+          quantiles of the tokens in which pairs differ. From subjects, the two are masked without a
+          leading article, and `exact_swaps` is a lower bound, since a story may have other words
+          for them; from texts nothing is masked and `exact_swaps` is null.
+        - `negative_questions`: prompts that ask in the negative ("Isn't he late?", "Is he not
+          late?"; what follows "that" does not count), and `negated`: those whose question holds
+          a negation anywhere.
+        - `length_difference`: `unit`, and of stereotyped minus contrast the mean, mean absolute
+          and largest absolute difference.
+        - `duplicates`: pairs whose two prompts are those of an earlier pair.
+        - `glitches`: for each known misprint of BBQ that occurs, the number of pairs.
+        - `scenario_size`: least, median, most; `n_effective`: by correlation r the number
+          of independent pairs, n / (1 + (sum m^2 / n - 1) r) for scenarios of size m (Kish 1965).
+
+    Raises:
+        ArgumentError: A correlation is not in [0, 1].
+        ModelError: The model cannot be loaded.
+
+    Examples:
+        >>> import polars as pl
+        >>> from misfired.suites import check_pairs
+        >>> rows = dict(
+        ...     id=["a", "b"], suite="s@1", category="c", scenario=["x", "x"],
+        ...     stereotyped_group="g", contrast_group="h", cue=None,
+        ...     stereotyped=["A cat met a dog. Isn't the cat late?", "Is a cat late?"],
+        ...     contrast=["A dog met a cat. Isn't the dog late?", "Is a dog now late?"],
+        ...     expected_stereotyped="yes", expected_contrast="yes",
+        ...     stereotyped_subject="The cat", contrast_subject="The dog",
+        ... )
+        >>> report = check_pairs(pl.DataFrame(rows), correlations=[0.5])
+        >>> report["exact_swaps"], report["negative_questions"], report["expected"]
+        (1, 2, {'yes/yes': 2})
+        >>> report["n_effective"]
+        {'0.5': 1.3333333333333333}
+    """
+    for correlation in correlations:
+        if not 0 <= correlation <= 1:
+            raise ArgumentError(f"correlations: {correlation}, expected 0 to 1")
+    has_twins = "twin_of" in pairs.columns
+    first = pairs.filter(pl.col("twin_of").is_null()) if has_twins else pairs
+    sizes = first.group_by("scenario", maintain_order=True).len()["len"].to_numpy()
+    return {
+        "suite": ", ".join(pairs["suite"].unique(maintain_order=True)),
+        "n_pairs": len(first),
+        "n_twins": len(pairs) - len(first),
+        "n_scenarios": len(sizes),
+        "expected": _expected(pairs),
+        **_differences(first),
+        **_negations(first),
+        "length_difference": _lengths(first, model),
+        "duplicates": len(first) - first.select(*_SIDES).n_unique(),
+        "glitches": _glitches(first),
+        "scenario_size": _quantiles(sizes, {"least": 0, "median": 0.5, "most": 1}),
+        "n_effective": {
+            f"{r:g}": float(sizes.sum() / (1 + ((sizes**2).sum() / sizes.sum() - 1) * r))
+            for r in correlations
+        },
+    }
+
+
+def _expected(pairs: pl.DataFrame) -> dict[str, int]:
+    both = pl.concat_str("expected_stereotyped", "expected_contrast", separator="/")
+    return dict(
+        pairs.select(both.alias("expected")).group_by("expected").len().sort("expected").rows()
+    )
+
+
+def _differences(pairs: pl.DataFrame) -> dict[str, Any]:
+    if {"exact_swap", "distance"} <= set(pairs.columns):
+        return _swaps("columns", int(pairs["exact_swap"].sum()), pairs["distance"])
+    # The two texts of an id are a group of their own.
+    masked = set(_SUBJECTS) <= set(pairs.columns)
+    columns = [pl.col("id")]
+    if masked:
+        columns += [pl.col(name).str.replace(_ARTICLE, "").alias(name) for name in _SUBJECTS]
+    left, right = (pairs.select(*columns, pl.col(side).alias("text")) for side in _SIDES)
+    if masked:
+        right = right.rename(dict(zip(_SUBJECTS, reversed(_SUBJECTS), strict=True)))
+    found = match_pairs(left, right, by="id", text="text", people=_SUBJECTS if masked else None)
+    if masked:
+        return _swaps("subjects", int(found["exact_swap"].sum()), found["distance"])
+    return _swaps("texts", None, found["distance"])
+
+
+def _swaps(source: str, n: int | None, distance: pl.Series) -> dict[str, Any]:
+    points = {"median": 0.5, "90 %": 0.9, "most": 1}
+    quantiles = _quantiles(distance.to_numpy(), points)
+    return {"swaps_from": source, "exact_swaps": n, "distance": quantiles}
+
+
+def _negations(pairs: pl.DataFrame) -> dict[str, int]:
+    """Of the last sentence of each prompt, or of its whole text if it has but one."""
+    texts = pl.DataFrame({"text": pl.concat([pairs[side].alias("text") for side in _SIDES])})
+    question = pl.coalesce(pl.col("text").str.extract(_QUESTION), pl.col("text"))
+    asked = question.str.replace(_AFTER_THAT, "")
+    counts = texts.select(
+        asked.str.contains(_NEGATIVE).sum().alias("negative_questions"),
+        question.str.contains(_NEGATED).sum().alias("negated"),
+    )
+    return counts.row(0, named=True)
+
+
+def _lengths(pairs: pl.DataFrame, model: str | os.PathLike[str] | None) -> dict[str, Any]:
+    if model is None:
+        unit, lengths = "words", [[len(text.split()) for text in pairs[side]] for side in _SIDES]
+    else:
+        unit, lengths = "tokens", _n_tokens(pairs, Path(model))
+    difference = np.subtract(*map(np.asarray, lengths))
+    return {
+        "unit": unit,
+        "mean": float(difference.mean()),
+        "mean_absolute": float(np.abs(difference).mean()),
+        "most": int(np.abs(difference).max()),
+    }
+
+
+def _n_tokens(pairs: pl.DataFrame, path: Path) -> list[list[int]]:
+    with Model(path) as model:
+        encode = model.tokenizer.encode
+        return [[len(encode(text, parse_special=False)) for text in pairs[side]] for side in _SIDES]
+
+
+def _glitches(pairs: pl.DataFrame) -> dict[str, int]:
+    texts = pl.concat_str(*_SIDES, separator="\n")
+    counts = {
+        wrong: int(pairs.select(texts.str.contains(wrong, literal=True).sum()).item())
+        for wrong, _ in _core.bbq_glitches()
+    }
+    return {wrong: n for wrong, n in counts.items() if n}
+
+
+def _quantiles(values: npt.NDArray[Any], points: dict[str, float]) -> dict[str, float]:
+    found = np.quantile(values, list(points.values()))
+    return dict(zip(points, found.tolist(), strict=True))
