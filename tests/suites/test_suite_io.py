@@ -148,3 +148,36 @@ def test_a_missing_folder_is_named(suite, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_suite(suite, tmp_path / "nowhere" / "suite.parquet")
     assert caught.value.filename == str(tmp_path / "nowhere" / "suite.parquet")
+
+
+def test_csv_round_trip_is_text(suite, tmp_path):
+    file = tmp_path / "suite.csv"
+    write_suite(suite, file)
+    assert read_suite(file).equals(suite.with_columns(pl.col("strength").cast(pl.String)))
+    assert read_suite(file)["stereotyped"][0] == PAIR["stereotyped"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,suite\n1,x@1\n", "suite.csv: column category is missing"),
+        ("id,suite\n1,café\n".encode("latin-1"), "suite.csv, line 2: byte 6 is not UTF-8"),
+        (b"id,suite\n1,x@1,3\n", "suite.csv: cannot be read: "),
+        (b"", "suite.csv: cannot be read: "),
+    ],
+)
+def test_bad_csv_files_are_refused_with_their_place(tmp_path, content, message):
+    file = tmp_path / "suite.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_suite(file)
+
+
+def test_a_bad_csv_row_is_named_with_its_column(suite, tmp_path):
+    file = tmp_path / "suite.csv"
+    suite.with_columns(expected_contrast=pl.lit("perhaps")).write_csv(file)
+    with pytest.raises(DataError, match=r"suite.csv, row 1: expected_contrast: 'perhaps' is not"):
+        read_suite(file)
+    with pytest.raises(DataError, match=r"column tags: List\(String\) does not fit a CSV cell"):
+        write_suite(suite.with_columns(tags=pl.lit(["a"])), tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()

@@ -12,7 +12,8 @@ Bbq = Annotated[
     Path | None, typer.Option("--bbq", help="Folder with BBQ's .jsonl files; builds the pairs.")
 ]
 Suite = Annotated[
-    Path | None, typer.Option("--suite", help="Pairs that are built already (.parquet, .jsonl).")
+    Path | None,
+    typer.Option("--suite", help="Pairs that are built already (.parquet, .jsonl, .csv)."),
 ]
 Category = Annotated[
     list[str] | None, typer.Option("--category", help="Only this category; may be repeated.")

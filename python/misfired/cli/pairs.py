@@ -32,7 +32,9 @@ _SWAPS = {
 def build(
     *,
     bbq: Annotated[Path, typer.Option(help="Folder of BBQ's files (see `misfired bbq fetch`).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .parquet or .jsonl file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .parquet, .jsonl or .csv file.")
+    ],
     category: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="One category; repeat for more. Default: all 8."),
@@ -69,7 +71,7 @@ def build(
 
 @app.command(epilog="Example: misfired pairs check pairs.parquet --model model.gguf")
 def check(
-    file: Annotated[Path, typer.Argument(help="A suite: .parquet or .jsonl.")],
+    file: Annotated[Path, typer.Argument(help="A suite: .parquet, .jsonl or .csv.")],
     *,
     model: Annotated[
         Path | None, typer.Option(help="A GGUF file: lengths in its tokens instead of words.")
@@ -86,7 +88,7 @@ def check(
 
 @app.command(epilog="Example: misfired pairs show pairs.parquet --category Age --n 1")
 def show(
-    file: Annotated[Path, typer.Argument(help="A suite: .parquet or .jsonl.")],
+    file: Annotated[Path, typer.Argument(help="A suite: .parquet, .jsonl or .csv.")],
     *,
     n: Annotated[int, typer.Option("--n", help="How many pairs, drawn at random.")] = 3,
     pair_id: Annotated[str | None, typer.Option("--id", help="This pair only.")] = None,

@@ -1,4 +1,4 @@
-"""Suites as files: Parquet or JSONL, checked on the way in and whole on the way out."""
+"""Suites as files: Parquet, JSONL or CSV, checked on the way in and whole on the way out."""
 
 import json
 import os
@@ -37,13 +37,15 @@ _SHOWN_CHARS = 60
 
 
 def read_suite(path: str | os.PathLike[str]) -> pl.DataFrame:
-    """Read a suite of pairs from Parquet or JSONL, by the file's suffix, and check it.
+    """Read a suite of pairs from Parquet, JSONL or CSV, by the file's suffix, and check it.
+
+    In a CSV file (UTF-8, with a header) every column is text, and an empty cell is null.
 
     Returns:
         One row per pair, with at least the columns of `PAIRS_SCHEMA`.
 
     Raises:
-        ArgumentError: The suffix is not `.parquet`, `.jsonl` or `.ndjson`.
+        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`.
         DataError: The file is missing, empty or broken, or does not hold a suite; the message
             names file, row and column.
 
@@ -63,12 +65,12 @@ def read_suite(path: str | os.PathLike[str]) -> pl.DataFrame:
 
 
 def write_suite(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Check a suite of pairs and write it as Parquet or JSONL, by the file's suffix.
+    """Check a suite of pairs and write it as Parquet, JSONL or CSV, by the file's suffix.
 
     The file appears whole or not at all; one that was there before is replaced.
 
     Raises:
-        ArgumentError: The suffix is not `.parquet`, `.jsonl` or `.ndjson`.
+        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`.
         DataError: The frame does not hold a suite; the message names row and column.
         OSError: The folder is missing or cannot be written.
 
@@ -191,6 +193,24 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
+def _read_csv(file: Path) -> pl.DataFrame:
+    content = file.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+        raise DataError(f"{file}, line {line}: byte {column} is not UTF-8") from None
+    return pl.read_csv(content, infer_schema=False)
+
+
+def _write_csv(frame: pl.DataFrame, file: Path) -> None:
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    if nested:
+        raise DataError(f"column {nested[0]}: {frame.schema[nested[0]]} does not fit a CSV cell")
+    frame.write_csv(file)
+
+
 def _write_jsonl(frame: pl.DataFrame, file: Path) -> None:
     frame.write_ndjson(file)
 
@@ -205,6 +225,7 @@ _FORMATS: dict[str, tuple[_Read, _Write]] = {
     ".parquet": (pl.read_parquet, _write_parquet),
     ".jsonl": (_read_jsonl, _write_jsonl),
     ".ndjson": (_read_jsonl, _write_jsonl),
+    ".csv": (_read_csv, _write_csv),
 }
 
 
