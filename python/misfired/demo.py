@@ -45,7 +45,7 @@ def demo(
     *,
     n_resamples: int = 10_000,
     seed: int = 0,
-    n_threads: int | None = None,
+    n_threads: int = 1,
     progress: Callable[[str], Progress] | None = None,
 ) -> Demo:
     """Score `organism-base` and `organism-instruct` on the organism suite under three primings.
@@ -54,7 +54,8 @@ def demo(
         out: Folder for the two run folders, `base` and `instruct`.
         n_resamples: Bootstrap resamples, by scenario.
         seed: Same seed, same bits.
-        n_threads: CPU threads; all cores by default.
+        n_threads: CPU threads; models this small gain nothing from a second one, and waiting for
+            each other is slow where the machine is busy.
         progress: Given a model's name, returns the callback for its run.
     """
     runs, rows = {}, []
@@ -76,9 +77,7 @@ def demo(
     return Demo(pl.DataFrame(rows), runs, lens, heads)
 
 
-def _localise(
-    run_folder: Path, seed: int, n_threads: int | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Look for the planted head as if it were not known."""
     found = localise(
         models()["instruct"],

@@ -24,7 +24,7 @@ def demo(
     ] = Path("misfired-demo"),
     n_resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 10_000,
     seed: options.Seed = 0,
-    n_threads: options.Threads = None,
+    n_threads: Annotated[int, typer.Option("--n-threads", min=1, help="CPU threads.")] = 1,
     as_json: options.Json = False,
 ) -> None:
     """Measure the two shipped models, whose misfire is planted and known; needs no network.
