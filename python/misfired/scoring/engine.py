@@ -13,7 +13,7 @@ from misfired import _core
 from misfired.errors import ArgumentError, DataError, ModelError, ScoringError
 from misfired.scoring.answers import Logp, measured_columns, read_forms
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
-from misfired.scoring.model import N_SEQUENCES, Context, Mode, Model
+from misfired.scoring.model import Context, Mode, Model
 from misfired.scoring.protocol import LOGIT, Protocol
 from misfired.scoring.tokens import PromptTokenizer
 
@@ -356,4 +356,4 @@ def _present(value: Any) -> Any:
     return value
 
 
-__all__ = ["N_SEQUENCES", "Engine", "Job", "Settings", "open_context", "prepare", "without_text"]
+__all__ = ["Engine", "Job", "Settings", "open_context", "prepare", "without_text"]
