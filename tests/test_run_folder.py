@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers import make_suite
@@ -132,3 +133,14 @@ def test_an_unfinished_run_is_not_read_as_a_whole_one(tmp_path) -> None:
     RunFolder(tmp_path, {}).close()
     with pytest.raises(DataError, match="not complete"):
         read_answers(tmp_path)
+
+
+def test_shards_change_no_answer(small_model, tmp_path, monkeypatch) -> None:
+    whole = score(small_model, make_suite(50), priming=["cue"])
+    monkeypatch.setattr("misfired.prompts.N_SHARD", 7)
+    sharded = score(small_model, make_suite(50), priming=["cue"], out=tmp_path)
+    assert sharded.answers.select("id", "answer", "outcome").equals(
+        whole.answers.select("id", "answer", "outcome")
+    )
+    logits = [frame["logit_diff"].to_numpy() for frame in (sharded.answers, whole.answers)]
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -89,3 +91,52 @@ def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> p
             )
     prompts = pl.concat(frames).sort("_pair", "_priming", "_condition")
     return prompts.drop("_pair", "_priming", "_condition")
+
+
+#: Pairs whose prompts are made, planned and scored together; what is held of a suite beside the suite
+#: itself is bounded by it.
+N_SHARD = 512
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The prompts of a suite, made when they are needed.
+
+    Prompts are numbered from 0 in the order of `build_prompts`, which has as many for every pair.
+    """
+
+    pairs: pl.DataFrame
+    primings: tuple[str, ...] = ("none",)
+
+    @cached_property
+    def n_per_pair(self) -> int:
+        """Prompts of each pair."""
+        return len(build_prompts(self.pairs.head(1), self.primings)) if len(self.pairs) else 0
+
+    def __len__(self) -> int:
+        return len(self.pairs) * self.n_per_pair
+
+    def shards(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Number of the first prompt, and the prompts, of each `N_SHARD` pairs."""
+        for first in range(0, len(self.pairs), N_SHARD):
+            pairs = self.pairs.slice(first, N_SHARD)
+            yield first * self.n_per_pair, build_prompts(pairs, self.primings)
+
+    def at(self, rows: Sequence[int]) -> pl.DataFrame:
+        """The prompts of those numbers, in that order."""
+        made = build_prompts(self.pairs[[row // self.n_per_pair for row in rows]], self.primings)
+        return made[[n * self.n_per_pair + row % self.n_per_pair for n, row in enumerate(rows)]]
+
+    def spread(self, n_prompts: int) -> pl.DataFrame:
+        """At most so many prompts, at even distances.
+
+        Example:
+            >>> pairs = pl.DataFrame({
+            ...     "id": ["p", "q"], "category": "Age", "scenario": "age_q1", "stereotyped": "A?",
+            ...     "contrast": ["B?", "C?"], "expected_stereotyped": "yes", "expected_contrast": "yes",
+            ... })
+            >>> PromptSet(pairs).spread(2)["text"].to_list()
+            ['A?', 'A?']
+        """
+        n_prompts = min(n_prompts, len(self))
+        return self.at([place * len(self) // n_prompts for place in range(n_prompts)])

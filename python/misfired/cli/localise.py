@@ -10,9 +10,10 @@ import polars as pl
 import typer
 
 from misfired.cli import options
+from misfired.cli.options import split_words
 from misfired.cli.output import print_json, print_table
 from misfired.cli.progress import progress_bar
-from misfired.cli.run import choose_pairs, split_words
+from misfired.cli.run import choose_pairs
 from misfired.localise import PROBES, Localisation
 from misfired.localise import localise as localise_run
 from misfired.localise.figures import check_matplotlib, write_figures

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -22,7 +25,11 @@ Limit = Annotated[
     int | None, typer.Option(min=1, help="At most so many pairs, spread evenly over the suite.")
 ]
 Priming = Annotated[
-    str, typer.Option(help="Comma-separated: none, cue, cue_both, neutral, neutral_both.")
+    str | None,
+    typer.Option(
+        help="Comma-separated: none, cue, cue_both, neutral, neutral_both. "
+        "Default: none, and cue where the suite has one."
+    ),
 ]
 Protocol = Annotated[
     str,
@@ -41,3 +48,50 @@ Ctx = Annotated[int | None, typer.Option("--n-ctx", help="Cells of the K/V cache
 Batch = Annotated[int | None, typer.Option("--n-batch", help="Tokens a batch.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, in the place of its `**asking`, every option that says how a model is asked."""
+    *own, _ = _parameters(command)
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        command(**given)
+
+    # typer reads signature and annotations, and would follow `__wrapped__` past both.
+    del wrapper.__wrapped__
+    parameters = [*own, *_parameters(_asking)]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapper
+
+
+def _parameters(command: Callable[..., None]) -> list[inspect.Parameter]:
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    return [each.replace(annotation=hints[name]) for name, each in signature.parameters.items()]
+
+
+def _asking(
+    *,
+    priming: Priming = None,
+    protocol: Protocol = "logit",
+    template: Template = None,
+    mode: Mode = "exact",
+    seed: Seed = 0,
+    n_gpu_layers: GpuLayers = 0,
+    n_threads: Threads = None,
+    n_ctx: Ctx = None,
+    n_batch: Batch = None,
+) -> None:
+    """The options of `misfired.asking.AskingOptions`, as the command line spells them."""
+
+
+def split_words(text: str) -> list[str]:
+    """Words of a comma-separated option.
+
+    Example:
+        >>> split_words("none, cue")
+        ['none', 'cue']
+    """
+    return [word.strip() for word in text.split(",") if word.strip()]

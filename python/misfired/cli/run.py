@@ -23,6 +23,7 @@ from misfired.suites import build_pairs, read_suite
 Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]
 
 
+@options.asking
 def run(
     model: options.ModelFile,
     *,
@@ -31,19 +32,11 @@ def run(
     suite: options.Suite = None,
     category: options.Category = None,
     limit: options.Limit = None,
-    priming: options.Priming = "none,cue",
-    protocol: options.Protocol = "logit",
-    template: options.Template = None,
-    mode: options.Mode = "exact",
     n_resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 10_000,
     unit: Annotated[str, typer.Option(help="What is resampled: scenario or pair.")] = "scenario",
     confidence_level: Annotated[float, typer.Option(help="Between 0 and 1.")] = 0.95,
-    seed: options.Seed = 0,
-    n_gpu_layers: options.GpuLayers = 0,
-    n_threads: options.Threads = None,
-    n_ctx: options.Ctx = None,
-    n_batch: options.Batch = None,
     as_json: options.Json = False,
+    **asking: Any,
 ) -> None:
     """Measure a model: build or read pairs, score them, print MAR with intervals.
 
@@ -58,6 +51,7 @@ def run(
       misfired run base.gguf --bbq BBQ/data --template plain -o runs/base --json
     """
     pairs = choose_pairs(bbq, suite, category, limit)
+    asking["priming"] = primings(asking["priming"], pairs)
     with progress_bar("scoring") as progress:
         result = run_pipeline(
             model,
@@ -66,16 +60,8 @@ def run(
             n_resamples=n_resamples,
             unit=unit,
             confidence_level=confidence_level,
-            priming=split_words(priming),
-            protocol=protocol,
-            template=template,
-            mode=mode,
-            n_gpu_layers=n_gpu_layers,
-            n_threads=n_threads,
-            n_ctx=n_ctx,
-            n_batch=n_batch,
-            seed=seed,
             progress=progress,
+            **asking,
         )
     if as_json:
         typer.echo(json.dumps(_run_json(result, out)))
@@ -83,6 +69,7 @@ def run(
         Console(highlight=False).print(*run_report(result, out), sep="\n")
 
 
+@options.asking
 def score(
     model: options.ModelFile,
     *,
@@ -93,20 +80,12 @@ def score(
     suite: options.Suite = None,
     category: options.Category = None,
     limit: options.Limit = None,
-    priming: options.Priming = "none",
-    protocol: options.Protocol = "logit",
-    template: options.Template = None,
-    mode: options.Mode = "exact",
-    seed: options.Seed = 0,
-    n_gpu_layers: options.GpuLayers = 0,
-    n_threads: options.Threads = None,
-    n_ctx: options.Ctx = None,
-    n_batch: options.Batch = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show how the first pair is put and read; score no other."),
     ] = False,
     as_json: options.Json = False,
+    **asking: Any,
 ) -> None:
     """Score a suite and leave the answers in a run folder, for `misfired stats` to read.
 
@@ -116,9 +95,12 @@ def score(
       misfired score model.gguf --suite pairs.parquet --explain
     """
     pairs = choose_pairs(bbq, suite, category, limit)
+    asking["priming"] = primings(asking["priming"], pairs)
     if explain:
         shown = explain_prompt(
-            model, pairs.head(1), protocol=protocol, template=template, n_gpu_layers=n_gpu_layers
+            model,
+            pairs.head(1),
+            **{name: asking[name] for name in ("protocol", "template", "n_gpu_layers")},
         )
         typer.echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
         return
@@ -129,16 +111,8 @@ def score(
             model,
             pairs,
             out=out,
-            priming=split_words(priming),
-            protocol=protocol,
-            template=template,
-            mode=mode,
-            n_gpu_layers=n_gpu_layers,
-            n_threads=n_threads,
-            n_ctx=n_ctx,
-            n_batch=n_batch,
-            seed=seed,
             progress=progress,
+            **asking,
         )
     if as_json:
         typer.echo(json.dumps(_scores_json(scores, out)))
@@ -169,6 +143,13 @@ def choose_pairs(
     return pairs if limit is None else _spread(pairs, limit)
 
 
+def primings(named: str | None, pairs: pl.DataFrame) -> list[str]:
+    """The primings that the option names, or else those that the suite has sentences for."""
+    if named is not None:
+        return options.split_words(named)
+    return ["none", "cue"] if "cue" in pairs.columns else ["none"]
+
+
 def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
     """At most `limit` pairs at even distances, each with its twin if it has one."""
     twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
@@ -176,16 +157,6 @@ def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
     n = min(limit, len(first))
     kept = first.gather([place * len(first) // n for place in range(n)]).to_list()
     return pairs.filter(pl.coalesce(twin_of, pl.col("id")).is_in(kept))
-
-
-def split_words(text: str) -> list[str]:
-    """Words of a comma-separated option.
-
-    Example:
-        >>> split_words("none, cue")
-        ['none', 'cue']
-    """
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _scores_json(scores: Scores, out: Path) -> dict[str, Any]:

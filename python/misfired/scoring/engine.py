@@ -321,7 +321,19 @@ def calibrate(model: Model, context: Context, job: Job) -> Job:
         for batch in Engine(model, context, alone, packing="solo").run_block_in_full(0)
         for row in batch
     )
-    baseline = {form.text: value for form, value in zip(answers.forms, logp, strict=True)}
+    return with_baseline(
+        job, {form.text: value for form, value in zip(answers.forms, logp, strict=True)}
+    )
+
+
+def with_baseline(job: Job, baseline: dict[str, float] | None) -> Job:
+    """The job, its forms compared with what they score after the content-free prompt.
+
+    Raises:
+        ModelError: A form of the job has no such score.
+    """
+    if baseline is None:
+        return job
     for name, found in zip(job.names, job.answers, strict=True):
         for form in found.forms if found else ():
             if form.text not in baseline:

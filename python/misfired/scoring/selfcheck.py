@@ -8,14 +8,18 @@ its own, which reproduces the very bits of a prompt that is scored alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from misfired.scoring.answers import decision_column
+from misfired.scoring.backend import Row
 from misfired.scoring.engine import Job, Packing
 from misfired.scoring.generate import engine_for
 from misfired.scoring.model import Context, Mode, Model
+from misfired.scoring.protocol import Protocol
 
 #: Prompts scored both ways before a run begins, and the largest difference that `exact` accepts.
 N_TRIED = 6
@@ -42,10 +46,10 @@ def choose_packing(model: Model, context: Context, job: Job, mode: Mode) -> dict
     tried = sorted({rows[place * len(rows) // N_TRIED] for place in range(N_TRIED)} if rows else ())
     packed = _score(model, context, job, tried, "packed")
     largest = max(
-        (_difference(packed[row], _alone(model, context, job, row)) for row in tried), default=0.0
+        (_difference(packed[row], alone(model, context, job, row)) for row in tried), default=0.0
     )
     # Texts need not be written one at a time: the engine repeats those that hang on a close choice.
-    packs = largest <= TOLERANCE or job.protocol.generates
+    packs = (tried and largest <= TOLERANCE) or job.protocol.generates
     return {
         "packing": "packed" if packs else "solo",
         "n_tried": len(tried),
@@ -54,15 +58,21 @@ def choose_packing(model: Model, context: Context, job: Job, mode: Mode) -> dict
 
 
 def check_invariance(
-    model: Model,
-    context: Context,
-    job: Job,
-    measured: dict[int, dict[str, Any]],
+    answers: pl.DataFrame,
+    protocol: Protocol,
+    score_alone: Callable[[list[int]], list[Row]],
     *,
     seed: int = 0,
     n_checked: int = N_CHECKED,
 ) -> dict[str, Any]:
     """Score a random sample again, each prompt alone in the cache, and compare.
+
+    Args:
+        answers: One row per prompt, with what was measured.
+        protocol: By which they were measured.
+        score_alone: Scores the prompts of those numbers, each alone.
+        seed: Chooses the sample.
+        n_checked: How many.
 
     Returns:
         `n_checked`; `max_difference`, the largest |difference| of the log-probabilities and of
@@ -70,26 +80,27 @@ def check_invariance(
         |logit_diff| (|margin|, the least lead of a text's choices) is not above `max_difference`:
         their answer could have come out otherwise. For texts also `texts_differ`.
     """
-    generates = job.protocol.generates
-    decision = "least_gap" if generates else decision_column(list(job.protocol.answers))
-    scored = [row for row in job.rows if measured[row][decision] is not None]
+    generates = protocol.generates
+    decision = answers["least_gap" if generates else decision_column(list(protocol.answers))]
+    scored = decision.is_not_null().arg_true().to_list()
     rng = np.random.default_rng(seed)
     sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:n_checked].tolist())]
-    alone = {row: _alone(model, context, job, row) for row in sample}
-    largest = max((_difference(alone[row], measured[row]) for row in sample), default=0.0)
-    differ = sum(alone[row].get("text") != measured[row].get("text") for row in sample)
+    measured = answers[sample].to_dicts()
+    both = list(zip(score_alone(sample), measured, strict=True))
+    largest = max((_difference(alone, row) for alone, row in both), default=0.0)
+    differ = sum(alone.get("text") != row.get("text") for alone, row in both)
     return {
         **({"texts_differ": differ} if generates else {}),
         "n_checked": len(sample),
         "max_difference": largest,
-        "label_flips": sum(alone[row]["answer"] != measured[row]["answer"] for row in sample),
-        "n_within": sum(abs(measured[row][decision]) <= largest for row in scored),
+        "label_flips": sum(alone["answer"] != row["answer"] for alone, row in both),
+        "n_within": int((decision.abs() <= largest).sum()),
     }
 
 
 def _score(
     model: Model, context: Context, job: Job, rows: list[int], packing: Packing
-) -> dict[int, dict[str, Any]]:
+) -> dict[int, Row]:
     engine = engine_for(model, context, job, rows, packing=packing)
     return {
         row: measured
@@ -99,7 +110,8 @@ def _score(
     }
 
 
-def _alone(model: Model, context: Context, job: Job, row: int) -> dict[str, Any]:
+def alone(model: Model, context: Context, job: Job, row: int) -> Row:
+    """Score one prompt of a job with nothing else in the cache."""
     return _score(model, context, job, [row], "solo")[row]
 
 

@@ -1,0 +1,88 @@
+"""How a model is asked: every option that decides its answers, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, cast
+
+from misfired.errors import ArgumentError
+from misfired.prompts import check_primings
+from misfired.scoring.engine import Settings
+from misfired.scoring.model import MODES, Mode
+from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
+
+
+class AskingOptions(TypedDict, total=False):
+    """Keyword arguments of `misfired.score` and `misfired.run`; each may be left out.
+
+    Attributes:
+        priming: Names from `misfired.prompts.PRIMINGS`; `none` is added where a priming needs it.
+        protocol: A name that `misfired.scoring.protocol.PROTOCOLS` lists, the path of a TOML file,
+            or a `Protocol`.
+        template: None for the model's own chat template, `plain`, or a Jinja file.
+        mode: `exact` (f32 K/V cache, no flash attention: a score does not depend on the batch
+            beyond float rounding) or `fast` (f16 cache, flash attention where possible).
+        n_gpu_layers: Layers to offload; -1 offloads all.
+        n_threads: CPU threads; all cores by default.
+        n_ctx: Cells of the K/V cache; by default as many as the longest prompt and a batch need.
+        n_batch: Tokens a batch.
+        seed: Chooses the prompts of the batch-invariance check.
+    """
+
+    priming: Sequence[str]
+    protocol: str | Protocol
+    template: str | None
+    mode: str
+    n_gpu_layers: int
+    n_threads: int | None
+    n_ctx: int | None
+    n_batch: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a model is asked; together with model and suite it decides every answer."""
+
+    primings: tuple[str, ...] = ("none",)
+    protocol: Protocol = LOGIT
+    template: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    n_gpu_layers: int = 0
+    seed: int = 0
+
+
+def asking_of(options: AskingOptions) -> Asking:
+    """Options checked and completed.
+
+    Example:
+        >>> asking_of({"priming": ["cue"]}).primings
+        ('none', 'cue')
+
+    Raises:
+        ArgumentError: An unknown name, or a number outside its limits.
+        DataError: A file that an option names does not hold what it should.
+    """
+    known: dict[str, Any] = dict(options)
+    protocol = known.pop("protocol", LOGIT)
+    asking = Asking(
+        primings=check_primings(known.pop("priming", ("none",))),
+        protocol=get_protocol(protocol) if isinstance(protocol, str) else protocol,
+        settings=_settings(known),
+        **{name: known.pop(name) for name in ("template", "n_gpu_layers", "seed") if name in known},
+    )
+    if known:
+        raise ArgumentError(f"unknown option {next(iter(known))!r}")
+    return asking
+
+
+def _settings(known: dict[str, Any]) -> Settings:
+    mode = known.pop("mode", "exact")
+    if mode not in MODES:
+        raise ArgumentError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
+    numbers = {name: known.pop(name, None) for name in ("n_ctx", "n_batch", "n_threads")}
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ArgumentError(f"{name} is {value}, at least 1 needed")
+    return Settings(cast("Mode", mode), **numbers)

@@ -1,0 +1,183 @@
+"""A GGUF model in this process that answers prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from misfired.asking import Asking
+from misfired.prompts import PromptSet
+from misfired.scoring.answers import measured_columns
+from misfired.scoring.backend import Row
+from misfired.scoring.engine import (
+    Job,
+    calibrate,
+    open_context,
+    prepare,
+    with_baseline,
+    without_text,
+)
+from misfired.scoring.generate import engine_for
+from misfired.scoring.library import versions
+from misfired.scoring.model import Context, Model, default_threads, file_sha256
+from misfired.scoring.selfcheck import alone, check_invariance, choose_packing
+from misfired.scoring.template import template_for
+from misfired.scoring.tokens import PromptTokenizer
+
+#: Prompts, evenly spread over all, that are looked at before the first is scored.
+N_SAMPLE = 24
+
+
+class LocalBackend:
+    """Scores prompts through llama.cpp; see `misfired.scoring.backend.Backend`."""
+
+    def __init__(self, path: Path | str, asking: Asking) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: It cannot be loaded.
+            TemplateError: It has no chat template, or one that cannot be used.
+        """
+        self.asking = asking
+        self.model = Model(Path(path), asking.n_gpu_layers)
+        try:
+            self.template = template_for(self.model, asking.template)
+            self.tokenizer = PromptTokenizer(self.model.tokenizer, self.template, asking.protocol)
+        except BaseException:
+            self.close()
+            raise
+        self._n_joined = self._n_prompt_tokens = self._n_distinct = self._n_decoded = 0
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Names and types of what the protocol measures."""
+        return measured_columns(self.asking.protocol)
+
+    def settings(self) -> dict[str, Any]:
+        """Model, template and llama.cpp, and how prompts are decoded."""
+        settings = {
+            "model_sha256": file_sha256(self.model.path),
+            "template": {
+                "name": self.template.name,
+                "sha256": hashlib.sha256(self.template.source.encode()).hexdigest(),
+                "date": self.template.date.isoformat(),
+            },
+            **asdict(self.asking.settings),
+            "n_gpu_layers": self.asking.n_gpu_layers,
+            "llama_cpp_python": versions()["llama_cpp_python"],
+        }
+        # Threads are no setting: they change the time, not the numbers.
+        del settings["n_threads"]
+        return settings
+
+    def open(self, prompts: PromptSet) -> None:
+        """Measure on a sample whether prompts can share batches, and what forms score without one."""
+        self._sample = prompts.spread(N_SAMPLE)
+        job = self._prepare(self._sample)
+        with self._context(job) as context:
+            self._calibrated = calibrate(self.model, context, job)
+            self._packing = choose_packing(
+                self.model, context, self._calibrated, self.asking.settings.mode
+            )
+
+    def answer(
+        self, shard: pl.DataFrame, recorded: Collection[int]
+    ) -> Iterator[list[tuple[int, Row]]]:
+        """Score a shard, block by block; a block that is not recorded whole is run again whole."""
+        job = with_baseline(self._prepare(shard), self._calibrated.baseline)
+        self._n_joined += _n_joined(job)
+        self._n_prompt_tokens += sum(job.n_prompt_tokens)
+        yield list(without_text(job))
+        if not job.rows:
+            return
+        with self._context(job) as context:
+            engine = engine_for(
+                self.model,
+                context,
+                job,
+                packing=self._packing["packing"],
+                noise=self._packing["max_difference"] or 0.0,
+            )
+            for block, rows in enumerate(engine.blocks()):
+                if not all(row in recorded for row in rows):
+                    yield from engine.run_block(block)
+            self._n_distinct += engine.scorer.n_distinct_tokens
+            self._n_decoded += engine.scorer.n_decoded_tokens
+
+    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
+        """Model, example prompt, scored tokens, packing, and a sample scored again alone."""
+        model = self.model
+        return {
+            "n_threads": self.asking.settings.n_threads or default_threads(),
+            "model": {
+                "path": str(model.path),
+                "description": model.description,
+                "metadata": model.metadata,
+            },
+            "example_prompt": self._example(),
+            "answer_tokens": _answer_tokens(model, self._calibrated),
+            "tokens": {"in_prompts": self._n_prompt_tokens, "distinct": self._n_distinct},
+            "joined_across_the_answer": self._n_joined,
+            "packing": self._packing,
+            "batch_invariance": check_invariance(
+                answers, self.asking.protocol, self._alone(prompts), seed=self.asking.seed
+            ),
+        }
+
+    def effort(self) -> dict[str, int]:
+        """Tokens that were decoded."""
+        return {"n_decoded_tokens": self._n_decoded}
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.model.close()
+
+    def _prepare(self, prompts: pl.DataFrame) -> Job:
+        names = prompts.select(
+            pl.concat_str("id", pl.lit(" ("), "priming", pl.lit(", "), "condition", pl.lit(")"))
+        ).to_series()
+        return prepare(
+            self.tokenizer,
+            names.to_list(),
+            prompts["text"].to_list(),
+            prompts["expected"].to_list(),
+        )
+
+    def _context(self, job: Job) -> Context:
+        return open_context(self.model, job, self.asking.settings)
+
+    def _alone(self, prompts: PromptSet) -> Callable[[list[int]], list[Row]]:
+        def score(rows: list[int]) -> list[Row]:
+            if not rows:
+                return []
+            job = with_baseline(self._prepare(prompts.at(rows)), self._calibrated.baseline)
+            with self._context(job) as context:
+                return [alone(self.model, context, job, row) for row in range(len(rows))]
+
+        return score
+
+    def _example(self) -> str | None:
+        texts = self._sample["text"].drop_nulls()
+        return self.tokenizer.rendered(texts[0]) if len(texts) else None
+
+
+def _answer_tokens(model: Model, job: Job) -> dict[str, Any]:
+    found = next((answers for answers in job.answers if answers is not None), None)
+    if found is None:
+        return {}
+    piece = model.tokenizer.piece
+    tokens = {
+        answer: {str(token): piece(token).decode(errors="replace") for token in ids}
+        for answer, ids in found.ids.items()
+    }
+    return {"scored": tokens, "dropped_forms": found.dropped}
+
+
+def _n_joined(job: Job) -> int:
+    pairs = zip(job.answers, job.n_prompt_tokens, strict=True)
+    return sum(answers is not None and answers.keep < n_tokens for answers, n_tokens in pairs)
