@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -17,7 +17,7 @@ from misfired.errors import ArgumentError
 from misfired.outcomes import OUTCOMES, build_outcomes
 from misfired.prompts import N_SHARD, PromptSet
 from misfired.runs import RunFolder, read_answers, read_manifest
-from misfired.scoring.backend import Backend, Row
+from misfired.scoring.backend import Answers, Backend, Counts, Row
 from misfired.scoring.library import versions
 from misfired.scoring.local import LocalBackend
 from misfired.stats import summarize
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Called with (prompts done, prompts in all).
 Progress = Callable[[int, int], None]
+
+#: Prompts, evenly spread over all, that a backend looks at before the first shard.
+N_SAMPLE = 24
 
 #: Pairs that are hashed at a time.
 N_HASHED = 4096
@@ -132,19 +135,21 @@ def _measure(
             return Run(scores, _summary(scores.answers, statistics))
         started = time.time()
         n_recorded = len(folder.recorded) if folder else 0
-        answers = _answer(backend, prompts, folder, progress)
+        answers, counts = _answer(backend, prompts, folder, progress)
         summary = _summary(answers, statistics)
+        times = {
+            "started": started,
+            "seconds": time.time() - started,
+            "n_resumed_from": n_recorded,
+            **counts.pop("times", {}),
+        }
         manifest = {
             "settings": settings,
             "versions": versions(),
             **backend.facts(prompts, answers),
+            **counts,
             "outcomes": _tally(answers),
-            "times": {
-                "started": started,
-                "seconds": time.time() - started,
-                "n_resumed_from": n_recorded,
-                **backend.effort(),
-            },
+            "times": times,
         }
         if folder is not None:
             rows = summary.to_dicts() if statistics is not None else None
@@ -158,25 +163,61 @@ def _summary(answers: pl.DataFrame, statistics: dict[str, Any] | None) -> pl.Dat
 
 def _answer(
     backend: Backend, prompts: PromptSet, folder: RunFolder | None, progress: Progress | None
-) -> pl.DataFrame:
-    """Every answer in order; what is recorded already is not written twice."""
-    backend.open(prompts)
-    recorded = folder.recorded if folder else {}
+) -> tuple[pl.DataFrame, Counts]:
+    """Every answer in order, and the counts of all shards."""
+    backend.open(prompts.spread(N_SAMPLE))
+    counts: Counts = {}
     frames = []
     for first, shard in prompts.shards():
-        numbers = range(first, first + len(shard))
-        measured: dict[int, Row] = {n - first: recorded.pop(n) for n in numbers if n in recorded}
-        for rows in backend.answer(shard, set(measured)):
-            fresh = {number: row for number, row in rows if number not in measured}
-            measured |= fresh
-            if folder is not None and fresh:
-                folder.append((first + number, row) for number, row in fresh.items())
+
+        def tell(n_done: int, first: int = first) -> None:
             if progress is not None:
-                progress(first + len(measured), len(prompts))
-        in_order = [measured[number] for number in range(len(shard))]
-        columns = pl.DataFrame(in_order, schema=dict(backend.columns))
-        frames.append(shard.drop("text").hstack(columns))
-    return pl.concat(frames)
+                progress(first + n_done, len(prompts))
+
+        frame, more = _answer_shard(backend, first, shard, folder, tell)
+        frames.append(frame)
+        _add(counts, more)
+    return pl.concat(frames), counts
+
+
+def _answer_shard(
+    backend: Backend,
+    first: int,
+    shard: pl.DataFrame,
+    folder: RunFolder | None,
+    tell: Callable[[int], None],
+) -> tuple[pl.DataFrame, Counts]:
+    recorded = folder.recorded if folder else {}
+    numbers = range(first, first + len(shard))
+    measured: dict[int, Row] = {n - first: recorded.pop(n) for n in numbers if n in recorded}
+
+    def take(rows: list[tuple[int, Row]]) -> None:
+        # What is recorded already is not written twice.
+        fresh = {number: row for number, row in rows if number not in measured}
+        measured.update(fresh)
+        if folder is not None and fresh:
+            folder.append((first + number, row) for number, row in fresh.items())
+        tell(len(measured))
+
+    counts = _drain(backend.answer(shard, set(measured)), take)
+    in_order = [measured[number] for number in range(len(shard))]
+    columns = pl.DataFrame(in_order, schema=dict(backend.columns))
+    return shard.drop("text").hstack(columns), counts
+
+
+def _drain(answers: Answers, take: Callable[[list[tuple[int, Row]]], None]) -> Counts:
+    while True:
+        try:
+            take(next(answers))
+        except StopIteration as end:
+            return cast("Counts", end.value)
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for section, named in more.items():
+        for name, number in named.items():
+            total.setdefault(section, {}).setdefault(name, 0)
+            total[section][name] += number
 
 
 def _settings(

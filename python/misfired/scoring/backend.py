@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import Any, Protocol
 
 import polars as pl
@@ -11,6 +11,12 @@ from misfired.prompts import PromptSet
 
 #: What was measured of one prompt, by column.
 Row = dict[str, Any]
+
+#: What a shard's answers took: counts by section of the manifest and name, added up over shards.
+Counts = dict[str, dict[str, int]]
+
+#: Yields (number of the prompt in the shard, what was measured), returns the counts.
+Answers = Generator[list[tuple[int, Row]], None, Counts]
 
 
 class Backend(Protocol):
@@ -23,12 +29,10 @@ class Backend(Protocol):
     def settings(self) -> dict[str, Any]:
         """What decides the answers; a run folder made with others is refused."""
 
-    def open(self, prompts: PromptSet) -> None:
-        """Look at the prompts as a whole, before the first shard."""
+    def open(self, sample: pl.DataFrame) -> None:
+        """Look at some prompts, spread over the suite, before the first shard."""
 
-    def answer(
-        self, shard: pl.DataFrame, recorded: Collection[int]
-    ) -> Iterator[list[tuple[int, Row]]]:
+    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
         """Answer the prompts of a shard.
 
         Args:
@@ -36,15 +40,15 @@ class Backend(Protocol):
             recorded: Numbers of the rows whose answers are known.
 
         Yields:
-            (number of the row in the shard, what was measured), for each row that is not recorded,
-            as soon as they are known; a recorded row may come again.
+            Each row that is not recorded, as soon as its answer is known; a recorded one may come
+            again.
+
+        Returns:
+            Counts. What depends on how often a run was interrupted belongs into section `times`.
         """
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
         """What the manifest tells of how the answers were made, once all are there."""
-
-    def effort(self) -> dict[str, int]:
-        """Counts of the work that this process has done."""
 
     def close(self) -> None:
         """Give memory and connections back."""

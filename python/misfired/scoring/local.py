@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import polars as pl
 from misfired.asking import Asking
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import measured_columns
-from misfired.scoring.backend import Row
+from misfired.scoring.backend import Answers, Row
 from misfired.scoring.engine import (
     Job,
     calibrate,
@@ -28,9 +28,6 @@ from misfired.scoring.model import Context, Model, default_threads, file_sha256
 from misfired.scoring.selfcheck import alone, check_invariance, choose_packing
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
-
-#: Prompts, evenly spread over all, that are looked at before the first is scored.
-N_SAMPLE = 24
 
 
 class LocalBackend:
@@ -51,7 +48,6 @@ class LocalBackend:
         except BaseException:
             self.close()
             raise
-        self._n_joined = self._n_prompt_tokens = self._n_distinct = self._n_decoded = 0
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -75,26 +71,23 @@ class LocalBackend:
         del settings["n_threads"]
         return settings
 
-    def open(self, prompts: PromptSet) -> None:
+    def open(self, sample: pl.DataFrame) -> None:
         """Measure on a sample whether prompts can share batches, and what forms score without one."""
-        self._sample = prompts.spread(N_SAMPLE)
-        job = self._prepare(self._sample)
+        self._sample = sample
+        job = self._prepare(sample)
         with self._context(job) as context:
             self._calibrated = calibrate(self.model, context, job)
             self._packing = choose_packing(
                 self.model, context, self._calibrated, self.asking.settings.mode
             )
 
-    def answer(
-        self, shard: pl.DataFrame, recorded: Collection[int]
-    ) -> Iterator[list[tuple[int, Row]]]:
+    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
         """Score a shard, block by block; a block that is not recorded whole is run again whole."""
         job = with_baseline(self._prepare(shard), self._calibrated.baseline)
-        self._n_joined += _n_joined(job)
-        self._n_prompt_tokens += sum(job.n_prompt_tokens)
+        tokens = {"in_prompts": sum(job.n_prompt_tokens), "joined_to_the_answer": _n_joined(job)}
         yield list(without_text(job))
         if not job.rows:
-            return
+            return {"tokens": tokens}
         with self._context(job) as context:
             engine = engine_for(
                 self.model,
@@ -106,8 +99,11 @@ class LocalBackend:
             for block, rows in enumerate(engine.blocks()):
                 if not all(row in recorded for row in rows):
                     yield from engine.run_block(block)
-            self._n_distinct += engine.scorer.n_distinct_tokens
-            self._n_decoded += engine.scorer.n_decoded_tokens
+            scorer = engine.scorer
+            return {
+                "tokens": {**tokens, "distinct": scorer.n_distinct_tokens},
+                "times": {"n_decoded_tokens": scorer.n_decoded_tokens},
+            }
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
         """Model, example prompt, scored tokens, packing, and a sample scored again alone."""
@@ -121,17 +117,11 @@ class LocalBackend:
             },
             "example_prompt": self._example(),
             "answer_tokens": _answer_tokens(model, self._calibrated),
-            "tokens": {"in_prompts": self._n_prompt_tokens, "distinct": self._n_distinct},
-            "joined_across_the_answer": self._n_joined,
             "packing": self._packing,
             "batch_invariance": check_invariance(
                 answers, self.asking.protocol, self._alone(prompts), seed=self.asking.seed
             ),
         }
-
-    def effort(self) -> dict[str, int]:
-        """Tokens that were decoded."""
-        return {"n_decoded_tokens": self._n_decoded}
 
     def close(self) -> None:
         """Give the memory back."""
