@@ -46,6 +46,7 @@ def resample(
     scenario: _Numbers,
     category: _Numbers,
     weights: _Floats,
+    paired: bool,
     measures: list[str],
     unit: str,
     by_category: bool,

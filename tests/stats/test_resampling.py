@@ -16,6 +16,7 @@ def resample(codes, scenario, category, weights=None, measures=MEASURES, **optio
     codes = np.ascontiguousarray(np.atleast_2d(np.asarray(codes, dtype=np.uint8)))
     weights = np.eye(len(codes)) if weights is None else np.array(weights, dtype=np.float64)
     defaults = {
+        "paired": True,
         "unit": "scenario",
         "by_category": True,
         "stratified": False,
@@ -30,7 +31,7 @@ def resample(codes, scenario, category, weights=None, measures=MEASURES, **optio
         np.asarray(scenario, dtype=np.uint32),
         np.asarray(category, dtype=np.uint32),
         weights,
-        list(measures),
+        measures=list(measures),
         **(defaults | options),
     )
 
@@ -94,6 +95,32 @@ def test_equals_the_twin(problem, seed, stratified):
             expected += [twin.quantile(values, 0.025), twin.quantile(values, 0.975)]
         np.testing.assert_allclose(estimates[0, 0, k, :3], expected, rtol=1e-12, atol=1e-12)
         assert undefined[0, 0, k] == sum(map(math.isnan, values))
+
+
+@settings(deadline=None, max_examples=20)
+@given(small_problems().filter(lambda problem: len(problem[0]) == 2), st.integers(0, 2**64 - 1))
+def test_series_on_different_pairs_equal_the_twin(problem, seed):
+    codes, scenario, category = problem
+    estimates, *_, sizes = resample(
+        codes, scenario, category, [[1.0, -1.0]], ["mar_joint"], n_resamples=20, seed=seed,
+        paired=False,
+    )  # fmt: skip
+    alone = [units_of(row[None], scenario, category >= 0) for row in codes]
+    units = [first + second for first, second in zip(*alone, strict=True)]
+    values = [
+        twin.value("mar_joint", total[:4]) - twin.value("mar_joint", total[4:])
+        for total in twin.resampled_totals([units], 20, seed)
+    ]
+    observed = np.sum(units, axis=0).tolist()
+    expected = [twin.value("mar_joint", observed[:4]) - twin.value("mar_joint", observed[4:])]
+    constant = len({v for v in values if not math.isnan(v)} | set(expected)) == 1
+    if math.isnan(expected[0]) or len(units) < 2 or constant or all(map(math.isnan, values)):
+        expected += [math.nan, math.nan]
+    else:
+        expected += [twin.quantile(values, 0.025), twin.quantile(values, 0.975)]
+    np.testing.assert_allclose(estimates[0, 0, 0, :3], expected, rtol=1e-12, atol=1e-12)
+    n_scored = np.sum((codes < 4).any(axis=0))
+    assert sizes[0, 0].tolist() == [len(units), n_scored, len(scenario) - n_scored]
 
 
 def test_percentile_agrees_with_scipy_to_monte_carlo_error():
@@ -177,6 +204,7 @@ def test_a_matrix_in_fortran_order_is_refused():
             zeros,
             zeros,
             np.eye(2),
+            True,
             ["mar"],
             "pair",
             True,
@@ -200,6 +228,8 @@ def test_a_matrix_in_fortran_order_is_refused():
         ({"n_resamples": 0}, "n_resamples: 0, expected at least 1"),
         ({"n_resamples": None, "unit": "pair"}, "n_resamples: NaN, expected a number"),
         ({"n_threads": 0}, "n_threads: 0, expected at least 1"),
+        ({"paired": False, "unit": "pair"}, "paired: 0, expected 1 where the unit is the pair"),
+        ({"codes": [[0, 1]] * 17, "weights": [[1] * 17]}, "weights: 17, expected at most 16"),
         ({"category": [0]}, "category: 1 values, expected 2"),
     ],
 )

@@ -14,11 +14,13 @@ from misfired.stats.planning import (
     power,
     sample_size,
 )
+from misfired.stats.priming import controlled_primings, priming_contrasts
 from misfired.stats.proportion import proportion_interval
 from misfired.stats.resampling import bootstrap
 from misfired.stats.results import Bootstrap, Estimate, TestResult
 from misfired.stats.summary import summarize
 from misfired.stats.testing import adjust, mcnemar, permutation_test
+from misfired.stats.variants import compare_variants
 
 __all__ = [
     "Agreement",
@@ -33,6 +35,8 @@ __all__ = [
     "check_published",
     "clustering",
     "compare",
+    "compare_variants",
+    "controlled_primings",
     "interval_width",
     "leaderboard",
     "mar_bounds",
@@ -40,6 +44,7 @@ __all__ = [
     "minimum_detectable",
     "permutation_test",
     "power",
+    "priming_contrasts",
     "proportion_interval",
     "sample_size",
     "signal_detection",

@@ -27,7 +27,7 @@ class Answers(NamedTuple):
         methods: How the interval was made, in the same order.
         n_undefined: [slice, question, measure] resamples without a value.
         counts: [slice, question, term, (a, b, c, d)].
-        sizes: [slice, question, (units, scored pairs, unscored pairs)].
+        sizes: [slice, question, (units, pairs that count, pairs that do not)].
     """
 
     estimates: npt.NDArray[np.float64]
@@ -36,6 +36,15 @@ class Answers(NamedTuple):
     n_undefined: npt.NDArray[np.uint64]
     counts: npt.NDArray[np.float64]
     sizes: npt.NDArray[np.uint64]
+
+    def estimate(
+        self, slice_: int, question: int, measure: int
+    ) -> tuple[float | None, float | None, float | None, str, str | None]:
+        """Value, low, high, method and reason of a measure of a question in a slice."""
+        at = np.ravel_multi_index((slice_, question, measure), self.estimates.shape[:3])
+        numbers = self.estimates[slice_, question, measure, :3].tolist()
+        value, low, high = (None if np.isnan(x) else x for x in numbers)
+        return value, low, high, self.methods[at], self.reasons[at]
 
 
 class Sampling(NamedTuple):
@@ -58,8 +67,13 @@ def resample(
     options: Sampling,
     *,
     by_category: bool,
+    paired: bool = True,
 ) -> Answers:
-    """Run one resampling pass; groups are the scenario and the category of each pair."""
+    """Run one resampling pass.
+
+    Groups are the scenario and the category of each pair. Where series are not paired, each counts
+    the pairs that it scored.
+    """
     scenario, category = groups
     return Answers(
         *_core.resample(
@@ -67,6 +81,7 @@ def resample(
             scenario,
             category,
             np.ascontiguousarray(weights),
+            paired,
             list(measures),
             options.unit,
             by_category,

@@ -1,5 +1,6 @@
 """Outcomes as a grid of codes, series by pair: the form in which they go to the core."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -67,6 +68,26 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid
     codes[line, rows["pair"].to_numpy()] = outcome_codes(*(_numbers(rows[c]) for c in _FLAGS))
     categories, category = _numbered(pairs["category"])
     return Grid(codes, _numbered(pairs["scenario"])[1], category, tuple(names), categories)
+
+
+def grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
+    """A grid whose series are runs and primings, named "run|priming".
+
+    Raises:
+        DataError: As `grid_of_outcomes`, or there is no run.
+    """
+    if not runs:
+        raise DataError("runs: none, expected at least 1")
+    columns = ["id", "category", "scenario", "priming", "stereotyped", "contrast"]
+    frames = []
+    for name, frame in runs.items():
+        for column in columns:
+            if column not in frame.columns:
+                raise DataError(f"{name}: column {column!r} is missing")
+        label = pl.concat_str(pl.lit(f"{name}|"), "priming")
+        flags = pl.col("stereotyped", "contrast").cast(pl.Boolean)
+        frames.append(frame.select(columns).with_columns(flags, series=label))
+    return grid_of_outcomes(pl.concat(frames), series="series")
 
 
 def _check_columns(outcomes: pl.DataFrame, text: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from misfired import _core
 from misfired.errors import ArgumentError, DataError
 from misfired.metrics import MEASURES
 from misfired.stats._arrays import Sampling, resample
-from misfired.stats._grid import Grid, grid_of_outcomes
+from misfired.stats._grid import Grid, grid_of_runs
 from misfired.stats._seed import Rng, seed_of
 from misfired.stats.identity import check_published
 from misfired.stats.testing import adjust
@@ -91,7 +91,7 @@ def compare(
         DataError: If a frame does not hold what it should, or the two share no pair or priming.
         ArgumentError: If an option is outside its limits.
     """
-    grid = _grid_of_runs({"first": first, "second": second})
+    grid = grid_of_runs({"first": first, "second": second})
     present = {name: i for i, name in enumerate(grid.series)}
     names = [name.removeprefix("first|") for name in grid.series if name.startswith("first|")]
     shared = [name for name in names if f"second|{name}" in present]
@@ -118,13 +118,10 @@ def compare(
                 p_value = None
                 if measure == "mar_joint" and question in differences:
                     p_value = _swap(grid, weights, i, unit)
-                at = (i * len(questions) + j) * len(MEASURES) + k
-                numbers = [
-                    None if np.isnan(x) else x for x in found.estimates[i, j, k, :3].tolist()
-                ]
+                value, low, high, how, reason = found.estimate(i, j, k)
                 sizes = found.sizes[i, j, 1:].tolist()
-                row = (name, question, measure, *numbers, found.methods[at], *sizes, p_value, None)
-                rows.append((*row, found.reasons[at]))
+                numbers = (value, low, high, how, *sizes, p_value, None, reason)
+                rows.append((name, question, measure, *numbers))
     frame = pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row")
     adjusted = adjust(frame["p_value"].to_list(), method=adjustment)
     return frame.with_columns(p_adjusted=pl.Series(adjusted).fill_nan(None))
@@ -184,7 +181,7 @@ def leaderboard(
     for name, frame in runs.items():
         if priming not in frame["priming"]:
             raise DataError(f"{name}: no rows of priming {priming!r}")
-    grid = _grid_of_runs({n: f.filter(pl.col("priming") == priming) for n, f in runs.items()})
+    grid = grid_of_runs({n: f.filter(pl.col("priming") == priming) for n, f in runs.items()})
     numbers, reasons = _core.ranking(
         grid.codes, grid.scenario, grid.category, measure, unit, stratified, confidence_level,
         n_resamples, seed_of(rng), n_threads,
@@ -208,18 +205,3 @@ def _published_rows(published: pl.DataFrame, measure: str) -> list[tuple[object,
     rows = checked.select("model", measure, "reason").rows()
     blank = (None,) * 5
     return [(name, measure, value, *blank, "published", reason) for name, value, reason in rows]
-
-
-def _grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
-    if not runs:
-        raise DataError("runs: none, expected at least 1")
-    columns = ["id", "category", "scenario", "priming", "stereotyped", "contrast"]
-    frames = []
-    for name, frame in runs.items():
-        for column in columns:
-            if column not in frame.columns:
-                raise DataError(f"{name}: column {column!r} is missing")
-        label = pl.concat_str(pl.lit(f"{name}|"), "priming")
-        flags = pl.col("stereotyped", "contrast").cast(pl.Boolean)
-        frames.append(frame.select(columns).with_columns(flags, series=label))
-    return grid_of_outcomes(pl.concat(frames), series="series")

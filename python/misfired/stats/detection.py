@@ -110,9 +110,8 @@ def signal_detection(
         single = int(np.count_nonzero(weights[j])) == 1
         counts = found.counts[0, j, 0].astype(int).tolist() if single else [None] * 4
         for k, measure in enumerate(measures):
-            numbers = [None if np.isnan(x) else x for x in found.estimates[0, j, k, :3].tolist()]
-            at = j * len(measures) + k
-            tail = (found.methods[at], n_scored, n_unscored, *counts, found.reasons[at])
+            *numbers, how, reason = found.estimate(0, j, k)
+            tail = (how, n_scored, n_unscored, *counts, reason)
             rows.append((priming, condition, measure, *numbers, *tail))
     return pl.DataFrame(rows, schema=DETECTION_SCHEMA, orient="row")
 

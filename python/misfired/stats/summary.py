@@ -119,7 +119,6 @@ def _questions(series: tuple[str, ...]) -> list[tuple[str, list[float]]]:
 def _rows(
     grid: Grid, questions: list[str], answers: Answers, unit: str
 ) -> Iterator[tuple[object, ...]]:
-    how = iter(zip(answers.methods, answers.reasons, strict=True))
     n_scenarios = grid.n_scenarios().tolist()
     for i, name in enumerate(grid.slices):
         for j, question in enumerate(questions):
@@ -129,21 +128,9 @@ def _rows(
             if not change:
                 values = (n_scored, *answers.counts[i, j, 0].tolist())
                 for measure, value in zip(COUNTS, values, strict=True):
-                    yield (
-                        name,
-                        question,
-                        measure,
-                        float(value),
-                        None,
-                        None,
-                        None,
-                        None,
-                        *tail,
-                        None,
-                    )
+                    blank = (None,) * 4
+                    yield (name, question, measure, float(value), *blank, *tail, None)
             for k, measure in enumerate(MEASURES):
-                estimate = answers.estimates[i, j, k, :3].tolist()
-                numbers = [None if np.isnan(x) else x for x in estimate]
-                method, reason = next(how)
+                *numbers, method, reason = answers.estimate(i, j, k)
                 label = f"{measure}_change" if change else measure
                 yield (name, question, label, *numbers, method, unit, *tail, reason)

@@ -28,13 +28,9 @@ def summary_tables(summary: pl.DataFrame) -> list[Table]:
 
 def _open_table(priming: str, *, change: bool) -> Table:
     title = f"change by priming: {priming}" if change else f"priming: {priming}"
-    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
-    table.add_column("slice", overflow="fold")
     plain = ("n", "MAR", "interval", "joint", "BR", "acc. st", "acc. co")
     changes = ("n", "MAR", "interval", "joint", "interval")
-    for header in changes if change else plain:
-        table.add_column(header, justify="right", no_wrap=True)
-    return table
+    return plain_table(title, ("slice",), changes if change else plain)
 
 
 def _measure_cells(rows: Mapping[str, _Row], *, missing: str = "-") -> list[str]:
@@ -49,6 +45,60 @@ def _change_cells(rows: Mapping[str, _Row]) -> list[str]:
     mar, joint = rows["mar_change"], rows["mar_joint_change"]
     cells = [str(mar["n_pairs"]), number(mar["value"], "+"), interval(mar)]
     return [*cells, number(joint["value"], "+"), interval(joint)]
+
+
+def contrasts_table(contrasts: pl.DataFrame) -> Table:
+    """The contrasts of a priming design, a line each, in percentage points.
+
+    Args:
+        contrasts: What `priming_contrasts` returns.
+    """
+    title = "contrasts of primings (p of sign-flip tests, one family)"
+    table = plain_table(
+        title, ("contrast", "priming", "measure"), ("value", "interval", "p", "adj. p")
+    )
+    for row in contrasts.iter_rows(named=True):
+        names = (row["contrast"], row["priming"], row["measure"])
+        cells = (number(row["value"], "+"), interval(row))
+        table.add_row(*names, *cells, p_value(row["p_value"]), p_value(row["p_adjusted"]))
+    return table
+
+
+def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
+    """MAR of two variants of the pairs and their difference, a line per slice and priming.
+
+    Args:
+        variants: What `compare_variants` returns.
+        names: Of the first and the second variant.
+    """
+    title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
+    table = plain_table(
+        title, ("slice", "priming"), ("scenarios", *names, "difference", "interval")
+    )
+    for row in variants.filter(pl.col("measure") == "mar").iter_rows(named=True):
+        values = (number(row["first"]), number(row["second"]), number(row["value"], "+"))
+        table.add_row(row["slice"], row["priming"], str(row["n_scenarios"]), *values, interval(row))
+    return table
+
+
+def plain_table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    """A table without lines: columns of words, then columns of numbers."""
+    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
+    for header in left:
+        table.add_column(header, overflow="fold")
+    for header in right:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def p_value(value: float | None) -> str:
+    """A p value with two significant digits.
+
+    Example:
+        >>> p_value(0.03141), p_value(None)
+        ('0.031', '-')
+    """
+    return "-" if value is None else f"{value:.2g}"
 
 
 def latex_table(summary: pl.DataFrame) -> str:

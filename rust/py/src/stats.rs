@@ -24,7 +24,7 @@ pub(crate) type Values<'py> = (Bound<'py, PyArray2<f64>>, Vec<Option<&'static st
 
 /// Resample once for all slices, questions and measures.
 #[pyfunction]
-#[pyo3(signature = (codes, scenario, category, weights, measures, unit, by_category, stratified, method,
+#[pyo3(signature = (codes, scenario, category, weights, paired, measures, unit, by_category, stratified, method,
     confidence_level, n_resamples, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
@@ -36,6 +36,7 @@ pub(crate) fn resample<'py>(
     scenario: PyReadonlyArray1<'py, u32>,
     category: PyReadonlyArray1<'py, u32>,
     weights: PyReadonlyArray2<'py, f64>,
+    paired: bool,
     measures: Vec<String>,
     unit: &str,
     by_category: bool,
@@ -51,7 +52,7 @@ pub(crate) fn resample<'py>(
         scenario: scenario.as_slice()?,
         category: category.as_slice()?,
     };
-    let questions = questions(weights.as_array());
+    let questions = questions(weights.as_array(), paired);
     let summaries = errors::enter_core(py, || {
         let measures =
             measures.iter().map(|word| word.parse()).collect::<Result<Vec<Measure>, _>>()?;
@@ -109,9 +110,10 @@ pub(crate) fn c_order<'a, T: Element>(
 }
 
 /// One question for each row of weights; a series with weight 0 takes no part.
-fn questions(weights: ArrayView2<'_, f64>) -> Vec<Question> {
+fn questions(weights: ArrayView2<'_, f64>, paired: bool) -> Vec<Question> {
     let question = |row: ArrayView1<'_, f64>| Question {
         terms: row.iter().copied().enumerate().filter(|&(_, weight)| weight != 0.0).collect(),
+        paired,
     };
     weights.rows().into_iter().map(question).collect()
 }

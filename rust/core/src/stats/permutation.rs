@@ -142,7 +142,7 @@ pub struct PermutationOptions {
 pub fn asymmetry(items: &Items<'_>, options: &PermutationOptions) -> Result<Permuted> {
     items.check()?;
     let terms = vec![(0, 1.0)];
-    let units = Units::collect(items, None, &Question { terms }, options.unit, false)?;
+    let units = Units::collect(items, None, &Question::paired(terms), options.unit, false)?;
     let differences = units.expand(|row| i64::from(row[0][2]) - i64::from(row[0][1]));
     let [total] = units.totals()[..] else { unreachable!("one term") };
     let p_value = sign_flip_exact(&differences, options.alternative)?.unwrap_or(f64::NAN);
@@ -162,7 +162,7 @@ pub fn change(
     options: &PermutationOptions,
 ) -> Result<Permuted> {
     items.check()?;
-    let question = Question { terms: vec![(0, 1.0), (1, -1.0)] };
+    let question = Question::paired(vec![(0, 1.0), (1, -1.0)]);
     let units = Units::collect(items, None, &question, options.unit, false)?;
     let statistic = question.value(measure, &units.totals());
     let (numerator, denominator) = measure.forms();

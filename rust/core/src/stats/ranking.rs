@@ -40,7 +40,7 @@ pub fn ranking(request: &Request<'_>, measure: Measure) -> Result<Vec<Ranked>> {
     request.check()?;
     let n = request.items.n_series();
     let questions: Vec<Question> =
-        (0..n).map(|series| Question { terms: vec![(series, 1.0)] }).collect();
+        (0..n).map(|series| Question::paired(vec![(series, 1.0)])).collect();
     let collect =
         |question| Units::collect(&request.items, None, question, request.unit, request.stratified);
     let units: Vec<Units> = questions.iter().map(collect).collect::<Result<_>>()?;

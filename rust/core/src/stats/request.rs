@@ -60,9 +60,9 @@ pub struct Summary {
     pub counts: Vec<[f64; 4]>,
     /// Units in the slice.
     pub n_units: u64,
-    /// Pairs with all terms scored.
+    /// Pairs that count (`Units::n_scored`).
     pub n_scored: u64,
-    /// Pairs with any term unscored.
+    /// Pairs that do not.
     pub n_unscored: u64,
     /// One for each measure.
     pub estimates: Vec<Estimate>,
@@ -92,6 +92,13 @@ impl Request<'_> {
         }
         if self.items.n_pairs() > 0 && !self.questions.iter().all(known) {
             return refuse("questions", n_series as f64, "terms that name an existing series");
+        }
+        let longest = self.questions.iter().map(|question| question.terms.len()).max().unwrap_or(0);
+        if longest > Question::MOST_TERMS {
+            return refuse("weights", longest as f64, "at most 16 series with a weight");
+        }
+        if self.unit == Unit::Pair && self.questions.iter().any(|question| !question.paired) {
+            return refuse("paired", 0.0, "1 where the unit is the pair");
         }
         Ok(())
     }

@@ -200,7 +200,7 @@ mod tests {
     fn streaming_gives_the_very_intervals_of_held_values() {
         let scenario: Vec<u32> = (0..300).map(|pair| pair / 9).collect();
         let codes: Vec<u8> = (0..300_u32).map(|pair| (pair * 7 % 13 % 4) as u8).collect();
-        let question = Question { terms: vec![(0, 1.0)] };
+        let question = Question::paired(vec![(0, 1.0)]);
         for method in [Method::Percentile, Method::Basic, Method::Bca, Method::Studentised] {
             for unit in [Unit::Pair, Unit::Scenario] {
                 let request = Request {

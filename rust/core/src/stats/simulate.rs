@@ -187,8 +187,8 @@ fn intervals(
             category: &category,
         },
         questions: vec![
-            Question { terms: vec![(0, 1.0)] },
-            Question { terms: vec![(1, 1.0), (0, -1.0)] },
+            Question::paired(vec![(0, 1.0)]),
+            Question::paired(vec![(1, 1.0), (0, -1.0)]),
         ],
         measures: vec![Measure::Mar],
         unit: request.unit,

@@ -82,12 +82,26 @@ impl Items<'_> {
     }
 }
 
-/// A weighted sum of a measure over series, on the pairs that all of them scored: one series with
-/// weight 1, or a difference (1, -1), or a difference of differences (1, -1, -1, 1).
+/// A weighted sum of a measure over series: one series with weight 1, or a difference (1, -1), or a
+/// difference of differences (1, -1, -1, 1).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// (series, weight)
+    /// (series, weight), at most `Question::MOST_TERMS`.
     pub terms: Vec<(usize, f64)>,
+    /// Whether a pair counts only if all series scored it. Else each series counts the pairs that it
+    /// scored, and nothing but the scenarios is common to them.
+    pub paired: bool,
+}
+
+impl Question {
+    /// Most series in a question: a pair's outcomes are one number of 4 bits for each.
+    pub const MOST_TERMS: usize = 16;
+
+    /// A weighted sum on the pairs that all series scored.
+    #[must_use]
+    pub fn paired(terms: Vec<(usize, f64)>) -> Self {
+        Self { terms, paired: true }
+    }
 }
 
 /// The counts that each unit of a slice contributes to a question.
@@ -99,20 +113,33 @@ pub struct Units {
     pub multiplicity: Vec<u32>,
     /// Rows that are resampled among themselves.
     pub strata: Vec<Range<usize>>,
-    /// Pairs with all terms scored.
+    /// Pairs that count: with all terms scored, or with any where the question is not paired.
     pub n_scored: u64,
-    /// Pairs with any term unscored.
+    /// Pairs that do not.
     pub n_unscored: u64,
 }
 
 /// Rows under construction, keyed by stratum, then scenario or pattern: ordered, so that the order
 /// in which pairs come cannot matter.
-type Cells = BTreeMap<(u32, u32), Cell>;
+type Cells = BTreeMap<(u32, u64), Cell>;
 
 #[derive(Default)]
 struct Cell {
     n_pairs: u32,
+    /// Empty as long as no pair is scored.
     terms: Vec<[u32; 4]>,
+}
+
+impl Cell {
+    fn add(&mut self, pattern: u64, n_terms: usize) {
+        self.terms.resize(n_terms, [0; 4]);
+        for (term, counts) in self.terms.iter_mut().enumerate() {
+            let outcome = (pattern >> (4 * term) & 15) as usize;
+            if let Some(count) = counts.get_mut(outcome) {
+                *count += 1;
+            }
+        }
+    }
 }
 
 impl Units {
@@ -127,32 +154,36 @@ impl Units {
         unit: Unit,
         stratified: bool,
     ) -> Result<Self> {
-        let mut n_unscored = 0;
+        let (mut n_scored, mut n_unscored) = (0, 0);
         let mut cells = Cells::new();
         for pair in items.pairs_of(slice) {
             let stratum = if stratified { items.category[pair] } else { 0 };
-            let pattern = items.pattern(question, pair);
-            n_unscored += u64::from(pattern.is_none());
-            let key = match (unit, pattern) {
-                (Unit::Scenario, _) => items.scenario[pair],
-                (Unit::Pair, Some(pattern)) => pattern,
-                (Unit::Pair, None) => continue,
+            let Some(pattern) = items.pattern(question, pair) else {
+                n_unscored += 1;
+                if unit == Unit::Scenario {
+                    let scenario = u64::from(items.scenario[pair]);
+                    cells.entry((stratum, scenario)).or_default();
+                }
+                continue;
+            };
+            n_scored += 1;
+            let key = match unit {
+                Unit::Scenario => u64::from(items.scenario[pair]),
+                Unit::Pair => pattern,
             };
             let cell = cells.entry((stratum, key)).or_default();
-            cell.terms.resize(question.terms.len(), [0; 4]);
-            if let Some(pattern) = pattern.filter(|_| unit == Unit::Scenario || cell.n_pairs == 0) {
-                for (term, counts) in cell.terms.iter_mut().enumerate() {
-                    counts[(pattern >> (2 * term) & 3) as usize] += 1;
-                }
+            if unit == Unit::Scenario || cell.n_pairs == 0 {
+                cell.add(pattern, question.terms.len());
             }
             cell.n_pairs += 1;
         }
-        let units = Self::from_cells(&cells, question.terms.len(), unit, n_unscored);
+        let mut units = Self::from_cells(&cells, question.terms.len(), unit);
+        (units.n_scored, units.n_unscored) = (n_scored, n_unscored);
         units.check()?;
         Ok(units)
     }
 
-    fn from_cells(cells: &Cells, n_terms: usize, unit: Unit, n_unscored: u64) -> Self {
+    fn from_cells(cells: &Cells, n_terms: usize, unit: Unit) -> Self {
         let mut strata: Vec<Range<usize>> = Vec::new();
         let mut last = None;
         for (index, &(stratum, _)) in cells.keys().enumerate() {
@@ -162,15 +193,14 @@ impl Units {
             }
             last = Some(stratum);
         }
-        let term = |term: usize| cells.values().map(|cell| cell.terms[term]).collect();
+        let counts = |cell: &Cell, term| cell.terms.get(term).copied().unwrap_or_default();
+        let term = |term: usize| cells.values().map(|cell| counts(cell, term)).collect();
         let terms: Vec<Vec<[u32; 4]>> = (0..n_terms).map(term).collect();
         let multiplicity = match unit {
             Unit::Scenario => vec![1; cells.len()],
             Unit::Pair => cells.values().map(|cell| cell.n_pairs).collect(),
         };
-        let mut units = Self { terms, multiplicity, strata, n_scored: 0, n_unscored };
-        units.n_scored = units.totals()[0].iter().sum::<f64>() as u64;
-        units
+        Self { terms, multiplicity, strata, n_scored: 0, n_unscored: 0 }
     }
 
     fn check(&self) -> Result<()> {
@@ -211,13 +241,18 @@ impl Units {
 }
 
 impl Items<'_> {
-    /// The outcomes of a pair under all terms, two bits each; `None` if any is unscored.
-    fn pattern(&self, question: &Question, pair: usize) -> Option<u32> {
+    /// The outcomes of a pair under all terms, four bits each, 4 for one that is not scored; `None` if
+    /// the pair does not count.
+    fn pattern(&self, question: &Question, pair: usize) -> Option<u64> {
         let n_pairs = self.n_pairs();
-        question.terms.iter().enumerate().try_fold(0, |pattern, (term, &(series, _))| {
-            let code = u32::from(self.codes[series * n_pairs + pair]);
-            (code < 4).then_some(pattern | code << (2 * term))
-        })
+        let (mut pattern, mut n_scored) = (0, 0);
+        for (term, &(series, _)) in question.terms.iter().enumerate() {
+            let code = u64::from(self.codes[series * n_pairs + pair].min(4));
+            n_scored += usize::from(code < 4);
+            pattern |= code << (4 * term);
+        }
+        let wanted = if question.paired { question.terms.len() } else { 1 };
+        (n_scored >= wanted).then_some(pattern)
     }
 }
 
@@ -230,7 +265,7 @@ mod tests {
         Items { codes: &CODES, scenario: &[1, 0, 1, 2, 2, 3], category: &[0, 0, 0, 1, 1, 1] };
 
     fn collect(slice: Option<u32>, terms: &[(usize, f64)], unit: Unit) -> Units {
-        let question = Question { terms: terms.to_vec() };
+        let question = Question::paired(terms.to_vec());
         Units::collect(&ITEMS, slice, &question, unit, false).unwrap()
     }
 
@@ -240,6 +275,16 @@ mod tests {
         assert_eq!(units.terms, [[[0, 0, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0]]]);
         assert_eq!((units.n_scored, units.n_unscored, units.n_units()), (5, 1, 4));
         assert_eq!(units.strata, [Range { start: 0, end: 4 }]);
+    }
+
+    #[test]
+    fn series_that_are_not_paired_count_their_own_pairs() {
+        let question = Question { terms: vec![(0, 1.0), (1, -1.0)], paired: false };
+        let codes = [0, 2, 9, 9, 9, 9, 9, 9, 3, 9, 0, 1];
+        let items = Items { codes: &codes, ..ITEMS };
+        let units = Units::collect(&items, None, &question, Unit::Scenario, false).unwrap();
+        assert_eq!(units.totals(), [[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 1.0]]);
+        assert_eq!((units.n_scored, units.n_unscored, units.n_units()), (5, 1, 4));
     }
 
     #[test]
@@ -258,7 +303,7 @@ mod tests {
 
     #[test]
     fn strata_follow_categories() {
-        let question = Question { terms: vec![(0, 1.0)] };
+        let question = Question::paired(vec![(0, 1.0)]);
         let units = Units::collect(&ITEMS, None, &question, Unit::Scenario, true).unwrap();
         assert_eq!(units.strata, [0..2, 2..4]);
     }
