@@ -11,6 +11,7 @@ from misfired.errors import (
     ScoringError,
     TemplateError,
 )
+from misfired.many import run_many
 from misfired.metrics import Counts, measures
 from misfired.outcomes import build_outcomes
 from misfired.pipeline import Run, Scores, run, score
@@ -41,6 +42,7 @@ __all__ = [
     "read_answers",
     "read_suite",
     "run",
+    "run_many",
     "score",
     "summarize",
     "write_suite",

@@ -41,6 +41,20 @@ class AskingOptions(TypedDict, total=False):
     seed: int
 
 
+class RunOptions(AskingOptions, total=False):
+    """Keyword arguments of `misfired.run` and `misfired.run_many`; each may be left out.
+
+    Attributes:
+        n_resamples: Bootstrap resamples.
+        unit: What is resampled, `scenario` or `pair`.
+        confidence_level: Between 0 and 1.
+    """
+
+    n_resamples: int
+    unit: str
+    confidence_level: float
+
+
 @dataclass(frozen=True)
 class Asking:
     """How a model is asked; together with model and suite it decides every answer."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -17,7 +19,8 @@ from misfired.errors import ArgumentError
 from misfired.outcomes import OUTCOMES, build_outcomes
 from misfired.prompts import N_SHARD, PromptSet
 from misfired.runs import RunFolder, read_answers, read_manifest
-from misfired.scoring.backend import Answers, Backend, Counts, Row
+from misfired.scoring.backend import Backend, Counts, Row, drain
+from misfired.scoring.cluster import RayBackend
 from misfired.scoring.library import versions
 from misfired.scoring.local import LocalBackend
 from misfired.stats import summarize
@@ -63,6 +66,7 @@ def score(
     pairs: pl.DataFrame,
     *,
     out: Path | str | None = None,
+    ray: str | None = None,
     progress: Progress | None = None,
     **options: Unpack[AskingOptions],
 ) -> Scores:
@@ -72,6 +76,7 @@ def score(
         model: A GGUF file.
         pairs: Contrastive pairs, as `build_pairs` or `read_suite` give them.
         out: A run folder to keep the answers in and to resume from.
+        ray: Address of a Ray cluster that is to do it, `local` for one on this machine.
         progress: Called after each batch.
         options: How to ask; see `AskingOptions`.
 
@@ -84,7 +89,7 @@ def score(
         ArgumentError: An unknown name, or a prompt longer than the context.
         RunFolderError: `out` cannot be written or was made with other settings.
     """
-    return _measure(model, pairs, asking_of(options), out=out, progress=progress).scores
+    return _measure(model, pairs, asking_of(options), out=out, ray=ray, progress=progress).scores
 
 
 def run(
@@ -95,6 +100,7 @@ def run(
     n_resamples: int = 10_000,
     unit: str = "scenario",
     confidence_level: float = 0.95,
+    ray: str | None = None,
     progress: Progress | None = None,
     **options: Unpack[AskingOptions],
 ) -> Run:
@@ -111,7 +117,7 @@ def run(
         "confidence_level": confidence_level,
         "rng": asking.seed,
     }
-    return _measure(model, pairs, asking, statistics, out=out, progress=progress)
+    return _measure(model, pairs, asking, statistics, out=out, ray=ray, progress=progress)
 
 
 def _measure(
@@ -121,13 +127,14 @@ def _measure(
     statistics: dict[str, Any] | None = None,
     *,
     out: Path | str | None,
+    ray: str | None,
     progress: Progress | None,
 ) -> Run:
     if pairs.is_empty():
         raise ArgumentError("the suite has no pairs")
     prompts = PromptSet(pairs, asking.primings)
     with contextlib.ExitStack() as stack:
-        backend = stack.enter_context(contextlib.closing(LocalBackend(model, asking)))
+        backend = stack.enter_context(contextlib.closing(_backend(model, asking, ray)))
         settings = _settings(backend, pairs, asking, statistics)
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
         if folder is not None and folder.complete:
@@ -135,7 +142,7 @@ def _measure(
             return Run(scores, _summary(scores.answers, statistics))
         started = time.time()
         n_recorded = len(folder.recorded) if folder else 0
-        answers, counts = _answer(backend, prompts, folder, progress)
+        answers, counts = _answer(backend, prompts, _Desk(folder, len(prompts), progress))
         summary = _summary(answers, statistics)
         times = {
             "started": started,
@@ -157,60 +164,71 @@ def _measure(
         return Run(Scores(answers, manifest), summary)
 
 
+def _backend(model: Path | str, asking: Asking, ray: str | None) -> Backend:
+    if ray is None:
+        return LocalBackend(model, asking)
+    return RayBackend(model, asking, ray)
+
+
 def _summary(answers: pl.DataFrame, statistics: dict[str, Any] | None) -> pl.DataFrame:
     return summarize(build_outcomes(answers), **(statistics or {}))
 
 
-def _answer(
-    backend: Backend, prompts: PromptSet, folder: RunFolder | None, progress: Progress | None
-) -> tuple[pl.DataFrame, Counts]:
+class _Desk:
+    """Where answers come in: they are recorded and counted, from several threads at once if need be."""
+
+    def __init__(self, folder: RunFolder | None, n_prompts: int, progress: Progress | None) -> None:
+        self.recorded = folder.recorded if folder else {}
+        self._folder, self._progress = folder, progress
+        self._n_done, self._n_prompts = 0, n_prompts
+        self._lock = threading.Lock()
+
+    def take(self, n_known: int, fresh: dict[int, Row]) -> None:
+        """Count answers that were known already and record others, by number of the prompt."""
+        with self._lock:
+            if self._folder is not None and fresh:
+                self._folder.append(fresh.items())
+            self._n_done += n_known + len(fresh)
+            if self._progress is not None:
+                self._progress(self._n_done, self._n_prompts)
+
+
+def _answer(backend: Backend, prompts: PromptSet, desk: _Desk) -> tuple[pl.DataFrame, Counts]:
     """Every answer in order, and the counts of all shards."""
     backend.open(prompts.spread(N_SAMPLE))
+
+    def answer(index: int) -> tuple[pl.DataFrame, Counts]:
+        return _answer_shard(backend, *prompts.shard(index), desk)
+
+    shards = range(prompts.n_shards)
+    if backend.n_parallel == 1:
+        answered = [answer(index) for index in shards]
+    else:
+        with ThreadPoolExecutor(backend.n_parallel) as pool:
+            answered = list(pool.map(answer, shards))
     counts: Counts = {}
-    frames = []
-    for first, shard in prompts.shards():
-
-        def tell(n_done: int, first: int = first) -> None:
-            if progress is not None:
-                progress(first + n_done, len(prompts))
-
-        frame, more = _answer_shard(backend, first, shard, folder, tell)
-        frames.append(frame)
+    for _, more in answered:
         _add(counts, more)
-    return pl.concat(frames), counts
+    return pl.concat(frame for frame, _ in answered), counts
 
 
 def _answer_shard(
-    backend: Backend,
-    first: int,
-    shard: pl.DataFrame,
-    folder: RunFolder | None,
-    tell: Callable[[int], None],
+    backend: Backend, first: int, shard: pl.DataFrame, desk: _Desk
 ) -> tuple[pl.DataFrame, Counts]:
-    recorded = folder.recorded if folder else {}
-    numbers = range(first, first + len(shard))
-    measured: dict[int, Row] = {n - first: recorded.pop(n) for n in numbers if n in recorded}
+    known = (number for number in range(len(shard)) if first + number in desk.recorded)
+    measured: dict[int, Row] = {number: desk.recorded.pop(first + number) for number in known}
+    desk.take(len(measured), {})
 
     def take(rows: list[tuple[int, Row]]) -> None:
         # What is recorded already is not written twice.
         fresh = {number: row for number, row in rows if number not in measured}
         measured.update(fresh)
-        if folder is not None and fresh:
-            folder.append((first + number, row) for number, row in fresh.items())
-        tell(len(measured))
+        desk.take(0, {first + number: row for number, row in fresh.items()})
 
-    counts = _drain(backend.answer(shard, set(measured)), take)
+    counts = drain(backend.answer(shard, set(measured)), take)
     in_order = [measured[number] for number in range(len(shard))]
     columns = pl.DataFrame(in_order, schema=dict(backend.columns))
     return shard.drop("text").hstack(columns), counts
-
-
-def _drain(answers: Answers, take: Callable[[list[tuple[int, Row]]], None]) -> Counts:
-    while True:
-        try:
-            take(next(answers))
-        except StopIteration as end:
-            return cast("Counts", end.value)
 
 
 def _add(total: Counts, more: Counts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,11 +116,16 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.pairs) * self.n_per_pair
 
-    def shards(self) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Number of the first prompt, and the prompts, of each `N_SHARD` pairs."""
-        for first in range(0, len(self.pairs), N_SHARD):
-            pairs = self.pairs.slice(first, N_SHARD)
-            yield first * self.n_per_pair, build_prompts(pairs, self.primings)
+    @property
+    def n_shards(self) -> int:
+        """How many times `N_SHARD` pairs, the last shard perhaps with fewer."""
+        return -(-len(self.pairs) // N_SHARD)
+
+    def shard(self, index: int) -> tuple[int, pl.DataFrame]:
+        """Number of the first prompt of a shard, and its prompts."""
+        first = index * N_SHARD
+        made = build_prompts(self.pairs.slice(first, N_SHARD), self.primings)
+        return first * self.n_per_pair, made
 
     def at(self, rows: Sequence[int]) -> pl.DataFrame:
         """The prompts of those numbers, in that order."""

@@ -11,6 +11,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 ModelFile = Annotated[Path, typer.Argument(help="A GGUF model file.", show_default=False)]
+ModelFiles = Annotated[
+    list[Path], typer.Argument(help="GGUF model files, one after the other.", show_default=False)
+]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Address of a Ray cluster that does the work; local: start one."),
+]
 Bbq = Annotated[
     Path | None, typer.Option("--bbq", help="Folder with BBQ's .jsonl files; builds the pairs.")
 ]

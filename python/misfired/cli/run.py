@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +13,17 @@ from rich.console import Console
 
 from misfired.cli import options
 from misfired.cli.progress import progress_bar
+from misfired.cli.stats import ranking_table
 from misfired.errors import ArgumentError
-from misfired.pipeline import Run, Scores
+from misfired.many import run_many
+from misfired.outcomes import build_outcomes
+from misfired.pipeline import Progress, Run, Scores
 from misfired.pipeline import run as run_pipeline
 from misfired.pipeline import score as score_pipeline
+from misfired.prompts import check_primings
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.scoring.explain import explain as explain_prompt
+from misfired.stats import leaderboard
 from misfired.suites import build_pairs, read_suite
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]
@@ -25,7 +31,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gon
 
 @options.asking
 def run(
-    model: options.ModelFile,
+    models: options.ModelFiles,
     *,
     out: Out,
     bbq: options.Bbq = None,
@@ -35,38 +41,63 @@ def run(
     n_resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 10_000,
     unit: Annotated[str, typer.Option(help="What is resampled: scenario or pair.")] = "scenario",
     confidence_level: Annotated[float, typer.Option(help="Between 0 and 1.")] = 0.95,
+    ray: options.Ray = None,
     as_json: options.Json = False,
     **asking: Any,
 ) -> None:
-    """Measure a model: build or read pairs, score them, print MAR with intervals.
+    """Measure models: build or read pairs, score them, print MAR with intervals.
 
-    Leaves manifest.json, answers.parquet and summary.json in the run folder. The same command goes
-    on where an interrupted run was.
+    Leaves manifest.json, answers.parquet and summary.json in the run folder; of several models each
+    has a folder in it. The same command goes on where an interrupted run was.
 
     Examples:
       misfired run model.gguf --bbq BBQ/data -o runs/model
 
-      misfired run model.gguf --suite pairs.parquet --priming none --limit 200 -o runs/quick
+      misfired run base.gguf chat.gguf --suite pairs.parquet -o runs
 
       misfired run base.gguf --bbq BBQ/data --template plain -o runs/base --json
     """
     pairs = choose_pairs(bbq, suite, category, limit)
     asking["priming"] = primings(asking["priming"], pairs)
+    asking |= {"n_resamples": n_resamples, "unit": unit, "confidence_level": confidence_level}
+    if len(models) > 1:
+        _run_many(models, pairs, out, as_json=as_json, ray=ray, **asking)
+        return
     with progress_bar("scoring") as progress:
-        result = run_pipeline(
-            model,
-            pairs,
-            out=out,
-            n_resamples=n_resamples,
-            unit=unit,
-            confidence_level=confidence_level,
-            progress=progress,
-            **asking,
-        )
+        result = run_pipeline(models[0], pairs, out=out, ray=ray, progress=progress, **asking)
     if as_json:
         typer.echo(json.dumps(_run_json(result, out)))
     else:
         Console(highlight=False).print(*run_report(result, out), sep="\n")
+
+
+def _run_many(
+    models: list[Path], pairs: pl.DataFrame, out: Path, *, as_json: bool, **rest: Any
+) -> None:
+    with ExitStack() as stack:
+
+        def bar(name: str) -> Progress:
+            return stack.enter_context(progress_bar(name))
+
+        results = run_many(models, pairs, out=out, progress=bar, **rest)
+    runs = {name: each for name, each in results.items() if isinstance(each, Run)}
+    if as_json:
+        for name, each in runs.items():
+            typer.echo(json.dumps(_run_json(each, out / name)))
+    elif runs:
+        outcomes = {name: build_outcomes(each.scores.answers) for name, each in runs.items()}
+        statistics = {name: rest[name] for name in ("n_resamples", "unit", "confidence_level")}
+        for priming in check_primings(rest["priming"]):
+            ranked = leaderboard(outcomes, priming=priming, rng=rest["seed"], **statistics)
+            Console(highlight=False).print(ranking_table(ranked, f"MAR, priming {priming}"), "")
+        typer.echo(
+            f"runs   {out}/" + (f"{{{','.join(runs)}}}" if len(runs) > 1 else next(iter(runs)))
+        )
+    failed = {name: each for name, each in results.items() if not isinstance(each, Run)}
+    for error in failed.values():
+        typer.echo(f"error: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @options.asking

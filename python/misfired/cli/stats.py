@@ -172,15 +172,18 @@ def leaderboard(
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
         return
-    table = _table(
-        f"{measure}, priming {priming}", ("run",), ("value", "interval", "rank", "ranks")
-    )
+    Console().print(ranking_table(frame, f"{measure}, priming {priming}"))
+
+
+def ranking_table(frame: pl.DataFrame, title: str) -> Table:
+    """A leaderboard for the terminal."""
+    table = _table(title, ("run",), ("value", "interval", "rank", "ranks"))
     for row in frame.iter_rows(named=True):
         ranks = "-" if row["rank"] is None else f"{row['rank_low']}-{row['rank_high']}"
         place = "-" if row["rank"] is None else str(row["rank"])
         name = row["run"] + (" (published)" if row["source"] == "published" else "")
         table.add_row(name, number(row["value"]), interval(row), place, ranks)
-    Console().print(table)
+    return table
 
 
 def read_outcomes(path: Path) -> pl.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Generator, Mapping
+from typing import Any, Protocol, cast
 
 import polars as pl
 
@@ -21,6 +21,10 @@ Answers = Generator[list[tuple[int, Row]], None, Counts]
 
 class Backend(Protocol):
     """Answers prompts, shard by shard."""
+
+    @property
+    def n_parallel(self) -> int:
+        """Shards that may be asked at once, each from a thread of its own."""
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -52,3 +56,12 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give memory and connections back."""
+
+
+def drain(answers: Answers, take: Callable[[list[tuple[int, Row]]], None]) -> Counts:
+    """Hand on everything that is yielded, and return what is returned."""
+    while True:
+        try:
+            take(next(answers))
+        except StopIteration as end:
+            return cast("Counts", end.value)

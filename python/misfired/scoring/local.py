@@ -33,6 +33,8 @@ from misfired.scoring.tokens import PromptTokenizer
 class LocalBackend:
     """Scores prompts through llama.cpp; see `misfired.scoring.backend.Backend`."""
 
+    n_parallel = 1
+
     def __init__(self, path: Path | str, asking: Asking) -> None:
         """Load the model.
 
@@ -48,6 +50,7 @@ class LocalBackend:
         except BaseException:
             self.close()
             raise
+        self.is_open = False
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -73,6 +76,7 @@ class LocalBackend:
 
     def open(self, sample: pl.DataFrame) -> None:
         """Measure on a sample whether prompts can share batches, and what forms score without one."""
+        self.is_open = True
         self._sample = sample
         job = self._prepare(sample)
         with self._context(job) as context:
