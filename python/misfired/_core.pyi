@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Context",
     "Generator",
     "Library",
+    "Model",
     "Prober",
     "Scorer",
     "Tokenizer",
+    "Watcher",
     "__version__",
     "adjust",
     "agreement",
@@ -152,8 +155,16 @@ class Library:
     def __new__(cls, path: str | PathLike[str], batch_layout: list[int]) -> Library: ...
 
 @final
+class Model:
+    def __new__(cls, library: Library, address: int) -> Model: ...
+
+@final
+class Context:
+    def __new__(cls, model: Model, address: int, watcher: Watcher | None = None) -> Context: ...
+
+@final
 class Tokenizer:
-    def __new__(cls, library: Library, model: int) -> Tokenizer: ...
+    def __new__(cls, model: Model) -> Tokenizer: ...
     def encode(self, text: str, *, parse_special: bool) -> npt.NDArray[np.int32]: ...
     def piece(self, token: int) -> bytes: ...
     def ends_generation(self, token: int) -> bool: ...
@@ -163,19 +174,13 @@ class Tokenizer:
     @property
     def bos(self) -> tuple[int, bool]: ...
 
+#: Rows in one flat array, and the offsets where they begin and the last one ends.
+_Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
+
 @final
 class Scorer:
     def __new__(
-        cls,
-        library: Library,
-        context: int,
-        tokens: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        wanted: npt.NDArray[np.int32],
-        wanted_offsets: npt.NDArray[np.int64],
-        *,
-        n_block: int,
-        packing: str,
+        cls, context: Context, tokens: _Rows, wanted: _Rows, *, n_block: int, packing: str
     ) -> Scorer: ...
     @property
     def n_blocks(self) -> int: ...
@@ -201,10 +206,8 @@ class Scorer:
 class Generator:
     def __new__(
         cls,
-        library: Library,
-        context: int,
-        tokens: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
+        context: Context,
+        tokens: _Rows,
         *,
         n_generate: int,
         stop: list[str],
@@ -237,29 +240,25 @@ class Generator:
     ): ...
 
 @final
-class Prober:
-    def __new__(cls, library: Library) -> Prober: ...
+class Watcher:
+    def __new__(cls, library: Library) -> Watcher: ...
     @property
     def callback(self) -> tuple[int, int]: ...
-    def attach(self, context: int, *, n_slots: int) -> tuple[int, int, list[int]]: ...
+
+@final
+class Prober:
+    def __new__(cls, context: Context, *, n_slots: int) -> Prober: ...
+    @property
+    def shape(self) -> tuple[int, int, list[int]]: ...
     def clear(self) -> None: ...
     def run(
         self,
         jobs: npt.NDArray[np.int64],
-        tokens: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        wanted: npt.NDArray[np.int32],
-        wanted_offsets: npt.NDArray[np.int64],
+        tokens: _Rows,
+        wanted: _Rows,
         edits: npt.NDArray[np.int64],
         values: npt.NDArray[np.float32],
         reads: npt.NDArray[np.int64],
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
-    def unembed(
-        self,
-        rows: npt.NDArray[np.float32],
-        wanted: npt.NDArray[np.int32],
-        wanted_offsets: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.float32]: ...
-    def attention(
-        self, tokens: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]: ...
+    def unembed(self, rows: npt.NDArray[np.float32], wanted: _Rows) -> npt.NDArray[np.float32]: ...
+    def attention(self, tokens: _Rows) -> npt.NDArray[np.float32]: ...

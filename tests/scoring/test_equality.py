@@ -50,10 +50,9 @@ def score_all(
     out = np.full((len(sequences), len(wanted)), np.nan)
     with model.context(1024, n_batch=n_batch, n_threads=2) as context:
         scorer = _core.Scorer(
-            model.library,
-            context.address,
-            *ragged(sequences),
-            *ragged([wanted] * len(sequences)),
+            context.handle,
+            ragged(sequences),
+            ragged([wanted] * len(sequences)),
             n_block=2000,
             packing=packing,
         )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from misfired import _core
 from misfired.errors import ModelError
-from misfired.scoring.engine import CELLS
+from misfired.scoring.engine import CELLS, ragged
 from misfired.scoring.model import Mode, Model
 
 Ids = npt.NDArray[np.int32]
@@ -134,21 +134,20 @@ class Probe:
         self.n_slots = n_slots
         self.n_batch = -(-max(N_BATCH, longest) // CELLS) * CELLS
         self.n_ctx = -(-(n_slots * longest + self.n_batch) // CELLS) * CELLS
-        self._prober = _core.Prober(model.library)
         self._context = model.context(
             self.n_ctx,
             n_batch=self.n_batch,
             mode=mode,
             n_threads=n_threads,
             n_sequences=MAX_SEQUENCES,
-            prober=self._prober,
+            watched=True,
         )
         try:
-            found = self._prober.attach(self._context.address, n_slots=n_slots)
+            self._open: _core.Prober | None = _core.Prober(self._context.handle, n_slots=n_slots)
         except ModelError as error:
-            self.close()
+            self._context.close()
             raise ModelError(f"{model.path}: cannot be probed: {error}") from None
-        self.n_layer, self.n_head, widths = found
+        self.n_layer, self.n_head, widths = self._prober.shape
         self.widths = dict(zip(SITES, widths, strict=True))
         self._check_widths()
 
@@ -162,6 +161,12 @@ class Probe:
                 f"{self.model.path}: architecture "
                 f"{self.model.metadata.get('general.architecture', '?')!r} cannot be probed: {problem}"
             )
+
+    @property
+    def _prober(self) -> _core.Prober:
+        if self._open is None:
+            raise ModelError(f"{self.model.path}: the probe has been closed")
+        return self._open
 
     @property
     def head_width(self) -> int:
@@ -189,8 +194,8 @@ class Probe:
         lengths = [len(job.wanted) for job in request.jobs]
         logits, flat = self._prober.run(
             _matrix(jobs, 3),
-            *_ragged([job.tokens for job in request.jobs]),
-            *_ragged([np.asarray(job.wanted) for job in request.jobs]),
+            ragged([job.tokens for job in request.jobs]),
+            ragged([np.asarray(job.wanted) for job in request.jobs]),
             _matrix(request.edits, 7),
             _flat(request.values),
             _matrix(request.reads, 4),
@@ -208,7 +213,7 @@ class Probe:
             wanted: For each row the token ids whose logits are returned.
         """
         flat = np.ascontiguousarray(rows, np.float32).reshape(-1)
-        logits = self._prober.unembed(flat, *_ragged([np.asarray(ids) for ids in wanted]))
+        logits = self._prober.unembed(flat, ragged([np.asarray(ids) for ids in wanted]))
         return _split(logits.astype(np.float64), [len(ids) for ids in wanted])
 
     def attention(self, prompts: Sequence[Ids]) -> list[Rows]:
@@ -219,12 +224,13 @@ class Probe:
         Raises:
             ModelError: The weights are never computed, as with flash attention.
         """
-        flat = self._prober.attention(*_ragged(prompts))
+        flat = self._prober.attention(ragged(prompts))
         sizes = [self.n_layer * self.n_head * len(ids) for ids in prompts]
         return [part.reshape(self.n_layer, self.n_head, -1) for part in _split(flat, sizes)]
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
+        self._open = None
         self._context.close()
 
     def __enter__(self) -> Probe:
@@ -245,12 +251,6 @@ def _matrix(rows: Sequence[tuple[int, ...]], width: int) -> npt.NDArray[np.int64
 
 def _flat(parts: Sequence[Rows]) -> Rows:
     return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
-
-
-def _ragged(rows: Sequence[npt.NDArray[np.integer]]) -> tuple[Ids, npt.NDArray[np.int64]]:
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    values = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, np.int32)
-    return values, offsets
 
 
 def _split(flat: npt.NDArray[_T], sizes: Sequence[int]) -> list[npt.NDArray[_T]]:

@@ -206,9 +206,7 @@ def _throughput(model: Model, context: Context, job: Job) -> Finding:
     offsets = np.arange(len(job.ids) + 1, dtype=np.int64) * job.n_prompt_tokens[0]
     wanted = np.zeros(len(job.ids), np.int32), np.arange(len(job.ids) + 1, dtype=np.int64)
     packing = "packed" if model.can_share_prefixes else "fresh"
-    scorer = _core.Scorer(
-        model.library, context.address, ids, offsets, *wanted, n_block=1 << 30, packing=packing
-    )
+    scorer = _core.Scorer(context.handle, (ids, offsets), wanted, n_block=1 << 30, packing=packing)
     started = time.perf_counter()
     n_prompts = n_before = 0
     while (elapsed := time.perf_counter() - started) < SECONDS:

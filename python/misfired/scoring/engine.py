@@ -227,10 +227,9 @@ class Engine:
         ]
         self._read: dict[int, _Reading] = {}
         self.scorer = _core.Scorer(
-            model.library,
-            context.address,
-            *ragged(ids),
-            *ragged(self._wanted),
+            context.handle,
+            ragged(ids),
+            ragged(self._wanted),
             n_block=N_BLOCK,
             packing=packing if model.can_share_prefixes else "fresh",
         )

@@ -60,9 +60,8 @@ class TextEngine:
     def _generator(self, rows: Sequence[int], packing: Packing) -> _core.Generator:
         alone = packing == "solo"
         return _core.Generator(
-            self.model.library,
-            self.context.address,
-            *ragged([ids for row in rows if (ids := self.job.ids[row]) is not None]),
+            self.context.handle,
+            ragged([ids for row in rows if (ids := self.job.ids[row]) is not None]),
             n_generate=self.job.protocol.n_generate,
             stop=list(self.job.protocol.stop),
             n_places=1 if alone else self.context.n_sequences - 1,

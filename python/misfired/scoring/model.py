@@ -70,20 +70,23 @@ def check_gguf(path: Path) -> None:
 
 @dataclass
 class Context:
-    """A llama.cpp context with an empty cache; `misfired` lends it to one scorer at a time."""
+    """A llama.cpp context; whatever computes with it keeps it alive and takes turns."""
 
-    address: int
     n_ctx: int
     n_batch: int
-    n_sequences: int = N_SEQUENCES
-    keeps: object = None
-    """What must live as long: the owner of the context's callback."""
+    n_sequences: int
+    _handle: _core.Context | None = field(repr=False)
+
+    @property
+    def handle(self) -> _core.Context:
+        """What the compiled core computes with."""
+        if self._handle is None:
+            raise ModelError("the context has been closed")
+        return self._handle
 
     def close(self) -> None:
-        """Give the memory back; a second call does nothing."""
-        if self.address:
-            capi.llama_free(ctypes.c_void_p(self.address))
-            self.address = 0
+        """Give the memory back, as soon as nothing computes with it; a second call does nothing."""
+        self._handle = None
 
     def __enter__(self) -> Context:
         return self
@@ -112,15 +115,14 @@ class Model:
 
     path: Path
     n_gpu_layers: int = 0
-    library: _core.Library = field(init=False, repr=False)
-    tokenizer: _core.Tokenizer = field(init=False, repr=False)
     metadata: dict[str, str] = field(init=False, repr=False)
-    _address: int = field(init=False, repr=False, default=0)
+    _address: int = field(init=False, repr=False)
+    _open: tuple[_core.Model, _core.Tokenizer] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
         check_gguf(self.path)
-        self.library = load_library()
+        library = load_library()
         params = capi.llama_model_default_params()
         params.n_gpu_layers = self.n_gpu_layers
         if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
@@ -132,8 +134,19 @@ class Model:
                 reason = _load_failure(errors)
                 raise ModelError(f"{self.path}: llama.cpp cannot load this file: {reason}")
         self._address = int(address)
-        self.tokenizer = _core.Tokenizer(self.library, self._address)
+        handle = _core.Model(library, self._address)
+        self._open = handle, _core.Tokenizer(handle)
         self.metadata = _metadata(self._address)
+
+    def _opened(self) -> tuple[_core.Model, _core.Tokenizer]:
+        if self._open is None:
+            raise ModelError(f"{self.path}: the model has been closed")
+        return self._open
+
+    @property
+    def tokenizer(self) -> _core.Tokenizer:
+        """The model's vocabulary."""
+        return self._opened()[1]
 
     @property
     def chat_template(self) -> str | None:
@@ -174,13 +187,13 @@ class Model:
         n_threads: int | None = None,
         n_sequences: int = N_SEQUENCES,
         unified: bool = True,
-        prober: _core.Prober | None = None,
+        watched: bool = False,
     ) -> Context:
         """Make a context with an empty K/V cache of `n_ctx` tokens.
 
         The cache is one for all sequences, or not `unified` and split evenly among them.
 
-        With a `prober`, llama.cpp calls it back for every node that it computes.
+        Where it is `watched`, what it computes can be read and overwritten.
 
         Raises:
             ArgumentError: An unknown mode, or a batch below `LEAST_BATCH`.
@@ -199,8 +212,9 @@ class Model:
         params.type_k = params.type_v = MODES[mode]["cache_type"]
         params.flash_attn_type = MODES[mode]["flash_attention"]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
-        if prober is not None:
-            callback, user_data = prober.callback
+        watcher = _core.Watcher(load_library()) if watched else None
+        if watcher is not None:
+            callback, user_data = watcher.callback
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
             params.cb_eval_user_data = user_data
         with captured_errors() as errors:
@@ -210,18 +224,16 @@ class Model:
                     f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
                     f"{_load_failure(errors)}"
                 )
-        return Context(int(address), n_ctx, n_batch, int(params.n_seq_max), prober)
+        handle = _core.Context(self._opened()[0], int(address), watcher)
+        return Context(n_ctx, n_batch, int(params.n_seq_max), handle)
 
     def close(self) -> None:
-        """Give the memory back; a second call does nothing."""
-        if self._address:
-            capi.llama_model_free(self._pointer)
-            self._address = 0
+        """Give the memory back, as soon as nothing computes with it; a second call does nothing."""
+        self._open = None
 
     @property
     def _pointer(self) -> Any:
-        if not self._address:
-            raise ModelError(f"{self.path}: the model has been closed")
+        self._opened()
         return ctypes.c_void_p(self._address)
 
     def __enter__(self) -> Model:

@@ -94,6 +94,8 @@ macro_rules! api {
 }
 
 api! {
+    llama_model_free: fn(*mut c_void);
+    llama_free: fn(*mut c_void);
     llama_model_get_vocab: fn(*const c_void) -> *const c_void;
     llama_vocab_n_tokens: fn(*const c_void) -> i32;
     llama_vocab_get_text: fn(*const c_void, i32) -> *const c_char;

@@ -1,17 +1,18 @@
-//! One llama.cpp context: its cache and `llama_decode`, made safe for whoever holds it alone.
+//! One llama.cpp context: its cache and `llama_decode`.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 
 use crate::api::{Api, Batch};
 use crate::error::{Error, Result};
+use crate::handle::Context;
 use crate::plan::{Copy, HEADER, Token};
+use crate::probe::Watcher;
 
-/// A context that nobody else uses, and what it can hold.
+/// A context and what it can hold. Every call but [`Decoder::new`] wants the context's turn taken.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    api: Arc<Api>,
-    context: *mut c_void,
+    context: Arc<Context>,
     pub(crate) n_vocab: usize,
     pub(crate) n_batch: usize,
     pub(crate) n_seq_max: usize,
@@ -19,49 +20,35 @@ pub(crate) struct Decoder {
     n_decoded: usize,
 }
 
-// SAFETY: the context is used by one thread at a time: every method that changes it takes `&mut self`,
-// and the others only read what the last decode left.
-unsafe impl Send for Decoder {}
-
 impl Decoder {
-    /// Take over the context at `context` and empty its cache.
-    ///
-    /// # Safety
-    /// `context` must be the address of a live `llama_context` of the library behind `api`; it must
-    /// outlive this value, and nobody else may use it meanwhile.
-    ///
-    /// # Errors
-    /// [`Error::NullAddress`].
-    pub(crate) unsafe fn new(api: Arc<Api>, context: usize) -> Result<Self> {
-        if context == 0 {
-            return Err(Error::NullAddress { what: "context" });
-        }
-        let context = context as *mut c_void;
-        // SAFETY: by contract the context is live.
+    /// Take a context and empty its cache.
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let api = context.model().api();
+        // SAFETY: live context.
         let (n_vocab, n_batch, n_seq_max, n_ctx) = unsafe {
-            let vocab = (api.llama_model_get_vocab)((api.llama_get_model)(context));
+            let vocab = (api.llama_model_get_vocab)(context.model().address());
             (
                 (api.llama_vocab_n_tokens)(vocab) as usize,
-                (api.llama_n_batch)(context) as usize,
-                (api.llama_n_seq_max)(context) as usize,
-                (api.llama_n_ctx)(context) as usize,
+                (api.llama_n_batch)(context.address()) as usize,
+                (api.llama_n_seq_max)(context.address()) as usize,
+                (api.llama_n_ctx)(context.address()) as usize,
             )
         };
-        let decoder = Self { api, context, n_vocab, n_batch, n_seq_max, n_ctx, n_decoded: 0 };
-        // SAFETY: as above; clearing the buffers too gives every run the same start.
-        unsafe { (decoder.api.llama_memory_clear)(decoder.memory(), true) };
-        Ok(decoder)
+        let mut decoder = Self { context, n_vocab, n_batch, n_seq_max, n_ctx, n_decoded: 0 };
+        let context = Arc::clone(&decoder.context);
+        let _turn = context.turn();
+        // Clearing the buffers too gives every run the same start.
+        decoder.clear(true);
+        decoder
     }
 
-    /// Address of the context's model.
-    pub(crate) fn model(&self) -> usize {
-        // SAFETY: live context; so in every call below.
-        unsafe { (self.api.llama_get_model)(self.context) as usize }
+    /// The context.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
-    /// The functions of the library.
-    pub(crate) fn api(&self) -> &Arc<Api> {
-        &self.api
+    fn api(&self) -> &Api {
+        self.context.model().api()
     }
 
     /// Tokens decoded so far.
@@ -100,12 +87,15 @@ impl Decoder {
             seq_id: seq_id.as_mut_ptr(),
             logits: logits.as_mut_ptr(),
         };
+        let watcher = self.context.watcher();
+        watcher.inspect(|watcher| watcher.open());
         // SAFETY: every array has n_tokens entries and lives until the call returns; llama_decode
         // copies what it keeps and does not write through seq_id.
-        let code = unsafe { (self.api.llama_decode)(self.context, batch) };
+        let code = unsafe { (self.api().llama_decode)(self.context.address(), batch) };
         if code != 0 {
             return Err(Error::Decode { code, n_tokens });
         }
+        watcher.map_or(Ok(()), Watcher::check)?;
         self.n_decoded += n_tokens;
         Ok(())
     }
@@ -113,7 +103,8 @@ impl Decoder {
     /// Logits of one output of the batch of `n_tokens` just decoded.
     pub(crate) fn logits(&self, row: usize, n_tokens: usize) -> Result<&[f32]> {
         // SAFETY: llama.cpp checks the row and returns null for one that is no output.
-        let logits = unsafe { (self.api.llama_get_logits_ith)(self.context, row as i32) };
+        let logits =
+            unsafe { (self.api().llama_get_logits_ith)(self.context.address(), row as i32) };
         if logits.is_null() {
             return Err(Error::NoLogits { row, n_tokens });
         }
@@ -125,36 +116,46 @@ impl Decoder {
     pub(crate) fn copy(&mut self, copy: Copy) {
         // SAFETY: sequence ids are below n_seq_max, and a unified cache may copy a part.
         unsafe {
-            (self.api.llama_memory_seq_cp)(self.memory(), copy.from, copy.to, 0, copy.len as i32);
+            (self.api().llama_memory_seq_cp)(self.memory(), copy.from, copy.to, 0, copy.len as i32);
         }
     }
 
     /// Hand all of the header's sequence on to another.
     pub(crate) fn copy_header(&mut self, to: i32) {
         // SAFETY: the id is below n_seq_max; separate streams, too, may copy a whole sequence.
-        unsafe { (self.api.llama_memory_seq_cp)(self.memory(), HEADER, to, -1, -1) };
+        unsafe { (self.api().llama_memory_seq_cp)(self.memory(), HEADER, to, -1, -1) };
     }
 
-    /// Cut the header's sequence back to its first `len` tokens.
+    /// Cut the header's sequence, the only one in use, back to its first `len` tokens.
     pub(crate) fn truncate(&mut self, len: usize) {
-        // SAFETY: cutting to nothing clears, which recurrent models can do too.
-        unsafe {
-            if len == 0 {
-                (self.api.llama_memory_clear)(self.memory(), false);
-            } else {
-                (self.api.llama_memory_seq_rm)(self.memory(), HEADER, len as i32, -1);
-            }
+        // Cutting to nothing clears, which recurrent models can do too.
+        if len == 0 {
+            self.clear(false);
+        } else {
+            self.cut(HEADER, len);
         }
+    }
+
+    /// Cut a sequence back to its first `len` tokens.
+    pub(crate) fn cut(&mut self, sequence: i32, len: usize) {
+        // SAFETY: the id is below n_seq_max; recurrent models get no `len` above 0.
+        unsafe { (self.api().llama_memory_seq_rm)(self.memory(), sequence, len as i32, -1) };
     }
 
     /// Empty a sequence.
     pub(crate) fn remove(&mut self, sequence: i32) {
         // SAFETY: -1, -1 means the whole sequence, which never fails.
-        unsafe { (self.api.llama_memory_seq_rm)(self.memory(), sequence, -1, -1) };
+        unsafe { (self.api().llama_memory_seq_rm)(self.memory(), sequence, -1, -1) };
+    }
+
+    /// Empty the cache, with its `buffers` too where nothing may be left of what was there.
+    pub(crate) fn clear(&mut self, buffers: bool) {
+        // SAFETY: live context.
+        unsafe { (self.api().llama_memory_clear)(self.memory(), buffers) };
     }
 
     fn memory(&self) -> *mut c_void {
         // SAFETY: live context.
-        unsafe { (self.api.llama_get_memory)(self.context) }
+        unsafe { (self.api().llama_get_memory)(self.context.address()) }
     }
 }

@@ -52,6 +52,9 @@ pub enum Error {
         /// Model or context.
         what: &'static str,
     },
+    /// A context and a model that do not belong together.
+    #[error("the context was made for another model")]
+    ForeignContext,
     /// A sequence holds no token.
     #[error("sequence {index} is empty: at least one token must precede the scored position")]
     EmptySequence {
@@ -136,7 +139,7 @@ pub enum Error {
         /// Size of the batch.
         n_tokens: usize,
     },
-    /// The context was not made with this prober's callback, or the model lacks a node.
+    /// The model lacks a node, or the context's parameters do not name the callback.
     #[error(
         "node {node} was not computed: the architecture is laid out otherwise, or the context has no callback"
     )]
@@ -206,9 +209,9 @@ pub enum Error {
         /// The length that fits.
         expected: usize,
     },
-    /// A prober that no context was given to.
-    #[error("the prober has no context yet")]
-    NotAttached,
+    /// A context to be probed that has no callback.
+    #[error("the context was made without a watcher: nothing of it can be read or overwritten")]
+    Unwatched,
 }
 
 impl Error {

@@ -8,9 +8,9 @@ mod schedule;
 
 use std::sync::Arc;
 
-use crate::api::Api;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::handle::Context;
 use crate::logprob::{Choice, choose};
 use crate::plan::{HEADER, Limits, Packing, Plan, Ragged};
 use crate::tokenizer::Tokenizer;
@@ -83,25 +83,19 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Plan the continuation of `prompts` on the context at `context`. The cache is emptied.
-    ///
-    /// # Safety
-    /// As for [`crate::Scorer::new`], but that the cache need not be unified.
+    /// Plan the continuation of `prompts` on a context, whose cache need not be unified and is emptied.
     ///
     /// # Errors
-    /// What [`Plan::new`] refuses, [`Error::NullAddress`], [`Error::TooSmall`].
-    pub unsafe fn new(
-        api: Arc<Api>,
-        context: usize,
+    /// What [`Plan::new`] refuses, [`Error::TooSmall`].
+    pub fn new(
+        context: Arc<Context>,
         prompts: Ragged,
         rules: Rules,
         n_block: usize,
         packing: Packing,
     ) -> Result<Self> {
-        // SAFETY: by contract.
-        let decoder = unsafe { Decoder::new(api, context) }?;
-        // SAFETY: the context's model lives as long as the context.
-        let tokenizer = unsafe { Tokenizer::new(Arc::clone(decoder.api()), decoder.model()) }?;
+        let tokenizer = Tokenizer::new(Arc::clone(context.model()));
+        let decoder = Decoder::new(context);
         for (name, value) in [("n_generate", rules.n_generate), ("n_places", rules.n_places)] {
             if value < 1 {
                 return Err(Error::TooSmall { name, value, least: 1 });
@@ -147,6 +141,8 @@ impl Generator {
     /// [`Error::NoSuchBlock`], [`Error::Decode`].
     pub fn start(&mut self, block: usize) -> Result<()> {
         let leaves = self.plan.block(block)?;
+        let context = Arc::clone(self.decoder.context());
+        let _turn = context.turn();
         for sequence in HEADER + 1..self.decoder.n_seq_max as i32 {
             self.decoder.remove(sequence);
         }
@@ -164,6 +160,8 @@ impl Generator {
     /// # Errors
     /// [`Error::Decode`], [`Error::NoLogits`].
     pub fn step(&mut self) -> Result<Option<Vec<Generated>>> {
+        let context = Arc::clone(self.decoder.context());
+        let _turn = context.turn();
         let header = self.plan.header().len();
         for sequence in self.schedule.admit(header) {
             if self.rules.n_places == 1 && header == 0 {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::api::Api;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::handle::Context;
 use crate::logprob::{Position, position};
 use crate::plan::{HEADER, Limits, Packing, Plan, Ragged, Walk};
 
@@ -28,25 +28,19 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// Plan the scoring of `sequences` on the context at `context`; `wanted` are the token ids whose
+    /// Plan the scoring of `sequences` on a context with a unified cache; `wanted` are the token ids whose
     /// log-probabilities are read after each. The cache is emptied.
     ///
-    /// # Safety
-    /// `context` must be the address of a live `llama_context` of the library behind `api` with a
-    /// unified K/V cache; it must outlive this value, and nobody else may use it meanwhile.
-    ///
     /// # Errors
-    /// What [`Plan::new`] refuses, [`Error::NullAddress`], or wanted ids outside the vocabulary.
-    pub unsafe fn new(
-        api: Arc<Api>,
-        context: usize,
+    /// What [`Plan::new`] refuses, or wanted ids outside the vocabulary.
+    pub fn new(
+        context: Arc<Context>,
         sequences: Ragged,
         wanted: Ragged,
         n_block: usize,
         packing: Packing,
     ) -> Result<Self> {
-        // SAFETY: by contract.
-        let decoder = unsafe { Decoder::new(api, context) }?;
+        let decoder = Decoder::new(context);
         check_wanted(&wanted, sequences.len(), decoder.n_vocab)?;
         let limits = Limits {
             n_batch: decoder.n_batch,
@@ -78,6 +72,8 @@ impl Scorer {
     /// [`Error::NoSuchBlock`], [`Error::Decode`].
     pub fn start(&mut self, block: usize) -> Result<()> {
         let walk = self.plan.walk(block)?;
+        let context = Arc::clone(self.decoder.context());
+        let _turn = context.turn();
         for sequence in HEADER + 1..self.plan.n_seq_max() as i32 {
             self.decoder.remove(sequence);
         }
@@ -100,6 +96,8 @@ impl Scorer {
             self.walk = None;
             return Ok(None);
         };
+        let context = Arc::clone(self.decoder.context());
+        let _turn = context.turn();
         if let Some(len) = step.truncate {
             self.decoder.truncate(len);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::api::Api;
 use crate::error::{Error, Result};
+use crate::handle::Model;
 
 /// A token whose text is matched whole when special tokens are parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct SpecialToken {
 /// The vocabulary of a loaded model.
 #[derive(Debug)]
 pub struct Tokenizer {
-    api: Arc<Api>,
+    model: Arc<Model>,
     vocab: *const c_void,
 }
 
@@ -39,28 +40,23 @@ const ATTR_LSTRIP: i32 = 1 << 7;
 const ATTR_RSTRIP: i32 = 1 << 8;
 
 impl Tokenizer {
-    /// The vocabulary of the model at `model`.
-    ///
-    /// # Safety
-    /// `model` must be the address of a live `llama_model` of the library behind `api`, and must stay
-    /// alive as long as this value.
-    ///
-    /// # Errors
-    /// [`Error::NullAddress`].
-    pub unsafe fn new(api: Arc<Api>, model: usize) -> Result<Self> {
-        if model == 0 {
-            return Err(Error::NullAddress { what: "model" });
-        }
-        // SAFETY: by contract `model` is a live llama_model.
-        let vocab = unsafe { (api.llama_model_get_vocab)(model as *const c_void) };
-        Ok(Self { api, vocab })
+    /// The vocabulary of a model.
+    #[must_use]
+    pub fn new(model: Arc<Model>) -> Self {
+        // SAFETY: live model.
+        let vocab = unsafe { (model.api().llama_model_get_vocab)(model.address()) };
+        Self { model, vocab }
+    }
+
+    fn api(&self) -> &Api {
+        self.model.api()
     }
 
     /// Number of tokens.
     #[must_use]
     pub fn n_vocab(&self) -> usize {
-        // SAFETY: `vocab` is live by the contract of `new`; so in every call below.
-        unsafe { (self.api.llama_vocab_n_tokens)(self.vocab) as usize }
+        // SAFETY: `vocab` is part of the model; so in every call below.
+        unsafe { (self.api().llama_vocab_n_tokens)(self.vocab) as usize }
     }
 
     /// The beginning-of-sequence id (-1 if there is none) and whether the model wants it added.
@@ -68,7 +64,10 @@ impl Tokenizer {
     pub fn bos(&self) -> (i32, bool) {
         // SAFETY: see `n_vocab`.
         unsafe {
-            ((self.api.llama_vocab_bos)(self.vocab), (self.api.llama_vocab_get_add_bos)(self.vocab))
+            (
+                (self.api().llama_vocab_bos)(self.vocab),
+                (self.api().llama_vocab_get_add_bos)(self.vocab),
+            )
         }
     }
 
@@ -78,7 +77,7 @@ impl Tokenizer {
         // SAFETY: see `n_vocab`; the range is checked first.
         id >= 0
             && (id as usize) < self.n_vocab()
-            && unsafe { (self.api.llama_vocab_is_eog)(self.vocab, id) }
+            && unsafe { (self.api().llama_vocab_is_eog)(self.vocab, id) }
     }
 
     /// Token ids of a text; nothing is added at either end.
@@ -105,7 +104,7 @@ impl Tokenizer {
         };
         // SAFETY: text and ids are valid for the lengths given; llama.cpp writes at most `capacity` ids.
         unsafe {
-            (self.api.llama_tokenize)(
+            (self.api().llama_tokenize)(
                 self.vocab,
                 text.as_ptr().cast::<c_char>(),
                 n_bytes,
@@ -136,7 +135,7 @@ impl Tokenizer {
         }
         // SAFETY: the id is inside the vocabulary and the buffer is valid for its length.
         unsafe {
-            (self.api.llama_token_to_piece)(
+            (self.api().llama_token_to_piece)(
                 self.vocab,
                 id,
                 bytes.as_mut_ptr().cast::<c_char>(),
@@ -156,11 +155,11 @@ impl Tokenizer {
     fn special_token(&self, id: i32) -> Option<SpecialToken> {
         // SAFETY: the id is inside the vocabulary; the text is a C string that the vocabulary owns.
         let (attr, text) = unsafe {
-            let text = (self.api.llama_vocab_get_text)(self.vocab, id);
+            let text = (self.api().llama_vocab_get_text)(self.vocab, id);
             if text.is_null() {
                 return None;
             }
-            ((self.api.llama_vocab_get_attr)(self.vocab, id), CStr::from_ptr(text))
+            ((self.api().llama_vocab_get_attr)(self.vocab, id), CStr::from_ptr(text))
         };
         let special = attr & (ATTR_UNKNOWN | ATTR_CONTROL | ATTR_USER_DEFINED) != 0;
         let text = text.to_string_lossy().into_owned();

@@ -3,16 +3,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use misfired_llama::plan::{Packing, Ragged};
 use misfired_llama::{Generated, Rules};
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors::enter;
-use crate::llama::{Library, to_usize};
+use crate::llama::Context;
+use crate::ragged::Rows;
 
-/// Continues prompts block by block; the caller keeps the context alive and to itself.
+/// Continues prompts block by block.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Generator(Mutex<misfired_llama::Generator>);
 
@@ -29,32 +29,24 @@ type Texts<'py> = (
 #[pymethods]
 impl Generator {
     #[new]
-    #[pyo3(signature = (library, context, tokens, offsets, *, n_generate, stop, n_places, n_block, packing))]
-    #[expect(clippy::too_many_arguments, reason = "a ragged array crosses as two")]
+    #[pyo3(signature = (context, tokens, *, n_generate, stop, n_places, n_block, packing))]
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
         py: Python<'_>,
-        library: &Library,
-        context: usize,
-        tokens: PyReadonlyArray1<'_, i32>,
-        offsets: PyReadonlyArray1<'_, i64>,
+        context: &Context,
+        tokens: Rows<'_>,
         n_generate: usize,
         stop: Vec<String>,
         n_places: usize,
         n_block: usize,
         packing: &str,
     ) -> PyResult<Self> {
-        let api = Arc::clone(&library.0);
-        let (tokens, offsets) = (tokens.as_slice()?.to_vec(), to_usize(&offsets)?);
+        let context = Arc::clone(&context.0);
+        let prompts = tokens.ragged("tokens")?;
         let stop = stop.into_iter().map(String::into_bytes).collect();
         let rules = Rules { n_generate, stop, n_places };
         enter(py, || {
-            let packing: Packing = packing.parse()?;
-            let prompts = Ragged::new("tokens", tokens, offsets)?;
-            // SAFETY: Python's `Context` passes the address of a context that it keeps alive and lends
-            // to one scorer or generator at a time.
-            unsafe {
-                misfired_llama::Generator::new(api, context, prompts, rules, n_block, packing)
-            }
+            misfired_llama::Generator::new(context, prompts?, rules, n_block, packing.parse()?)
         })
         .map(|generator| Self(Mutex::new(generator)))
     }

@@ -1,4 +1,5 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
+#![forbid(unsafe_code)]
 
 mod errors;
 mod generate;
@@ -6,6 +7,8 @@ mod inference;
 mod llama;
 mod matching;
 mod probe;
+mod ragged;
+mod score;
 mod simulate;
 mod stats;
 mod veto;
@@ -22,11 +25,13 @@ mod _core {
         proportion_interval, ranking, t_quantile,
     };
     #[pymodule_export]
-    use super::llama::{Library, Scorer, Tokenizer};
+    use super::llama::{Context, Library, Model, Tokenizer};
     #[pymodule_export]
     use super::matching::match_texts;
     #[pymodule_export]
-    use super::probe::Prober;
+    use super::probe::{Prober, Watcher};
+    #[pymodule_export]
+    use super::score::Scorer;
     #[pymodule_export]
     use super::simulate::coverage;
     #[pymodule_export]

@@ -1,77 +1,79 @@
-//! Prober: reads and overwrites activations.
+//! Watcher and prober: activations are read and overwritten.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use misfired_llama::plan::Ragged;
 use misfired_llama::probe::{self, Edit, Job, Request, Row, Site};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::errors::{enter, raise};
-use crate::llama::{Library, to_usize};
+use crate::llama::{Context, Library};
+use crate::ragged::Rows;
 
 type Floats<'py> = Bound<'py, PyArray1<f32>>;
 
-/// A context whose activations can be read and overwritten; the caller keeps it alive and to itself.
+/// What a context calls back while it computes; it is named in the context's parameters.
+#[pyclass(frozen, module = "misfired._core")]
+pub(crate) struct Watcher(pub(crate) probe::Watcher);
+
+#[pymethods]
+impl Watcher {
+    #[new]
+    fn new(py: Python<'_>, library: &Library) -> PyResult<Self> {
+        enter(py, || probe::Watcher::new(&library.0)).map(Self)
+    }
+
+    /// Addresses of the callback and of its user data, for a context's parameters.
+    #[getter]
+    fn callback(&self) -> (usize, usize) {
+        self.0.callback()
+    }
+}
+
+/// A context whose activations can be read and overwritten.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Prober(Mutex<probe::Prober>);
 
 #[pymethods]
 impl Prober {
     #[new]
-    fn new(py: Python<'_>, library: &Library) -> PyResult<Self> {
-        enter(py, || probe::Prober::new(Arc::clone(&library.0))).map(|p| Self(Mutex::new(p)))
-    }
-
-    /// Addresses of the callback and of its user data, for a context's parameters.
-    #[getter]
-    fn callback(&self) -> (usize, usize) {
-        self.lock().callback()
-    }
-
-    /// Take a context over; (layers, heads, [width of a row at each site]).
     #[pyo3(signature = (context, *, n_slots))]
-    fn attach(
-        &self,
-        py: Python<'_>,
-        context: usize,
-        n_slots: usize,
-    ) -> PyResult<(usize, usize, [usize; 3])> {
-        // SAFETY: Python's `Probe` passes the address of a context that it made with this prober's
-        // callback and a unified cache, keeps alive, and lends to nobody else.
-        let shape = enter(py, || unsafe { self.lock().attach(context, n_slots) })?;
-        Ok((shape.n_layer, shape.n_head, shape.widths))
+    fn new(py: Python<'_>, context: &Context, n_slots: usize) -> PyResult<Self> {
+        enter(py, || probe::Prober::new(&context.0, n_slots)).map(|p| Self(Mutex::new(p)))
     }
 
-    fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        enter(py, || self.lock().clear())
+    /// (layers, heads, [width of a row at each site]).
+    #[getter]
+    fn shape(&self) -> (usize, usize, [usize; 3]) {
+        let shape = self.lock().shape();
+        (shape.n_layer, shape.n_head, shape.widths)
+    }
+
+    fn clear(&self, py: Python<'_>) {
+        py.detach(|| self.lock().clear());
     }
 
     /// Decode jobs with their edits; (logits of the wanted tokens, values of the rows read).
-    #[expect(clippy::too_many_arguments, reason = "ragged arrays cross as two")]
+    #[expect(clippy::too_many_arguments, reason = "each is an array of its own")]
     fn run<'py>(
         &self,
         py: Python<'py>,
         jobs: PyReadonlyArray2<'_, i64>,
-        tokens: PyReadonlyArray1<'_, i32>,
-        offsets: PyReadonlyArray1<'_, i64>,
-        wanted: PyReadonlyArray1<'_, i32>,
-        wanted_offsets: PyReadonlyArray1<'_, i64>,
+        tokens: Rows<'_>,
+        wanted: Rows<'_>,
         edits: PyReadonlyArray2<'_, i64>,
         values: PyReadonlyArray1<'_, f32>,
         reads: PyReadonlyArray2<'_, i64>,
     ) -> PyResult<(Floats<'py>, Floats<'py>)> {
-        let (tokens, offsets) = (tokens.as_slice()?.to_vec(), to_usize(&offsets)?);
-        let (wanted, wanted_offsets) = (wanted.as_slice()?.to_vec(), to_usize(&wanted_offsets)?);
+        let (tokens, wanted) = (tokens.ragged("tokens")?, wanted.ragged("wanted")?);
         let jobs = rows(&jobs, "jobs")?.into_iter().map(job).collect();
         let edits = rows(&edits, "edits")?.into_iter().map(|row| edit(py, row)).collect();
         let reads = rows(&reads, "reads")?.into_iter().map(|r| read(py, r)).collect();
         let (edits, reads): (PyResult<_>, PyResult<_>) = (edits, reads);
         let (edits, reads, values) = (edits?, reads?, values.as_slice()?.to_vec());
         let answer = enter(py, || {
-            let tokens = Ragged::new("tokens", tokens, offsets)?;
-            let wanted = Ragged::new("wanted", wanted, wanted_offsets)?;
+            let (tokens, wanted) = (tokens?, wanted?);
             self.lock().run(&Request { jobs, tokens, wanted, edits, values, reads })
         })?;
         Ok((answer.logits.into_pyarray(py), answer.reads.into_pyarray(py)))
@@ -82,26 +84,17 @@ impl Prober {
         &self,
         py: Python<'py>,
         rows: PyReadonlyArray1<'_, f32>,
-        wanted: PyReadonlyArray1<'_, i32>,
-        wanted_offsets: PyReadonlyArray1<'_, i64>,
+        wanted: Rows<'_>,
     ) -> PyResult<Floats<'py>> {
-        let (wanted, offsets) = (wanted.as_slice()?.to_vec(), to_usize(&wanted_offsets)?);
-        let rows = rows.as_slice()?;
-        let logits =
-            enter(py, || self.lock().unembed(rows, &Ragged::new("wanted", wanted, offsets)?))?;
+        let (rows, wanted) = (rows.as_slice()?, wanted.ragged("wanted")?);
+        let logits = enter(py, || self.lock().unembed(rows, &wanted?))?;
         Ok(logits.into_pyarray(py))
     }
 
     /// Attention weights of each prompt's last token, [layer][head][token], prompt after prompt.
-    fn attention<'py>(
-        &self,
-        py: Python<'py>,
-        tokens: PyReadonlyArray1<'_, i32>,
-        offsets: PyReadonlyArray1<'_, i64>,
-    ) -> PyResult<Floats<'py>> {
-        let (tokens, offsets) = (tokens.as_slice()?.to_vec(), to_usize(&offsets)?);
-        let weights =
-            enter(py, || self.lock().attention(&Ragged::new("tokens", tokens, offsets)?))?;
+    fn attention<'py>(&self, py: Python<'py>, tokens: Rows<'_>) -> PyResult<Floats<'py>> {
+        let prompts = tokens.ragged("tokens")?;
+        let weights = enter(py, || self.lock().attention(&prompts?))?;
         Ok(weights.into_pyarray(py))
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ggml::Ggml;
+use crate::api::Api;
 use crate::error::{Error, Result};
 
 /// A row of a batch, by its two numbers: nodes of the last layer hold rows of outputs only.
@@ -51,13 +53,81 @@ pub(crate) struct Task {
     pub(crate) measure: bool,
 }
 
-/// Behind the callback's user data. llama.cpp calls back on the thread that called `llama_decode`.
+/// What a batch showed: values read, and the number of values of each node asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) values: Vec<f32>,
+    pub(crate) sizes: HashMap<String, usize>,
+}
+
+/// The callback's side of a context: what it is to do in the next batch, and what it saw in the last.
+#[derive(Debug, Clone)]
+pub struct Watcher(Arc<Mutex<State>>);
+
+impl Watcher {
+    /// # Errors
+    /// [`Error::MissingSymbol`].
+    pub fn new(api: &Api) -> Result<Self> {
+        let state =
+            State { ggml: api.ggml()?, task: Task::default(), seen: Seen::default(), error: None };
+        Ok(Self(Arc::new(Mutex::new(state))))
+    }
+
+    /// Addresses of the callback and of its user data, for a context's parameters.
+    #[must_use]
+    pub fn callback(&self) -> (usize, usize) {
+        (eval_callback as *const () as usize, Arc::as_ptr(&self.0) as usize)
+    }
+
+    /// Set the work for the next decode, with room for `n_out` values read.
+    pub(crate) fn give(&self, task: Task, n_out: usize) {
+        let mut state = lock(&self.0);
+        state.task = task;
+        state.seen.values = vec![0.0; n_out];
+    }
+
+    /// A decode is about to begin.
+    pub(crate) fn open(&self) {
+        let mut state = lock(&self.0);
+        state.seen.sizes.clear();
+        state.error = None;
+    }
+
+    /// Whether all went well in the decode that has ended.
+    ///
+    /// # Errors
+    /// The first thing that went wrong inside the callback, or [`Error::NodeMissing`].
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut state = lock(&self.0);
+        if let Some(error) = state.error.take() {
+            return Err(error);
+        }
+        let unseen = |name: &&String| !state.seen.sizes.contains_key(*name);
+        match state.task.work.keys().filter(unseen).min() {
+            Some(node) => Err(Error::NodeMissing { node: node.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// What was seen; the callback asks for nothing more.
+    pub(crate) fn take(&self) -> Seen {
+        let mut state = lock(&self.0);
+        state.task = Task::default();
+        std::mem::take(&mut state.seen)
+    }
+}
+
+/// A panic inside the callback leaves an error or a task behind, which the next decode overwrites.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Behind the callback's user data.
 #[derive(Debug)]
-pub(crate) struct State {
+struct State {
     ggml: Ggml,
     task: Task,
-    out: Vec<f32>,
-    sizes: HashMap<String, usize>,
+    seen: Seen,
     error: Option<Error>,
 }
 
@@ -65,36 +135,6 @@ pub(crate) struct State {
 const STRAY: f32 = 1e-6;
 
 impl State {
-    pub(crate) fn new(ggml: Ggml) -> Self {
-        Self { ggml, task: Task::default(), out: vec![], sizes: HashMap::new(), error: None }
-    }
-
-    /// Set the work for the next decode, with room for `n_out` values read.
-    pub(crate) fn begin(&mut self, task: Task, n_out: usize) {
-        self.task = task;
-        self.out = vec![0.0; n_out];
-        self.sizes.clear();
-        self.error = None;
-    }
-
-    /// What was read, and the sizes of the nodes that were seen; the callback asks for nothing more.
-    ///
-    /// # Errors
-    /// The first thing that went wrong inside the callback, or [`Error::NodeMissing`].
-    pub(crate) fn finish(&mut self) -> Result<(Vec<f32>, HashMap<String, usize>)> {
-        let task = std::mem::take(&mut self.task);
-        if let Some(error) = self.error.take() {
-            return Err(error);
-        }
-        let mut missing: Vec<&String> =
-            task.work.keys().filter(|name| !self.sizes.contains_key(*name)).collect();
-        missing.sort();
-        if let Some(node) = missing.first() {
-            return Err(Error::NodeMissing { node: (*node).clone() });
-        }
-        Ok((std::mem::take(&mut self.out), std::mem::take(&mut self.sizes)))
-    }
-
     fn wants(&self, name: &[u8]) -> bool {
         std::str::from_utf8(name).is_ok_and(|name| self.task.work.contains_key(name))
     }
@@ -108,7 +148,7 @@ impl State {
         let node = String::from_utf8_lossy(&name).into_owned();
         let Some(n_values) = n_values else { return Err(Error::NodeType { node }) };
         let Some(work) = self.task.work.get(&node) else { return Ok(()) };
-        if self.sizes.insert(node.clone(), n_values).is_some() {
+        if self.seen.sizes.insert(node.clone(), n_values).is_some() {
             return Err(Error::NodeTwice { node });
         }
         if self.task.measure {
@@ -124,7 +164,7 @@ impl State {
             match read {
                 Read::Row { row, out } => {
                     let offset = shape.row(work.width, row)?;
-                    let values = &mut self.out[out..out + work.width];
+                    let values = &mut self.seen.values[out..out + work.width];
                     // SAFETY: the row lies inside the tensor.
                     unsafe { self.ggml.get(tensor, offset, values) };
                 }
@@ -137,7 +177,7 @@ impl State {
                         unsafe { self.ggml.get(tensor, offset, &mut cells) };
                         check_cells(&node, &cells, first, n)?;
                         let out = out + head * n;
-                        self.out[out..out + n].copy_from_slice(&cells[first..first + n]);
+                        self.seen.values[out..out + n].copy_from_slice(&cells[first..first + n]);
                     }
                 }
             }
@@ -199,15 +239,10 @@ fn check_cells(node: &str, cells: &[f32], first: usize, n: usize) -> Result<()> 
 /// What llama.cpp calls for every node, first to ask whether it is wanted, then with it computed.
 ///
 /// # Safety
-/// `user_data` is the address of a live [`State`] that nothing else refers to during the call, and
-/// `tensor` a live `ggml_tensor`.
-pub(crate) unsafe extern "C" fn eval_callback(
-    tensor: *mut c_void,
-    ask: bool,
-    user_data: *mut c_void,
-) -> bool {
-    // SAFETY: by contract. The prober holds no reference to the state while llama_decode runs.
-    let state = unsafe { &mut *user_data.cast::<State>() };
+/// `user_data` is [`Watcher::callback`]'s, of a watcher that is alive, and `tensor` a live `ggml_tensor`.
+unsafe extern "C" fn eval_callback(tensor: *mut c_void, ask: bool, user_data: *mut c_void) -> bool {
+    // SAFETY: by contract.
+    let mut state = lock(unsafe { &*user_data.cast::<Mutex<State>>() });
     if ask {
         // SAFETY: by contract.
         return state.error.is_none() && state.wants(unsafe { state.ggml.name(tensor) });

@@ -6,11 +6,15 @@
 //! first overwritten position on. llama.cpp shows each node that is asked for to an eval callback,
 //! which reads and overwrites the rows of the jobs.
 
+mod attention;
+mod batch;
 mod callback;
 mod ggml;
+mod lens;
 mod prober;
 mod request;
 
+pub use callback::Watcher;
 pub(crate) use ggml::Ggml;
 pub use prober::{Answer, Prober};
 pub use request::{Edit, Job, Request, Row, Shape, Site};

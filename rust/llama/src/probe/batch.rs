@@ -1,0 +1,109 @@
+//! From jobs to one batch: its tokens, its outputs, and the callback's work on it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::callback::{BatchRow, Read, Task, Work, Write};
+use super::request::{Index, Request, Row, Shape};
+use crate::plan::Token;
+
+/// A request on its way, with what is looked up in every batch.
+pub(super) struct Call<'a> {
+    pub(super) request: &'a Request,
+    index: Index,
+    shape: Shape,
+    /// Offsets of the reads in the answer, and their end.
+    places: Vec<usize>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(request: &'a Request, shape: Shape) -> Self {
+        let mut places = vec![0];
+        for row in &request.reads {
+            places.push(places[places.len() - 1] + shape.width(row.site));
+        }
+        Self { request, index: request.index(), shape, places }
+    }
+
+    /// Number of values in all rows read.
+    pub(super) fn n_values(&self) -> usize {
+        self.places[self.request.reads.len()]
+    }
+
+    /// The callback's work for one batch; where its reads go: (place in the answer, range read).
+    pub(super) fn task(
+        &self,
+        layout: &Layout,
+        jobs: &Range<usize>,
+    ) -> (Task, Vec<(usize, Range<usize>)>, usize) {
+        let mut task = Task {
+            n_tokens: layout.tokens.len(),
+            n_outputs: layout.outputs.len(),
+            n_head: self.shape.n_head,
+            ..Task::default()
+        };
+        for &number in jobs.clone().flat_map(|job| &self.index.edits[job]) {
+            let edit = &self.request.edits[number];
+            let values = edit.values.map_or_else(
+                || vec![0.0; edit.n_columns],
+                |start| self.request.values[start..start + edit.n_columns].to_vec(),
+            );
+            let write = Write { row: layout.row(&edit.row), column: edit.column, values };
+            self.work(&mut task, &edit.row).writes.push(write);
+        }
+        let mut found = vec![];
+        let mut n_out = 0;
+        for &number in jobs.clone().flat_map(|job| &self.index.reads[job]) {
+            let row = &self.request.reads[number];
+            let read = Read::Row { row: layout.row(row), out: n_out };
+            self.work(&mut task, row).reads.push(read);
+            let width = self.shape.width(row.site);
+            found.push((self.places[number], n_out..n_out + width));
+            n_out += width;
+        }
+        (task, found, n_out)
+    }
+
+    fn work<'b>(&self, task: &'b mut Task, row: &Row) -> &'b mut Work {
+        let work = task.work.entry(row.site.node(row.layer)).or_default();
+        work.width = self.shape.width(row.site);
+        work
+    }
+}
+
+/// One batch: its tokens, which of them are outputs, and where each job's tokens are.
+pub(super) struct Layout {
+    pub(super) tokens: Vec<Token>,
+    /// Indices of the outputs, ascending.
+    pub(super) outputs: Vec<usize>,
+    /// Index of each job's last token.
+    pub(super) last: Vec<usize>,
+    /// For each job the index of its first token, and its position.
+    starts: HashMap<usize, (usize, usize)>,
+}
+
+impl Layout {
+    pub(super) fn new(call: &Call<'_>, jobs: &Range<usize>, sequences: &[i32]) -> Self {
+        let (mut tokens, mut outputs) = (vec![], vec![]);
+        let (mut last, mut starts) = (vec![], HashMap::new());
+        for (job, &sequence) in jobs.clone().zip(sequences) {
+            let marked = call.request.outputs(&call.index, job, call.shape.n_layer);
+            let n_shared = call.request.jobs[job].n_shared;
+            starts.insert(job, (tokens.len(), n_shared));
+            for (pos, &id) in (n_shared..).zip(call.request.tokens.row(job)) {
+                if marked.contains(&pos) {
+                    outputs.push(tokens.len());
+                }
+                tokens.push(Token { id, pos, sequences: vec![sequence] });
+            }
+            last.push(tokens.len() - 1);
+        }
+        Self { tokens, outputs, last, starts }
+    }
+
+    fn row(&self, row: &Row) -> BatchRow {
+        let (start, n_shared) = self.starts[&row.job];
+        let token = start + row.position - n_shared;
+        BatchRow { token, output: self.outputs.binary_search(&token).ok() }
+    }
+}
