@@ -11,6 +11,7 @@ from misfired.prompts import check_primings
 from misfired.scoring.engine import Settings
 from misfired.scoring.model import MODES, Mode
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
+from misfired.shots import Shot
 
 
 class AskingOptions(TypedDict, total=False):
@@ -27,6 +28,10 @@ class AskingOptions(TypedDict, total=False):
         n_threads: CPU threads; all cores by default.
         n_ctx: Cells of the K/V cache; by default as many as the longest prompt and a batch need.
         n_batch: Tokens a batch.
+        n_shots: Demonstrations before every prompt, drawn from the suite; see
+            `misfired.shots.draw_shots`.
+        shots_seed: Chooses them.
+        hold_out: What is not measured for their sake: their `scenario`s, or only their `pair`s.
         seed: Chooses the prompts of the batch-invariance check.
     """
 
@@ -38,6 +43,9 @@ class AskingOptions(TypedDict, total=False):
     n_threads: int | None
     n_ctx: int | None
     n_batch: int | None
+    n_shots: int
+    shots_seed: int
+    hold_out: str
     seed: int
 
 
@@ -57,14 +65,25 @@ class RunOptions(AskingOptions, total=False):
 
 @dataclass(frozen=True)
 class Asking:
-    """How a model is asked; together with model and suite it decides every answer."""
+    """How a model is asked; together with model and suite it decides every answer.
+
+    `shots` are the demonstrations themselves, once they have been drawn from a suite.
+    """
 
     primings: tuple[str, ...] = ("none",)
     protocol: Protocol = LOGIT
     template: str | None = None
     settings: Settings = field(default_factory=Settings)
     n_gpu_layers: int = 0
+    n_shots: int = 0
+    shots_seed: int = 0
+    hold_out: str = "scenario"
+    shots: tuple[Shot, ...] = ()
     seed: int = 0
+
+
+#: Options that need no check here.
+_PLAIN = ("template", "n_gpu_layers", "n_shots", "shots_seed", "hold_out", "seed")
 
 
 def asking_of(options: AskingOptions) -> Asking:
@@ -84,7 +103,7 @@ def asking_of(options: AskingOptions) -> Asking:
         primings=check_primings(known.pop("priming", ("none",))),
         protocol=get_protocol(protocol) if isinstance(protocol, str) else protocol,
         settings=_settings(known),
-        **{name: known.pop(name) for name in ("template", "n_gpu_layers", "seed") if name in known},
+        **{name: known.pop(name) for name in _PLAIN if name in known},
     )
     if known:
         raise ArgumentError(f"unknown option {next(iter(known))!r}")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from misfired.scoring.backend import Backend, Counts, Row, drain
 from misfired.scoring.cluster import RayBackend
 from misfired.scoring.library import versions
 from misfired.scoring.local import LocalBackend
+from misfired.shots import draw_shots
 from misfired.stats import summarize
 
 if TYPE_CHECKING:
@@ -132,6 +133,11 @@ def _measure(
 ) -> Run:
     if pairs.is_empty():
         raise ArgumentError("the suite has no pairs")
+    suite = pairs
+    shots, pairs = draw_shots(
+        suite, asking.n_shots, seed=asking.shots_seed, hold_out=asking.hold_out
+    )
+    asking = replace(asking, shots=shots)
     prompts = PromptSet(pairs, asking.primings)
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(contextlib.closing(_backend(model, asking, ray)))
@@ -155,6 +161,7 @@ def _measure(
             "versions": versions(),
             **backend.facts(prompts, answers),
             **counts,
+            "held_out": suite.join(pairs, on="id", how="anti")["id"].to_list(),
             "outcomes": _tally(answers),
             "times": times,
         }
@@ -248,6 +255,7 @@ def _settings(
         "n_shard": N_SHARD,
         "primings": list(asking.primings),
         "protocol": asking.protocol.to_json(),
+        "shots": _shots(asking),
         "seed": asking.seed,
         **backend.settings(),
         "misfired": versions()["misfired"],
@@ -255,6 +263,14 @@ def _settings(
     if statistics is not None:
         settings["statistics"] = {k: v for k, v in statistics.items() if k != "rng"}
     return settings
+
+
+def _shots(asking: Asking) -> dict[str, Any] | None:
+    """The demonstrations and how they were drawn, for the manifest."""
+    if not asking.shots:
+        return None
+    drawn = [asdict(shot) for shot in asking.shots]
+    return {"seed": asking.shots_seed, "hold_out": asking.hold_out, "demonstrations": drawn}
 
 
 def _digest(pairs: pl.DataFrame) -> str:

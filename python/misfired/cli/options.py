@@ -53,6 +53,14 @@ GpuLayers = Annotated[int, typer.Option("--n-gpu-layers", help="Layers to offloa
 Threads = Annotated[int | None, typer.Option("--n-threads", help="CPU threads. Default: all.")]
 Ctx = Annotated[int | None, typer.Option("--n-ctx", help="Cells of the K/V cache.")]
 Batch = Annotated[int | None, typer.Option("--n-batch", help="Tokens a batch.")]
+Shots = Annotated[
+    int, typer.Option("--n-shots", help="Demonstrations before every prompt, drawn from the suite.")
+]
+ShotsSeed = Annotated[int, typer.Option("--shots-seed", help="Chooses the demonstrations.")]
+HoldOut = Annotated[
+    str,
+    typer.Option(help="What is not measured once a demonstration came from it: scenario, or pair."),
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -90,6 +98,9 @@ def _asking(
     n_threads: Threads = None,
     n_ctx: Ctx = None,
     n_batch: Batch = None,
+    n_shots: Shots = 0,
+    shots_seed: ShotsSeed = 0,
+    hold_out: HoldOut = "scenario",
 ) -> None:
     """The options of `misfired.asking.AskingOptions`, as the command line spells them."""
 

@@ -23,6 +23,7 @@ from misfired.pipeline import score as score_pipeline
 from misfired.prompts import check_primings
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.scoring.explain import explain as explain_prompt
+from misfired.shots import draw_shots
 from misfired.stats import leaderboard
 from misfired.suites import build_pairs, read_suite
 
@@ -128,9 +129,13 @@ def score(
     pairs = choose_pairs(bbq, suite, category, limit)
     asking["priming"] = primings(asking["priming"], pairs)
     if explain:
+        shots, measured = draw_shots(
+            pairs, asking["n_shots"], seed=asking["shots_seed"], hold_out=asking["hold_out"]
+        )
         shown = explain_prompt(
             model,
-            pairs.head(1),
+            measured.head(1),
+            shots=shots,
             **{name: asking[name] for name in ("protocol", "template", "n_gpu_layers")},
         )
         typer.echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))

@@ -16,6 +16,7 @@ from misfired.runs import read_answers, read_manifest
 from misfired.scoring.model import Model, file_sha256
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import ChatTemplate, template_for
+from misfired.shots import Shot
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class RunData:
         pairs: The suite's rows of these pairs, in the run's order.
         protocol: How the run asked.
         template: Through which template.
+        shots: Demonstrations that it put before every prompt.
     """
 
     outcomes: pl.DataFrame
     pairs: pl.DataFrame
     protocol: Protocol
     template: ChatTemplate
+    shots: tuple[Shot, ...]
 
 
 def read_run(path: Path | str, model: Model, pairs: pl.DataFrame, *, priming: str) -> RunData:
@@ -59,6 +62,7 @@ def read_run(path: Path | str, model: Model, pairs: pl.DataFrame, *, priming: st
         _pairs_of(path, settings, outcomes, pairs),
         _protocol(path, settings["protocol"]),
         _template(path, settings["template"], model),
+        tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
     )
 
 

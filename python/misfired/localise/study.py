@@ -263,7 +263,7 @@ class _Study:
 
     def __post_init__(self) -> None:
         self.tokenizer = PromptTokenizer(
-            self.model.tokenizer, self.data.template, self.data.protocol
+            self.model.tokenizer, self.data.template, self.data.protocol, self.data.shots
         )
         chosen = choose_cases(
             self.data.outcomes, n_pairs=self.options.n_pairs, rng=self.options.seed

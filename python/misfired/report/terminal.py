@@ -54,6 +54,12 @@ def _header(scores: Scores, out: Path | None) -> Iterator[str]:
 
 
 def _notes(scores: Scores) -> Iterator[str]:
+    shots = scores.manifest["settings"]["shots"]
+    if shots is not None:
+        yield (
+            f"Demonstrations: {len(shots['demonstrations'])} before every prompt; for their sake "
+            f"{len(scores.manifest['held_out']):,} pairs are not measured (by {shots['hold_out']})."
+        )
     tally = scores.manifest["outcomes"]
     unscored = {k: n for k, n in tally.items() if n and k not in {"correct", "wrong"}}
     if unscored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from misfired.scoring.model import Model
 from misfired.scoring.protocol import get_protocol
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
+from misfired.shots import Shot
 
 #: Tokens shown at either end of a prompt.
 N_SHOWN = 8
@@ -25,6 +27,7 @@ def explain(
     protocol: str = "logit",
     template: str | None = None,
     n_gpu_layers: int = 0,
+    shots: Sequence[Shot] = (),
 ) -> list[dict[str, Any]]:
     """Score the prompts of a few pairs and keep everything that is usually thrown away.
 
@@ -39,7 +42,7 @@ def explain(
     prompts = build_prompts(pairs)
     with Model(Path(model), n_gpu_layers) as loaded:
         chat = template_for(loaded, template)
-        tokenizer = PromptTokenizer(loaded.tokenizer, chat, get_protocol(protocol))
+        tokenizer = PromptTokenizer(loaded.tokenizer, chat, get_protocol(protocol), shots)
         names = prompts.select(pl.concat_str("id", pl.lit(" "), "condition")).to_series().to_list()
         texts = prompts["text"].to_list()
         job = prepare(tokenizer, names, texts, prompts["expected"].to_list())

@@ -46,7 +46,9 @@ class LocalBackend:
         self.model = Model(Path(path), asking.n_gpu_layers)
         try:
             self.template = template_for(self.model, asking.template)
-            self.tokenizer = PromptTokenizer(self.model.tokenizer, self.template, asking.protocol)
+            self.tokenizer = PromptTokenizer(
+                self.model.tokenizer, self.template, asking.protocol, asking.shots
+            )
         except BaseException:
             self.close()
             raise

@@ -31,6 +31,7 @@ class Protocol:
         reading: `first_token`: log-probabilities of the forms' first tokens. `whole_form`: of the
             forms to their end. `text`: greedy text is generated and parsed.
         prefix: Begins the model's answer for it.
+        suffix: Ends the answer of a demonstration, which is prefix, first form, suffix.
         normalisation: What `whole_form` compares forms by: the log-probability (`sum`), that per
             token or per byte, or its difference to the form's log-probability after the same prompt
             with `content_free` in the place of the pair's text (`unconditional`).
@@ -49,6 +50,7 @@ class Protocol:
     answers: dict[str, tuple[str, ...]] = field(hash=False)
     reading: str = "first_token"
     prefix: str = ""
+    suffix: str = ""
     normalisation: str = "sum"
     content_free: str = "N/A"
     n_generate: int = 0
@@ -93,6 +95,29 @@ class Protocol:
     def user_message(self, text: str) -> str:
         """Instruction and prompt as one message."""
         return f"{self.instruction}\n\n{text}" if self.instruction else text
+
+    def demonstrated(self, answer: str) -> str:
+        """An answer as a demonstration shows it.
+
+        Example:
+            >>> LOGIT.demonstrated("no"), JSON.demonstrated("no")
+            ('No', '{"answer": "no"}')
+
+        Raises:
+            ArgumentError: The protocol has no such answer, or reasons before it answers: a
+                demonstration has no reasoning to show.
+        """
+        if self.thinking:
+            raise ArgumentError(
+                f"protocol {self.name!r} reasons before it answers; a demonstration has no reasoning "
+                "to show"
+            )
+        if answer not in self.answers:
+            raise ArgumentError(
+                f"a demonstration answers {answer!r}; protocol {self.name!r} has "
+                f"{', '.join(self.answers)}"
+            )
+        return self.prefix + self.answers[answer][0] + self.suffix
 
     def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> Protocol:
         """The same protocol for another set of answers; its instruction should name them.
@@ -162,6 +187,7 @@ JSON = Protocol(
     ),
     answers={"yes": ("yes", "Yes", "YES"), "no": ("no", "No", "NO")},
     prefix='{"answer": "',
+    suffix='"}',
 )
 
 #: Greedy text, then parsed.

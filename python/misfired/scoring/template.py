@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,8 +21,16 @@ from misfired.scoring.model import Model
 #: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
 FROZEN_DATE = datetime.date(2025, 1, 1)
 
-#: For base models: no roles, an answer cue at the end.
-PLAIN = "{{ messages[0]['content'] }}\n\nAnswer:"
+#: For base models: no roles, an answer cue at the end of each question.
+PLAIN = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %} {{ message['content'] }}\n\n"
+    "{% else %}{{ message['content'] }}\n\n{{ 'Answer:' if message['role'] == 'user' }}"
+    "{% endif %}{% endfor %}"
+)
+
+#: A turn of a conversation: `role` and `content`.
+Message = dict[str, str]
 
 #: Ends a reasoning block that a template has opened, as Qwen 3's template does by itself.
 CLOSED_REASONING = "\n</think>\n\n"
@@ -80,8 +89,12 @@ class ChatTemplate:
     date: datetime.date = FROZEN_DATE
     thinking: bool = False
 
-    def render(self, user: str) -> str:
+    def render(self, user: str, history: Sequence[Message] = ()) -> str:
         """The prompt for one user message, up to where the answer begins.
+
+        Args:
+            user: The message.
+            history: The turns before it.
 
         Example:
             >>> template = ChatTemplate("<s>{{ messages[0]['content'] }}</s>")
@@ -92,7 +105,7 @@ class ChatTemplate:
             TemplateError: The template does not parse, does what the sandbox forbids, or refuses.
         """
         try:
-            return _compile(self.source, self.date).render(self._variables(user))
+            return _compile(self.source, self.date).render(self._variables(user, history))
         except (
             jinja2.TemplateError,
             _RefusedError,
@@ -105,18 +118,18 @@ class ChatTemplate:
                 f"chat template ({self.name}): {type(error).__name__}: {reason}"
             ) from None
 
-    def try_out(self, user: str) -> None:
+    def try_out(self, user: str, history: Sequence[Message] = ()) -> None:
         """Render once in a process of its own, with bounded time and memory.
 
         Raises:
             TemplateError: The template takes more than five seconds or 1 GiB.
         """
         if self.source != PLAIN:
-            try_rendering(self.source, self.name, json.dumps(self._variables(user)))
+            try_rendering(self.source, self.name, json.dumps(self._variables(user, history)))
 
-    def _variables(self, user: str) -> dict[str, Any]:
+    def _variables(self, user: str, history: Sequence[Message]) -> dict[str, Any]:
         return {
-            "messages": [{"role": "user", "content": user}],
+            "messages": [*history, {"role": "user", "content": user}],
             "add_generation_prompt": True,
             "enable_thinking": self.thinking,
             "bos_token": self.bos_token,
