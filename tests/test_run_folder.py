@@ -14,7 +14,7 @@ import pytest
 from helpers import make_suite
 from misfired import RunFolderError, read_answers, run, score, write_suite
 from misfired.errors import DataError
-from misfired.runs import ANSWERS, JOURNAL, MANIFEST, SUMMARY, RunFolder
+from misfired.runs import ANSWERS, JOURNAL, MANIFEST, PAIRS, SUMMARY, RunFolder, read_pairs
 
 pytestmark = pytest.mark.model
 
@@ -26,9 +26,10 @@ def final_files(folder: Path) -> dict[str, object]:
     return {
         "answers": (folder / ANSWERS).read_bytes(),
         "summary": (folder / SUMMARY).read_bytes(),
+        "pairs": (folder / PAIRS).read_bytes(),
         "manifest": manifest,
         "others": sorted(
-            {p.name for p in folder.iterdir()} - {ANSWERS, SUMMARY, MANIFEST, ".lock"}
+            {p.name for p in folder.iterdir()} - {ANSWERS, SUMMARY, MANIFEST, PAIRS, ".lock"}
         ),
     }
 
@@ -41,6 +42,17 @@ def test_a_run_leaves_its_files_and_reads_them_again(small_model, tmp_path) -> N
     assert first.scores.answers.equals(read_answers(tmp_path / "run"))
     assert final_files(tmp_path / "run")["others"] == []
     assert len(first.scores.answers) == 48
+
+
+def test_a_run_keeps_its_pairs(small_model, tmp_path) -> None:
+    score(small_model, make_suite(), out=tmp_path)
+    assert read_pairs(tmp_path).equals(make_suite())
+    make_suite().reverse().write_parquet(tmp_path / PAIRS)
+    with pytest.raises(DataError, match=r"pairs.parquet: not the pairs of this run \(sha256 "):
+        read_pairs(tmp_path)
+    (tmp_path / PAIRS).unlink()
+    with pytest.raises(DataError, match=r"pairs.parquet: cannot be read: No such file"):
+        read_pairs(tmp_path)
 
 
 def test_killed_at_random_moments_the_run_ends_the_same(small_model, tmp_path) -> None:

@@ -81,7 +81,6 @@ def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame
     """Look for the planted head as if it were not known."""
     found = localise(
         models()["instruct"],
-        build_organism_suite(),
         run_folder,
         base=models()["base"],
         probes=["lens", "heads"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from misfired.asking import Asking, AskingOptions, asking_of
 from misfired.errors import ArgumentError
 from misfired.outcomes import OUTCOMES, build_outcomes
 from misfired.prompts import N_SHARD, PromptSet
-from misfired.runs import RunFolder, read_answers, read_manifest
+from misfired.runs import RunFolder, pairs_sha256, read_answers, read_manifest
 from misfired.scoring.backend import Backend, Counts, Row, drain
 from misfired.scoring.cluster import RayBackend
 from misfired.scoring.library import versions
@@ -34,9 +33,6 @@ Progress = Callable[[int, int], None]
 
 #: Prompts, evenly spread over all, that a backend looks at before the first shard.
 N_SAMPLE = 24
-
-#: Pairs that are hashed at a time.
-N_HASHED = 4096
 
 
 @dataclass(frozen=True)
@@ -107,8 +103,8 @@ def run(
 ) -> Run:
     """Score a suite and summarise it: `score`, then `summarize`.
 
-    With `out`, a folder with `manifest.json`, `answers.parquet` and `summary.json` is left, and an
-    interrupted run goes on where it was. Arguments and errors are those of `score` and
+    With `out`, a folder with `manifest.json`, `pairs.parquet`, `answers.parquet` and `summary.json` is
+    left, and an interrupted run goes on where it was. Arguments and errors are those of `score` and
     `misfired.summarize`.
     """
     asking = asking_of(options)
@@ -146,6 +142,8 @@ def _measure(
         if folder is not None and folder.complete:
             scores = Scores(read_answers(folder.path), read_manifest(folder.path))
             return Run(scores, _summary(scores.answers, statistics))
+        if folder is not None:
+            folder.keep_pairs(pairs)
         started = time.time()
         n_recorded = len(folder.recorded) if folder else 0
         answers, counts = _answer(backend, prompts, _Desk(folder, len(prompts), progress))
@@ -250,7 +248,7 @@ def _settings(
 ) -> dict[str, Any]:
     settings = {
         "suite": ", ".join(pairs["suite"].unique().sort().to_list()),
-        "suite_sha256": _digest(pairs),
+        "suite_sha256": pairs_sha256(pairs),
         "n_pairs": len(pairs),
         "n_shard": N_SHARD,
         "primings": list(asking.primings),
@@ -271,13 +269,6 @@ def _shots(asking: Asking) -> dict[str, Any] | None:
         return None
     drawn = [asdict(shot) for shot in asking.shots]
     return {"seed": asking.shots_seed, "hold_out": asking.hold_out, "demonstrations": drawn}
-
-
-def _digest(pairs: pl.DataFrame) -> str:
-    digest = hashlib.sha256()
-    for some in pairs.iter_slices(N_HASHED):
-        digest.update(some.write_ndjson().encode())
-    return digest.hexdigest()
 
 
 def _tally(answers: pl.DataFrame) -> dict[str, int]:

@@ -1,12 +1,13 @@
 """Run folders: what a run leaves behind, and how an interrupted one goes on.
 
-`manifest.json` says how the numbers were made; `answers.jsonl` grows while a run is under way, a line
-per prompt, flushed after every batch; `answers.parquet` and `summary.json` are written when it is
-complete. Whole files appear by rename, so that none is ever taken for complete when it is not.
+`manifest.json` says how the numbers were made, `pairs.parquet` what was asked; `answers.jsonl` grows
+while a run is under way, a line per prompt, flushed after every batch; `answers.parquet` and
+`summary.json` are written when it is complete. Whole files appear by rename, so that none is ever taken for complete when it is not.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,10 +23,14 @@ from misfired.files import replacing
 FORMAT = 1
 
 MANIFEST = "manifest.json"
+PAIRS = "pairs.parquet"
 JOURNAL = "answers.jsonl"
 ANSWERS = "answers.parquet"
 SUMMARY = "summary.json"
 _LOCK = ".lock"
+
+#: Pairs that are written or hashed at a time: what a large suite takes beside itself is bounded by it.
+N_ROWS = 4096
 
 
 class RunFolder:
@@ -84,6 +89,13 @@ class RunFolder:
         """Write the manifest whole; the settings are part of it."""
         whole = {"format": FORMAT, **content, "settings": self.settings}
         self._replace(MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def keep_pairs(self, pairs: pl.DataFrame) -> None:
+        """Write the pairs that are asked, unless they are there: the settings say that they are these."""
+        file = self.path / PAIRS
+        if not file.exists():
+            with _named(file), replacing(file) as temporary:
+                pairs.lazy().sink_parquet(temporary, row_group_size=N_ROWS)
 
     def append(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
         """Hand answers to the system, at the journal's end."""
@@ -186,6 +198,34 @@ def read_answers(path: Path | str) -> pl.DataFrame:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def read_pairs(path: Path | str) -> pl.DataFrame:
+    """The pairs that a run was made with.
+
+    Raises:
+        DataError: The folder has none, or they are not those that its manifest tells of.
+    """
+    path = Path(path)
+    stated = read_manifest(path)["settings"]["suite_sha256"]
+    try:
+        pairs = pl.read_parquet(path / PAIRS)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path / PAIRS}: cannot be read: {str(error).splitlines()[0]}") from None
+    if (found := pairs_sha256(pairs)) != stated:
+        raise DataError(
+            f"{path / PAIRS}: not the pairs of this run (sha256 {found[:12]}..., "
+            f"the manifest has {stated[:12]}...)"
+        )
+    return pairs
+
+
+def pairs_sha256(pairs: pl.DataFrame) -> str:
+    """SHA-256 of the pairs as JSON Lines, in hexadecimal."""
+    digest = hashlib.sha256()
+    for some in pairs.iter_slices(N_ROWS):
+        digest.update(some.write_ndjson().encode())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -23,14 +23,10 @@ FEW = ["--n-pairs", "6", "--n-resamples", "100", "--n-threads", "1", "--n-random
 
 
 @pytest.fixture
-def command(
-    pairs: pl.DataFrame, run_folder: Path, model_file: Callable[..., Path], tmp_path: Path
-) -> list[str]:
-    suite = tmp_path / "pairs.parquet"
-    pairs.write_parquet(suite)
+def command(run_folder: Path, model_file: Callable[..., Path], tmp_path: Path) -> list[str]:
     model = str(model_file("llama"))
     out = str(tmp_path / "out")
-    return ["localise", model, "--run", str(run_folder), "--suite", str(suite), "-o", out, *FEW]
+    return ["localise", model, "--run", str(run_folder), "-o", out, *FEW]
 
 
 def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> None:

@@ -48,7 +48,6 @@ def found(
 ) -> Localisation:
     return localise(
         organism_file(organism),
-        build_organism_suite(organism=organism),
         tmp_path_factory.getbasetemp() / f"run-{organism}",
         base=organism_file("base"),
         seed=request.param,

@@ -13,7 +13,6 @@ from misfired.cli import options
 from misfired.cli.options import split_words
 from misfired.cli.output import print_json, print_table
 from misfired.cli.progress import progress_bar
-from misfired.cli.run import choose_pairs
 from misfired.localise import PROBES, Localisation
 from misfired.localise import localise as localise_run
 from misfired.localise.figures import check_matplotlib, write_figures
@@ -29,8 +28,6 @@ def localise(
     base: Annotated[
         Path | None, typer.Option(help="A base model to set beside it (lens and heads).")
     ] = None,
-    bbq: options.Bbq = None,
-    suite: options.Suite = None,
     probe: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(PROBES),
     priming: Annotated[str, typer.Option(help="Which of the run's primings to study.")] = "none",
     n_pairs: Annotated[
@@ -62,20 +59,18 @@ def localise(
     right) of the same categories. Leaves tables (Parquet), figures (SVG, PNG) and manifest.json.
 
     Examples:
-      misfired localise model.gguf --run runs/model --suite pairs.parquet -o found
+      misfired localise model.gguf --run runs/model -o found
 
-      misfired localise model.gguf --run runs/model --bbq BBQ/data --base base.gguf -o found
+      misfired localise model.gguf --run runs/model --base base.gguf -o found
 
-      misfired localise model.gguf --run runs/model --suite pairs.parquet --probe lens,heads
-      --n-pairs 50 --methods zero -o quick
+      misfired localise model.gguf --run runs/model --probe lens,heads --n-pairs 50
+      --methods zero -o quick
     """
     if figures:
         check_matplotlib()
-    pairs = choose_pairs(bbq, suite, None, None)
     with progress_bar("localising") as progress:
         found = localise_run(
             model,
-            pairs,
             run,
             base=base,
             probes=split_words(probe),

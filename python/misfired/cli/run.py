@@ -48,8 +48,8 @@ def run(
 ) -> None:
     """Measure models: build or read pairs, score them, print MAR with intervals.
 
-    Leaves manifest.json, answers.parquet and summary.json in the run folder; of several models each
-    has a folder in it. The same command goes on where an interrupted run was.
+    Leaves manifest.json, pairs.parquet, answers.parquet and summary.json in the run folder; of several
+    models each has a folder in it. The same command goes on where an interrupted run was.
 
     Examples:
       misfired run model.gguf --bbq BBQ/data -o runs/model

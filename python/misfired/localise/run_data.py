@@ -12,7 +12,7 @@ import polars as pl
 
 from misfired.errors import DataError, ModelError
 from misfired.outcomes import build_outcomes
-from misfired.runs import read_answers, read_manifest
+from misfired.runs import read_answers, read_manifest, read_pairs
 from misfired.scoring.model import Model, file_sha256
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import ChatTemplate, template_for
@@ -21,11 +21,11 @@ from misfired.shots import Shot
 
 @dataclass(frozen=True)
 class RunData:
-    """A run folder, read and checked against its model and suite.
+    """A run folder, read and checked against its model.
 
     Attributes:
         outcomes: Of the priming under study, one row per pair.
-        pairs: The suite's rows of these pairs, in the run's order.
+        pairs: What was asked.
         protocol: How the run asked.
         template: Through which template.
         shots: Demonstrations that it put before every prompt.
@@ -38,11 +38,11 @@ class RunData:
     shots: tuple[Shot, ...]
 
 
-def read_run(path: Path | str, model: Model, pairs: pl.DataFrame, *, priming: str) -> RunData:
-    """Read a run folder and check that it is a run of this model on this suite.
+def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
+    """Read a run folder and check that it is a run of this model.
 
     Raises:
-        DataError: The run is of another model, suite or protocol version, or was not primed so.
+        DataError: The run is of another model or template, was not primed so, or has lost its pairs.
     """
     path = Path(path)
     answers = read_answers(path)
@@ -59,24 +59,11 @@ def read_run(path: Path | str, model: Model, pairs: pl.DataFrame, *, priming: st
     outcomes = build_outcomes(answers).filter(pl.col("priming") == priming)
     return RunData(
         outcomes,
-        _pairs_of(path, settings, outcomes, pairs),
+        read_pairs(path),
         _protocol(path, settings["protocol"]),
         _template(path, settings["template"], model),
         tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
     )
-
-
-def _pairs_of(
-    path: Path, settings: dict[str, Any], outcomes: pl.DataFrame, pairs: pl.DataFrame
-) -> pl.DataFrame:
-    chosen = outcomes.select("id").join(pairs, on="id", how="inner", maintain_order="left")
-    if len(chosen) < len(outcomes):
-        lost = outcomes.join(pairs, on="id", how="anti")["id"][0]
-        raise DataError(f"{path}: a run of another suite: pair {lost!r} is not in the pairs given")
-    chosen = chosen.select(pairs.columns)
-    if _digest(chosen.write_ndjson()) != settings["suite_sha256"]:
-        raise DataError(f"{path}: a run of another suite: the texts of its pairs differ")
-    return chosen
 
 
 def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:

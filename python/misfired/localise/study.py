@@ -153,7 +153,6 @@ class Options:
 
 def localise(
     model: Path | str,
-    pairs: pl.DataFrame,
     run: Path | str,
     *,
     base: Path | str | None = None,
@@ -181,7 +180,6 @@ def localise(
 
     Args:
         model: The GGUF file that the run was made with.
-        pairs: The suite of the run.
         run: The run's folder.
         base: A base model with the same layers, heads and tokens: lens and heads are repeated on it
             with the same prompts.
@@ -205,7 +203,7 @@ def localise(
 
     Raises:
         ArgumentError: An option out of range.
-        DataError: A run of another model or suite, or no failures to study.
+        DataError: A run of another model, or no failures to study.
         ModelError: A model that cannot be probed, or a base that does not match.
     """
     if methods is None:
@@ -229,7 +227,7 @@ def localise(
     options.check()
     started = time.time()
     with Model(Path(model), n_gpu_layers) as opened:
-        data = read_run(run, opened, pairs, priming=priming)
+        data = read_run(run, opened, priming=priming)
         study = _Study(opened, data, options, progress)
         study.probe_model("instruct", opened)
         if base is not None:
