@@ -10,7 +10,6 @@ from misfired.stats import (
     leaderboard,
     mcnemar,
     permutation_test,
-    signal_detection,
     study_tests,
     summarize,
 )
@@ -194,93 +193,3 @@ def test_study_tests_names_what_is_wrong():
         study_tests(
             pl.concat([third.with_columns(model=pl.lit("x"))]).unique(["id", "protocol", "priming"])
         )
-
-
-def answers(seed=0, n_scenarios=30):
-    rng = np.random.default_rng(seed)
-    rows = []
-    for scenario in range(n_scenarios):
-        for pair in range(6):
-            for condition in ("stereotyped", "contrast"):
-                expected = "yes" if pair % 2 else "no"
-                lean = 0.75 if expected == "yes" else 0.2
-                lean -= 0.15 * (condition == "stereotyped")
-                answer = "yes" if rng.random() < lean else "no"
-                rows.append(
-                    (f"q{scenario}_p{pair}", f"q{scenario}", condition, "none", expected, answer)
-                )
-    names = ["id", "scenario", "condition", "priming", "expected", "answer"]
-    return pl.DataFrame(rows, schema=names, orient="row")
-
-
-def test_d_prime_and_criterion_agree_with_scipy():
-    frame = answers()
-    found = signal_detection(frame)
-    part = frame.filter(condition="contrast")
-    hits, alarms = ((part.filter(expected=e)["answer"] == "yes").sum() for e in ("yes", "no"))
-    z = [scipy_stats.norm.ppf((x + 0.5) / 91) for x in (hits, alarms)]
-    row = pick(found, condition="contrast", measure="d_prime")
-    assert (row["hits"], row["false_alarms"]) == (hits, alarms)
-    assert row["value"] == pytest.approx(z[0] - z[1])
-    assert row["low"] < row["value"] < row["high"]
-    assert pick(found, condition="contrast", measure="criterion")["value"] == pytest.approx(
-        -sum(z) / 2
-    )
-    sides = [
-        pick(found, condition=c, measure="d_prime")["value"] for c in ("stereotyped", "contrast")
-    ]
-    double = pick(found, condition="stereotyped - contrast", measure="d_prime")
-    assert double["value"] == pytest.approx(sides[0] - sides[1])
-
-
-def test_percentile_interval_of_d_prime_agrees_with_a_plain_bootstrap():
-    frame = answers().filter(condition="contrast")
-    row = pick(signal_detection(frame, method="percentile", n_resamples=20_000), measure="d_prime")
-    groups = frame.with_columns(
-        kind=pl.when(pl.col("expected") == "yes").then(0).otherwise(2) + (pl.col("answer") == "no")
-    )
-    counts = np.array([np.bincount(g["kind"], minlength=4) for _, g in groups.group_by("scenario")])
-    rng = np.random.default_rng(2)
-    sums = counts[rng.integers(0, 30, (20_000, 30))].sum(1)
-    z = scipy_stats.norm.ppf((sums[:, [0, 2]] + 0.5) / (sums[:, [0, 2]] + sums[:, [1, 3]] + 1))
-    values = z[:, 0] - z[:, 1]
-    slack = 4 * np.sqrt(2) * 2.67 * values.std() / np.sqrt(20_000)
-    np.testing.assert_allclose(
-        [row["low"], row["high"]], np.quantile(values, [0.025, 0.975]), atol=slack
-    )
-
-
-def test_a_suite_that_expects_only_yes_has_no_d_prime():
-    frame = answers().filter(expected="yes")
-    row = pick(signal_detection(frame), measure="d_prime")
-    assert (row["value"], row["reason"]) == (None, "no_expected_no")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda f: f.drop("expected"), "column 'expected' is missing"),
-        (lambda f: f.head(0), "no rows"),
-        (lambda f: pl.concat([f, f.head(1)]), "more than one row"),
-        (
-            lambda f: f.with_columns(expected=pl.lit("maybe")),
-            "'expected': 'maybe', expected yes or no",
-        ),
-        (lambda f: f.with_columns(answer=pl.lit("maybe")), "'answer': 'maybe', expected yes, no"),
-        (
-            lambda f: f.with_columns(scenario=pl.col("scenario") + pl.col("condition")),
-            "more than one scenario",
-        ),
-    ],
-)
-def test_bad_answers_are_named(change, message):
-    with pytest.raises(DataError, match=message):
-        signal_detection(change(answers()))
-
-
-def test_unscored_prompts_are_counted():
-    frame = answers().with_columns(
-        answer=pl.when(pl.col("id") == "q0_p0").then(None).otherwise("answer")
-    )
-    row = pick(signal_detection(frame), condition="contrast", measure="d_prime")
-    assert (row["n_prompts"], row["n_unscored"]) == (179, 1)

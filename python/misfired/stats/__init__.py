@@ -3,7 +3,7 @@
 from misfired.stats.agreement import Agreement, agreement
 from misfired.stats.bounds import Bounds, mar_bounds, upper_bound
 from misfired.stats.comparison import compare, leaderboard
-from misfired.stats.detection import signal_detection
+from misfired.stats.detection import by_expected, signal_detection
 from misfired.stats.families import study_tests
 from misfired.stats.identity import check_published
 from misfired.stats.planning import (
@@ -32,6 +32,7 @@ __all__ = [
     "adjust",
     "agreement",
     "bootstrap",
+    "by_expected",
     "check_published",
     "clustering",
     "compare",

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::{StatsError, normal_quantile};
+use super::StatsError;
+use super::detection::{z_rate, z_slopes};
 
 /// How often each of the four outcomes of a pair occurred among pairs with both prompts scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,11 +86,14 @@ pub enum Measure {
     DPrime,
     /// -(z(hit rate) + z(false-alarm rate)) / 2: positive leans to "no".
     Criterion,
+    /// MAR adjusted for the criterion: on the tables of both conditions, stereotyped and contrast
+    /// (`Question::value`).
+    MarAdjusted,
 }
 
 impl Measure {
     /// All measures, in the order in which tables show them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Mar,
         Self::MarJoint,
         Self::Br,
@@ -99,6 +103,7 @@ impl Measure {
         Self::Discrepancy,
         Self::DPrime,
         Self::Criterion,
+        Self::MarAdjusted,
     ];
 
     /// The word that stands in the `measure` column.
@@ -114,6 +119,7 @@ impl Measure {
             Self::Discrepancy => "discrepancy",
             Self::DPrime => "d_prime",
             Self::Criterion => "criterion",
+            Self::MarAdjusted => "mar_adjusted",
         }
     }
 
@@ -130,11 +136,12 @@ impl Measure {
             Self::AccuracyContrast => ([1.0, 0.0, 1.0, 0.0], N),
             Self::Discrepancy => ([0.0, -1.0, 1.0, 0.0], N),
             // No ratio: the denominator says which counts the measure stands on.
-            Self::DPrime | Self::Criterion => ([0.0; 4], N),
+            Self::DPrime | Self::Criterion | Self::MarAdjusted => ([0.0; 4], N),
         }
     }
 
-    /// The value in percent at the given (a, b, c, d); NaN where the denominator is zero.
+    /// The value in percent at the given (a, b, c, d); NaN where the denominator is zero, and for a
+    /// measure of two tables.
     #[inline]
     #[must_use]
     pub fn value(self, [a, b, c, d]: [f64; 4]) -> f64 {
@@ -148,6 +155,7 @@ impl Measure {
             Self::Discrepancy => 100.0 * (c - b) / (a + b + c + d),
             Self::DPrime => z_rate(a, b) - z_rate(c, d),
             Self::Criterion => -0.5 * (z_rate(a, b) + z_rate(c, d)),
+            Self::MarAdjusted => f64::NAN,
         }
     }
 
@@ -166,13 +174,13 @@ impl Measure {
                 add_each(weight, counts, values, |x| Self::AccuracyContrast.value(x));
             }
             Self::Discrepancy => add_each(weight, counts, values, |x| Self::Discrepancy.value(x)),
-            Self::DPrime | Self::Criterion => {
+            Self::DPrime | Self::Criterion | Self::MarAdjusted => {
                 add_each(weight, counts, values, |x| self.value(x));
             }
         }
     }
 
-    /// The slope of the value in each of (a, b, c, d).
+    /// The slope of the value of a measure of one table in each of (a, b, c, d).
     #[must_use]
     pub fn gradient(self, counts: [f64; 4]) -> [f64; 4] {
         if matches!(self, Self::DPrime | Self::Criterion) {
@@ -188,16 +196,33 @@ impl Measure {
         })
     }
 
+    /// Whether the measure stands on the tables of two conditions, not on one.
+    #[must_use]
+    pub fn is_joint(self) -> bool {
+        self == Self::MarAdjusted
+    }
+
+    /// # Errors
+    /// If the measure is joint, where a measure of one table is wanted.
+    pub(crate) fn of_one_table(self) -> Result<(), StatsError> {
+        if !self.is_joint() {
+            return Ok(());
+        }
+        let value = self.name().to_owned();
+        let known = Self::ALL[..9].iter().map(|measure| measure.name()).collect::<Vec<_>>();
+        Err(StatsError::UnknownName { name: "measure", value, known: known.join(", ") })
+    }
+
     /// Whether the value is a ratio of two linear forms of the counts.
     #[must_use]
     pub fn is_linear(self) -> bool {
-        !matches!(self, Self::DPrime | Self::Criterion)
+        !matches!(self, Self::DPrime | Self::Criterion | Self::MarAdjusted)
     }
 
     /// Whether the value lies between 0 and 100 and is a share of its denominator.
     #[must_use]
     pub fn is_rate(self) -> bool {
-        !matches!(self, Self::Discrepancy | Self::DPrime | Self::Criterion)
+        self.is_linear() && self != Self::Discrepancy
     }
 
     /// The least and the largest value that there can be.
@@ -206,6 +231,7 @@ impl Measure {
         match self {
             Self::DPrime | Self::Criterion => (f64::NEG_INFINITY, f64::INFINITY),
             Self::Discrepancy => (-100.0, 100.0),
+            Self::MarAdjusted => (f64::NEG_INFINITY, 100.0),
             _ => (0.0, 100.0),
         }
     }
@@ -219,8 +245,9 @@ impl Measure {
         match self {
             Self::Mar if a + c == 0.0 => Some(Undefined::NoContrastCorrect),
             Self::Br if a + b == 0.0 => Some(Undefined::NoStereotypedCorrect),
-            Self::DPrime | Self::Criterion if a + b == 0.0 => Some(Undefined::NoExpectedYes),
-            Self::DPrime | Self::Criterion if c + d == 0.0 => Some(Undefined::NoExpectedNo),
+            _ if self.is_linear() => None,
+            _ if a + b == 0.0 => Some(Undefined::NoExpectedYes),
+            _ if c + d == 0.0 => Some(Undefined::NoExpectedNo),
             _ => None,
         }
     }
@@ -231,23 +258,6 @@ fn add_each(weight: f64, counts: &[[u32; 4]], values: &mut [f64], value: impl Fn
     for (sum, counts) in values.iter_mut().zip(counts) {
         *sum += weight * value(counts.map(f64::from));
     }
-}
-
-/// z of a yes rate with the log-linear correction (Hautus 1995): half a yes and half a no are added,
-/// so that rates of 0 and 1 stay finite. NaN without any prompt.
-fn z_rate(yes: f64, no: f64) -> f64 {
-    if yes + no == 0.0 {
-        return f64::NAN;
-    }
-    normal_quantile((yes + 0.5) / (yes + no + 1.0))
-}
-
-/// The slopes of `z_rate` in its two counts.
-fn z_slopes(yes: f64, no: f64) -> [f64; 2] {
-    let n = yes + no + 1.0;
-    let z = z_rate(yes, no);
-    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    [(no + 0.5) / (n * n * density), -(yes + 0.5) / (n * n * density)]
 }
 
 impl FromStr for Measure {
@@ -283,7 +293,7 @@ mod tests {
     #[test]
     fn gradients_are_the_slopes() {
         let counts = [70.0, 50.0, 30.0, 20.0];
-        for measure in Measure::ALL {
+        for measure in Measure::ALL.into_iter().filter(|measure| !measure.is_joint()) {
             let gradient = measure.gradient(counts);
             for cell in 0..4 {
                 let moved = |step: f64| {
@@ -301,7 +311,7 @@ mod tests {
     fn a_value_is_nan_exactly_where_a_reason_is_given() {
         for bits in 0..16_u8 {
             let counts = [0, 1, 2, 3].map(|shift| f64::from(bits >> shift & 1));
-            for measure in Measure::ALL {
+            for measure in Measure::ALL.into_iter().filter(|measure| !measure.is_joint()) {
                 assert_eq!(measure.value(counts).is_nan(), measure.undefined(counts).is_some());
             }
         }

@@ -2,6 +2,7 @@
 
 mod adjust;
 mod agreement;
+mod detection;
 mod draw;
 mod error;
 mod mcnemar;

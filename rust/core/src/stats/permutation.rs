@@ -162,6 +162,7 @@ pub fn change(
     options: &PermutationOptions,
 ) -> Result<Permuted> {
     items.check()?;
+    measure.of_one_table()?;
     let question = Question::paired(vec![(0, 1.0), (1, -1.0)]);
     let units = Units::collect(items, None, &question, options.unit, false)?;
     let statistic = question.value(measure, &units.totals());

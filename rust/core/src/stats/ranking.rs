@@ -38,6 +38,7 @@ pub struct Ranked {
 /// If an argument is out of range.
 pub fn ranking(request: &Request<'_>, measure: Measure) -> Result<Vec<Ranked>> {
     request.check()?;
+    measure.of_one_table()?;
     let n = request.items.n_series();
     let questions: Vec<Question> =
         (0..n).map(|series| Question::paired(vec![(series, 1.0)])).collect();

@@ -1,5 +1,6 @@
 //! What is asked of a resampling pass, and what it answers.
 
+use super::detection::{adjusted_mar, adjusted_mar_gradient};
 use super::units::{Items, Question};
 use super::{Measure, Method, Observed, StatsError, Undefined, Unit, Units};
 use crate::Result;
@@ -97,6 +98,15 @@ impl Request<'_> {
         if longest > Question::MOST_TERMS {
             return refuse("weights", longest as f64, "at most 16 series with a weight");
         }
+        if self.measures.iter().any(|measure| measure.is_joint())
+            && !self.questions.iter().all(Question::is_couple)
+        {
+            return refuse(
+                "weights",
+                longest as f64,
+                "2 series for mar_adjusted: stereotyped, contrast",
+            );
+        }
         if self.unit == Unit::Pair && self.questions.iter().any(|question| !question.paired) {
             return refuse("paired", 0.0, "1 where the unit is the pair");
         }
@@ -141,10 +151,33 @@ impl Request<'_> {
 }
 
 impl Question {
-    /// The weighted sum of a measure at the given (a, b, c, d) of each term.
+    /// The weighted sum of a measure at the given (a, b, c, d) of each term; a joint measure takes
+    /// the two terms as they are.
     #[must_use]
     pub fn value(&self, measure: Measure, totals: &[[f64; 4]]) -> f64 {
+        if let (true, &[first, second]) = (measure.is_joint(), totals) {
+            return adjusted_mar([first, second]);
+        }
         self.terms.iter().zip(totals).map(|(&(_, w), &counts)| w * measure.value(counts)).sum()
+    }
+
+    /// The slopes of the value in each term's (a, b, c, d).
+    pub fn gradient_into(&self, measure: Measure, totals: &[[f64; 4]], slopes: &mut [[f64; 4]]) {
+        if let (true, &[first, second]) = (measure.is_joint(), totals) {
+            slopes.copy_from_slice(&adjusted_mar_gradient([first, second]));
+            return;
+        }
+        for ((slopes, &counts), &(_, weight)) in slopes.iter_mut().zip(totals).zip(&self.terms) {
+            *slopes = measure.gradient(counts).map(|slope| weight * slope);
+        }
+    }
+
+    /// Why there is no value.
+    #[must_use]
+    pub fn undefined(&self, measure: Measure, totals: &[[f64; 4]]) -> Option<Undefined> {
+        let no_hit = measure.is_joint() && totals.last().is_some_and(|contrast| contrast[0] == 0.0);
+        let reason = totals.iter().find_map(|&counts| measure.undefined(counts));
+        reason.or(no_hit.then_some(Undefined::NoContrastCorrect))
     }
 
     /// Whether the value is a single rate between 0 and 100.

@@ -74,7 +74,7 @@ fn summarise_round(
     let summarise = |((question, units), resampled): ((&Question, &Units), Vec<_>)| {
         let counts = units.totals();
         let estimates = request.measures.iter().zip(resampled).map(|(&measure, resampled)| {
-            let undefined = counts.iter().find_map(|&counts| measure.undefined(counts));
+            let undefined = question.undefined(measure, &counts);
             let method = request.method_for(measure, question);
             let observed = request.observe(measure, question, units);
             finish(request, method, units, &observed, undefined, resampled)

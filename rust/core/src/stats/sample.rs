@@ -181,11 +181,7 @@ impl<'a> Sample<'a> {
             }
             let sums = products.sums(units, drawn);
             for (k, &measure) in self.measures.iter().enumerate() {
-                for ((slope, &at), &(_, weight)) in
-                    gradient.iter_mut().zip(&at).zip(&question.terms)
-                {
-                    *slope = measure.gradient(at).map(|slope| weight * slope);
-                }
+                question.gradient_into(measure, &at, &mut gradient);
                 let error = products.variance(&sums, gradient.as_flattened()).sqrt();
                 let value = &mut values[k * BLOCK + slot];
                 let distance = *value - self.observed[index * self.measures.len() + k].value;
@@ -240,6 +236,12 @@ fn weighted_values(
     totals: &[Vec<[u32; 4]>],
     values: &mut [f64],
 ) {
+    if let (true, [first, second]) = (measure.is_joint(), totals) {
+        for ((value, first), second) in values.iter_mut().zip(first).zip(second) {
+            *value = question.value(measure, &[first.map(f64::from), second.map(f64::from)]);
+        }
+        return;
+    }
     values.fill(0.0);
     for (&(_, weight), totals) in question.terms.iter().zip(totals) {
         measure.add_to(weight, totals, values);

@@ -19,10 +19,9 @@ impl Question {
     /// The slope of the value in each term's (a, b, c, d).
     #[must_use]
     pub fn gradient(&self, measure: Measure, totals: &[[f64; 4]]) -> Vec<[f64; 4]> {
-        let slope = |(&(_, weight), &counts): (&(usize, f64), &[f64; 4])| {
-            measure.gradient(counts).map(|slope| weight * slope)
-        };
-        self.terms.iter().zip(totals).map(slope).collect()
+        let mut slopes = vec![[0.0; 4]; totals.len()];
+        self.gradient_into(measure, totals, &mut slopes);
+        slopes
     }
 }
 

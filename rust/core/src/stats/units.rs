@@ -97,6 +97,11 @@ impl Question {
     /// Most series in a question: a pair's outcomes are one number of 4 bits for each.
     pub const MOST_TERMS: usize = 16;
 
+    /// Whether there are two terms, as a joint measure needs them.
+    pub(crate) fn is_couple(&self) -> bool {
+        self.terms.len() == 2
+    }
+
     /// A weighted sum on the pairs that all series scored.
     #[must_use]
     pub fn paired(terms: Vec<(usize, f64)>) -> Self {
