@@ -7,7 +7,14 @@ from typer.testing import CliRunner
 
 from misfired.cli.stats import compare, leaderboard, stats
 from misfired.errors import DataError
-from misfired.stats import summarize
+from misfired.outcomes import build_outcomes
+from misfired.stats import (
+    by_expected,
+    priming_contrasts,
+    signal_detection,
+    study_tests,
+    summarize,
+)
 
 app = typer.Typer()
 for command in (stats, compare, leaderboard):
@@ -63,6 +70,77 @@ def test_several_files_are_told_apart(outcomes):
     files = [outcomes / "outcomes.parquet", outcomes / "outcomes.jsonl"]
     rows = [json.loads(line) for line in run(*files, "--json").stdout.splitlines()]
     assert {row["source"] for row in rows} == {str(file) for file in files}
+
+
+@pytest.fixture
+def answers(tmp_path):
+    """A run of 40 scenarios with both expected answers, a cue and its control on both sides."""
+    rows = []
+    for priming, every in (("none", 7), ("cue_both", 2), ("neutral_both", 7)):
+        for pair in range(160):
+            for expected in ("yes", "no"):
+                for condition in ("stereotyped", "contrast"):
+                    step = every if condition == "stereotyped" else 9
+                    right = (pair + len(expected)) % step != 0
+                    rows.append(
+                        {
+                            "id": f"p{pair}" + ("" if expected == "yes" else "_no"),
+                            "twin_of": None if expected == "yes" else f"p{pair}",
+                            "category": "age",
+                            "scenario": f"q{pair // 4}",
+                            "priming": priming,
+                            "condition": condition,
+                            "expected": expected,
+                            "answer": expected if right else {"yes": "no", "no": "yes"}[expected],
+                            "outcome": "correct" if right else "wrong",
+                            "reason": None,
+                        }
+                    )
+    frame = pl.DataFrame(rows, schema_overrides={"reason": pl.String, "twin_of": pl.String})
+    frame.write_parquet(tmp_path / "answers.parquet")
+    return tmp_path / "answers.parquet"
+
+
+def test_a_design_with_a_control_and_both_answers_shows_what_it_allows(answers):
+    lines = run(answers).stdout.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    text = "\n".join(lines)
+    for title in ("contrasts of primings", "yes or no, priming: cue_both", "MAR by expected"):
+        assert title in text
+    row = next(line for line in lines if line.startswith("interaction"))
+    # Of 160 stereotyped prompts 80 are wrong after the cue, 23 after its control; contrast the same.
+    assert row.split()[1:5] == ["cue_both", "-", "discrepancy", "+35.6"]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("contrasts", lambda f: priming_contrasts(build_outcomes(f), n_resamples=50)),
+        ("detection", lambda f: signal_detection(f, n_resamples=50)),
+        ("expected", lambda f: by_expected(f, n_resamples=50)),
+        ("summary", lambda f: summarize(build_outcomes(f), n_resamples=50)),
+        ("tests", lambda f: study(f, "default")),
+        ("paper-tests", lambda f: study(f, "paper")),
+    ],
+)
+def test_each_table_alone_is_what_its_function_returns(answers, table, expected):
+    result = run(answers, "--table", table, "--n-resamples", 50, "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    rows = [{k: v for k, v in row.items() if k != "source"} for row in rows]
+    assert rows == expected(pl.read_parquet(answers)).to_dicts()
+    shown = run(answers, "--table", table, "--n-resamples", 50)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.stdout.splitlines()[1:])) <= 80
+
+
+def study(answers, options):
+    outcomes = build_outcomes(answers).with_columns(model=pl.lit("answers"))
+    return study_tests(outcomes, options=options)
+
+
+def test_latex_is_of_the_summary_only(answers):
+    failed = run(answers, "--table", "tests", "--latex")
+    assert str(failed.exception) == "--latex: table tests, expected summary"
 
 
 def test_compare_shows_differences_with_p_values(outcomes):

@@ -87,6 +87,9 @@ def test_threads_cannot_change_a_simulation():
 def test_the_minimum_detectable_difference_has_the_wanted_power():
     found = minimum_detectable(0.04, target=0.9, **STUDY)
     assert power(0.04 + found / 100, 0.04, **STUDY) == pytest.approx(0.9, abs=1e-6)
+    # 10 % of contrast prompts answered wrong: the same misfires are more of those that count.
+    as_mar = minimum_detectable(0.04, target=0.9, share=0.9, **STUDY)
+    assert as_mar == pytest.approx(found / 0.9)
     study = {"n_scenarios": 2, "pairs_per_scenario": 1, "correlation": 0.0}
     assert minimum_detectable(0.4, **study) is None
 
@@ -143,6 +146,7 @@ def test_clustered_annotators_are_worth_fewer():
         (lambda: power(0.1, 0.1, alpha=0, **STUDY), ArgumentError, "alpha: 0"),
         (lambda: power(0.1, 0.1, n_simulations=0, **STUDY), ArgumentError, "n_simulations: 0"),
         (lambda: minimum_detectable(0.1, target=0.01, **STUDY), ArgumentError, "target: 0.01"),
+        (lambda: minimum_detectable(0.1, share=0, **STUDY), ArgumentError, "share: 0, expected ab"),
         (lambda: interval_width(0, **STUDY), ArgumentError, "rate: 0, expected above 0"),
         (lambda: interval_width(5, share=0, **STUDY), ArgumentError, "share: 0"),
         (lambda: interval_width(5, **STUDY | {"n_scenarios": 1}), ArgumentError, "n_scenarios: 1"),

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from misfired.cli import bbq, demo, doctor, localise, pairs, protocols, run, stats
+from misfired.cli import agreement, bbq, demo, doctor, localise, pairs, plan, protocols, run, stats
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -23,11 +23,13 @@ app.command()(run.score)
 app.command()(stats.stats)
 app.command()(stats.compare)
 app.command()(stats.leaderboard)
+app.command()(agreement.agreement)
 app.command()(protocols.protocols)
 app.command()(doctor.doctor)
 app.command()(localise.localise)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
+app.add_typer(plan.app, name="plan")
 
 
 def main() -> None:

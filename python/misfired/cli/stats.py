@@ -1,22 +1,41 @@
 """`misfired stats`, `compare` and `leaderboard`: numbers from outcomes that are already scored."""
 
 import json
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from misfired.errors import DataError
+from misfired.errors import ArgumentError, DataError
 from misfired.outcomes import build_outcomes
-from misfired.runs import read_answers
+from misfired.report.design import design_tables
+from misfired.runs import read_answers, read_manifest
+from misfired.stats import (
+    by_expected,
+    controlled_primings,
+    priming_contrasts,
+    signal_detection,
+    study_tests,
+    summarize,
+)
 from misfired.stats import compare as compare_runs
 from misfired.stats import leaderboard as rank_runs
-from misfired.stats import summarize
-from misfired.stats.tables import interval, latex_table, number, summary_tables
+from misfired.stats.tables import (
+    contrasts_table,
+    detection_table,
+    interval,
+    latex_table,
+    number,
+    p_value,
+    plain_table,
+    summary_tables,
+    tests_table,
+)
 
 
 class Unit(str, Enum):
@@ -58,9 +77,29 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per row.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated rows.")]
 
 
+class What(str, Enum):
+    """A table of `misfired stats`."""
+
+    summary = "summary"
+    contrasts = "contrasts"
+    detection = "detection"
+    expected = "expected"
+    tests = "tests"
+    paper_tests = "paper-tests"
+
+
 def stats(
     outcomes: Outcomes,
     *,
+    table: Annotated[
+        What | None,
+        typer.Option(
+            help="One table alone: every measure; contrasts of primings with controls; d' and"
+            " criterion; measures by expected answer; the study's families of tests, or the same as in"
+            " the paper.",
+            show_default="those that the runs hold",
+        ),
+    ] = None,
     unit: UnitOption = Unit.scenario,
     method: MethodOption = None,
     stratified: Stratified = False,
@@ -73,28 +112,34 @@ def stats(
 ) -> None:
     """Print MAR and its companions with intervals, overall and per category.
 
-    For example, misfired stats outcomes.parquet --unit pair --n-resamples 100000 --json
+    Where a run has a priming with its control, also their contrasts; where it expects both yes and no,
+    also d', criterion and MAR adjusted for the criterion.
+
+    For example:
+
+      misfired stats runs/model --unit pair --n-resamples 100000 --json
+
+      misfired stats runs/model --table contrasts
+
+      misfired stats runs/small runs/small-cot runs/large --table paper-tests --csv
     """
-    summaries = {
-        str(path): summarize(
-            read_outcomes(path),
-            unit=unit.value,
-            stratified=stratified,
-            method=method.value if method else None,
-            n_resamples=n_resamples,
-            confidence_level=confidence_level,
-            rng=seed,
-        )
-        for path in outcomes
+    asked: dict[str, Any] = {
+        "unit": unit.value,
+        "stratified": stratified,
+        "method": method.value if method else None,
+        "n_resamples": n_resamples,
+        "confidence_level": confidence_level,
+        "rng": seed,
     }
+    if as_latex and table not in {None, What.summary}:
+        raise ArgumentError(f"--latex: table {table.value}, expected summary")
     if as_json or as_csv:
-        named = (s.select(pl.lit(name).alias("source"), pl.all()) for name, s in summaries.items())
-        _write(pl.concat(list(named)), as_csv=as_csv)
+        _write(_rows(outcomes, table or What.summary, asked), as_csv=as_csv)
     elif as_latex:
-        typer.echo("\n\n".join(latex_table(summary) for summary in summaries.values()))
+        typer.echo("\n\n".join(latex_table(summarize(read_outcomes(p), **asked)) for p in outcomes))
     else:
-        for name, summary in summaries.items():
-            Console().print(name, *summary_tables(summary), sep="\n", highlight=False)
+        for name, tables in _shown(outcomes, table, asked):
+            Console().print(name, *tables, sep="\n", highlight=False)
 
 
 def compare(
@@ -128,12 +173,14 @@ def compare(
         _write(frame, as_csv=as_csv)
         return
     title = f"{first} - {second}"
-    table = _table(title, ("slice", "priming"), ("n", "MAR", "interval", "joint", "p", "adj. p"))
+    table = plain_table(
+        title, ("slice", "priming"), ("n", "MAR", "interval", "joint", "p", "adj. p")
+    )
     for row in frame.filter(pl.col("measure") == "mar").iter_rows(named=True):
         same = {key: row[key] for key in ("slice", "priming")}
         joint = frame.filter(measure="mar_joint", **same).row(0, named=True)
         cells = [number(row["value"], "+"), interval(row), number(joint["value"], "+")]
-        p_values = (_p(joint["p_value"]), _p(joint["p_adjusted"]))
+        p_values = (p_value(joint["p_value"]), p_value(joint["p_adjusted"]))
         table.add_row(row["slice"], row["priming"], str(row["n_pairs"]), *cells, *p_values)
     Console().print(table)
 
@@ -177,7 +224,7 @@ def leaderboard(
 
 def ranking_table(frame: pl.DataFrame, title: str) -> Table:
     """A leaderboard for the terminal."""
-    table = _table(title, ("run",), ("value", "interval", "rank", "ranks"))
+    table = plain_table(title, ("run",), ("value", "interval", "rank", "ranks"))
     for row in frame.iter_rows(named=True):
         ranks = "-" if row["rank"] is None else f"{row['rank_low']}-{row['rank_high']}"
         place = "-" if row["rank"] is None else str(row["rank"])
@@ -192,8 +239,11 @@ def read_outcomes(path: Path) -> pl.DataFrame:
     Raises:
         DataError: If it is missing, not complete, or cannot be read.
     """
-    frame = read_answers(path)
-    return build_outcomes(frame) if "condition" in frame.columns else frame
+    return _outcomes(read_answers(path))
+
+
+def _outcomes(answers: pl.DataFrame) -> pl.DataFrame:
+    return build_outcomes(answers) if "condition" in answers.columns else answers
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
@@ -203,17 +253,69 @@ def _read_csv(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
-def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
-    for header in left:
-        table.add_column(header, overflow="fold")
-    for header in right:
-        table.add_column(header, justify="right", no_wrap=True)
-    return table
+def _rows(paths: list[Path], table: What, asked: dict[str, Any]) -> pl.DataFrame:
+    """The rows of a table for all sources."""
+    if table in {What.tests, What.paper_tests}:
+        return _tests(paths, table)
+    named = []
+    for path in paths:
+        frame = _one_table(read_answers(path), table, asked)
+        named.append(frame.select(pl.lit(str(path)).alias("source"), pl.all()))
+    return pl.concat(named)
 
 
-def _p(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"
+def _shown(
+    paths: list[Path], table: What | None, asked: dict[str, Any]
+) -> Iterator[tuple[str, list[Table]]]:
+    """Each source's name and tables."""
+    if table in {What.tests, What.paper_tests}:
+        yield ", ".join(map(str, paths)), [tests_table(_tests(paths, table))]
+        return
+    for path in paths:
+        answers = read_answers(path)
+        tables: list[Table] = []
+        if table in {None, What.summary}:
+            tables += summary_tables(_one_table(answers, What.summary, asked))
+        if table is None:
+            tables += design_tables(answers, **asked)
+        elif table == What.contrasts:
+            tables.append(contrasts_table(_one_table(answers, table, asked)))
+        elif table == What.detection:
+            found = _one_table(answers, table, asked)
+            primings = found["priming"].unique(maintain_order=True)
+            tables += [detection_table(found, name) for name in primings]
+        elif table == What.expected:
+            found = _one_table(answers, table, asked)
+            for (half,), part in found.group_by("expected", maintain_order=True):
+                tables += summary_tables(part, f"expected {half}, ")
+        yield str(path), tables
+
+
+def _one_table(answers: pl.DataFrame, table: What, asked: dict[str, Any]) -> pl.DataFrame:
+    if table == What.detection:
+        return signal_detection(answers, **{k: v for k, v in asked.items() if k != "stratified"})
+    if table == What.expected:
+        return by_expected(answers, **asked)
+    if table == What.contrasts:
+        found = controlled_primings(answers) if "condition" in answers.columns else None
+        control, primings = found or (None, None)
+        return priming_contrasts(_outcomes(answers), control=control, primings=primings, **asked)
+    return summarize(_outcomes(answers), **asked)
+
+
+def _tests(paths: list[Path], table: What) -> pl.DataFrame:
+    frames = []
+    for path in paths:
+        frame = read_outcomes(path)
+        if "model" not in frame.columns:
+            manifest = read_manifest(path) if path.is_dir() else None
+            model = Path(manifest["model"]["path"]).stem if manifest else path.stem
+            protocol = manifest["settings"]["protocol"]["name"] if manifest else "direct"
+            reasons = "cot" if protocol.startswith("cot") else protocol
+            frame = frame.with_columns(model=pl.lit(model), protocol=pl.lit(reasons))
+        frames.append(frame)
+    options = "paper" if table == What.paper_tests else "default"
+    return study_tests(pl.concat(frames, how="diagonal"), options=options)
 
 
 def _write(frame: pl.DataFrame, *, as_csv: bool) -> None:

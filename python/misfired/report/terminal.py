@@ -12,6 +12,7 @@ from rich.table import Table
 
 from misfired.demo import Demo
 from misfired.pipeline import Run, Scores
+from misfired.report.design import design_tables
 from misfired.stats.tables import interval, number, summary_tables
 
 #: Below this mean mass most of what the model wants to say is neither yes nor no.
@@ -20,7 +21,8 @@ LOW_MASS = 0.5
 
 def run_report(run: Run, out: Path | None = None) -> list[RenderableType]:
     """Header, tables per priming, and what to keep in mind when reading them."""
-    statistics = run.scores.manifest["settings"].get("statistics")
+    settings = run.scores.manifest["settings"]
+    statistics = settings.get("statistics")
     how = "percent"
     if statistics:
         level = f"{100 * statistics['confidence_level']:g}"
@@ -29,6 +31,7 @@ def run_report(run: Run, out: Path | None = None) -> list[RenderableType]:
         *_header(run.scores, out),
         "",
         *summary_tables(run.summary),
+        *design_tables(run.scores.answers, **(statistics or {}), rng=settings["seed"]),
         "",
         escape(f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."),
         *_notes(run.scores),

@@ -140,6 +140,7 @@ def minimum_detectable(
     n_scenarios: int,
     pairs_per_scenario: int | Sequence[int],
     correlation: float,
+    share: float = 1.0,
     target: float = 0.8,
     alpha: float = 0.05,
     alternative: str = "two-sided",
@@ -151,12 +152,15 @@ def minimum_detectable(
         n_scenarios: Number of scenarios.
         pairs_per_scenario: One number for all, or sizes that are repeated in turn.
         correlation: Intra-scenario correlation.
+        share: Share of pairs in the denominator: 1 for joint MAR, the expected contrast accuracy for
+            MAR.
         target: Wanted power.
         alpha: Significance level.
         alternative: `"two-sided"` or `"greater"`.
 
     Returns:
-        In percentage points of all pairs; None if no gain reaches the power.
+        In percentage points: 100 (gain - loss) / share; None if no gain reaches the power. A model
+        without reverse misfires shows a MAR of that size; a change of MAR is of that size.
 
     Raises:
         ArgumentError: If a number is outside its limits.
@@ -166,6 +170,8 @@ def minimum_detectable(
         ...     correlation=0.1), 2)
         2.85
     """
+    if not 0 < share <= 1:
+        raise ArgumentError(f"share: {share}, expected above 0 and at most 1")
     if not alpha < target < 1:
         raise ArgumentError(f"target: {target}, expected above alpha = {alpha} and below 1")
 
@@ -181,7 +187,7 @@ def minimum_detectable(
     while high - low > 1e-9:
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) >= target else (middle, high)
-    return 100 * (high - loss)
+    return 100 * (high - loss) / share
 
 
 def interval_width(
