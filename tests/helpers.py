@@ -1,9 +1,12 @@
 """Small things that several test modules need."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+
+from misfired.runs import ANSWERS, MANIFEST, PAIRS, SUMMARY
 
 MakeModel = Callable[..., Path]
 
@@ -49,3 +52,18 @@ def make_suite(n_pairs: int = 24, *, per_scenario: int = 4) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows)
+
+
+def final_files(folder: Path) -> dict[str, object]:
+    """All that must be equal: every byte of answers and summary, the manifest but for times."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["times"]
+    return {
+        "answers": (folder / ANSWERS).read_bytes(),
+        "summary": (folder / SUMMARY).read_bytes(),
+        "pairs": (folder / PAIRS).read_bytes(),
+        "manifest": manifest,
+        "others": sorted(
+            {p.name for p in folder.iterdir()} - {ANSWERS, SUMMARY, MANIFEST, PAIRS, ".lock"}
+        ),
+    }

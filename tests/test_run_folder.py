@@ -11,27 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import make_suite
+from helpers import final_files, make_suite
 from misfired import RunFolderError, read_answers, run, score, write_suite
 from misfired.errors import DataError
-from misfired.runs import ANSWERS, JOURNAL, MANIFEST, PAIRS, SUMMARY, RunFolder, read_pairs
+from misfired.runs import JOURNAL, MANIFEST, PAIRS, RunFolder, read_pairs
 
 pytestmark = pytest.mark.model
-
-
-def final_files(folder: Path) -> dict[str, object]:
-    """All that must be equal: every byte of answers and summary, the manifest but for times."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    del manifest["times"]
-    return {
-        "answers": (folder / ANSWERS).read_bytes(),
-        "summary": (folder / SUMMARY).read_bytes(),
-        "pairs": (folder / PAIRS).read_bytes(),
-        "manifest": manifest,
-        "others": sorted(
-            {p.name for p in folder.iterdir()} - {ANSWERS, SUMMARY, MANIFEST, PAIRS, ".lock"}
-        ),
-    }
 
 
 def test_a_run_leaves_its_files_and_reads_them_again(small_model, tmp_path) -> None:

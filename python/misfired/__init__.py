@@ -9,6 +9,7 @@ from misfired.errors import (
     ModelError,
     RunFolderError,
     ScoringError,
+    ServerError,
     TemplateError,
 )
 from misfired.many import run_many
@@ -31,6 +32,7 @@ __all__ = [
     "RunFolderError",
     "Scores",
     "ScoringError",
+    "ServerError",
     "TemplateError",
     "__version__",
     "build_outcomes",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, cast
 
 from misfired.errors import ArgumentError
@@ -11,6 +11,7 @@ from misfired.prompts import check_primings
 from misfired.scoring.engine import Settings
 from misfired.scoring.model import MODES, Mode
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
+from misfired.scoring.server.options import ServerOptions
 from misfired.shots import Shot
 
 
@@ -32,7 +33,9 @@ class AskingOptions(TypedDict, total=False):
             `misfired.shots.draw_shots`.
         shots_seed: Chooses them.
         hold_out: What is not measured for their sake: their `scenario`s, or only their `pair`s.
-        seed: Chooses the prompts of the batch-invariance check.
+        seed: Chooses the prompts of the batch-invariance check; sent to a server.
+        server_model, api_key_env, concurrency, timeout, n_attempts, price, extra_body: For a server;
+            see `misfired.scoring.server.options.ServerOptions`.
     """
 
     priming: Sequence[str]
@@ -47,6 +50,13 @@ class AskingOptions(TypedDict, total=False):
     shots_seed: int
     hold_out: str
     seed: int
+    server_model: str | None
+    api_key_env: str | None
+    concurrency: int
+    timeout: float
+    n_attempts: int
+    price: tuple[float, float] | None
+    extra_body: Mapping[str, Any]
 
 
 class RunOptions(AskingOptions, total=False):
@@ -80,6 +90,7 @@ class Asking:
     hold_out: str = "scenario"
     shots: tuple[Shot, ...] = ()
     seed: int = 0
+    server: ServerOptions = field(default_factory=ServerOptions)
 
 
 #: Options that need no check here.
@@ -103,6 +114,13 @@ def asking_of(options: AskingOptions) -> Asking:
         primings=check_primings(known.pop("priming", ("none",))),
         protocol=get_protocol(protocol) if isinstance(protocol, str) else protocol,
         settings=_settings(known),
+        server=ServerOptions(
+            **{
+                each.name: known.pop(each.name)
+                for each in fields(ServerOptions)
+                if each.name in known
+            }
+        ),
         **{name: known.pop(name) for name in _PLAIN if name in known},
     )
     if known:

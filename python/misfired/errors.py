@@ -12,6 +12,7 @@ __all__ = [
     "ModelError",
     "RunFolderError",
     "ScoringError",
+    "ServerError",
     "TemplateError",
 ]
 
@@ -42,6 +43,10 @@ class TemplateError(MisfiredError, ValueError):
 
 class ScoringError(MisfiredError, RuntimeError):
     """llama.cpp failed while it scored."""
+
+
+class ServerError(MisfiredError, RuntimeError):
+    """A server cannot be reached, refuses every request, or does not give what is needed."""
 
 
 class RunFolderError(MisfiredError, OSError):

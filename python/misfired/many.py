@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError
 from misfired.pipeline import Progress, Run, run
+from misfired.scoring.server.client import is_url
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -22,20 +24,29 @@ if TYPE_CHECKING:
 def run_names(models: Sequence[Path | str]) -> list[str]:
     """A folder name for each model: its file name, with its parent's before it where two are equal.
 
+    A server is named by its host and port.
+
     Example:
-        >>> run_names(["a/base.gguf", "b/base.gguf", "b/chat.gguf"])
-        ['a-base', 'b-base', 'chat']
+        >>> run_names(["a/base.gguf", "b/base.gguf", "b/chat.gguf", "http://127.0.0.1:8000/v1"])
+        ['a-base', 'b-base', 'chat', '127.0.0.1-8000']
 
     Raises:
         ArgumentError: A model is named twice.
     """
-    paths = [Path(model).resolve() for model in models]
+    paths = [_named_path(model) for model in models]
     stems = Counter(path.stem for path in paths)
     names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
     twice = [name for name, n_times in Counter(names).items() if n_times > 1]
     if twice:
         raise ArgumentError(f"model {twice[0]!r} is named twice")
     return names
+
+
+def _named_path(model: Path | str) -> Path:
+    if is_url(model):
+        # The suffix stands for that of a model file, lest a host's last part be taken for one.
+        return Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
+    return Path(model).resolve()
 
 
 def run_many(
@@ -53,7 +64,7 @@ def run_many(
     A run that fails does not stop the others.
 
     Args:
-        models: GGUF files.
+        models: GGUF files, or addresses of servers.
         suites: Pairs, or several by name.
         out: Folder of the run folders: `<model>`, or `<model>/<suite>` where suites have names.
         ray: Address of a Ray cluster, or `local`.

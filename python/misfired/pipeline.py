@@ -22,6 +22,8 @@ from misfired.scoring.backend import Backend, Counts, Row, drain
 from misfired.scoring.cluster import RayBackend
 from misfired.scoring.library import versions
 from misfired.scoring.local import LocalBackend
+from misfired.scoring.server.backend import ServerBackend
+from misfired.scoring.server.client import is_url
 from misfired.shots import draw_shots
 from misfired.stats import summarize
 
@@ -70,7 +72,7 @@ def score(
     """Put every prompt of a suite to a model and read its answers.
 
     Args:
-        model: A GGUF file.
+        model: A GGUF file, or the address of an OpenAI-compatible server (`http://HOST:PORT/v1`).
         pairs: Contrastive pairs, as `build_pairs` or `read_suite` give them.
         out: A run folder to keep the answers in and to resume from.
         ray: Address of a Ray cluster that is to do it, `local` for one on this machine.
@@ -84,6 +86,7 @@ def score(
         ModelError: The model cannot be loaded, or an answer form cannot be scored.
         TemplateError: No chat template, or one that cannot render a prompt.
         ArgumentError: An unknown name, or a prompt longer than the context.
+        ServerError: The server cannot be reached, or refuses every request.
         RunFolderError: `out` cannot be written or was made with other settings.
     """
     return _measure(model, pairs, asking_of(options), out=out, ray=ray, progress=progress).scores
@@ -139,7 +142,7 @@ def _measure(
         backend = stack.enter_context(contextlib.closing(_backend(model, asking, ray)))
         settings = _settings(backend, pairs, asking, statistics)
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
-        if folder is not None and folder.complete:
+        if folder is not None and folder.complete and not _is_taken_up(folder, backend):
             scores = Scores(read_answers(folder.path), read_manifest(folder.path))
             return Run(scores, _summary(scores.answers, statistics))
         if folder is not None:
@@ -170,9 +173,20 @@ def _measure(
 
 
 def _backend(model: Path | str, asking: Asking, ray: str | None) -> Backend:
-    if ray is None:
-        return LocalBackend(model, asking)
-    return RayBackend(model, asking, ray)
+    if is_url(model):
+        if ray is not None:
+            raise ArgumentError("ray is for model files; a server does its own work")
+        return ServerBackend(str(model), asking)
+    if asking.server.given:
+        raise ArgumentError(
+            f"{asking.server.given[0]} is for a server, but the model is no http(s) address: {model}"
+        )
+    return LocalBackend(model, asking) if ray is None else RayBackend(model, asking, ray)
+
+
+def _is_taken_up(folder: RunFolder, backend: Backend) -> bool:
+    """Whether a complete run is gone on with, since its errors may have passed."""
+    return backend.errors_may_pass and folder.take_up_errors(list(backend.columns))
 
 
 def _summary(answers: pl.DataFrame, statistics: dict[str, Any] | None) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ import polars as pl
 
 from misfired.errors import DataError, RunFolderError
 from misfired.files import replacing
+from misfired.scoring.answers import NO_TEXT
 
 FORMAT = 1
 
@@ -61,7 +62,8 @@ class RunFolder:
             self.complete = manifest.get("status") == "complete"
             if not manifest:
                 self.write_manifest({"status": "running"})
-            self.recorded = dict(self._read_journal())
+            recorded = self._read_journal()
+            self.recorded = {n: row for n, row in recorded if row.get("outcome") != "error"}
             self._journal: IO[bytes] | None = None
         except BaseException:
             self.close()
@@ -118,6 +120,24 @@ class RunFolder:
         self.complete = True
         self._close_journal()
         (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def take_up_errors(self, columns: Sequence[str]) -> bool:
+        """Go on with a complete run some of whose answers are errors; whether it is such a one.
+
+        Args:
+            columns: What is measured of a prompt, as the journal has it.
+        """
+        answers = read_answers(self.path)
+        is_error = pl.col("outcome") == "error"
+        may_pass = answers.filter(is_error & (pl.col("reason") != NO_TEXT))
+        # A journal beside complete files: an earlier attempt at the errors was interrupted.
+        if may_pass.is_empty() and not self.recorded:
+            return False
+        answered = answers.with_row_index("_row").filter(~is_error)
+        rows = answered.select(columns).iter_rows(named=True)
+        self.recorded = dict(zip(answered["_row"], rows, strict=True)) | self.recorded
+        self.complete = False
+        return True
 
     def _replace(self, name: str, content: bytes) -> None:
         with _named(self.path / name), replacing(self.path / name) as temporary:

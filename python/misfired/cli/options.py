@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+
+def _json_object(text: str | dict[str, Any]) -> dict[str, Any]:
+    """A JSON object; an option's default comes as it is."""
+    try:
+        value = json.loads(text) if isinstance(text, str) else text
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{text!r} is no JSON object")
+    return value
+
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        help="A GGUF model file, or a server's address: http(s)://HOST[:PORT]/v1.",
+        show_default=False,
+    ),
+]
 ModelFile = Annotated[Path, typer.Argument(help="A GGUF model file.", show_default=False)]
-ModelFiles = Annotated[
-    list[Path], typer.Argument(help="GGUF model files, one after the other.", show_default=False)
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        help="GGUF model files, one after the other, or a server's address: http(s)://HOST[:PORT]/v1.",
+        show_default=False,
+    ),
 ]
 Ray = Annotated[
     str | None,
@@ -62,6 +86,27 @@ HoldOut = Annotated[
     typer.Option(help="What is not measured once a demonstration came from it: scenario, or pair."),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits.")]
+ServerModel = Annotated[
+    str | None, typer.Option(help="Server: the model's name. Default: its only model.")
+]
+ApiKeyEnv = Annotated[
+    str | None, typer.Option(help="Server: environment variable that holds the API key.")
+]
+Concurrency = Annotated[int, typer.Option(help="Server: requests under way at once.")]
+Timeout = Annotated[float, typer.Option(help="Server: seconds in which an answer must be there.")]
+Attempts = Annotated[int, typer.Option(help="Server: how often a prompt is asked at most.")]
+Price = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help="Server: price of a million prompt tokens, and of a million generated."),
+]
+ExtraBody = Annotated[
+    dict[str, Any],
+    typer.Option(
+        parser=_json_object,
+        metavar="JSON",
+        help="Server: more fields of each request, as JSON; null takes one away.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -101,6 +146,13 @@ def _asking(
     n_shots: Shots = 0,
     shots_seed: ShotsSeed = 0,
     hold_out: HoldOut = "scenario",
+    server_model: ServerModel = None,
+    api_key_env: ApiKeyEnv = None,
+    concurrency: Concurrency = 8,
+    timeout: Timeout = 120.0,
+    n_attempts: Attempts = 6,
+    price: Price = None,
+    extra_body: ExtraBody = {},  # noqa: B006  it is only read
 ) -> None:
     """The options of `misfired.asking.AskingOptions`, as the command line spells them."""
 

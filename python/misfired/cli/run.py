@@ -23,6 +23,7 @@ from misfired.pipeline import score as score_pipeline
 from misfired.prompts import check_primings
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.scoring.explain import explain as explain_prompt
+from misfired.scoring.server.client import is_url
 from misfired.shots import draw_shots
 from misfired.stats import leaderboard
 from misfired.suites import build_pairs, read_suite
@@ -32,7 +33,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gon
 
 @options.asking
 def run(
-    models: options.ModelFiles,
+    models: options.Models,
     *,
     out: Out,
     bbq: options.Bbq = None,
@@ -57,6 +58,8 @@ def run(
       misfired run base.gguf chat.gguf --suite pairs.parquet -o runs
 
       misfired run base.gguf --bbq BBQ/data --template plain -o runs/base --json
+
+      misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet --protocol generate -o runs/s
     """
     pairs = choose_pairs(bbq, suite, category, limit)
     asking["priming"] = primings(asking["priming"], pairs)
@@ -73,7 +76,7 @@ def run(
 
 
 def _run_many(
-    models: list[Path], pairs: pl.DataFrame, out: Path, *, as_json: bool, **rest: Any
+    models: list[str], pairs: pl.DataFrame, out: Path, *, as_json: bool, **rest: Any
 ) -> None:
     with ExitStack() as stack:
 
@@ -103,7 +106,7 @@ def _run_many(
 
 @options.asking
 def score(
-    model: options.ModelFile,
+    model: options.ModelName,
     *,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")
@@ -128,6 +131,8 @@ def score(
     """
     pairs = choose_pairs(bbq, suite, category, limit)
     asking["priming"] = primings(asking["priming"], pairs)
+    if explain and is_url(model):
+        raise ArgumentError("--explain shows tokens, of which a server tells nothing")
     if explain:
         shots, measured = draw_shots(
             pairs, asking["n_shots"], seed=asking["shots_seed"], hold_out=asking["hold_out"]

@@ -48,6 +48,10 @@ def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
     answers = read_answers(path)
     settings = read_manifest(path)["settings"]
     sha256 = file_sha256(model.path)
+    if "server" in settings:
+        raise DataError(
+            f"{path}: a run of a server, which cannot be looked into; run the model's file"
+        )
     if settings["model_sha256"] != sha256:
         raise DataError(
             f"{path}: a run of another model (sha256 {settings['model_sha256'][:12]}..., "

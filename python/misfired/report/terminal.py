@@ -47,10 +47,10 @@ def _header(scores: Scores, out: Path | None) -> Iterator[str]:
     manifest = scores.manifest
     settings = manifest["settings"]
     yield escape(f"model  {manifest['model']['path']} ({manifest['model']['description']})")
+    mode = f", mode {settings['mode']}" if "mode" in settings else ""
     yield escape(
         f"suite  {settings['suite']}, {settings['n_pairs']:,} pairs, "
-        f"{len(scores.answers):,} prompts, protocol {settings['protocol']['name']}, "
-        f"mode {settings['mode']}"
+        f"{len(scores.answers):,} prompts, protocol {settings['protocol']['name']}{mode}"
     )
     if out is not None:
         yield escape(f"run    {out}")
@@ -68,17 +68,38 @@ def _notes(scores: Scores) -> Iterator[str]:
     if unscored:
         listed = ", ".join(f"{n} {outcome}" for outcome, n in unscored.items())
         yield f"Unscored prompts: {listed} (reasons in answers.parquet)."
-    mass = scores.answers["mass"].mean()
+    mass = scores.answers["mass"].mean() if "mass" in scores.answers.columns else None
     if isinstance(mass, float):
         yield f"Mean probability on a yes or no form: {mass:.3f}." + (
             " Low: the model wants to say something else." if mass < LOW_MASS else ""
         )
+    if "server" in scores.manifest["settings"]:
+        yield from _server_notes(scores.manifest)
+        return
     check = scores.manifest["batch_invariance"]
     yield (
         f"Batch invariance: {check['n_checked']} prompts scored alone differ by at most "
         f"{check['max_difference']:.1e}; {check['label_flips']} answers flip, "
         f"{check['n_within']} of all lie that close to the boundary."
     )
+
+
+def _server_notes(manifest: dict[str, Any]) -> Iterator[str]:
+    usage, times = manifest["usage"], manifest["times"]
+    cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"
+    yield (
+        f"Tokens: {usage['n_prompt_tokens']:,} of prompts, {usage['n_generated']:,} generated{cost}; "
+        f"{times['n_requests']:,} requests."
+    )
+    faults = [f"{n} {kind}" for kind, n in times.items() if kind.startswith("n_faults: ")]
+    if faults:
+        yield escape(f"Faults on the way: {', '.join(faults)}.".replace("n_faults: ", ""))
+    if manifest["outcomes"]["error"]:
+        yield "Errors are not kept: the same command asks those prompts again."
+    names = manifest["fingerprints"]
+    if len(names) > 1:
+        listed = ", ".join(f"{name} ({n:,} answers)" for name, n in names.items())
+        yield escape(f"WARNING: the server changed during this run. It called itself {listed}.")
 
 
 def demo_report(demo: Demo, out: Path) -> list[RenderableType]:

@@ -15,6 +15,9 @@ from misfired.scoring.protocol import Protocol
 
 Logp = npt.NDArray[np.float64]
 
+#: Why a prompt without text has no answer; the one error that asking again cannot mend.
+NO_TEXT = "the suite has no text for this priming"
+
 
 def read_answer(
     logp: Mapping[str, Logp], expected: str, scores: Mapping[str, Logp] | None = None

@@ -20,7 +20,13 @@ Answers = Generator[list[tuple[int, Row]], None, Counts]
 
 
 class Backend(Protocol):
-    """Answers prompts, shard by shard."""
+    """Answers prompts, shard by shard.
+
+    Attributes:
+        errors_may_pass: Whether a prompt that ended in an error may be answered another time.
+    """
+
+    errors_may_pass: bool
 
     @property
     def n_parallel(self) -> int:

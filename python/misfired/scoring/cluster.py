@@ -34,6 +34,8 @@ class RayBackend:
     one of its GPUs. The shard of a worker that is lost is given to another.
     """
 
+    errors_may_pass = False
+
     def __init__(self, path: Path | str, asking: Asking, address: str) -> None:
         """Connect to a cluster, or with address `local` start one on this machine.
 

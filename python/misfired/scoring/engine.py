@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from misfired import _core
 from misfired.errors import ArgumentError, DataError, ModelError, ScoringError
-from misfired.scoring.answers import Logp, measured_columns, read_forms
+from misfired.scoring.answers import NO_TEXT, Logp, measured_columns, read_forms
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
 from misfired.scoring.model import Context, Mode, Model
 from misfired.scoring.protocol import LOGIT, Protocol
@@ -349,7 +349,7 @@ def without_text(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
                 {
                     **dict.fromkeys(measured_columns(job.protocol)),
                     "outcome": "error",
-                    "reason": "the suite has no text for this priming",
+                    "reason": NO_TEXT,
                 },
             )
 

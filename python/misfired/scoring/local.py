@@ -34,6 +34,7 @@ class LocalBackend:
     """Scores prompts through llama.cpp; see `misfired.scoring.backend.Backend`."""
 
     n_parallel = 1
+    errors_may_pass = False
 
     def __init__(self, path: Path | str, asking: Asking) -> None:
         """Load the model.

@@ -59,8 +59,8 @@ class PromptTokenizer:
         texts = [shot.text for shot in shots]
         marks = [_SHOT_MARK.format(number) for number in range(len(shots))]
         answers = [protocol.demonstrated(shot.answer) for shot in shots]
-        self._history = list(_turns(protocol, texts, answers))
-        around = self._split([*_turns(protocol, marks, answers)], [*marks, _MARK])
+        self._history = list(turns(protocol, texts, answers))
+        around = self._split([*turns(protocol, marks, answers)], [*marks, _MARK])
         after = around.pop()
         self._segments = [*chain.from_iterable(zip(around, texts, strict=False)), around[-1]]
         self.before = "".join(self._segments)
@@ -180,11 +180,11 @@ class PromptTokenizer:
         return find_forms(self.protocol, ids, joint)
 
 
-def _turns(protocol: Protocol, texts: Sequence[str], answers: Sequence[str]) -> Iterator[Message]:
+def turns(protocol: Protocol, texts: Sequence[str], answers: Sequence[str]) -> Iterator[Message]:
     """Demonstrations as the turns of a conversation."""
     for text, answer in zip(texts, answers, strict=True):
         yield {"role": "user", "content": protocol.user_message(text)}
         yield {"role": "assistant", "content": answer}
 
 
-__all__ = ["AnswerTokens", "Ids", "PromptTokenizer"]
+__all__ = ["AnswerTokens", "Ids", "PromptTokenizer", "turns"]

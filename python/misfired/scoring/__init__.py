@@ -1,0 +1,1 @@
+"""From prompts to answers: protocols, templates, llama.cpp in this process, and servers."""

@@ -1,0 +1,1 @@
+"""Models behind OpenAI-compatible servers: requests, replies, and a backend that asks them."""

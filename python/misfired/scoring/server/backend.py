@@ -1,0 +1,230 @@
+"""A model behind an OpenAI-compatible server that answers prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import polars as pl
+
+from misfired.asking import Asking
+from misfired.errors import ArgumentError, ServerError
+from misfired.prompts import PromptSet
+from misfired.scoring.answers import NO_TEXT, measured_columns
+from misfired.scoring.backend import Answers, Row
+from misfired.scoring.engine import Settings
+from misfired.scoring.protocol import Protocol
+from misfired.scoring.server.client import Client, Fault
+from misfired.scoring.server.pool import in_parallel
+from misfired.scoring.server.reply import abstained, read_reply
+from misfired.scoring.server.request import Form
+
+#: A run ends where so many prompts in a row have failed: the server is gone, or was never there.
+MOST_FAILED = 10
+
+
+class ServerBackend:
+    """Asks prompts at a server; see `misfired.scoring.backend.Backend`."""
+
+    errors_may_pass = True
+    n_parallel = 1
+
+    def __init__(self, url: str, asking: Asking) -> None:
+        """Find the model.
+
+        Raises:
+            ArgumentError: An option is for model files, or cannot be used with this server.
+            ServerError: The server cannot be reached or does not say which models it has.
+        """
+        _check_asking(asking)
+        self.asking, self.options = asking, asking.server
+        self.client = Client(
+            url,
+            api_key_env=self.options.api_key_env,
+            timeout=self.options.timeout,
+            n_attempts=self.options.n_attempts,
+            concurrency=self.options.concurrency,
+        )
+        self.form = Form(
+            self.options.server_model or only_model(self.client),
+            asking.protocol,
+            seed=asking.seed,
+            plain=asking.template == "plain",
+            shots=asking.shots,
+            extra_body=self.options.extra_body,
+        )
+        self._n_failed = self._n_answered = 0
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Names and types of what is measured of a prompt."""
+        return server_columns(self.asking.protocol)
+
+    def settings(self) -> dict[str, Any]:
+        """Address, model and form of the requests."""
+        return {
+            "server": {
+                "url": self.client.url,
+                "model": self.form.model,
+                "path": self.form.path,
+                "extra_body": dict(self.options.extra_body),
+            }
+        }
+
+    def open(self, sample: pl.DataFrame) -> None:
+        """Nothing needs to be known before the first prompt."""
+
+    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
+        """Ask a shard; answers come in the order in which the server gives them.
+
+        Raises:
+            ServerError: `MOST_FAILED` prompts in a row failed, or one as every other would.
+        """
+        self._n_answered += len(recorded)
+        n_requests, faults = self.client.n_requests, self.client.faults.copy()
+        prompts = {
+            row: prompt
+            for row, prompt in enumerate(shard.iter_rows(named=True))
+            if row not in recorded
+        }
+        asked = [row for row, prompt in prompts.items() if prompt["text"] is not None]
+        blank = dict.fromkeys(self.columns)
+        yield [
+            (row, {**blank, "outcome": "error", "reason": NO_TEXT})
+            for row in prompts.keys() - set(asked)
+        ]
+        for row, measured in in_parallel(
+            lambda row: (row, self._ask(prompts[row])), asked, self.options.concurrency
+        ):
+            yield [(row, {**blank, **measured})]
+        more = {f"n_faults: {k}": n for k, n in (self.client.faults - faults).items()}
+        return {"times": {"n_requests": self.client.n_requests - n_requests, **more}}
+
+    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
+        """Server and model, what the server called itself, tokens and cost, an example."""
+        fingerprints = answers["fingerprint"].drop_nulls().value_counts().sort("fingerprint")
+        texts = prompts.spread(1)["text"].drop_nulls()
+        return {
+            "model": {"path": self.client.url, "description": f"{self.form.model}, server"},
+            "fingerprints": dict(fingerprints.iter_rows()),
+            "example_request": self.form.body(texts[0]) if len(texts) else None,
+            "patience": {
+                name: getattr(self.options, name)
+                for name in ("concurrency", "timeout", "n_attempts")
+            },
+            "usage": usage(answers, self.options.price),
+        }
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.client.close()
+
+    def _ask(self, prompt: Mapping[str, Any]) -> Row:
+        """One prompt's row, an error if it cannot be had."""
+        body = self.form.body(prompt["text"], prompt.get("system"))
+
+        def read(content: Any) -> Row:
+            return read_reply(content, self.asking.protocol, prompt["expected"])
+
+        try:
+            row = self.client.post(self.form.path, body, read)
+        except Fault as fault:
+            row = _row_of(fault)
+            if row["outcome"] == "error":
+                self._count_failure(fault)
+                return row
+        self._n_answered, self._n_failed = self._n_answered + 1, 0
+        return row
+
+    def _count_failure(self, fault: Fault) -> None:
+        # A status of 400 and its like is about this one prompt where others were answered.
+        if self._n_answered and 400 <= fault.status < 500 and fault.n_attempts == 1:
+            return
+        self._n_failed += 1
+        if self._n_failed >= MOST_FAILED:
+            raise ServerError(
+                f"{self.client.url}: {MOST_FAILED} prompts in a row failed, the last with {fault}; "
+                "what was answered is kept, give the command again to go on"
+            )
+
+
+def server_columns(protocol: Protocol) -> dict[str, pl.DataType]:
+    """The protocol's columns, and what only servers have.
+
+    `fingerprint` is the model, and its configuration, that the server said it asked. With first
+    tokens, `unseen` and `logp_bound` say what is not known of the tokens that the server did not list
+    (see `misfired.scoring.server.reply.read_top_tokens`).
+    """
+    more: dict[str, Any] = {"n_generated": pl.Int64, "fingerprint": pl.String}
+    if not protocol.generates:
+        more |= {"unseen": pl.Float64, "logp_bound": pl.Float64}
+    return measured_columns(protocol) | more
+
+
+def usage(answers: pl.DataFrame, price: tuple[float, float] | None) -> dict[str, Any]:
+    """Tokens of the answers as the server counted them, and their cost at a price per million.
+
+    Tokens of attempts that gave no answer are not among them.
+    """
+    names = ("n_prompt_tokens", "n_generated")
+    n_tokens = [int(answers[name].sum()) for name in names]
+    cost = None if price is None else sum(n * p for n, p in zip(n_tokens, price, strict=True)) / 1e6
+    answered = answers.filter(pl.col("outcome") != "error")
+    return {
+        **dict(zip(names, n_tokens, strict=True)),
+        "n_answers_without_usage": answered["n_prompt_tokens"].null_count(),
+        "price": price,
+        "cost": cost,
+    }
+
+
+def only_model(client: Client) -> str:
+    """Name of the model of a server that has one.
+
+    Raises:
+        ArgumentError: It has several, which the message lists.
+        ServerError: It does not say.
+    """
+    names = model_names(client)
+    if len(names) != 1:
+        listed = ", ".join(names[:20]) or "none"
+        raise ArgumentError(
+            f"{client.url} has {len(names)} models, name one: --server-model ({listed})"
+        )
+    return names[0]
+
+
+def model_names(client: Client) -> list[str]:
+    """Names of the models that a server lists.
+
+    Raises:
+        ServerError: It does not answer, or not with a list.
+    """
+    try:
+        content = client.get("models")
+        return [str(model["id"]) for model in content["data"]]
+    except (Fault, KeyError, TypeError) as error:
+        said = str(error) if isinstance(error, Fault) else "no list of models"
+        raise ServerError(f"{client.url}/models: {said}") from None
+
+
+def _row_of(fault: Fault) -> Row:
+    if fault.is_block:
+        return abstained("blocked")
+    if fault.kind == "empty text":
+        empty = {"answer": None, "outcome": "unparseable", "reason": "empty"}
+        return {**empty, "text": "", "stop": "end"}
+    return {"answer": None, "outcome": "error", "reason": str(fault)}
+
+
+def _check_asking(asking: Asking) -> None:
+    if asking.template not in {None, "plain"}:
+        raise ArgumentError(
+            f"template is {asking.template!r}, but a server renders its own chat template; without it: "
+            "'plain', for base models"
+        )
+    if asking.settings != Settings() or asking.n_gpu_layers:
+        raise ArgumentError(
+            "mode, n_ctx, n_batch, n_threads and n_gpu_layers are for a model file; a server decides "
+            "them for itself"
+        )

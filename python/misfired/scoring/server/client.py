@@ -1,0 +1,354 @@
+"""Requests to a server: JSON out, JSON in, tried again where that can help.
+
+What goes wrong is one of a few kinds, kept apart because they mean different things: no connection,
+a connection lost midway, a time-out, a status, a bad answer. None of them says anything of the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import urllib3
+from urllib3.util import Retry
+
+from misfired._core import __version__
+from misfired.errors import ArgumentError, ServerError
+
+Read = TypeVar("Read")
+
+#: Seconds in which a connection must stand.
+CONNECT_TIMEOUT = 10.0
+
+#: Full jitter (a wait is drawn between 0 and a limit that doubles), so that requests that failed
+#: together do not come back together. In seconds.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+
+#: The longest that a server's Retry-After is followed, in seconds.
+LONGEST_RETRY_AFTER = 120.0
+
+#: An answer is a few kilobytes; what is longer than this is none.
+MOST_BYTES = 16 * 1024 * 1024
+
+#: Statuses below 500 that another attempt can change.
+RETRIED = frozenset({408, 409, 425, 429})
+
+#: Statuses that every further request would get, too: key, account, address or method are wrong.
+FATAL = frozenset({401, 402, 403, 404, 405})
+
+#: What providers call a prompt that their filter keeps from the model.
+BLOCK_CODES = frozenset(
+    {"content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked"}
+)
+
+#: Shorter keys are placeholders ("EMPTY", "ollama"), which may well be words of an answer.
+_LEAST_SECRET = 8
+
+_MOST_DETAIL = 200
+_NO_RETRY = Retry(0)
+
+
+class Fault(Exception):  # noqa: N818  an attempt that failed need not be an error of the run
+    """An attempt that failed.
+
+    Attributes:
+        kind: What is counted: `no connection`, `connection lost`, `timed out`, `HTTP <status>`,
+            `bad answer`.
+        status: The HTTP status, 0 if none came.
+        code: The provider's name of the error, "" if it gave none.
+        n_attempts: How many attempts this kind of failure deserves at most; None for as many as any.
+        retry_after: Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        status: int = 0,
+        code: str = "",
+        n_attempts: int | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
+        detail = " ".join(detail.split())
+        if len(detail) > _MOST_DETAIL:
+            detail = detail[: _MOST_DETAIL - 3] + "..."
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind, self.status, self.code = kind, status, code
+        self.n_attempts, self.retry_after = n_attempts, retry_after
+
+    @property
+    def is_block(self) -> bool:
+        """Whether the provider's filter kept the prompt from the model."""
+        return self.code.casefold() in BLOCK_CODES
+
+
+class Client:
+    """One server, for many threads at once.
+
+    Args:
+        url: The address up to and including `/v1`.
+        api_key_env: Name of the environment variable that holds the key; None sends none.
+        timeout: Seconds in which an answer must be there, once a connection stands.
+        n_attempts: How often a request is made at most.
+        concurrency: Connections that are kept.
+
+    Raises:
+        ArgumentError: The address cannot be used, or there is no key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key_env: str | None = None,
+        timeout: float = 120.0,
+        n_attempts: int = 6,
+        concurrency: int = 8,
+    ) -> None:
+        self.url = check_url(url)
+        self.timeout, self.n_attempts = timeout, n_attempts
+        self.n_requests = 0
+        self.faults: Counter[str] = Counter()
+        self._key = None if api_key_env is None else _read_key(api_key_env)
+        self._pool = _pool_for(self.url, concurrency)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        # Waiting times need no seed: they change when a number comes, never the number.
+        self._random = random.Random()  # noqa: S311
+
+    def get(self, path: str) -> Any:
+        """What the server answers to a GET; see `post`."""
+        return self._persist("GET", path, None, lambda content: content)
+
+    def post(self, path: str, body: dict[str, Any], read: Callable[[Any], Read]) -> Read:
+        """Send a JSON document and read the one that comes back.
+
+        Args:
+            path: Behind the address, as `chat/completions`.
+            body: What is sent.
+            read: Makes something of the content, or raises `Fault` to have it asked for again.
+
+        Raises:
+            Fault: The last attempt failed, or one in a way that another cannot mend.
+            ServerError: As every further request would fail: the key or the address is wrong.
+        """
+        return self._persist("POST", path, body, read)
+
+    def close(self) -> None:
+        """End all waiting, and give the connections back."""
+        self._closed.set()
+        self._pool.clear()
+
+    def _persist(
+        self, method: str, path: str, body: dict[str, Any] | None, read: Callable[[Any], Read]
+    ) -> Read:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return read(self._exchange(method, path, body))
+            except Fault as fault:
+                with self._lock:
+                    self.faults[fault.kind] += 1
+                if fault.status in FATAL and not fault.is_block:
+                    raise ServerError(f"{self.url}/{path}: {fault}") from None
+                limit = min(self.n_attempts, fault.n_attempts or self.n_attempts)
+                if attempt >= limit or self._closed.is_set():
+                    raise
+                self._closed.wait(self._pause(attempt, fault))
+
+    def _pause(self, attempt: int, fault: Fault) -> float:
+        """Full jitter on top of what the server asks for, so that its answer spreads the load, too."""
+        jitter = self._random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1)))
+        return min(fault.retry_after, LONGEST_RETRY_AFTER) + jitter
+
+    def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        with self._lock:
+            self.n_requests += 1
+        status, headers, text = self._send(method, path, body)
+        if 300 <= status < 400:
+            raise ServerError(f"{self.url}/{path}: HTTP {status}: redirects; name the new address")
+        if status >= 400:
+            raise _status_fault(status, headers, text)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise Fault("bad answer", f"not JSON ({error})") from None
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None
+    ) -> tuple[int, urllib3.HTTPHeaderDict, str]:
+        headers = {"Accept": "application/json", "User-Agent": f"misfired/{__version__}"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        deadline = time.monotonic() + self.timeout
+        try:
+            response = self._pool.request(
+                method,
+                f"{self.url}/{path}",
+                json=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self.timeout),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            content = self._receive(response, deadline)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._broken(error) from None
+        text = self._without_key(content.decode(errors="replace"))
+        return response.status, response.headers, text
+
+    def _without_key(self, text: str) -> str:
+        """A server may repeat the key in what it says; nothing that leaves this module holds it."""
+        if self._key is None or len(self._key) < _LEAST_SECRET:
+            return text
+        return text.replace(self._key, "[API key]")
+
+    def _receive(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        """The body, within the deadline even if it comes in drops."""
+        content = bytearray()
+        try:
+            while part := response.read1(65_536):
+                content += part
+                if time.monotonic() > deadline:
+                    raise self._late()
+                if len(content) > MOST_BYTES:
+                    raise Fault("bad answer", f"more than {MOST_BYTES} bytes")
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return bytes(content)
+
+    def _broken(self, error: urllib3.exceptions.HTTPError) -> Fault:
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            return self._late()
+        failed = urllib3.exceptions
+        never_stood = (failed.ConnectTimeoutError, failed.SSLError, failed.ProxyError)
+        kind = "no connection" if isinstance(error, never_stood) else "connection lost"
+        return Fault(kind, _cause(error))
+
+    def _late(self) -> Fault:
+        return Fault("timed out", f"no answer within {self.timeout:g} s")
+
+
+def is_url(model: object) -> bool:
+    """Whether a model is named by the address of a server.
+
+    Example:
+        >>> is_url("http://127.0.0.1:8000/v1"), is_url("http.gguf")
+        (True, False)
+    """
+    return isinstance(model, str) and model.startswith(("http://", "https://"))
+
+
+def check_url(url: str) -> str:
+    """The address without a slash at its end.
+
+    Example:
+        >>> check_url("http://127.0.0.1:8000/v1/")
+        'http://127.0.0.1:8000/v1'
+
+    Raises:
+        ArgumentError: It is no http(s) address, or holds what belongs into an environment variable;
+            the message does not repeat it.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ArgumentError("the server's address is not of the form http(s)://HOST[:PORT]/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ArgumentError(
+            "the server's address holds a user, a password or a query, which would be written into "
+            "every file; put the key into an environment variable and name that (--api-key-env)"
+        )
+    return url.rstrip("/")
+
+
+def _read_key(name: str) -> str:
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise ArgumentError(f"the environment variable {name} holds no API key")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ArgumentError(
+            f"the environment variable {name} holds characters that a header cannot carry"
+        )
+    return key
+
+
+def _pool_for(url: str, concurrency: int) -> urllib3.PoolManager:
+    """Connections to a server, through the proxy that the environment names for it."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy is None or urllib.request.proxy_bypass(parts.netloc):
+        return urllib3.PoolManager(maxsize=concurrency)
+    known = urllib.parse.urlsplit(proxy)
+    headers = None
+    if known.username:
+        user = f"{known.username}:{known.password or ''}"
+        headers = urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(user))
+    return urllib3.ProxyManager(proxy, maxsize=concurrency, proxy_headers=headers)
+
+
+def _status_fault(status: int, headers: urllib3.HTTPHeaderDict, text: str) -> Fault:
+    message, code = _error_of(text)
+    return Fault(
+        f"HTTP {status}",
+        message,
+        status=status,
+        code=code,
+        n_attempts=None if status in RETRIED or status >= 500 else 1,
+        retry_after=_retry_after(headers.get("Retry-After")),
+    )
+
+
+def _error_of(text: str) -> tuple[str, str]:
+    """Message and code of an error, in the shapes that servers give them."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text, ""
+    error = content.get("error", content) if isinstance(content, dict) else content
+    if not isinstance(error, dict):
+        return str(error), ""
+    message = error.get("message") or error.get("detail") or text
+    return str(message), str(error.get("code") or error.get("type") or "")
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds to wait by a Retry-After header, which gives seconds or a date.
+
+    Example:
+        >>> _retry_after("7"), _retry_after("soon"), _retry_after(None)
+        (7.0, 0.0, 0.0)
+        >>> _retry_after("Wed, 21 Oct 2015 07:28:00 GMT")
+        0.0
+    """
+    if value is None:
+        return 0.0
+    try:
+        return float(_NO_RETRY.parse_retry_after(value))
+    except (urllib3.exceptions.InvalidHeader, OverflowError):
+        return 0.0
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own words, without urllib3's object addresses."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__ if not str(error) else str(error)

@@ -1,0 +1,201 @@
+"""What comes back: one row of measurements from the content of a reply.
+
+Kept apart: an answer; a refusal (the model's own words, or the field that some providers give it); a
+block (the provider's filter cut the answer, or kept the prompt from the model); a bad answer, of which
+nothing can be read. None of the last three is a wrong answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from misfired.errors import ServerError
+from misfired.scoring.answers import decision_column, read_answer, read_text
+from misfired.scoring.protocol import Protocol
+from misfired.scoring.server.client import Fault
+
+#: Attempts that an empty text deserves: a model may have nothing to say, but busy servers give such, too.
+N_EMPTY = 2
+
+#: Log-probabilities below this are a server's way to write zero, seen where it divides by temperature.
+_ZERO = -1000.0
+
+
+def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any]:
+    """Read the content of a chat completion, or of a plain one.
+
+    Args:
+        content: The JSON document.
+        protocol: How it was asked.
+        expected: The right answer.
+
+    Returns:
+        What `server_columns` names; missing columns are null.
+
+    Raises:
+        Fault: The content is no completion; or an empty one, which may be asked for again.
+        ServerError: The server does not give log-probabilities, or not those of the model.
+    """
+    if isinstance(content, dict) and content.get("error"):
+        raise Fault("bad answer", f"an error under status 200: {content['error']}")
+    choice = _typed(content, dict, "choices", 0)
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {"content": choice.get("text")}
+    told = {**_usage(content), "fingerprint": _fingerprint(content)}
+    text = _text(message)
+    finish = choice.get("finish_reason")
+    if finish == "content_filter":
+        return {**abstained("blocked"), **told, **_kept(protocol, text, finish)}
+    if message.get("refusal"):
+        return {**abstained("refused"), **told, **_kept(protocol, str(message["refusal"]), finish)}
+    if not protocol.generates:
+        return {**_read_first_token(choice, text, protocol, expected), **told}
+    if not text.strip() and finish != "length":
+        raise Fault("empty text", n_attempts=N_EMPTY)
+    read = read_text(protocol, text, expected, in_reasoning=False, truncated=finish == "length")
+    return {**read, **told, **_kept(protocol, text, finish)}
+
+
+def abstained(reason: str) -> dict[str, Any]:
+    """The row of a prompt that was refused or blocked."""
+    return {"answer": None, "outcome": "abstained", "reason": reason}
+
+
+def read_top_tokens(
+    listed: Sequence[tuple[str, float]], protocol: Protocol, expected: str
+) -> dict[str, Any]:
+    """Read an answer from the most probable first tokens.
+
+    A token counts for an answer if its text is one of that answer's forms. Nothing that is not listed
+    is more probable than the least listed token, `logp_bound`, and all of it together has probability
+    `unseen`. So the answer is certain if the best form of one answer is listed and above the bound;
+    `logit_diff` is a number only if every answer is listed (else it is at least the best form's
+    log-probability minus `logp_bound`, in favour of the answer that is). `logp_<answer>` and `mass`
+    are of the listed forms: they are at most `unseen` short.
+
+    Args:
+        listed: Texts and log-probabilities (natural logarithm) of the most probable tokens.
+        protocol: Gives the answers and their forms.
+        expected: The right answer.
+
+    Example:
+        >>> from misfired.scoring.protocol import LOGIT
+        >>> row = read_top_tokens([("Yes", np.log(0.7)), ("Maybe", np.log(0.1))], LOGIT, "yes")
+        >>> row["answer"], row["logp_no"], row["logit_diff"], round(row["unseen"], 6)
+        ('yes', None, None, 0.2)
+    """
+    listed = sorted(listed, key=lambda token: -token[1])
+    bound = listed[-1][1]
+    about = {
+        "top_token": listed[0][0],
+        "top_logp": listed[0][1],
+        "logp_bound": bound,
+        "unseen": max(0.0, 1.0 - math.fsum(math.exp(logp) for _, logp in listed)),
+    }
+    logp = {
+        answer: np.array([value for text, value in listed if text in forms], np.float64)
+        for answer, forms in protocol.answers.items()
+    }
+    seen = [values.max() for values in logp.values() if len(values)]
+    if len(seen) < len(logp) and not max(seen, default=bound) > bound:
+        reason = f"no answer stands out among the {len(listed)} most probable tokens"
+        return {"answer": None, "outcome": "unparseable", "reason": reason, **about}
+    unlisted = np.array([-math.inf])
+    row = read_answer({name: v if len(v) else unlisted for name, v in logp.items()}, expected)
+    numbers = (decision_column(list(logp)), *(f"logp_{name}" for name in logp))
+    finite = {name: row[name] if math.isfinite(row[name]) else None for name in numbers}
+    return {**row, **finite, **about}
+
+
+def _read_first_token(
+    choice: dict[str, Any], text: str, protocol: Protocol, expected: str
+) -> dict[str, Any]:
+    logprobs = choice.get("logprobs")
+    positions = _positions(logprobs) if isinstance(logprobs, dict) else None
+    if not positions:
+        if positions is None and text.strip():
+            raise ServerError(
+                "the server gives no log-probabilities (choices[0].logprobs is missing); ask for texts: "
+                "protocol generate or cot"
+            )
+        return {"answer": None, "outcome": "unparseable", "reason": "empty"}
+    listed = _listed(positions[0])
+    if len(listed) > 1 and sorted(logp for _, logp in listed)[-2] < _ZERO:
+        raise ServerError(
+            "the server divides log-probabilities by the temperature, which is 0; send another one: "
+            """--extra-body '{"temperature": 1}'"""
+        )
+    return read_top_tokens(listed, protocol, expected)
+
+
+def _positions(logprobs: dict[str, Any]) -> list[Any] | None:
+    """What is listed at each position: in `content` of a chat completion, `top_logprobs` of a plain one."""
+    if isinstance(logprobs.get("content"), list):
+        return [entry.get("top_logprobs") for entry in logprobs["content"]]
+    top = logprobs.get("top_logprobs")
+    return top if isinstance(top, list) else None
+
+
+def _listed(position: Any) -> list[tuple[str, float]]:
+    if isinstance(position, dict):
+        pairs = list(position.items())
+    elif isinstance(position, list):
+        pairs = [(entry.get("token"), entry.get("logprob")) for entry in position]
+    else:
+        pairs = []
+    listed = [(text, float(logp)) for text, logp in pairs if _is_number(logp) and text is not None]
+    if not listed or len(listed) < len(pairs):
+        raise Fault("bad answer", "no list of tokens with log-probabilities")
+    return listed
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not math.isnan(value) and value <= 1e-6
+
+
+def _text(message: dict[str, Any]) -> str:
+    """The text, with reasoning that the server has split off put back as a block of its own."""
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if content is not None and not isinstance(content, str):
+        raise Fault("bad answer", "the message's content is no text")
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    if not isinstance(reasoning, str):
+        return content or ""
+    return f"<think>{reasoning}" + (f"</think>{content}" if content else "")
+
+
+def _kept(protocol: Protocol, text: str, finish: Any) -> dict[str, Any]:
+    if not protocol.generates:
+        return {}
+    return {"text": text, "stop": "end" if finish == "stop" else finish}
+
+
+def _usage(content: dict[str, Any]) -> dict[str, Any]:
+    usage = content.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    names = {"n_prompt_tokens": "prompt_tokens", "n_generated": "completion_tokens"}
+    found = {name: usage.get(theirs) for name, theirs in names.items()}
+    return {name: value if isinstance(value, int) else None for name, value in found.items()}
+
+
+def _fingerprint(content: dict[str, Any]) -> str | None:
+    """The model that the server says it asked, and its configuration."""
+    told = [content.get("model"), content.get("system_fingerprint")]
+    return " ".join(text for text in told if isinstance(text, str) and text) or None
+
+
+def _typed(content: Any, kind: type[dict[str, Any]], *path: str | int) -> dict[str, Any]:
+    for place in path:
+        try:
+            content = content[place]
+        except (KeyError, IndexError, TypeError):
+            raise Fault("bad answer", f"no {'.'.join(map(str, path))}") from None
+    if not isinstance(content, kind):
+        raise Fault("bad answer", f"{'.'.join(map(str, path))} is no object")
+    return content

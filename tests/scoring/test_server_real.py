@@ -1,0 +1,151 @@
+"""A real server on loopback, llama-cpp-python's, gives what the same model gives in this process.
+
+Its rounding: it decodes a prompt in batches of another shape (what a prompt shares with the one before
+is not decoded again), which moves log-probabilities by 1e-6 with f32 weights and by up to 3e-4 with f16.
+"""
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from helpers import make_suite
+from loopback_server import free_port
+from misfired import score
+from misfired.scoring.protocol import BARE, GENERATE, LOGIT
+from misfired.scoring.server.request import N_TOP
+from misfired.suites.organism import build_organism_suite, models
+
+pytest.importorskip("fastapi", reason="needs llama-cpp-python[server], part of the test extra")
+pytestmark = pytest.mark.model
+
+LABELS = ("answer", "outcome", "reason")
+
+#: The server's default punishes tokens that the prompt has, which greedy decoding does not.
+GREEDY = {"repeat_penalty": 1.0}
+
+#: Only forms that are one token of the built-in vocabulary: a server does not list the others.
+SINGLE = replace(
+    LOGIT,
+    name="single",
+    answers={"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")},
+)
+
+
+@contextmanager
+def llama_server(model: Path, log: Path) -> Iterator[str]:
+    port = free_port()
+    options = f"--model {model} --port {port} --model_alias m --n_ctx 2048 --n_threads 1"
+    exact = "--logits_all True --type_k 0 --type_v 0"
+    command = [sys.executable, "-m", "llama_cpp.server", *options.split(), *exact.split()]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    url = f"http://127.0.0.1:{port}/v1"
+    try:
+        _wait_for(url, process, log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{url}/models", timeout=5).close()  # noqa: S310
+            return
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None, f"the server ended: {log.read_text()[-2000:]}"
+            time.sleep(0.1)
+    pytest.fail("the server did not start within two minutes")
+
+
+@pytest.fixture(scope="module")
+def organism_url(tmp_path_factory) -> Iterator[str]:
+    with llama_server(models()["instruct"], tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def random_url(small_model, tmp_path_factory) -> Iterator[str]:
+    with llama_server(small_model, tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
+
+
+def largest_difference(left: pl.DataFrame, right: pl.DataFrame, *names: str) -> float:
+    return max(float((left[name] - right[name]).abs().max()) for name in names)
+
+
+def test_log_probabilities_of_the_organism(organism_url) -> None:
+    suite = build_organism_suite().gather_every(4)
+    there = score(organism_url, suite, protocol=BARE, priming=["none", "cue"]).answers
+    here = score(models()["instruct"], suite, protocol=BARE, priming=["none", "cue"]).answers
+    assert there.select(LABELS).equals(here.select(LABELS))
+    assert {"yes", "no"} <= set(there["answer"])
+    assert there["logit_diff"].null_count() == 0
+    assert largest_difference(there, here, "logp_yes", "logp_no", "logit_diff") <= 1e-3
+    assert largest_difference(there, here, "mass") <= 1e-5
+    assert there["n_prompt_tokens"].equals(here["n_prompt_tokens"]), (
+        "the same tokens, as far as told"
+    )
+
+
+def test_texts_of_the_organism(organism_url) -> None:
+    # Two tokens: after its answer the organism may write special tokens, which a server does not show.
+    protocol = replace(GENERATE, name="bare", instruction="", n_generate=2)
+    suite = build_organism_suite().gather_every(4)
+    there = score(organism_url, suite, protocol=protocol, extra_body=GREEDY).answers
+    here = score(models()["instruct"], suite, protocol=protocol).answers
+    assert there.select(LABELS).equals(here.select(LABELS))
+    assert {"correct", "wrong"} <= set(there["outcome"])
+    shown = pl.col("text").str.replace_all(r"<\|\w+\|>", "")
+    assert there.select(shown).equals(here.select(shown))
+
+
+@pytest.mark.parametrize("n_shots", [0, 2])
+@pytest.mark.parametrize("template", [None, "plain"])
+def test_numbers_of_a_random_model(template, n_shots, random_url, small_model) -> None:
+    pairs = make_suite(16)
+    asked = {"protocol": SINGLE, "template": template, "n_shots": n_shots}
+    everything = {"logprobs" if template else "top_logprobs": 2000}
+    there = score(random_url, pairs, extra_body=everything, **asked).answers
+    here = score(small_model, pairs, **asked).answers
+    assert there.select(LABELS).equals(here.select(LABELS))
+    assert set(there["answer"]) <= {"yes", "no"}
+    numbers = ("logp_yes", "logp_no", "logit_diff", "mass", "top_logp")
+    assert largest_difference(there, here, *numbers) <= 1e-5
+    # Tokens that spell nothing by themselves have one text, and the server keeps one of them.
+    assert there["unseen"].min() < 0.3
+
+
+def test_bounds_hold_where_the_list_is_short(random_url, small_model) -> None:
+    pairs = make_suite(24)
+    here = score(small_model, pairs, protocol=SINGLE).answers
+    kinds = set()
+    for n_top in (N_TOP, 100, 300):
+        body = {"top_logprobs": n_top}
+        there = score(random_url, pairs, protocol=SINGLE, extra_body=body).answers
+        for told, known in zip(there.to_dicts(), here.to_dicts(), strict=True):
+            kinds.add((told["answer"] is None, told["logit_diff"] is None))
+            if told["answer"] is None:
+                assert told["outcome"] == "unparseable"
+                assert max(known["logp_yes"], known["logp_no"]) < told["logp_bound"] + 1.5
+                continue
+            assert told["answer"] == known["answer"]
+            for side in ("logp_yes", "logp_no"):
+                if told[side] is None:
+                    continue
+                assert told[side] <= known[side] + 1e-5
+            if told["logit_diff"] is not None:
+                assert told["logit_diff"] == pytest.approx(known["logit_diff"], abs=1e-5)
+            assert told["mass"] - 1e-6 <= known["mass"] <= told["mass"] + told["unseen"] + 1e-6
+    assert kinds == {(True, True), (False, True), (False, False)}
