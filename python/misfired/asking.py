@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, cast
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, check_one_of
 from misfired.prompts import check_primings
+from misfired.scoring.devices import MODES, Devices, Mode
 from misfired.scoring.engine import Settings
-from misfired.scoring.model import MODES, Mode
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
 from misfired.scoring.server.options import ServerOptions
 from misfired.shots import Shot
@@ -26,6 +26,10 @@ class AskingOptions(TypedDict, total=False):
         mode: `exact` (f32 K/V cache, no flash attention: a score does not depend on the batch
             beyond float rounding) or `fast` (f16 cache, flash attention where possible).
         n_gpu_layers: Layers to offload; -1 offloads all.
+        split_mode, main_gpu, tensor_split: How they are divided among several devices; see
+            `misfired.scoring.devices.Devices`.
+        cache_type_k, cache_type_v, flash_attention: Instead of the mode's own; see
+            `misfired.scoring.devices.KvCache`.
         n_threads: CPU threads; all cores by default.
         n_ctx: Cells of the K/V cache; by default as many as the longest prompt and a batch need.
         n_batch: Tokens a batch.
@@ -43,6 +47,12 @@ class AskingOptions(TypedDict, total=False):
     template: str | None
     mode: str
     n_gpu_layers: int
+    split_mode: str | None
+    main_gpu: int | None
+    tensor_split: tuple[float, ...] | None
+    cache_type_k: str | None
+    cache_type_v: str | None
+    flash_attention: str | None
     n_threads: int | None
     n_ctx: int | None
     n_batch: int | None
@@ -84,7 +94,7 @@ class Asking:
     protocol: Protocol = LOGIT
     template: str | None = None
     settings: Settings = field(default_factory=Settings)
-    n_gpu_layers: int = 0
+    devices: Devices = field(default_factory=Devices)
     n_shots: int = 0
     shots_seed: int = 0
     hold_out: str = "scenario"
@@ -94,7 +104,16 @@ class Asking:
 
 
 #: Options that need no check here.
-_PLAIN = ("template", "n_gpu_layers", "n_shots", "shots_seed", "hold_out", "seed")
+_PLAIN = ("template", "n_shots", "shots_seed", "hold_out", "seed")
+
+_DEVICES = tuple(each.name for each in fields(Devices))
+
+#: Options by the field of `KvCache` that they set.
+_KV_CACHE = {
+    "cache_type_k": "type_k",
+    "cache_type_v": "type_v",
+    "flash_attention": "flash_attention",
+}
 
 
 def asking_of(options: AskingOptions) -> Asking:
@@ -121,6 +140,7 @@ def asking_of(options: AskingOptions) -> Asking:
                 if each.name in known
             }
         ),
+        devices=Devices(**{name: known.pop(name) for name in _DEVICES if name in known}),
         **{name: known.pop(name) for name in _PLAIN if name in known},
     )
     if known:
@@ -130,10 +150,11 @@ def asking_of(options: AskingOptions) -> Asking:
 
 def _settings(known: dict[str, Any]) -> Settings:
     mode = known.pop("mode", "exact")
-    if mode not in MODES:
-        raise ArgumentError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
+    check_one_of("mode", mode, MODES)
     numbers = {name: known.pop(name, None) for name in ("n_ctx", "n_batch", "n_threads")}
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise ArgumentError(f"{name} is {value}, at least 1 needed")
-    return Settings(cast("Mode", mode), **numbers)
+    cache = {name: known.pop(option, None) for option, name in _KV_CACHE.items()}
+    given = {name: value for name, value in cache.items() if value is not None}
+    return Settings(cast("Mode", mode), **numbers, kv_cache=replace(MODES[mode], **given))

@@ -4,6 +4,8 @@ A message is one line that names the file, the line or field, the value and the 
 matches on message text: catch the class.
 """
 
+from collections.abc import Iterable
+
 __all__ = [
     "ArgumentError",
     "DataError",
@@ -14,6 +16,7 @@ __all__ = [
     "ScoringError",
     "ServerError",
     "TemplateError",
+    "check_one_of",
 ]
 
 
@@ -51,3 +54,13 @@ class ServerError(MisfiredError, RuntimeError):
 
 class RunFolderError(MisfiredError, OSError):
     """A run folder cannot be written, or was made with other settings."""
+
+
+def check_one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse an argument that is none of the words that are known.
+
+    Raises:
+        ArgumentError: The message lists them.
+    """
+    if value not in allowed:
+        raise ArgumentError(f"{name} is {value!r}, not one of {', '.join(allowed)}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, check_one_of
 from misfired.prompts import CONDITIONS
 
 #: What is not measured once a demonstration was taken from it.
@@ -63,8 +63,7 @@ def draw_shots(
     """
     if n_shots < 0:
         raise ArgumentError(f"n_shots is {n_shots}, at least 0 needed")
-    if hold_out not in HELD_OUT:
-        raise ArgumentError(f"hold_out is {hold_out!r}, not one of {', '.join(HELD_OUT)}")
+    check_one_of("hold_out", hold_out, HELD_OUT)
     if not n_shots:
         return (), pairs
     twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)

@@ -8,6 +8,7 @@ import pytest
 
 from helpers import ARCHITECTURES
 from misfired import _core
+from misfired.scoring.devices import MODES
 from misfired.scoring.model import N_SEQUENCES, Model
 from reference.plain_scorer import PlainScorer
 
@@ -128,6 +129,6 @@ def test_fast_mode_answers_everything(small_model) -> None:
     with Model(small_model) as model:
         sequences = mixed_sequences(model.tokenizer.n_vocab, 90)
         exact = score_all(model, sequences, [5, 6])
-        with model.context(1024, n_batch=256, mode="fast") as context:
+        with model.context(1024, n_batch=256, cache=MODES["fast"]) as context:
             assert context.n_ctx == 1024
     assert np.isfinite(exact).all()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -17,7 +17,14 @@ def doctor(
         Path | None, typer.Argument(help="A GGUF model to load and time for five seconds.")
     ] = None,
     *,
+    mode: options.Mode = "exact",
     n_gpu_layers: options.GpuLayers = 0,
+    split_mode: options.SplitMode = None,
+    main_gpu: options.MainGpu = None,
+    tensor_split: options.TensorSplit = None,
+    cache_type_k: options.CacheTypeK = None,
+    cache_type_v: options.CacheTypeV = None,
+    flash_attention: options.FlashAttention = None,
     n_threads: options.Threads = None,
     as_json: options.Json = False,
 ) -> None:
@@ -25,7 +32,18 @@ def doctor(
 
     For example, misfired doctor model.gguf
     """
-    findings = examine(model, n_gpu_layers=n_gpu_layers, n_threads=n_threads)
+    findings = examine(
+        model,
+        mode=mode,
+        n_gpu_layers=n_gpu_layers,
+        split_mode=split_mode,
+        main_gpu=main_gpu,
+        tensor_split=cast("tuple[float, ...] | None", tensor_split),
+        cache_type_k=cache_type_k,
+        cache_type_v=cache_type_v,
+        flash_attention=flash_attention,
+        n_threads=n_threads,
+    )
     for finding, row in zip(findings, as_rows(findings), strict=True):
         if as_json:
             typer.echo(json.dumps(row))

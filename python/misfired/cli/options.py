@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from misfired.errors import ArgumentError
+
 
 def _json_object(text: str | dict[str, Any]) -> dict[str, Any]:
     """A JSON object; an option's default comes as it is."""
@@ -30,6 +32,19 @@ ModelName = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _shares(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(word) for word in split_words(text))
+    except ValueError:
+        raise ArgumentError(
+            f"tensor_split is {text!r}, numbers with commas between needed"
+        ) from None
+
+
 ModelFile = Annotated[Path, typer.Argument(help="A GGUF model file.", show_default=False)]
 Models = Annotated[
     list[str],
@@ -74,6 +89,23 @@ Template = Annotated[
 ]
 Mode = Annotated[str, typer.Option(help="exact, or fast (f16 cache, flash attention).")]
 GpuLayers = Annotated[int, typer.Option("--n-gpu-layers", help="Layers to offload; -1: all.")]
+SplitMode = Annotated[
+    str | None, typer.Option(help="Divide a model among devices by layer or row; none: do not.")
+]
+MainGpu = Annotated[int | None, typer.Option(help="The device of a model that is not divided.")]
+TensorSplit = Annotated[
+    str | None,
+    typer.Option(help="Shares of the devices, such as 3,1.", metavar="SHARES", callback=_shares),
+]
+CacheTypeK = Annotated[
+    str | None, typer.Option("--cache-type-k", help="Of keys: f32, f16, bf16, q8_0, ...")
+]
+CacheTypeV = Annotated[
+    str | None, typer.Option("--cache-type-v", help="Of values. Default: f32, in mode fast f16.")
+]
+FlashAttention = Annotated[
+    str | None, typer.Option(help="on, off or auto. Default: off, in mode fast auto.")
+]
 Threads = Annotated[int | None, typer.Option("--n-threads", help="CPU threads. Default: all.")]
 Ctx = Annotated[int | None, typer.Option("--n-ctx", help="Cells of the K/V cache.")]
 Batch = Annotated[int | None, typer.Option("--n-batch", help="Tokens a batch.")]
@@ -140,6 +172,12 @@ def _asking(
     mode: Mode = "exact",
     seed: Seed = 0,
     n_gpu_layers: GpuLayers = 0,
+    split_mode: SplitMode = None,
+    main_gpu: MainGpu = None,
+    tensor_split: TensorSplit = None,
+    cache_type_k: CacheTypeK = None,
+    cache_type_v: CacheTypeV = None,
+    flash_attention: FlashAttention = None,
     n_threads: Threads = None,
     n_ctx: Ctx = None,
     n_batch: Batch = None,

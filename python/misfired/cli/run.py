@@ -24,7 +24,6 @@ from misfired.prompts import check_primings
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.scoring.explain import explain as explain_prompt
 from misfired.scoring.server.client import is_url
-from misfired.shots import draw_shots
 from misfired.stats import leaderboard
 from misfired.suites import build_pairs, read_suite
 
@@ -134,15 +133,7 @@ def score(
     if explain and is_url(model):
         raise ArgumentError("--explain shows tokens, of which a server tells nothing")
     if explain:
-        shots, measured = draw_shots(
-            pairs, asking["n_shots"], seed=asking["shots_seed"], hold_out=asking["hold_out"]
-        )
-        shown = explain_prompt(
-            model,
-            measured.head(1),
-            shots=shots,
-            **{name: asking[name] for name in ("protocol", "template", "n_gpu_layers")},
-        )
+        shown = explain_prompt(model, pairs, **asking)
         typer.echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
         return
     if out is None:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from misfired import _core
 from misfired.errors import ModelError
+from misfired.scoring.devices import MODES, Mode
 from misfired.scoring.engine import CELLS, ragged
-from misfired.scoring.model import Mode, Model
+from misfired.scoring.model import Model
 
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.float32]
@@ -137,7 +138,7 @@ class Probe:
         self._context = model.context(
             self.n_ctx,
             n_batch=self.n_batch,
-            mode=mode,
+            cache=MODES[mode],
             n_threads=n_threads,
             n_sequences=MAX_SEQUENCES,
             watched=True,

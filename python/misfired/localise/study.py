@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.localise import summary, sweeps
 from misfired.localise.ablation import (
     ablation_test,
@@ -26,8 +26,9 @@ from misfired.localise.check import check_probe
 from misfired.localise.probe import Probe
 from misfired.localise.run_data import RunData, check_base, read_run
 from misfired.localise.sweeps import Chunk, References, chunks
+from misfired.scoring.devices import MODES, Devices, Mode
 from misfired.scoring.library import versions
-from misfired.scoring.model import MODES, Mode, Model, file_sha256
+from misfired.scoring.model import Model, file_sha256
 from misfired.scoring.tokens import PromptTokenizer
 
 #: Called with (units of work done, units in all).
@@ -135,8 +136,7 @@ class Options:
                 raise ArgumentError(f"probe is {name!r}, not one of {', '.join(PROBES)}")
         if not self.probes:
             raise ArgumentError(f"probes is empty: name some of {', '.join(PROBES)}")
-        if self.mode not in MODES:
-            raise ArgumentError(f"mode is {self.mode!r}, not one of {', '.join(MODES)}")
+        check_one_of("mode", self.mode, MODES)
         if self.mode != "exact" and "attention" in self.probes:
             raise ArgumentError(
                 f"probe attention needs mode exact: in mode {self.mode} flash attention is on and "
@@ -226,12 +226,12 @@ def localise(
     )
     options.check()
     started = time.time()
-    with Model(Path(model), n_gpu_layers) as opened:
+    with Model(Path(model), Devices(n_gpu_layers)) as opened:
         data = read_run(run, opened, priming=priming)
         study = _Study(opened, data, options, progress)
         study.probe_model("instruct", opened)
         if base is not None:
-            with Model(Path(base), n_gpu_layers) as other:
+            with Model(Path(base), Devices(n_gpu_layers)) as other:
                 check_base(opened, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model("base", other)
         found = study.found()

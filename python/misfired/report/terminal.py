@@ -13,6 +13,7 @@ from rich.table import Table
 from misfired.demo import Demo
 from misfired.pipeline import Run, Scores
 from misfired.report.design import design_tables
+from misfired.scoring.devices import MODES, KvCache
 from misfired.stats.tables import interval, number, summary_tables
 
 #: Below this mean mass most of what the model wants to say is neither yes nor no.
@@ -52,6 +53,12 @@ def _header(scores: Scores, out: Path | None) -> Iterator[str]:
         f"suite  {settings['suite']}, {settings['n_pairs']:,} pairs, "
         f"{len(scores.answers):,} prompts, protocol {settings['protocol']['name']}{mode}"
     )
+    cache = settings.get("kv_cache")
+    if cache is not None and KvCache(**cache) != MODES[settings["mode"]]:
+        yield (
+            f"cache  K {cache['type_k']}, V {cache['type_v']}, "
+            f"flash attention {cache['flash_attention']}"
+        )
     if out is not None:
         yield escape(f"run    {out}")
 

@@ -51,7 +51,7 @@ class RayBackend:
         self._sample: pl.DataFrame | None = None
         work = self._ray.remote(
             num_cpus=n_threads,
-            num_gpus=1 if asking.n_gpu_layers else 0,
+            num_gpus=1 if asking.devices.n_gpu_layers else 0,
             max_retries=N_RETRIES,
         )(_work)
         self._work = functools.partial(work.remote, self.path, self.asking)

@@ -7,13 +7,14 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llama_cpp import llama_cpp as capi
 from llama_cpp._ggml import libggml
 
 from misfired import _core
+from misfired.asking import Asking, AskingOptions, asking_of
 from misfired.errors import MisfiredError
 from misfired.scoring.engine import N_BATCH_CPU, N_BATCH_GPU, Job
 from misfired.scoring.forms import AnswerTokens, Form
@@ -21,6 +22,9 @@ from misfired.scoring.guard import try_loading
 from misfired.scoring.library import load_library, versions
 from misfired.scoring.model import Context, Model, check_gguf, default_threads
 from misfired.scoring.selfcheck import TOLERANCE, choose_packing
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Seconds that the throughput test takes, but for its last batch.
 SECONDS = 5.0
@@ -46,23 +50,24 @@ class Finding:
     advice: str = ""
 
 
-def examine(
-    model: Path | str | None = None, *, n_gpu_layers: int = 0, n_threads: int | None = None
-) -> list[Finding]:
+def examine(model: Path | str | None = None, **options: Unpack[AskingOptions]) -> list[Finding]:
     """Look at the installation, and at a model if one is given.
 
     Args:
         model: A GGUF file to load, time for about five seconds and check for batch invariance.
-        n_gpu_layers: Layers to offload; -1 offloads all.
-        n_threads: CPU threads; all cores by default.
+        options: Devices, K/V cache, mode and threads, as `misfired.score` takes them.
+
+    Raises:
+        ArgumentError: An option is outside its limits.
     """
-    findings = [*_installation(), *_threads(n_threads)]
+    asking = asking_of(options)
+    findings = [*_installation(), *_threads(asking.settings.n_threads)]
     if model is None:
         return findings
     if any(finding.status == "problem" for finding in findings):
         return [*findings, Finding("model", "not tried, for the problem above", "note")]
     try:
-        return [*findings, *_model(Path(model), n_gpu_layers, n_threads)]
+        return [*findings, *_model(Path(model), asking)]
     except MisfiredError as error:
         return [*findings, Finding("model", str(error), "problem")]
 
@@ -72,6 +77,7 @@ def _installation() -> list[Finding]:
     findings = [
         Finding("misfired", f"{made_by['misfired']} ({made_by['build_profile']} build)"),
         Finding("llama-cpp-python", made_by["llama_cpp_python"]),
+        Finding("ggml", _ggml_version()),
     ]
     if made_by["build_profile"] != "release":
         findings[0] = Finding(
@@ -90,6 +96,23 @@ def _installation() -> list[Finding]:
     findings.append(Finding("devices", "; ".join(_devices())))
     findings.append(_features(made_by["llama_cpp_system"]))
     return findings
+
+
+def _ggml_version() -> str:
+    """Version and commit of the tensor library under llama.cpp, and its backends."""
+    ggml: Any = libggml
+    ggml.ggml_backend_reg_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_reg_get.restype = ctypes.c_void_p
+    ggml.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
+    ggml.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
+    for function in (ggml.ggml_backend_reg_name, ggml.ggml_version, ggml.ggml_commit):
+        function.restype = ctypes.c_char_p
+    names = [
+        ggml.ggml_backend_reg_name(ggml.ggml_backend_reg_get(index)).decode(errors="replace")
+        for index in range(ggml.ggml_backend_reg_count())
+    ]
+    version, commit = ggml.ggml_version().decode(), ggml.ggml_commit().decode()
+    return f"{version} ({commit}), backends {', '.join(names)}"
 
 
 def _devices() -> list[str]:
@@ -146,23 +169,38 @@ def _threads(n_threads: int | None) -> list[Finding]:
     return findings
 
 
-def _model(path: Path, n_gpu_layers: int, n_threads: int | None) -> list[Finding]:
-    offloads = bool(capi.llama_supports_gpu_offload())
+def _model(path: Path, asking: Asking) -> list[Finding]:
     check_gguf(path)
     try_loading(path)
-    with Model(path, n_gpu_layers) as model:
-        findings = [Finding("model", f"{path}: {model.description}"), _template(model)]
-        if n_gpu_layers and not offloads:
-            advice = "build llama-cpp-python with a GPU backend, or leave --n-gpu-layers out"
-            findings.append(Finding("offload", "this build has no GPU backend", "note", advice))
-        n_batch = N_BATCH_GPU if n_gpu_layers else N_BATCH_CPU
+    settings, n_gpu_layers = asking.settings, asking.devices.n_gpu_layers
+    with Model(path, asking.devices) as model:
+        findings = [
+            Finding("model", f"{path}: {model.description}"),
+            _template(model),
+            *_offload(n_gpu_layers),
+        ]
+        n_batch = settings.n_batch or (N_BATCH_GPU if n_gpu_layers else N_BATCH_CPU)
         n_prompt = min(200, max(model.n_ctx_train - n_batch, 16)) if model.n_ctx_train else 200
         job = _made_up_job(model, n_prompt)
         n_ctx = -(-(n_prompt + n_batch) // 256) * 256
-        with model.context(n_ctx, n_batch=n_batch, n_threads=n_threads) as context:
-            findings.append(_invariance(model, context, job))
-            findings.append(_throughput(model, context, job))
+        with model.context(
+            n_ctx, n_batch=n_batch, cache=settings.kv_cache, n_threads=settings.n_threads
+        ) as context:
+            chosen = choose_packing(model, context, job, settings)
+            findings.append(_invariance(chosen))
+            findings.append(_throughput(model, context, job, chosen["packing"]))
     return findings
+
+
+def _offload(n_gpu_layers: int) -> list[Finding]:
+    """Whether layers are offloaded where they can be, and only there."""
+    can_offload = bool(capi.llama_supports_gpu_offload())
+    if n_gpu_layers and not can_offload:
+        advice = "build llama-cpp-python with a GPU backend, or leave --n-gpu-layers out"
+        return [Finding("offload", "this build has no GPU backend", "note", advice)]
+    if can_offload and not n_gpu_layers:
+        return [Finding("offload", "no layer, though there is a GPU", "note", "--n-gpu-layers -1")]
+    return []
 
 
 def _template(model: Model) -> Finding:
@@ -188,24 +226,29 @@ def _made_up_job(model: Model, n_prompt: int) -> Job:
     return Job(names, ["yes"] * len(ids), list(ids), [answers] * len(ids), [n_prompt] * len(ids))
 
 
-def _invariance(model: Model, context: Context, job: Job) -> Finding:
-    chosen = choose_packing(model, context, job, "exact")
-    value = f"{chosen['max_difference']:.1e} in log-probability between packed and alone"
+def _invariance(chosen: dict[str, Any]) -> Finding:
+    """What was measured, and what `exact` makes of it."""
+    measured = ", ".join(f"{name} {value:.1e}" for name, value in chosen["differences"].items())
+    value = f"difference from a prompt alone: {measured or 'not measured'}"
     if chosen["packing"] == "packed":
-        return Finding("batch invariance", f"{value}: prompts are packed together")
+        return Finding("batch invariance", f"{value}; prompts are packed together")
+    what = {
+        "solo": "each prompt gets batches of its own",
+        "fresh": "each prompt is decoded by itself, and shares no prefix",
+    }
     return Finding(
         "batch invariance",
-        f"{value}, above {TOLERANCE:.0e}: in exact mode each prompt gets batches of its own",
+        f"{value}; above {TOLERANCE:.0e} or not to be relied on, so that {what[chosen['packing']]}",
         "note",
         "--mode fast packs them anyway, and writes the difference into the manifest",
     )
 
 
-def _throughput(model: Model, context: Context, job: Job) -> Finding:
+def _throughput(model: Model, context: Context, job: Job, packing: str) -> Finding:
     ids = np.concatenate([row for row in job.ids if row is not None]).astype(np.int32)
     offsets = np.arange(len(job.ids) + 1, dtype=np.int64) * job.n_prompt_tokens[0]
     wanted = np.zeros(len(job.ids), np.int32), np.arange(len(job.ids) + 1, dtype=np.int64)
-    packing = "packed" if model.can_share_prefixes else "fresh"
+    packing = packing if model.can_share_prefixes else "fresh"
     scorer = _core.Scorer(context.handle, (ids, offsets), wanted, n_block=1 << 30, packing=packing)
     started = time.perf_counter()
     n_prompts = n_before = 0
@@ -221,7 +264,7 @@ def _throughput(model: Model, context: Context, job: Job) -> Finding:
     return Finding(
         "throughput",
         f"{rate:,.0f} tokens/s, {n_prompts / elapsed:,.1f} prompts/s of {job.n_prompt_tokens[0]} "
-        f"tokens (a quarter shared), in {elapsed:.1f} s",
+        f"tokens (a quarter shared), {packing}, in {elapsed:.1f} s",
     )
 
 

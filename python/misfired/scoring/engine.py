@@ -12,8 +12,9 @@ import numpy.typing as npt
 from misfired import _core
 from misfired.errors import ArgumentError, DataError, ModelError, ScoringError
 from misfired.scoring.answers import NO_TEXT, Logp, measured_columns, read_forms
+from misfired.scoring.devices import MODES, KvCache, Mode
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
-from misfired.scoring.model import Context, Mode, Model
+from misfired.scoring.model import Context, Model
 from misfired.scoring.protocol import LOGIT, Protocol
 from misfired.scoring.tokens import PromptTokenizer
 
@@ -32,8 +33,9 @@ N_PLACES = 16
 CELLS = 256
 
 
-#: `packed` fills batches with many prompts; `solo` gives each prompt batches of its own.
-Packing = Literal["packed", "solo"]
+#: `packed` fills batches with many prompts; `solo` gives each prompt batches of its own, and keeps in the
+#: cache what it shares with the one before; `fresh` keeps nothing.
+Packing = Literal["packed", "solo", "fresh"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class Settings:
     n_ctx: int | None = None
     n_batch: int | None = None
     n_threads: int | None = None
+    kv_cache: KvCache = MODES["exact"]
 
 
 def open_context(model: Model, job: Job, settings: Settings) -> Context:
@@ -143,7 +146,7 @@ def open_context(model: Model, job: Job, settings: Settings) -> Context:
     Raises:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
-    on_gpu = model.n_gpu_layers != 0
+    on_gpu = model.devices.n_gpu_layers != 0
     n_batch = settings.n_batch or (N_BATCH_GPU if on_gpu else N_BATCH_CPU)
     if job.protocol.generates:
         return _open_for_texts(model, job, settings, n_batch)
@@ -156,7 +159,9 @@ def open_context(model: Model, job: Job, settings: Settings) -> Context:
                 f"beside a batch of {n_batch}"
             )
         _check_trained(model, name, n_tokens)
-    return model.context(n_ctx, n_batch=n_batch, mode=settings.mode, n_threads=settings.n_threads)
+    return model.context(
+        n_ctx, n_batch=n_batch, cache=settings.kv_cache, n_threads=settings.n_threads
+    )
 
 
 def _open_for_texts(model: Model, job: Job, settings: Settings, n_batch: int) -> Context:
@@ -179,7 +184,7 @@ def _open_for_texts(model: Model, job: Job, settings: Settings, n_batch: int) ->
     return model.context(
         n_stream * (n_places + 1),
         n_batch=n_batch,
-        mode=settings.mode,
+        cache=settings.kv_cache,
         n_threads=settings.n_threads,
         n_sequences=n_places + 1,
         unified=False,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from misfired.asking import AskingOptions, asking_of
+from misfired.errors import ArgumentError
 from misfired.prompts import build_prompts
-from misfired.scoring.engine import Engine, Settings, open_context, prepare
+from misfired.scoring.engine import Engine, open_context, prepare
 from misfired.scoring.model import Model
-from misfired.scoring.protocol import get_protocol
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
-from misfired.shots import Shot
+from misfired.shots import draw_shots
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Tokens shown at either end of a prompt.
 N_SHOWN = 8
@@ -24,12 +27,10 @@ def explain(
     model: Path | str,
     pairs: pl.DataFrame,
     *,
-    protocol: str = "logit",
-    template: str | None = None,
-    n_gpu_layers: int = 0,
-    shots: Sequence[Shot] = (),
+    n_pairs: int = 1,
+    **options: Unpack[AskingOptions],
 ) -> list[dict[str, Any]]:
-    """Score the prompts of a few pairs and keep everything that is usually thrown away.
+    """Score the prompts of the first pairs and keep everything that is usually thrown away.
 
     Returns:
         For each unprimed prompt: `name`, `rendered`, `n_prompt_tokens`, `tokens` (place, id, text)
@@ -39,14 +40,20 @@ def explain(
     Raises:
         As `misfired.score`.
     """
-    prompts = build_prompts(pairs)
-    with Model(Path(model), n_gpu_layers) as loaded:
-        chat = template_for(loaded, template)
-        tokenizer = PromptTokenizer(loaded.tokenizer, chat, get_protocol(protocol), shots)
+    asking = asking_of(options)
+    if asking.protocol.generates:
+        raise ArgumentError(f"protocol {asking.protocol.name!r} scores no answer forms to explain")
+    shots, measured_pairs = draw_shots(
+        pairs, asking.n_shots, seed=asking.shots_seed, hold_out=asking.hold_out
+    )
+    prompts = build_prompts(measured_pairs.head(n_pairs))
+    with Model(Path(model), asking.devices) as loaded:
+        chat = template_for(loaded, asking.template)
+        tokenizer = PromptTokenizer(loaded.tokenizer, chat, asking.protocol, shots)
         names = prompts.select(pl.concat_str("id", pl.lit(" "), "condition")).to_series().to_list()
         texts = prompts["text"].to_list()
         job = prepare(tokenizer, names, texts, prompts["expected"].to_list())
-        with open_context(loaded, job, Settings()) as context:
+        with open_context(loaded, job, asking.settings) as context:
             engine = Engine(loaded, context, job, packing="solo")
             answers = {
                 row: (measured, logp)

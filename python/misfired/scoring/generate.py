@@ -47,7 +47,7 @@ class TextEngine:
             context: A context made for texts (see `open_context`).
             job: What to ask.
             rows: Which of its prompts.
-            packing: `packed`, or `solo` for each prompt alone.
+            packing: `packed`, or anything else for each prompt alone.
             noise: How much neighbours were seen to change a logit.
         """
         self.job, self.model, self.context = job, model, context
@@ -58,7 +58,7 @@ class TextEngine:
         self.scorer = self._generator(self.rows, self.packing)
 
     def _generator(self, rows: Sequence[int], packing: Packing) -> _core.Generator:
-        alone = packing == "solo"
+        alone = packing != "packed"
         return _core.Generator(
             self.context.handle,
             ragged([ids for row in rows if (ids := self.job.ids[row]) is not None]),
@@ -78,7 +78,7 @@ class TextEngine:
         """Write a block's texts; after each batch yield (number of the prompt, what came of it)."""
         close: list[int] = []
         for batch in self._texts(self.scorer, self.rows, block):
-            sure = [row for row in batch if self.packing == "solo" or not self._is_close(row[1])]
+            sure = [row for row in batch if self.packing != "packed" or not self._is_close(row[1])]
             close += [row for row, _ in batch if row not in {number for number, _ in sure}]
             yield sure
         if close:

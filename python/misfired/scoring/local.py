@@ -44,7 +44,7 @@ class LocalBackend:
             TemplateError: It has no chat template, or one that cannot be used.
         """
         self.asking = asking
-        self.model = Model(Path(path), asking.n_gpu_layers)
+        self.model = Model(Path(path), asking.devices)
         try:
             self.template = template_for(self.model, asking.template)
             self.tokenizer = PromptTokenizer(
@@ -70,7 +70,7 @@ class LocalBackend:
                 "date": self.template.date.isoformat(),
             },
             **asdict(self.asking.settings),
-            "n_gpu_layers": self.asking.n_gpu_layers,
+            "devices": asdict(self.asking.devices),
             "llama_cpp_python": versions()["llama_cpp_python"],
         }
         # Threads are no setting: they change the time, not the numbers.
@@ -85,7 +85,7 @@ class LocalBackend:
         with self._context(job) as context:
             self._calibrated = calibrate(self.model, context, job)
             self._packing = choose_packing(
-                self.model, context, self._calibrated, self.asking.settings.mode
+                self.model, context, self._calibrated, self.asking.settings
             )
 
     def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
@@ -101,7 +101,7 @@ class LocalBackend:
                 context,
                 job,
                 packing=self._packing["packing"],
-                noise=self._packing["max_difference"] or 0.0,
+                noise=self._packing["differences"].get("packed", 0.0),
             )
             for block, rows in enumerate(engine.blocks()):
                 if not all(row in recorded for row in rows):

@@ -8,26 +8,20 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from llama_cpp import llama_cpp as capi
 
 from misfired import _core
 from misfired.errors import ArgumentError, ModelError
+from misfired.scoring.devices import (
+    CACHE_TYPES,
+    FLASH_ATTENTION,
+    MODES,
+    Devices,
+    KvCache,
+)
 from misfired.scoring.library import captured_errors, load_library, versions
-
-Mode = Literal["exact", "fast"]
-
-GGML_TYPE_F32 = 0
-GGML_TYPE_F16 = 1
-FLASH_ATTENTION_AUTO = -1
-FLASH_ATTENTION_OFF = 0
-
-#: K/V cache type and flash attention of each mode; see design/scoring.md for what they cost.
-MODES: dict[str, dict[str, int]] = {
-    "exact": {"cache_type": GGML_TYPE_F32, "flash_attention": FLASH_ATTENTION_OFF},
-    "fast": {"cache_type": GGML_TYPE_F16, "flash_attention": FLASH_ATTENTION_AUTO},
-}
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
@@ -106,7 +100,7 @@ class Model:
 
     Args:
         path: The GGUF file (of a split model the first part).
-        n_gpu_layers: Layers that llama.cpp offloads; 0 keeps all on the CPU, -1 offloads all.
+        devices: Where its layers are computed.
 
     Raises:
         ModelError: The file is missing, no GGUF, truncated, without weights, or of an architecture
@@ -114,7 +108,7 @@ class Model:
     """
 
     path: Path
-    n_gpu_layers: int = 0
+    devices: Devices = field(default_factory=Devices)
     metadata: dict[str, str] = field(init=False, repr=False)
     _address: int = field(init=False, repr=False)
     _open: tuple[_core.Model, _core.Tokenizer] | None = field(init=False, repr=False, default=None)
@@ -124,7 +118,7 @@ class Model:
         check_gguf(self.path)
         library = load_library()
         params = capi.llama_model_default_params()
-        params.n_gpu_layers = self.n_gpu_layers
+        self.devices.apply(params)
         if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
             params.use_extra_bufts = False
@@ -183,7 +177,7 @@ class Model:
         n_ctx: int,
         *,
         n_batch: int,
-        mode: Mode = "exact",
+        cache: KvCache = MODES["exact"],
         n_threads: int | None = None,
         n_sequences: int = N_SEQUENCES,
         unified: bool = True,
@@ -196,11 +190,9 @@ class Model:
         Where it is `watched`, what it computes can be read and overwritten.
 
         Raises:
-            ArgumentError: An unknown mode, or a batch below `LEAST_BATCH`.
+            ArgumentError: A batch below `LEAST_BATCH`.
             ModelError: llama.cpp cannot make it, most often for want of memory.
         """
-        if mode not in MODES:
-            raise ArgumentError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
         if n_batch < LEAST_BATCH:
             raise ArgumentError(f"n_batch is {n_batch}, at least {LEAST_BATCH} needed")
         params = capi.llama_context_default_params()
@@ -209,8 +201,8 @@ class Model:
         # llama.cpp aborts where a batch cannot hold a token of each sequence.
         params.n_seq_max = min(n_sequences, n_batch)
         params.kv_unified = unified
-        params.type_k = params.type_v = MODES[mode]["cache_type"]
-        params.flash_attn_type = MODES[mode]["flash_attention"]
+        params.type_k, params.type_v = CACHE_TYPES[cache.type_k], CACHE_TYPES[cache.type_v]
+        params.flash_attn_type = FLASH_ATTENTION[cache.flash_attention]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
         watcher = _core.Watcher(load_library()) if watched else None
         if watcher is not None:

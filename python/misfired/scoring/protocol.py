@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, check_one_of
 
 #: How an answer is read: by the first token of its forms, by whole forms, or from generated text.
 READINGS = ("first_token", "whole_form", "text")
@@ -63,8 +63,8 @@ class Protocol:
         for name, value in (("version", self.version), ("content_free", self.content_free)):
             if not value.strip():
                 raise ArgumentError(f"{name} is empty")
-        _one_of("reading", self.reading, READINGS)
-        _one_of("normalisation", self.normalisation, NORMALISATIONS)
+        check_one_of("reading", self.reading, READINGS)
+        check_one_of("normalisation", self.normalisation, NORMALISATIONS)
         _check_answers(self.answers)
         if self.normalisation != "sum" and self.reading != "whole_form":
             raise ArgumentError(
@@ -134,11 +134,6 @@ class Protocol:
             "answers": {answer: list(forms) for answer, forms in self.answers.items()},
             "stop": list(self.stop),
         }
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ArgumentError(f"{name} is {value!r}, not one of {', '.join(allowed)}")
 
 
 def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:

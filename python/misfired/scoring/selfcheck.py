@@ -3,7 +3,8 @@
 llama.cpp rounds some activations to 16 or 8 bits on the CPU: those that meet f16 or quantised weights,
 and the argument of GELU, which it looks up in a table. A difference of 1e-7 in the order of a sum can
 then come out as 1e-4 or more in an answer. Where that happens, `exact` gives each prompt batches of
-its own, which reproduces the very bits of a prompt that is scored alone.
+its own (`solo`), which without flash attention reproduces the very bits of a prompt that is scored
+alone; where even that does not, it lets no prompt keep anything of another (`fresh`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import polars as pl
 
 from misfired.scoring.answers import decision_column
 from misfired.scoring.backend import Row
-from misfired.scoring.engine import Job, Packing
+from misfired.scoring.devices import KvCache
+from misfired.scoring.engine import Job, Packing, Settings
 from misfired.scoring.generate import engine_for
-from misfired.scoring.model import Context, Mode, Model
+from misfired.scoring.model import Context, Model
 from misfired.scoring.protocol import Protocol
 
 #: Prompts scored both ways before a run begins, and the largest difference that `exact` accepts.
@@ -33,28 +35,42 @@ def _is_compared(column: str) -> bool:
     return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp", "least_gap"}
 
 
-def choose_packing(model: Model, context: Context, job: Job, mode: Mode) -> dict[str, Any]:
-    """Try whether packing prompts together changes their scores.
+def choose_packing(model: Model, context: Context, job: Job, settings: Settings) -> dict[str, Any]:
+    """Try whether what prompts share changes their scores.
 
     Returns:
         `packing`, and for `exact` what it was chosen by: `n_tried` prompts, spread evenly over the
-        job, and `max_difference` between packed and alone. `fast` packs without asking.
+        job, and `differences`, the largest between each packing that was tried and alone. `fast`
+        packs without asking.
     """
-    if mode == "fast":
-        return {"packing": "packed", "n_tried": 0, "max_difference": None}
+    if settings.mode == "fast":
+        return {"packing": "packed", "n_tried": 0, "differences": {}}
     rows = job.rows
     tried = sorted({rows[place * len(rows) // N_TRIED] for place in range(N_TRIED)} if rows else ())
-    packed = _score(model, context, job, tried, "packed")
-    largest = max(
-        (_difference(packed[row], alone(model, context, job, row)) for row in tried), default=0.0
-    )
-    # Texts need not be written one at a time: the engine repeats those that hang on a close choice.
-    packs = (tried and largest <= TOLERANCE) or job.protocol.generates
-    return {
-        "packing": "packed" if packs else "solo",
-        "n_tried": len(tried),
-        "max_difference": largest,
-    }
+    single = {row: alone(model, context, job, row) for row in tried}
+    differences: dict[Packing, float] = {}
+    packing: Packing = "fresh"
+    for candidate in _candidates(job, settings.kv_cache) if tried else ():
+        measured = _score(model, context, job, tried, candidate)
+        differences[candidate] = max(_difference(measured[row], single[row]) for row in tried)
+        # Texts need not be written one at a time: the engine repeats those that hang on a close choice.
+        if differences[candidate] <= TOLERANCE or job.protocol.generates:
+            packing = candidate
+            break
+    return {"packing": packing, "n_tried": len(tried), "differences": differences}
+
+
+def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
+    """Packings that may give the score of a prompt alone, the fastest first.
+
+    A cache of fewer bits rounds what differs by 1e-7, and flash attention divides its sums by the shape
+    of the batch: a few prompts may show no difference, and many do.
+    """
+    if job.protocol.generates:
+        return ("packed",)
+    if cache.flash_attention != "off":
+        return ()
+    return ("packed", "solo") if {cache.type_k, cache.type_v} == {"f32"} else ("solo",)
 
 
 def check_invariance(
@@ -112,7 +128,7 @@ def _score(
 
 def alone(model: Model, context: Context, job: Job, row: int) -> Row:
     """Score one prompt of a job with nothing else in the cache."""
-    return _score(model, context, job, [row], "solo")[row]
+    return _score(model, context, job, [row], "fresh")[row]
 
 
 def _difference(left: dict[str, Any], right: dict[str, Any]) -> float:

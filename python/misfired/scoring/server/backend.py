@@ -12,6 +12,7 @@ from misfired.errors import ArgumentError, ServerError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import Answers, Row
+from misfired.scoring.devices import Devices
 from misfired.scoring.engine import Settings
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Client, Fault
@@ -223,8 +224,8 @@ def _check_asking(asking: Asking) -> None:
             f"template is {asking.template!r}, but a server renders its own chat template; without it: "
             "'plain', for base models"
         )
-    if asking.settings != Settings() or asking.n_gpu_layers:
+    if asking.settings != Settings() or asking.devices != Devices():
         raise ArgumentError(
-            "mode, n_ctx, n_batch, n_threads and n_gpu_layers are for a model file; a server decides "
-            "them for itself"
+            "mode, n_ctx, n_batch, n_threads, and the options of K/V cache and devices are for a model "
+            "file; a server decides them for itself"
         )
