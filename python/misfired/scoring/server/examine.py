@@ -1,0 +1,67 @@
+"""What a server can do: asked two harmless questions."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from misfired.errors import MisfiredError
+from misfired.scoring.backend import Row
+from misfired.scoring.doctor import Finding
+from misfired.scoring.protocol import GENERATE, LOGIT, Protocol
+from misfired.scoring.server.backend import only_model
+from misfired.scoring.server.client import Client, Fault
+from misfired.scoring.server.options import ServerOptions
+from misfired.scoring.server.reply import read_reply
+from misfired.scoring.server.request import Form
+
+_QUESTION = "The lamp stands on the table. Does the lamp stand on the table?"
+
+
+def examine_server(url: str, options: ServerOptions) -> list[Finding]:
+    """Whether a server answers, how fast, and whether it gives log-probabilities and token counts."""
+    try:
+        client = Client(url, api_key_env=options.api_key_env, timeout=options.timeout, n_attempts=2)
+        with contextlib.closing(client):
+            model = options.server_model or only_model(client)
+            found = [Finding("server", f"{client.url}, model {model}")]
+            text, row = _ask("texts", client, model, GENERATE, options)
+            first, _ = _ask("log-probabilities", client, model, LOGIT, options)
+            return [*found, text, first, *(_told(row) if row else [])]
+    except MisfiredError as error:
+        return [Finding("server", str(error), "problem")]
+
+
+def _ask(
+    name: str, client: Client, model: str, protocol: Protocol, options: ServerOptions
+) -> tuple[Finding, Row | None]:
+    form = Form(model, protocol, extra_body=options.extra_body)
+
+    def read(content: Any) -> Row:
+        return read_reply(content, protocol, "yes")
+
+    started = time.monotonic()
+    try:
+        row = client.post(form.path, form.body(_QUESTION), read)
+    except (Fault, MisfiredError) as error:
+        if protocol.generates:
+            return Finding(name, str(error), "problem"), None
+        return Finding(name, str(error), "note", "--protocol generate, or cot"), None
+    seconds = time.monotonic() - started
+    if protocol.generates:
+        said = " ".join(row["text"].split())[:60] if "text" in row else row["reason"]
+        return Finding(name, f"{said!r} in {seconds:.2f} s"), row
+    if row["answer"] is None:
+        return Finding(name, row["reason"], "note", "--protocol generate, or cot"), row
+    return Finding(name, f"answer {row['answer']}, mass {row['mass']:.3f}"), row
+
+
+def _told(row: Row) -> list[Finding]:
+    counted = row["n_prompt_tokens"] is not None
+    return [
+        Finding(
+            "fingerprint", row["fingerprint"] or "none told", "ok" if row["fingerprint"] else "note"
+        ),
+        Finding("token counts", "told" if counted else "not told", "ok" if counted else "note"),
+    ]
