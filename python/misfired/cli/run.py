@@ -192,7 +192,8 @@ def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
 
 
 def _scores_json(scores: Scores, out: Path) -> dict[str, Any]:
-    return {"run": str(out), "outcomes": scores.manifest["outcomes"]}
+    told = ("outcomes", "usage", "fingerprints")
+    return {"run": str(out)} | {k: scores.manifest[k] for k in told if k in scores.manifest}
 
 
 def _run_json(result: Run, out: Path) -> dict[str, Any]:
