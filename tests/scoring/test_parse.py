@@ -1,10 +1,9 @@
 """The table of hard texts: what each says, or why it says nothing."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from misfired.scoring.parse import ABSTAINED, UNPARSEABLE, Parsed, parse_answer
+from misfired.errors import ArgumentError
+from misfired.scoring.parse import Parsed, parse_answer
 from misfired.scoring.protocol import GENERATE
 
 YES, NO = Parsed("yes", "answered"), Parsed("no", "answered")
@@ -95,6 +94,7 @@ TABLE = [
         AMBIGUOUS,
     ),
     ("The answer is yes. No, the answer is no.", AMBIGUOUS),
+    ("Final answer: yes. The answer is no.", AMBIGUOUS),
     ("Yes? No!", AMBIGUOUS),
     ("Yes, but it cannot be determined from the text.", AMBIGUOUS),
     ("No, I cannot help with that.", AMBIGUOUS),
@@ -203,36 +203,24 @@ def test_other_answers(text: str, answer: str | None) -> None:
     assert parse_answer(text, answers).answer == answer
 
 
-WORDS = [
-    "yes",
-    "no",
-    "Yes.",
-    "No.",
-    "not",
-    "or",
-    "/",
-    '"',
-    "{",
-    "}",
-    '{"answer": "yes"}',
-    "<think>",
-]
-PHRASES = ["</think>", "The answer is", "final answer:", "I can't say", ",", "\n", "\x00", "\u00e9"]
-SNIPPETS = st.lists(st.sampled_from([*WORDS, *PHRASES, "\\"]), max_size=12).map(" ".join)
+@pytest.mark.parametrize("loop", ["yes ", "yes or no ", "yes, "])
+def test_a_loop_that_a_model_could_not_leave(loop: str) -> None:
+    """No answer, and no minutes spent on it."""
+    assert read(loop * 1000).answer is None
 
 
-@given(st.one_of(st.text(), SNIPPETS), st.booleans(), st.booleans())
-def test_any_text_gives_an_answer_or_a_known_reason(text: str, cut: bool, inside: bool) -> None:
-    parsed = read(text, truncated=cut, in_reasoning=inside)
-    if parsed.answer is None:
-        assert parsed.reason in {"abstained": ABSTAINED, "unparseable": UNPARSEABLE}[parsed.outcome]
-    else:
-        assert parsed.outcome == "answered"
-        assert parsed.reason is None
-        # No answer without its word (or JSON true/false) in the text.
-        assert any(word in text.casefold() for word in ("ye", "yup", "no", "na", "true", "false"))
-
-
-@given(st.text(alphabet=st.characters(exclude_characters="ynYN", codec="ascii")))
-def test_a_text_without_answer_letters_never_answers(text: str) -> None:
-    assert "true" in text.casefold() or "false" in text.casefold() or read(text).answer is None
+@pytest.mark.parametrize(
+    ("forms", "message"),
+    [
+        ({"up": ("+",), "down": ("**",)}, r"answers\.down: form '\*\*' cannot be read"),
+        (
+            {"A": ("good",), "B": ("bad", " Good")},
+            r"answers\.B: form ' Good' reads like one of 'A'",
+        ),
+    ],
+)
+def test_answers_that_no_text_can_tell_apart(forms: dict, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        GENERATE.with_answers(forms)
+    with pytest.raises(ArgumentError, match=message):
+        parse_answer("good", forms)

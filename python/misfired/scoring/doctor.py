@@ -20,7 +20,7 @@ from misfired.scoring.engine import N_BATCH_CPU, N_BATCH_GPU, Job
 from misfired.scoring.forms import AnswerTokens, Form
 from misfired.scoring.guard import try_loading
 from misfired.scoring.library import load_library, versions
-from misfired.scoring.model import Context, Model, check_gguf, default_threads
+from misfired.scoring.model import Context, Model, default_threads
 from misfired.scoring.selfcheck import TOLERANCE, choose_packing
 
 if TYPE_CHECKING:
@@ -170,7 +170,6 @@ def _threads(n_threads: int | None) -> list[Finding]:
 
 
 def _model(path: Path, asking: Asking) -> list[Finding]:
-    check_gguf(path)
     try_loading(path)
     settings, n_gpu_layers = asking.settings, asking.devices.n_gpu_layers
     with Model(path, asking.devices) as model:

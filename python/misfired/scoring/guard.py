@@ -14,21 +14,41 @@ import sys
 from pathlib import Path
 
 from misfired.errors import ModelError, TemplateError
+from misfired.scoring.model import check_gguf, default_threads
 
 #: Seconds and bytes that a template may use; real ones need a hundredth of a second.
 TEMPLATE_SECONDS = 5
 TEMPLATE_BYTES = 1 << 30
 
-#: Seconds that reading a model's metadata and vocabulary may take.
+#: Seconds that loading a model may take, and what it may take longer if it is large.
 LOAD_SECONDS = 60
+LOAD_BYTES_A_SECOND = 50e6
 
 _LOAD = """
-import json, os, sys
+import ctypes, json, os, sys
 sys.path[:] = json.loads(sys.argv[2])
 from llama_cpp import llama_cpp as capi
+from llama_cpp._ggml import libggml
+@ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+def last_words(message):
+    os.write(2, b"\\n" + os.path.basename(message) + b"\\n")
+    os._exit(4)
+libggml.ggml_set_abort_callback(last_words)
 parameters = capi.llama_model_default_params()
-parameters.vocab_only = True
-sys.exit(0 if capi.llama_model_load_from_file(os.fsencode(sys.argv[1]), parameters) else 3)
+parameters.n_gpu_layers = 0
+parameters.use_extra_bufts = False
+model = capi.llama_model_load_from_file(os.fsencode(sys.argv[1]), parameters)
+if not model:
+    sys.exit(3)
+parameters = capi.llama_context_default_params()
+parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = 32
+parameters.n_threads = parameters.n_threads_batch = int(sys.argv[3])
+context = capi.llama_init_from_model(model, parameters)
+if not context:
+    sys.exit(3)
+tokens = (ctypes.c_int32 * 2)()
+capi.llama_decode(context, capi.llama_batch_get_one(tokens, len(tokens)))
+os._exit(0)
 """
 
 _RENDER = """
@@ -61,24 +81,37 @@ except Exception:
 
 
 def try_loading(path: Path | str) -> None:
-    """Read a model's metadata and vocabulary in a process of its own.
+    """Load a model and decode two tokens in a process of its own, on the CPU; once for each file.
 
     Raises:
-        ModelError: The process died or did not end in time: llama.cpp does not survive this file. A
-            file that llama.cpp merely refuses raises nothing here, since loading says why.
+        ModelError: There is no such model file, or the process died or did not end in time: llama.cpp
+            does not survive it. What llama.cpp merely refuses raises nothing here: loading says why.
     """
     path = Path(path)
+    check_gguf(path)
+    stat = path.stat()
+    _try_loading(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _try_loading(path: Path, n_bytes: int, _modified: int) -> None:
+    seconds = LOAD_SECONDS + n_bytes / LOAD_BYTES_A_SECOND
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter and text; the path is an argument
-            [sys.executable, "-I", "-c", _LOAD, os.fspath(path), json.dumps(sys.path)],
+            [
+                *(sys.executable, "-I", "-c", _LOAD),
+                *(os.fspath(path), json.dumps(sys.path), str(default_threads())),
+            ],
+            # llama.cpp's threads would spin between its nodes, at the cost of whoever else works.
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
             capture_output=True,
-            timeout=LOAD_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{path}: llama.cpp did not read it within {LOAD_SECONDS} s") from None
+        raise ModelError(f"{path}: llama.cpp did not read it within {seconds:.0f} s") from None
     if done.returncode not in {0, 3}:
-        raise ModelError(f"{path}: llama.cpp dies when it reads this file ({_end(done)})")
+        raise ModelError(f"{path}: llama.cpp dies of this file ({_end(done)})")
 
 
 @functools.lru_cache(maxsize=64)

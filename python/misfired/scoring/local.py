@@ -23,6 +23,7 @@ from misfired.scoring.engine import (
     without_text,
 )
 from misfired.scoring.generate import engine_for
+from misfired.scoring.guard import try_loading
 from misfired.scoring.library import versions
 from misfired.scoring.model import Context, Model, default_threads, file_sha256
 from misfired.scoring.selfcheck import alone, check_invariance, choose_packing
@@ -44,6 +45,7 @@ class LocalBackend:
             TemplateError: It has no chat template, or one that cannot be used.
         """
         self.asking = asking
+        try_loading(path)
         self.model = Model(Path(path), asking.devices)
         try:
             self.template = template_for(self.model, asking.template)

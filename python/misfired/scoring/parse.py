@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from misfired.errors import ArgumentError
 from misfired.scoring.parse_json import Found, find_json
 
 ABSTAINED = ("abstained", "refused")
@@ -92,6 +93,10 @@ _DECLARED_BEFORE = re.compile(_DECLARES, re.IGNORECASE)
 _FINAL_BEFORE = re.compile(r"final\s+(?:" + _DECLARES + ")", re.IGNORECASE)
 _TAIL = 80
 
+#: A sentence that goes on for longer before or after an answer word is not understood: most are loops
+#: that a model could not leave, and reading each word against the whole of it would take minutes.
+_SENTENCE = 500
+
 _JSON_LIST = re.compile(
     r"[\"'\s]*(?:,?\s*(?:or|and|nor|vs\.?|versus)|/|\||,)[\"'\s]*", re.IGNORECASE
 )
@@ -138,6 +143,9 @@ def parse_answer(
         in_reasoning: Whether the prompt had already opened a reasoning block.
         truncated: Whether the text ends because the budget was spent.
 
+    Raises:
+        ArgumentError: The answers cannot be told apart in a text (see `answer_words`).
+
     Example:
         >>> answers = {"yes": ("Yes", "yes"), "no": ("No", "no")}
         >>> parse_answer("<think>It says so.</think> Yes.", answers).answer
@@ -147,12 +155,12 @@ def parse_answer(
         >>> parse_answer("No. Well, yes.", answers).reason
         'ambiguous'
     """
+    reader = _Reader(tuple((name, tuple(forms)) for name, forms in answers.items()))
     visible = strip_reasoning(_plain(text), in_reasoning=in_reasoning)
     if visible is None:
         return Parsed(None, "unparseable", "truncated reasoning")
     if not visible.strip():
         return Parsed(None, "unparseable", "empty")
-    reader = _Reader(tuple((name, tuple(forms)) for name, forms in answers.items()))
     return reader.read(visible.strip(), truncated)
 
 
@@ -256,8 +264,9 @@ class _Reader:
 
     def _declared(self, declared: list[_Place], places: list[_Place]) -> Parsed:
         final = [place for place in declared if place.declared == 2]
-        chosen = {place.answer for place in final[-1:] or declared}
-        after = {place.answer for place in places if place.start > declared[-1].start}
+        deciding = final[-1:] or declared
+        chosen = {place.answer for place in deciding}
+        after = {place.answer for place in places if place.start > deciding[-1].start}
         if len(chosen | after) > 1:
             return Parsed(None, "unparseable", "ambiguous")
         return Parsed(chosen.pop(), "answered")
@@ -324,9 +333,11 @@ def _is_determiner(before: str, after: str) -> bool:
 
 def _is_own(before: str, after: str) -> bool:
     """Whether the answer word is the writer's own: not asked, conditional, denied or reported."""
-    sentence = re.split(r"[.!?\n]", before)[-1]
-    rest = re.match(r"[^.!?\n]*([.!?\n]|$)", after)
+    sentence = re.split(r"[.!?\n]", before[-_SENTENCE:])[-1]
+    rest = re.match(r"[^.!?\n]*([.!?\n]|$)", after[:_SENTENCE])
     tail = rest.group() if rest else ""
+    if max(len(sentence), len(tail)) == _SENTENCE:
+        return False
     if tail.endswith("?") or _CONDITION.search(tail):
         return False
     # A clause that ends before the answer's own ("The text does not say so, so no") is not about it,
@@ -340,16 +351,39 @@ def _key(word: str) -> str:
     return word if len(word) == 1 else " ".join(word.casefold().split())
 
 
+def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The words that an answer is read by, each with its answer.
+
+    Raises:
+        ArgumentError: A form holds nothing that could be read, or two answers share one.
+
+    Example:
+        >>> answer_words({"A": ("A",), "unsure": ("not  sure",)})
+        {'A': 'A', 'not sure': 'unsure'}
+    """
+    owner: dict[str, str] = {}
+    for name, forms in answers.items():
+        for form in forms:
+            word = _key(_plain(form).strip())
+            if not word:
+                raise ArgumentError(f"answers.{name}: form {form!r} cannot be read from a text")
+            if owner.setdefault(word, name) != name:
+                raise ArgumentError(
+                    f"answers.{name}: form {form!r} reads like one of {owner[word]!r}"
+                )
+    if set(answers) == {"yes", "no"}:
+        for name, words in _SYNONYMS.items():
+            for word in words:
+                owner.setdefault(word, name)
+    return owner
+
+
 @lru_cache(maxsize=32)
 def _patterns(
     answers: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> tuple[dict[str, str], re.Pattern[str], re.Pattern[str]]:
     """Owner of each word; any answer word; several of them joined by "or" or a slash."""
-    yes_no = {name for name, _ in answers} == {"yes", "no"}
-    owner: dict[str, str] = {}
-    for name, forms in answers:
-        for word in (*forms, *(_SYNONYMS[name] if yes_no else ())):
-            owner.setdefault(_key(_plain(word).strip()), name)
+    owner = answer_words(dict(answers))
     # Case counts for single letters only: "A" is an answer, "a" an article.
     words = [
         re.escape(word) if len(word) == 1 else f"(?i:{re.escape(word)})"
@@ -360,4 +394,11 @@ def _patterns(
     return owner, re.compile(word), re.compile(rf"[\"']?{word}(?:(?i:{join}){word})+[\"']?")
 
 
-__all__ = ["ABSTAINED", "UNPARSEABLE", "Parsed", "parse_answer", "strip_reasoning"]
+__all__ = [
+    "ABSTAINED",
+    "UNPARSEABLE",
+    "Parsed",
+    "answer_words",
+    "parse_answer",
+    "strip_reasoning",
+]

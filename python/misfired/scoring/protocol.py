@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from misfired.errors import ArgumentError, check_one_of
+from misfired.scoring.parse import answer_words
 
 #: How an answer is read: by the first token of its forms, by whole forms, or from generated text.
 READINGS = ("first_token", "whole_form", "text")
@@ -79,6 +80,8 @@ class Protocol:
         if not self.generates and (self.stop or self.thinking):
             name = "stop" if self.stop else "thinking"
             raise ArgumentError(f"{name} needs reading 'text', not {self.reading!r}")
+        if self.generates:
+            answer_words(self.answers)
         if not all(self.stop):
             raise ArgumentError("stop holds an empty text, which would end every answer at once")
 

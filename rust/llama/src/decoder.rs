@@ -56,16 +56,6 @@ impl Decoder {
         self.n_decoded
     }
 
-    /// Decode the header's tokens into the header's sequence.
-    pub(crate) fn decode_header(&mut self, header: &[i32]) -> Result<()> {
-        let tokens: Vec<_> = header
-            .iter()
-            .enumerate()
-            .map(|(pos, &id)| Token { id, pos, sequences: vec![HEADER] })
-            .collect();
-        tokens.chunks(self.n_batch).try_for_each(|chunk| self.decode(chunk, &[]))
-    }
-
     /// Decode a batch; the logits of the tokens at `outputs` can be read until the next one.
     pub(crate) fn decode(&mut self, tokens: &[Token], outputs: &[usize]) -> Result<()> {
         let n_tokens = tokens.len();

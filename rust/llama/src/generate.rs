@@ -148,7 +148,8 @@ impl Generator {
         }
         self.decoder.truncate(self.plan.header().len());
         if !self.header_done {
-            self.decoder.decode_header(self.plan.header())?;
+            let decoder = &mut self.decoder;
+            self.plan.header_batches().try_for_each(|batch| decoder.decode(&batch, &[]))?;
             self.header_done = true;
         }
         self.schedule.start(leaves);

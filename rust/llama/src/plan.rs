@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use packed::Packed;
-use solo::Solo;
+use solo::{Solo, whole_groups};
 pub use step::{Copy, Step, Token};
 
 /// The cache sequence that keeps the prefix common to all sequences.
@@ -191,6 +191,19 @@ impl Plan {
     #[must_use]
     pub fn header(&self) -> &[i32] {
         if self.leaves.is_empty() { &[] } else { &self.tokens(0)[..self.header] }
+    }
+
+    /// The header in batches that fit.
+    pub fn header_batches(&self) -> impl Iterator<Item = Vec<Token>> {
+        let len = whole_groups(self.limits.n_batch);
+        self.header().chunks(len).enumerate().map(move |(chunk, ids)| {
+            let tokens = ids.iter().enumerate().map(|(place, &id)| Token {
+                id,
+                pos: chunk * len + place,
+                sequences: vec![HEADER],
+            });
+            tokens.collect()
+        })
     }
 
     /// Indices of the sequences that hold a leaf's tokens, equal ones together.

@@ -64,9 +64,14 @@ fn chunk_end(from: usize, len: usize, n_batch: usize) -> usize {
     if from + n_batch >= len {
         return len;
     }
-    let mut end = from + n_batch - n_batch % GROUP;
+    let mut end = from + whole_groups(n_batch);
     if len - end < LEAST && end > from + GROUP {
         end -= GROUP;
     }
-    end.max(from + 1)
+    end
+}
+
+/// The largest batch of whole groups, or what there is if none fits.
+pub(super) fn whole_groups(n_batch: usize) -> usize {
+    if n_batch < GROUP { n_batch } else { n_batch - n_batch % GROUP }
 }

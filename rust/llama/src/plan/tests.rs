@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
@@ -24,85 +24,157 @@ fn ragged(rows: &[Vec<i32>]) -> Ragged {
     Ragged::new("tokens", rows.concat(), offsets).unwrap()
 }
 
-/// A cache that, like llama.cpp's, holds cells of (token, position) tagged with sequences.
-#[derive(Default)]
-struct Cache(Vec<(i32, usize, BTreeSet<i32>)>);
+/// A cell of the cache: what it holds, whose it is, and what its token attended to.
+#[derive(Clone)]
+struct Cell {
+    id: i32,
+    pos: usize,
+    sequences: BTreeSet<i32>,
+    attended: Vec<i32>,
+    kernel: Kernel,
+}
 
-impl Cache {
-    fn remove(&mut self, sequence: i32) {
-        for cell in &mut self.0 {
-            cell.2.remove(&sequence);
-        }
-        self.0.retain(|cell| !cell.2.is_empty());
-    }
+/// Which of llama.cpp's kernels a row of a batch goes through, where that can differ: see `solo`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Single,
+    Group,
+    Rest,
+}
 
-    fn sees(&self, sequence: i32) -> Vec<i32> {
-        let cells: BTreeMap<usize, i32> =
-            self.0.iter().filter(|c| c.2.contains(&sequence)).map(|c| (c.1, c.0)).collect();
-        assert_eq!(cells.len(), self.0.iter().filter(|c| c.2.contains(&sequence)).count());
-        cells.into_values().collect()
+fn kernel(place: usize, n_tokens: usize) -> Kernel {
+    match n_tokens {
+        1 => Kernel::Single,
+        n if place < n - n % 4 => Kernel::Group,
+        _ => Kernel::Rest,
     }
 }
 
-/// Carry a plan out on the model cache; returns how many tokens were decoded.
-fn simulate(rows: &[Vec<i32>], limits: Limits) -> usize {
+/// A cache that takes what llama.cpp's takes, and refuses what that refuses.
+#[derive(Clone, Default)]
+struct Cache(Vec<Cell>);
+
+impl Cache {
+    fn truncate(&mut self, len: usize) {
+        self.0.retain(|cell| !cell.sequences.contains(&HEADER) || cell.pos < len);
+    }
+
+    fn remove(&mut self, sequence: i32) {
+        for cell in &mut self.0 {
+            cell.sequences.remove(&sequence);
+        }
+        self.0.retain(|cell| !cell.sequences.is_empty());
+    }
+
+    fn copy(&mut self, copy: Copy) {
+        assert!(self.of(copy.to).is_empty(), "a sequence is handed out while in use");
+        for cell in &mut self.0 {
+            if cell.sequences.contains(&copy.from) && cell.pos < copy.len {
+                cell.sequences.insert(copy.to);
+            }
+        }
+        assert_eq!(self.of(copy.to).len(), copy.len, "what is handed on is there");
+    }
+
+    /// Cells of a sequence by position.
+    fn of(&self, sequence: i32) -> Vec<&Cell> {
+        let mut cells: Vec<_> =
+            self.0.iter().filter(|cell| cell.sequences.contains(&sequence)).collect();
+        cells.sort_by_key(|cell| cell.pos);
+        cells
+    }
+
+    fn decode(&mut self, tokens: &[Token], n_seq_max: usize) {
+        for token in tokens {
+            assert!(token.sequences.iter().all(|&s| (0..n_seq_max as i32).contains(&s)));
+            for &sequence in &token.sequences {
+                // A token that two sequences share must find the same cells in both.
+                let ids: Vec<i32> = self.of(sequence).iter().map(|cell| cell.id).collect();
+                let first = self.of(token.sequences[0]);
+                assert_eq!(ids, first.iter().map(|cell| cell.id).collect::<Vec<_>>());
+                assert_eq!(ids.len(), token.pos, "positions follow one another");
+            }
+            self.0.push(Cell {
+                id: token.id,
+                pos: token.pos,
+                sequences: token.sequences.iter().copied().collect(),
+                attended: vec![],
+                kernel: Kernel::Single,
+            });
+        }
+        let start = self.0.len() - tokens.len();
+        for (place, token) in tokens.iter().enumerate() {
+            // As in llama.cpp's mask: a token sees what its first sequence sees, up to its position.
+            let seen = self.of(token.sequences[0]);
+            let attended = seen.iter().map(|cell| cell.id).take(token.pos + 1).collect();
+            self.0[start + place].attended = attended;
+            self.0[start + place].kernel = kernel(place, tokens.len());
+        }
+    }
+}
+
+/// What came of carrying a plan out.
+struct Carried {
+    n_decoded: usize,
+    /// For each sequence the kernel of each of its tokens.
+    kernels: Vec<Vec<Kernel>>,
+}
+
+/// Carry a plan out on the model cache.
+fn simulate(rows: &[Vec<i32>], limits: Limits) -> Carried {
     let plan = Plan::new(ragged(rows), limits).unwrap();
+    let longest = rows.iter().map(Vec::len).max().unwrap();
     let mut answered = vec![0; rows.len()];
+    let mut kernels = vec![vec![]; rows.len()];
     let mut n_decoded = plan.header().len();
-    let header: Vec<_> = plan
-        .header()
-        .iter()
-        .enumerate()
-        .map(|(p, &id)| (id, p, BTreeSet::from([HEADER])))
-        .collect();
+    let mut header = Cache::default();
+    for batch in plan.header_batches() {
+        assert!(batch.len() <= limits.n_batch);
+        header.decode(&batch, limits.n_seq_max);
+    }
+    assert_eq!(header.0.len(), plan.header().len());
     for block in 0..plan.n_blocks() {
-        let mut cache = Cache(header.clone());
+        let mut cache = header.clone();
         let mut walk = plan.walk(block).unwrap();
         while let Some(step) = walk.step(&plan) {
-            assert!(step.tokens.len() <= limits.n_batch);
-            if let Some(len) = step.truncate {
-                cache.0.retain(|cell| !cell.2.contains(&HEADER) || cell.1 < len);
-            }
+            assert!((1..=limits.n_batch).contains(&step.tokens.len()));
+            step.truncate.iter().for_each(|&len| cache.truncate(len));
             step.removes.iter().for_each(|&sequence| cache.remove(sequence));
-            for copy in &step.copies {
-                assert!(cache.sees(copy.to).is_empty(), "a sequence is handed out while in use");
-                for cell in &mut cache.0 {
-                    if cell.2.contains(&copy.from) && cell.1 < copy.len {
-                        cell.2.insert(copy.to);
-                    }
-                }
-            }
-            for token in &step.tokens {
-                cache.0.push((token.id, token.pos, token.sequences.iter().copied().collect()));
-            }
+            step.copies.iter().for_each(|&copy| cache.copy(copy));
+            cache.decode(&step.tokens, limits.n_seq_max);
             n_decoded += step.tokens.len();
-            let longest = rows.iter().map(Vec::len).max().unwrap();
             assert!(cache.0.len() <= longest + limits.n_batch, "more cells than the context holds");
             for (place, leaf) in step.outputs {
                 let token = &step.tokens[place];
+                let cells = cache.of(token.sequences[0]);
                 for &index in plan.leaf_sequences(leaf) {
                     answered[index] += 1;
-                    let own = token.sequences[0];
-                    assert_eq!(cache.sees(own)[..=token.pos], rows[index][..]);
+                    kernels[index] = cells.iter().map(|cell| cell.kernel).collect();
+                    assert_eq!(token.pos + 1, rows[index].len(), "the last token is read");
+                    assert_eq!(cells.len(), rows[index].len());
+                    for cell in &cells {
+                        assert_eq!(cell.attended, rows[index][..=cell.pos]);
+                    }
                     assert!(plan.block_sequences(block).unwrap().contains(&index));
                 }
             }
         }
     }
     assert!(answered.iter().all(|&n| n == 1), "each sequence is answered once: {answered:?}");
-    n_decoded
+    Carried { n_decoded, kernels }
 }
 
 #[test]
 fn a_shared_prefix_is_decoded_once() {
     let rows = vec![vec![1, 2, 3, 4], vec![1, 2, 3, 5], vec![1, 2, 6], vec![1, 2, 3, 4]];
-    assert_eq!(simulate(&rows, limits(8, 8)), 6);
+    assert_eq!(simulate(&rows, limits(8, 8)).n_decoded, 6);
 }
 
 #[test]
 fn without_sharing_every_token_is_decoded_in_a_batch_of_its_own_sequence() {
     let rows = vec![vec![1, 2, 3], vec![1, 2, 4]];
-    assert_eq!(simulate(&rows, Limits { packing: Packing::Fresh, ..limits(8, 8) }), 6);
+    let fresh = Limits { packing: Packing::Fresh, ..limits(8, 8) };
+    assert_eq!(simulate(&rows, fresh).n_decoded, 6);
 }
 
 #[test]
@@ -141,17 +213,31 @@ fn no_sequence_no_block() {
     assert_eq!((plan.n_blocks(), plan.n_distinct_tokens(), plan.header().len()), (0, 0, 0));
 }
 
+/// Rows that share prefixes of any length, as a trie's leaves do.
+fn families() -> impl Strategy<Value = Vec<Vec<i32>>> {
+    let row = prop::collection::vec(0..3_i32, 1..12);
+    let stem = prop::collection::vec(0..9_i32, 0..40);
+    let family = (stem, prop::collection::vec(row, 1..12)).prop_map(|(stem, rows)| {
+        rows.into_iter().map(|row| [stem.clone(), row].concat()).collect::<Vec<_>>()
+    });
+    (prop::collection::vec(0..9_i32, 0..30), prop::collection::vec(family, 1..5)).prop_map(
+        |(header, families)| {
+            families.concat().into_iter().map(|row| [header.clone(), row].concat()).collect()
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn each_output_sees_its_own_sequence_and_nothing_else(
-        rows in prop::collection::vec(prop::collection::vec(0..3_i32, 1..12), 1..40),
-        n_batch in 1..20_usize,
+        rows in families(),
+        n_batch in 1..24_usize,
         n_seq_max in 3..9_usize,
-        n_block in 1..60_usize,
+        n_block in 1..90_usize,
         packing in prop::sample::select(vec![Packing::Packed, Packing::Solo, Packing::Fresh]),
     ) {
         let limits = Limits { packing, n_block, ..limits(n_batch, n_seq_max) };
-        let n_decoded = simulate(&rows, limits);
+        let n_decoded = simulate(&rows, limits).n_decoded;
         let prefixes: BTreeSet<_> =
             rows.iter().flat_map(|row| (1..=row.len()).map(|n| row[..n].to_vec())).collect();
         let plan = Plan::new(ragged(&rows), limits).unwrap();
@@ -164,6 +250,20 @@ proptest! {
         if packing == Packing::Fresh {
             let distinct: BTreeSet<_> = rows.iter().collect();
             prop_assert_eq!(n_decoded, distinct.iter().map(|row| row.len()).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn a_solo_sequence_goes_through_the_kernels_that_it_goes_through_alone(
+        rows in families(),
+        n_batch in 4..24_usize,
+        n_block in 1..90_usize,
+    ) {
+        let limits = Limits { packing: Packing::Solo, n_block, ..limits(n_batch, 3) };
+        let together = simulate(&rows, limits).kernels;
+        for (row, kernels) in rows.iter().zip(together) {
+            let alone = simulate(std::slice::from_ref(row), limits).kernels.remove(0);
+            prop_assert_eq!(kernels, alone);
         }
     }
 }
