@@ -51,6 +51,19 @@ def test_special_text_in_a_pair_stays_text(name, arch, real_vocabulary_model, te
 
 
 @pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+def test_answers_behind_a_pair_that_spells_a_special_token(
+    name, arch, real_vocabulary_model, test_data
+) -> None:
+    with Model(real_vocabulary_model(arch)) as model:
+        plain, hostile = (tokenizer_of(model, test_data, name) for _ in range(2))
+        spelled = f"The baker lost {model.tokenizer.special_tokens()[-1][1]} a key."
+        ids = hostile.encode(spelled)
+        found = hostile.answers(spelled, ids)
+        assert found.keep == len(ids)
+        assert found.forms == plain.answers(TEXT, plain.encode(TEXT)).forms
+
+
+@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
 def test_literal_and_joint_tokenisation_agree(name, arch, real_vocabulary_model, test_data) -> None:
     """Where a text spells no special token, both ways to tokenise must give the same ids."""
     with Model(real_vocabulary_model(arch)) as model:
