@@ -6,10 +6,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from helpers import ARCHITECTURES, MakeModel
 from misfired import cli
 from random_model import make_model
+
+# How long an example takes decides no test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+# For tools/fuzz.py, which says how many cases.
+settings.register_profile(
+    "fuzz",
+    max_examples=int(os.environ.get("MISFIRED_FUZZ_CASES", "1000")),
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A damaged GGUF file is loaded, refused in one line, or found out by the guard: nothing else."""
 
+import ast
 import functools
 import os
 import struct
@@ -119,11 +120,11 @@ def test_a_damaged_file(which: tuple[str, str], damages: list[Damage]) -> None:
     asked = worker()
     asked.stdin.write(f"{path}\n")
     asked.stdin.flush()
-    outcome, _, message = asked.stdout.readline().strip().partition(" ")
+    outcome, _, message = ast.literal_eval(asked.stdout.readline()).partition(" ")
     assert outcome in {"loaded", "refused", "died"}, (outcome, message)
     if outcome == "refused":
         assert str(path) in message
-        assert "\\n" not in message
+        assert message.isprintable()
     if outcome == "died":
-        with pytest.raises(ModelError, match="llama.cpp dies of this file"):
+        with pytest.raises(ModelError, match="dies of this file"):
             try_loading(path)

@@ -61,9 +61,8 @@ def vocabulary(name: str) -> Vocabulary:
     parameters = capi.llama_model_default_params()
     parameters.vocab_only = True
     with captured_errors():
-        # Freed when the process ends: the tokenizer needs it as long.
         model = capi.llama_model_load_from_file(os.fsencode(path), parameters)
-    tokenizer = _core.Tokenizer(library, model)
+    tokenizer = _core.Tokenizer(_core.Model(library, model))
     vocab = capi.llama_model_get_vocab(model)
     special = {row[0]: row[1] for row in tokenizer.special_tokens()}
     control = {t for t in special if capi.llama_vocab_is_control(vocab, t)}
@@ -171,9 +170,9 @@ def test_both_ways_to_tokenise_agree(name: str, source: str | None, text: str) -
     tokenizer = tokenizer_of(name, source, 0)
     if tokenizer._special.search(text) or not text.strip():
         return
-    whole = tokenizer.rendered(text)
-    joint = tokenizer.tokenizer.encode(whole, parse_special=True)
-    assert tokenizer._encode_literally(whole).tolist() == joint.tolist()
+    joint = tokenizer.tokenizer.encode(tokenizer.rendered(text), parse_special=True)
+    apart = tokenizer._encode_literally([tokenizer.before, tokenizer._shown(text), tokenizer.after])
+    assert apart.tolist() == joint.tolist()
 
 
 @given(NAMES, st.sampled_from((None, *SOURCES)), st.integers(0, len(PROTOCOLS) - 1), TEXT)

@@ -251,8 +251,10 @@ def file_sha256(path: Path) -> str:
 
 def _load_failure(errors: list[str]) -> str:
     lines = [line for line in errors if line]
-    # The first line is the cause; those after it are each caller's "failed to load".
-    return lines[0] if lines else "no reason given"
+    # The first line is the cause; those after it are each caller's "failed to load". It may hold
+    # whatever the file holds where a name should be.
+    first = lines[0][:300] if lines else "no reason given"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first)
 
 
 def _metadata(address: int) -> dict[str, str]:
