@@ -1,6 +1,6 @@
 # What CI runs, by hand. A virtual environment with `pip install maturin '.[dev]'` must be active.
 
-.PHONY: build test lint format
+.PHONY: build test lint format fuzz
 
 build:
 	maturin develop --release
@@ -8,6 +8,9 @@ build:
 test:
 	cargo test --workspace --quiet
 	pytest
+
+fuzz:
+	python tools/fuzz.py --minutes 10
 
 lint:
 	cargo fmt --all --check

@@ -5,6 +5,7 @@
 
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,8 @@ from misfired import _core
 from misfired.errors import MisfiredError
 from misfired.scoring.model import Model
 
-SECONDS = 30
+#: Of the processor, and on the clock: a loaded machine is no reason to call a file endless.
+CPU_SECONDS, SECONDS = 30, 300
 BYTES = 4 << 30
 
 
@@ -40,6 +42,7 @@ def fork(path: Path) -> str:
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
@@ -57,8 +60,8 @@ def fork(path: Path) -> str:
         os.waitpid(child, 0)
     with os.fdopen(read, "rb") as pipe:
         said = pipe.read().decode()
-    died = "hung" if status is None else f"died {os.waitstatus_to_exitcode(status)}"
-    return said or repr(died)
+    code = None if status is None else os.waitstatus_to_exitcode(status)
+    return said or repr("hung" if code in {None, -signal.SIGXCPU} else f"died {code}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import make_suite
+from misfired import score
 from misfired.errors import MisfiredError, ModelError, TemplateError
 from misfired.scoring import guard
 from misfired.scoring.doctor import examine
@@ -76,6 +78,45 @@ def test_wrong_lengths_in_a_gguf(value: int, small_model: Path, tmp_path: Path) 
     assert str(path) in str(caught.value)
 
 
+def with_number(model: Path, out: Path, key: str, number: bytes) -> Path:
+    """The same file with another value for a metadata key of four bytes."""
+    content = bytearray(model.read_bytes())
+    at = content.index(key.encode()) + len(key) + 4
+    content[at : at + 4] = number
+    out.write_bytes(content)
+    return out
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("key", "number", "said"),
+    [
+        ("llama.block_count", struct.pack("<I", 2**31), "n_layer"),
+        ("llama.attention.layer_norm_rms_epsilon", struct.pack("<f", -1.0), "eps"),
+        ("llama.rope.dimension_count", struct.pack("<I", 512), "n_dims|n_rot"),
+    ],
+)
+def test_a_number_that_llama_cpp_dies_of(
+    key: str, number: bytes, said: str, small_model: Path, tmp_path: Path
+) -> None:
+    """llama.cpp aborts at load or in the first batch; before a run that happens to another process."""
+    path = with_number(small_model, tmp_path / "hostile.gguf", key, number)
+    with pytest.raises(ModelError, match=rf"hostile\.gguf: .*({said})") as caught:
+        score(path, make_suite())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.model
+def test_a_message_of_llama_cpp_stays_one_line(small_model: Path, tmp_path: Path) -> None:
+    content = small_model.read_bytes().replace(
+        b"general.architecture", b"general\r\n\x1b[31mitectur", 1
+    )
+    (tmp_path / "hostile.gguf").write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        Model(tmp_path / "hostile.gguf")
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.model
 def test_a_sound_file_loads(small_model: Path) -> None:
     guard.try_loading(small_model)
@@ -86,7 +127,8 @@ def test_a_process_that_dies_is_reported(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "_LOAD", "import os; os.abort()")
-    with pytest.raises(ModelError, match=r"dies when it reads this file \(signal 6"):
+    guard._try_loading.cache_clear()
+    with pytest.raises(ModelError, match=r"dies of this file \(signal 6"):
         guard.try_loading(small_model)
     assert [f.status for f in examine(small_model) if f.name == "model"] == ["problem"]
 
@@ -97,5 +139,6 @@ def test_a_process_that_hangs_is_reported(
 ) -> None:
     monkeypatch.setattr(guard, "_LOAD", "import time; time.sleep(60)")
     monkeypatch.setattr(guard, "LOAD_SECONDS", 1)
+    guard._try_loading.cache_clear()
     with pytest.raises(ModelError, match="did not read it within 1 s"):
         guard.try_loading(small_model)
