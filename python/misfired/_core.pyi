@@ -161,6 +161,9 @@ class Model:
 @final
 class Context:
     def __new__(cls, model: Model, address: int, watcher: Watcher | None = None) -> Context: ...
+    def ablate(
+        self, layer: int, head: int, values: npt.NDArray[np.float32] | None = None
+    ) -> None: ...
 
 @final
 class Tokenizer:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from misfired.errors import ArgumentError, check_one_of
 from misfired.prompts import check_primings
 from misfired.scoring.devices import MODES, Devices, Mode
 from misfired.scoring.engine import Settings
+from misfired.scoring.intervention import Intervention
+from misfired.scoring.intervention_file import read_intervention
 from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
 from misfired.scoring.server.options import ServerOptions
 from misfired.shots import Shot
@@ -37,6 +40,8 @@ class AskingOptions(TypedDict, total=False):
             `misfired.shots.draw_shots`.
         shots_seed: Chooses them.
         hold_out: What is not measured for their sake: their `scenario`s, or only their `pair`s.
+        intervention: Heads to ablate or a direction to add while the model answers: a TOML file (see
+            `misfired.scoring.intervention_file.read_intervention`) or an `Intervention`.
         seed: Chooses the prompts of the batch-invariance check; sent to a server.
         server_model, api_key_env, concurrency, timeout, n_attempts, price, extra_body: For a server;
             see `misfired.scoring.server.options.ServerOptions`.
@@ -56,6 +61,7 @@ class AskingOptions(TypedDict, total=False):
     n_threads: int | None
     n_ctx: int | None
     n_batch: int | None
+    intervention: Path | str | Intervention | None
     n_shots: int
     shots_seed: int
     hold_out: str
@@ -157,4 +163,8 @@ def _settings(known: dict[str, Any]) -> Settings:
             raise ArgumentError(f"{name} is {value}, at least 1 needed")
     cache = {name: known.pop(option, None) for option, name in _KV_CACHE.items()}
     given = {name: value for name, value in cache.items() if value is not None}
-    return Settings(cast("Mode", mode), **numbers, kv_cache=replace(MODES[mode], **given))
+    intervention = known.pop("intervention", None)
+    if isinstance(intervention, (str, Path)):
+        intervention = read_intervention(intervention)
+    kv_cache = replace(MODES[mode], **given)
+    return Settings(cast("Mode", mode), **numbers, kv_cache=kv_cache, intervention=intervention)

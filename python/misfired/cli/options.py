@@ -117,6 +117,10 @@ HoldOut = Annotated[
     str,
     typer.Option(help="What is not measured once a demonstration came from it: scenario, or pair."),
 ]
+InterventionFile = Annotated[
+    Path | None,
+    typer.Option(help="Heads to ablate or a direction to add meanwhile: a TOML file."),
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits.")]
 ServerModel = Annotated[
     str | None, typer.Option(help="Server: the model's name. Default: its only model.")
@@ -181,6 +185,7 @@ def _asking(
     n_threads: Threads = None,
     n_ctx: Ctx = None,
     n_batch: Batch = None,
+    intervention: InterventionFile = None,
     n_shots: Shots = 0,
     shots_seed: ShotsSeed = 0,
     hold_out: HoldOut = "scenario",

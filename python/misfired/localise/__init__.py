@@ -1,6 +1,7 @@
 """Where inside a model the evidence is overruled: lens, patching, heads, attention, substitution."""
 
 from misfired.localise.ablation import ablation_test, choose_heads, split_scenarios
+from misfired.localise.averages import Averages, averages
 from misfired.localise.cases import Case, Prompt, align, build_cases, choose_cases
 from misfired.localise.check import check_probe
 from misfired.localise.held import Held, Interventions
@@ -11,6 +12,7 @@ from misfired.localise.sweeps import Chunk, attention, heads, lens, patch, subst
 __all__ = [
     "PROBES",
     "SITES",
+    "Averages",
     "Case",
     "Chunk",
     "Held",
@@ -23,6 +25,7 @@ __all__ = [
     "ablation_test",
     "align",
     "attention",
+    "averages",
     "build_cases",
     "check_probe",
     "choose_cases",

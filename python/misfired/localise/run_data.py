@@ -57,6 +57,10 @@ def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
             f"{path}: a run of another model (sha256 {settings['model_sha256'][:12]}..., "
             f"{model.path} has {sha256[:12]}...)"
         )
+    if settings.get("intervention") is not None:
+        raise DataError(
+            f"{path}: a run with an intervention; localisation looks into the model as it is"
+        )
     known = answers["priming"].unique().to_list()
     if priming not in known:
         raise DataError(f"{path}: no priming {priming!r}; the run has {', '.join(sorted(known))}")

@@ -63,6 +63,21 @@ def _header(scores: Scores, out: Path | None) -> Iterator[str]:
         yield escape(f"run    {out}")
 
 
+def intervention_line(changed: dict[str, Any]) -> str:
+    """An intervention of a manifest in words."""
+    heads = ", ".join(
+        f"{each['layer']}.{each['head']} ({each['method']})" for each in changed["ablate"]
+    )
+    words = [f"heads {heads}"] if heads else []
+    direction = changed["direction"]
+    if direction is not None:
+        first, last = direction["layers"]
+        words.append(
+            f"direction of strength {direction['strength']:g} after layers {first} to {last}"
+        )
+    return ", ".join(words)
+
+
 def _notes(scores: Scores) -> Iterator[str]:
     shots = scores.manifest["settings"]["shots"]
     if shots is not None:
@@ -70,6 +85,9 @@ def _notes(scores: Scores) -> Iterator[str]:
             f"Demonstrations: {len(shots['demonstrations'])} before every prompt; for their sake "
             f"{len(scores.manifest['held_out']):,} pairs are not measured (by {shots['hold_out']})."
         )
+    changed = scores.manifest["settings"].get("intervention")
+    if changed is not None:
+        yield f"Intervention: {escape(intervention_line(changed))}."
     tally = scores.manifest["outcomes"]
     unscored = {k: n for k, n in tally.items() if n and k not in {"correct", "wrong"}}
     if unscored:

@@ -14,6 +14,7 @@ from misfired.errors import ArgumentError, DataError, ModelError, ScoringError
 from misfired.scoring.answers import NO_TEXT, Logp, measured_columns, read_forms
 from misfired.scoring.devices import MODES, KvCache, Mode
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
+from misfired.scoring.intervention import Intervention
 from misfired.scoring.model import Context, Model
 from misfired.scoring.protocol import LOGIT, Protocol
 from misfired.scoring.tokens import PromptTokenizer
@@ -130,7 +131,8 @@ def _asked(tokenizer: PromptTokenizer, text: str) -> tuple[Ids, AnswerTokens, in
 class Settings:
     """How a job is decoded. `n_ctx` and `n_batch` None choose for the job and the device.
 
-    `n_ctx` bounds the K/V cache, which holds one prompt and one batch.
+    `n_ctx` bounds the K/V cache, which holds one prompt and one batch. An `intervention` is at work at
+    every position of every prompt, so that a prefix that prompts share is changed for all of them alike.
     """
 
     mode: Mode = "exact"
@@ -138,6 +140,7 @@ class Settings:
     n_batch: int | None = None
     n_threads: int | None = None
     kv_cache: KvCache = MODES["exact"]
+    intervention: Intervention | None = None
 
 
 def open_context(model: Model, job: Job, settings: Settings) -> Context:
@@ -160,7 +163,11 @@ def open_context(model: Model, job: Job, settings: Settings) -> Context:
             )
         _check_trained(model, name, n_tokens)
     return model.context(
-        n_ctx, n_batch=n_batch, cache=settings.kv_cache, n_threads=settings.n_threads
+        n_ctx,
+        n_batch=n_batch,
+        cache=settings.kv_cache,
+        n_threads=settings.n_threads,
+        intervention=settings.intervention,
     )
 
 
@@ -188,6 +195,7 @@ def _open_for_texts(model: Model, job: Job, settings: Settings, n_batch: int) ->
         n_threads=settings.n_threads,
         n_sequences=n_places + 1,
         unified=False,
+        intervention=settings.intervention,
     )
 
 

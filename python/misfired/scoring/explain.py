@@ -48,6 +48,8 @@ def explain(
     )
     prompts = build_prompts(measured_pairs.head(n_pairs))
     with Model(Path(model), asking.devices) as loaded:
+        if asking.settings.intervention is not None:
+            asking.settings.intervention.check(loaded.sizes)
         chat = template_for(loaded, asking.template)
         tokenizer = PromptTokenizer(loaded.tokenizer, chat, asking.protocol, shots)
         names = prompts.select(pl.concat_str("id", pl.lit(" "), "condition")).to_series().to_list()

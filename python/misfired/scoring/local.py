@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from misfired.asking import Asking
+from misfired.errors import ModelError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import Answers, Row
@@ -24,9 +25,15 @@ from misfired.scoring.engine import (
 )
 from misfired.scoring.generate import engine_for
 from misfired.scoring.guard import try_loading
+from misfired.scoring.intervention import Intervention
 from misfired.scoring.library import versions
 from misfired.scoring.model import Context, Model, default_threads, file_sha256
-from misfired.scoring.selfcheck import alone, check_invariance, choose_packing
+from misfired.scoring.selfcheck import (
+    alone,
+    check_invariance,
+    choose_packing,
+    measure_effect,
+)
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 
@@ -42,12 +49,15 @@ class LocalBackend:
 
         Raises:
             ModelError: It cannot be loaded.
+            DataError: It has no place for the intervention.
             TemplateError: It has no chat template, or one that cannot be used.
         """
         self.asking = asking
         try_loading(path)
         self.model = Model(Path(path), asking.devices)
         try:
+            if asking.settings.intervention is not None:
+                asking.settings.intervention.check(self.model.sizes)
             self.template = template_for(self.model, asking.template)
             self.tokenizer = PromptTokenizer(
                 self.model.tokenizer, self.template, asking.protocol, asking.shots
@@ -56,6 +66,7 @@ class LocalBackend:
             self.close()
             raise
         self.is_open = False
+        self._effect: dict[str, Any] = {}
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -64,6 +75,7 @@ class LocalBackend:
 
     def settings(self) -> dict[str, Any]:
         """Model, template and llama.cpp, and how prompts are decoded."""
+        intervention = self.asking.settings.intervention
         settings = {
             "model_sha256": file_sha256(self.model.path),
             "template": {
@@ -71,7 +83,8 @@ class LocalBackend:
                 "sha256": hashlib.sha256(self.template.source.encode()).hexdigest(),
                 "date": self.template.date.isoformat(),
             },
-            **asdict(self.asking.settings),
+            **asdict(replace(self.asking.settings, intervention=None)),
+            "intervention": None if intervention is None else intervention.to_json(),
             "devices": asdict(self.asking.devices),
             "llama_cpp_python": versions()["llama_cpp_python"],
         }
@@ -80,7 +93,11 @@ class LocalBackend:
         return settings
 
     def open(self, sample: pl.DataFrame) -> None:
-        """Measure on a sample whether prompts can share batches, and what forms score without one."""
+        """Measure on a sample whether prompts can share batches, and what forms score without one.
+
+        Raises:
+            ModelError: The intervention is a direction that changes nothing.
+        """
         self.is_open = True
         self._sample = sample
         job = self._prepare(sample)
@@ -89,6 +106,8 @@ class LocalBackend:
             self._packing = choose_packing(
                 self.model, context, self._calibrated, self.asking.settings
             )
+            if self.asking.settings.intervention is not None:
+                self._measure_effect(context, self.asking.settings.intervention)
 
     def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
         """Score a shard, block by block; a block that is not recorded whole is run again whole."""
@@ -127,6 +146,7 @@ class LocalBackend:
             "example_prompt": self._example(),
             "answer_tokens": _answer_tokens(model, self._calibrated),
             "packing": self._packing,
+            **({"intervention_effect": self._effect} if self._effect else {}),
             "batch_invariance": check_invariance(
                 answers, self.asking.protocol, self._alone(prompts), seed=self.asking.seed
             ),
@@ -149,6 +169,19 @@ class LocalBackend:
 
     def _context(self, job: Job) -> Context:
         return open_context(self.model, job, self.asking.settings)
+
+    def _measure_effect(self, changed: Context, intervention: Intervention) -> None:
+        """Score some prompts with and without the intervention."""
+        job, settings = self._calibrated, replace(self.asking.settings, intervention=None)
+        with open_context(self.model, job, settings) as unchanged:
+            self._effect = measure_effect(self.model, unchanged, changed, job)
+        # Of ablated heads one may well find that they do nothing.
+        if not self._effect["n_changed"] and intervention.is_direction_only:
+            raise ModelError(
+                f"{self.model.path}: the direction of {intervention.name} changes nothing in "
+                f"{self._effect['n_tried']} prompts: llama.cpp may not support control vectors for "
+                f"architecture {self.model.metadata.get('general.architecture', '?')!r}"
+            )
 
     def _alone(self, prompts: PromptSet) -> Callable[[list[int]], list[Row]]:
         def score(rows: list[int]) -> list[Row]:

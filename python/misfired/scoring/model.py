@@ -21,6 +21,7 @@ from misfired.scoring.devices import (
     Devices,
     KvCache,
 )
+from misfired.scoring.intervention import Intervention, Sizes
 from misfired.scoring.library import captured_errors, load_library, versions
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
@@ -154,6 +155,13 @@ class Model:
         return int(capi.llama_model_n_ctx_train(self._pointer))
 
     @property
+    def sizes(self) -> Sizes:
+        """Layers, heads of a layer, width of the residual stream."""
+        model = self._pointer
+        counts = (capi.llama_model_n_layer, capi.llama_model_n_head, capi.llama_model_n_embd)
+        return Sizes(*(int(count(model)) for count in counts))
+
+    @property
     def can_share_prefixes(self) -> bool:
         """False for recurrent and hybrid models, whose state cannot be rolled back in part."""
         recurrent = capi.llama_model_is_recurrent(self._pointer)
@@ -182,12 +190,14 @@ class Model:
         n_sequences: int = N_SEQUENCES,
         unified: bool = True,
         watched: bool = False,
+        intervention: Intervention | None = None,
     ) -> Context:
         """Make a context with an empty K/V cache of `n_ctx` tokens.
 
         The cache is one for all sequences, or not `unified` and split evenly among them.
 
-        Where it is `watched`, what it computes can be read and overwritten.
+        Where it is `watched`, what it computes can be read and overwritten. An `intervention` that has
+        been checked against the model is at work in all that it computes.
 
         Raises:
             ArgumentError: A batch below `LEAST_BATCH`.
@@ -204,7 +214,8 @@ class Model:
         params.type_k, params.type_v = CACHE_TYPES[cache.type_k], CACHE_TYPES[cache.type_v]
         params.flash_attn_type = FLASH_ATTENTION[cache.flash_attention]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
-        watcher = _core.Watcher(load_library()) if watched else None
+        ablations = intervention.ablations if intervention else ()
+        watcher = _core.Watcher(load_library()) if watched or ablations else None
         if watcher is not None:
             callback, user_data = watcher.callback
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
@@ -217,7 +228,22 @@ class Model:
                     f"{_load_failure(errors)}"
                 )
         handle = _core.Context(self._opened()[0], int(address), watcher)
+        if intervention is not None:
+            for each in ablations:
+                handle.ablate(each.layer, each.head, intervention.outputs(each, self.sizes.n_head))
+            self._add_direction(address, intervention)
         return Context(n_ctx, n_batch, int(params.n_seq_max), handle)
+
+    def _add_direction(self, context: Any, intervention: Intervention) -> None:
+        rows, direction = intervention.control_vector(self.sizes), intervention.direction
+        if rows is None or direction is None:
+            return
+        data = rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        code = capi.llama_set_adapter_cvec(
+            context, data, rows.size, self.sizes.n_embd, *direction.layers
+        )
+        if code != 0:
+            raise ModelError(f"{self.path}: llama.cpp refuses the control vector (code {code})")
 
     def close(self) -> None:
         """Give the memory back, as soon as nothing computes with it; a second call does nothing."""

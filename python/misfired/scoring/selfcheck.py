@@ -45,8 +45,7 @@ def choose_packing(model: Model, context: Context, job: Job, settings: Settings)
     """
     if settings.mode == "fast":
         return {"packing": "packed", "n_tried": 0, "differences": {}}
-    rows = job.rows
-    tried = sorted({rows[place * len(rows) // N_TRIED] for place in range(N_TRIED)} if rows else ())
+    tried = _tried(job)
     single = {row: alone(model, context, job, row) for row in tried}
     differences: dict[Packing, float] = {}
     packing: Packing = "fresh"
@@ -71,6 +70,24 @@ def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
     if cache.flash_attention != "off":
         return ()
     return ("packed", "solo") if {cache.type_k, cache.type_v} == {"f32"} else ("solo",)
+
+
+def measure_effect(model: Model, unchanged: Context, changed: Context, job: Job) -> dict[str, Any]:
+    """Score some prompts, each alone, on a context without and on one with an intervention.
+
+    Returns:
+        `n_tried` prompts, spread evenly over the job; `n_changed`, those for which anything differs;
+        `max_change`, the largest |difference| of the log-probabilities and of `logit_diff` (`margin`),
+        null for texts.
+    """
+    rows = _tried(job)
+    both = [[alone(model, context, job, row) for row in rows] for context in (unchanged, changed)]
+    changes = [_difference(*pair) for pair in zip(*both, strict=True)]
+    return {
+        "n_tried": len(rows),
+        "n_changed": sum(before != after for before, after in zip(*both, strict=True)),
+        "max_change": None if job.protocol.generates else max(changes, default=0.0),
+    }
 
 
 def check_invariance(
@@ -112,6 +129,11 @@ def check_invariance(
         "label_flips": sum(alone["answer"] != row["answer"] for alone, row in both),
         "n_within": int((decision.abs() <= largest).sum()),
     }
+
+
+def _tried(job: Job) -> list[int]:
+    rows = job.rows
+    return sorted({rows[place * len(rows) // N_TRIED] for place in range(N_TRIED)} if rows else ())
 
 
 def _score(

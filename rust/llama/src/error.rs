@@ -186,7 +186,7 @@ pub enum Error {
     /// A number of a probe request outside its range.
     #[error("{what} {index}: {field} is {value}, not in {low}..{high}")]
     OutOfRange {
-        /// Job, edit or read.
+        /// Job, edit, read or ablation.
         what: &'static str,
         /// Which one.
         index: usize,

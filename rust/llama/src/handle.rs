@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::Api;
 use crate::error::{Error, Result};
-use crate::probe::Watcher;
+use crate::probe::{Ablation, Site, Watcher, within};
 
 /// A loaded model, freed when the last of its contexts and tokenizers is gone.
 #[derive(Debug)]
@@ -89,6 +89,20 @@ impl Context {
             return Err(Error::ForeignContext);
         }
         Ok(Self { model, address, watcher, turn: Mutex::new(()) })
+    }
+
+    /// Replace a head's output at every position with `values`, or zeros, in whatever is decoded from now
+    /// on; what the cache holds must come after.
+    ///
+    /// # Errors
+    /// [`Error::Unwatched`], [`Error::OutOfRange`].
+    pub fn ablate(&self, layer: usize, head: usize, values: Option<Vec<f32>>) -> Result<()> {
+        let watcher = self.watcher.as_ref().ok_or(Error::Unwatched)?;
+        let [n_layer, _, n_head] = self.model.sizes();
+        within("ablation", 0, "layer", layer, 0..n_layer)?;
+        within("ablation", 0, "head", head, 0..n_head)?;
+        watcher.ablate(Site::Heads.node(layer), Ablation { head, n_head, values });
+        Ok(())
     }
 
     /// Wait until nobody else uses the context, and keep it.

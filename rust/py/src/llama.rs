@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use misfired_llama::{Api, BatchLayout};
-use numpy::{IntoPyArray, PyArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -56,6 +56,19 @@ impl Context {
         let (model, watcher) = (Arc::clone(&model.0), watcher.map(|watcher| watcher.0.clone()));
         enter(py, || misfired_llama::Context::adopt(model, address, watcher))
             .map(|context| Self(Arc::new(context)))
+    }
+
+    /// Replace a head's output at every position from now on, by zeros if there are no values.
+    #[pyo3(signature = (layer, head, values=None))]
+    fn ablate(
+        &self,
+        py: Python<'_>,
+        layer: usize,
+        head: usize,
+        values: Option<PyReadonlyArray1<'_, f32>>,
+    ) -> PyResult<()> {
+        let values = values.map(|values| values.as_slice().map(<[f32]>::to_vec)).transpose()?;
+        enter(py, || self.0.ablate(layer, head, values))
     }
 }
 

@@ -226,6 +226,6 @@ def _check_asking(asking: Asking) -> None:
         )
     if asking.settings != Settings() or asking.devices != Devices():
         raise ArgumentError(
-            "mode, n_ctx, n_batch, n_threads, and the options of K/V cache and devices are for a model "
+            "mode, n_ctx, n_batch, n_threads, intervention, and the options of K/V cache and devices are for a model "
             "file; a server decides them for itself"
         )

@@ -42,6 +42,15 @@ pub(crate) struct Work {
     pub(crate) reads: Vec<Read>,
 }
 
+/// A head whose output is replaced in every row of every batch.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ablation {
+    pub(crate) head: usize,
+    pub(crate) n_head: usize,
+    /// Zeros, if there are none.
+    pub(crate) values: Option<Vec<f32>>,
+}
+
 /// What the callback knows about the batch under way.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
@@ -68,8 +77,13 @@ impl Watcher {
     /// # Errors
     /// [`Error::MissingSymbol`].
     pub fn new(api: &Api) -> Result<Self> {
-        let state =
-            State { ggml: api.ggml()?, task: Task::default(), seen: Seen::default(), error: None };
+        let state = State {
+            ggml: api.ggml()?,
+            ablations: HashMap::new(),
+            task: Task::default(),
+            seen: Seen::default(),
+            error: None,
+        };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
@@ -77,6 +91,11 @@ impl Watcher {
     #[must_use]
     pub fn callback(&self) -> (usize, usize) {
         (eval_callback as *const () as usize, Arc::as_ptr(&self.0) as usize)
+    }
+
+    /// Replace a head's output from now on.
+    pub(crate) fn ablate(&self, node: String, ablation: Ablation) {
+        lock(&self.0).ablations.entry(node).or_default().push(ablation);
     }
 
     /// Set the work for the next decode, with room for `n_out` values read.
@@ -103,7 +122,7 @@ impl Watcher {
             return Err(error);
         }
         let unseen = |name: &&String| !state.seen.sizes.contains_key(*name);
-        match state.task.work.keys().filter(unseen).min() {
+        match state.task.work.keys().chain(state.ablations.keys()).filter(unseen).min() {
             Some(node) => Err(Error::NodeMissing { node: node.clone() }),
             None => Ok(()),
         }
@@ -126,6 +145,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 #[derive(Debug)]
 struct State {
     ggml: Ggml,
+    /// For each node of head outputs the heads that are replaced.
+    ablations: HashMap<String, Vec<Ablation>>,
     task: Task,
     seen: Seen,
     error: Option<Error>,
@@ -136,7 +157,9 @@ const STRAY: f32 = 1e-6;
 
 impl State {
     fn wants(&self, name: &[u8]) -> bool {
-        std::str::from_utf8(name).is_ok_and(|name| self.task.work.contains_key(name))
+        std::str::from_utf8(name).is_ok_and(|name| {
+            self.task.work.contains_key(name) || self.ablations.contains_key(name)
+        })
     }
 
     /// # Safety
@@ -147,8 +170,11 @@ impl State {
             unsafe { (self.ggml.name(tensor).to_vec(), self.ggml.n_values(tensor)) };
         let node = String::from_utf8_lossy(&name).into_owned();
         let Some(n_values) = n_values else { return Err(Error::NodeType { node }) };
+        // SAFETY: by contract.
+        unsafe { self.replace_heads(tensor, &node, n_values) }?;
+        let is_second = self.seen.sizes.insert(node.clone(), n_values).is_some();
         let Some(work) = self.task.work.get(&node) else { return Ok(()) };
-        if self.seen.sizes.insert(node.clone(), n_values).is_some() {
+        if is_second {
             return Err(Error::NodeTwice { node });
         }
         if self.task.measure {
@@ -180,6 +206,35 @@ impl State {
                         self.seen.values[out..out + n].copy_from_slice(&cells[first..first + n]);
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Overwrite the heads that are ablated, in every row. A batch of several streams comes in parts, in
+    /// each of which the node is computed.
+    ///
+    /// # Safety
+    /// As for [`State::visit`]; the tensor holds `n_values`.
+    unsafe fn replace_heads(&self, tensor: *mut c_void, node: &str, n_values: usize) -> Result<()> {
+        let Some(ablations) = self.ablations.get(node) else { return Ok(()) };
+        // SAFETY: by contract.
+        let n_rows = unsafe { self.ggml.n_rows(tensor) };
+        let width = n_values / n_rows.max(1);
+        for ablation in ablations {
+            let head_width = width / ablation.n_head;
+            let zeros = vec![0.0; head_width];
+            let values = ablation.values.as_ref().unwrap_or(&zeros);
+            if values.len() != head_width || head_width * ablation.n_head != width {
+                let (name, actual) = ("the output of an ablated head", values.len());
+                return Err(Error::Length { name, actual, expected: head_width });
+            }
+            for row in 0..n_rows {
+                let offset = row * width + ablation.head * head_width;
+                // SAFETY: the head's columns lie inside the row, and the row inside the tensor.
+                unsafe { self.ggml.set(tensor, offset, values) };
             }
         }
         Ok(())

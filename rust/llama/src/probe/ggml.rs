@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 pub(crate) struct Ggml {
     get_name: unsafe extern "C" fn(*const c_void) -> *const c_char,
     n_elements: unsafe extern "C" fn(*const c_void) -> i64,
+    n_rows: unsafe extern "C" fn(*const c_void) -> i64,
     n_bytes: unsafe extern "C" fn(*const c_void) -> usize,
     is_contiguous: unsafe extern "C" fn(*const c_void) -> bool,
     tensor_get: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize),
@@ -37,6 +38,7 @@ impl Ggml {
         Ok(Self {
             get_name: symbol!(ggml_get_name),
             n_elements: symbol!(ggml_nelements),
+            n_rows: symbol!(ggml_nrows),
             n_bytes: symbol!(ggml_nbytes),
             is_contiguous: symbol!(ggml_is_contiguous),
             tensor_get: symbol!(ggml_backend_tensor_get),
@@ -67,6 +69,15 @@ impl Ggml {
             )
         };
         (contiguous && n_bytes == n * size_of::<f32>()).then_some(n)
+    }
+
+    /// Number of rows.
+    ///
+    /// # Safety
+    /// See [`Self::name`].
+    pub(crate) unsafe fn n_rows(&self, tensor: *const c_void) -> usize {
+        // SAFETY: by contract.
+        unsafe { (self.n_rows)(tensor) as usize }
     }
 
     /// Copy values out of a computed tensor, from `offset` values on.

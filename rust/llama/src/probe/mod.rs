@@ -14,7 +14,9 @@ mod lens;
 mod prober;
 mod request;
 
+pub(crate) use callback::Ablation;
 pub use callback::Watcher;
 pub(crate) use ggml::Ggml;
 pub use prober::{Answer, Prober};
+pub(crate) use request::within;
 pub use request::{Edit, Job, Request, Row, Shape, Site};

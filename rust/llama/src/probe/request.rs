@@ -240,7 +240,7 @@ pub(crate) struct Index {
     pub(crate) reads: Vec<Vec<usize>>,
 }
 
-fn within(
+pub(crate) fn within(
     what: &'static str,
     index: usize,
     field: &'static str,
