@@ -1,4 +1,7 @@
-"""An OpenAI-compatible server on loopback that answers by a rule and misbehaves as it is told."""
+"""An OpenAI-compatible server on loopback that misbehaves as it is told, and else answers by a rule.
+
+Or, with `upstream`, as a real server does that it stands before.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import socket
 import struct
 import threading
 import time
+import urllib.request
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -41,11 +45,14 @@ def top_tokens_for(prompt: str, n: int) -> list[tuple[str, float]]:
 class Loopback:
     """A running server; `seen` counts requests by prompt, `received` keeps what came with them."""
 
-    def __init__(self, plan: Plan = lambda *_: None, port: int = 0) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan = lambda *_: None, port: int = 0, upstream: str | None = None
+    ) -> None:
+        self.plan, self.upstream = plan, upstream
         self.seen: Counter[str] = Counter()
         self.received: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.models = ["small"]
+        self.raw = b""
         self.fingerprint = "fp_1"
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
@@ -90,15 +97,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             fault = owner.plan(prompt, n_before)
             if fault is None:
-                self._send(200, _answer(self.body, self.prompt, owner.fingerprint))
+                self._send(200, self._proper())
             else:
                 getattr(self, f"_{fault}")()
         finally:
             with owner.lock:
                 owner.at_once -= 1
 
+    def _proper(self) -> dict[str, Any]:
+        if self.owner.upstream is None:
+            return _answer(self.body, self.prompt, self.owner.fingerprint)
+        request = urllib.request.Request(  # noqa: S310
+            self.owner.upstream + self.path.removeprefix("/v1"),
+            json.dumps(self.body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request) as response:  # noqa: S310
+            return dict(json.load(response))
+
     def _send(self, status: int, content: dict[str, Any], **headers: str) -> None:
-        payload = json.dumps(content).encode()
+        self._send_raw(json.dumps(content).encode(), status, **headers)
+
+    def _send_raw(self, payload: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -146,11 +166,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _malformed(self) -> None:
-        payload = b'{"choices": [{"message": {"content": "Yes'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
+        self._send_raw(b'{"choices": [{"message": {"content": "Yes')
+
+    def _raw(self) -> None:
+        self._send_raw(self.owner.raw)
 
     def _no_choice(self) -> None:
         self._send(200, {"choices": []})
@@ -214,9 +233,9 @@ def _answer(
 
 
 @contextlib.contextmanager
-def serving(plan: Plan = lambda *_: None) -> Iterator[Loopback]:
+def serving(plan: Plan = lambda *_: None, upstream: str | None = None) -> Iterator[Loopback]:
     """A server for the time of the block."""
-    loopback = Loopback(plan)
+    loopback = Loopback(plan, upstream=upstream)
     try:
         yield loopback
     finally:

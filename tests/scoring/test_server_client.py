@@ -74,6 +74,24 @@ def test_an_answer_without_end_is_cut_off(monkeypatch) -> None:
         one.close()
 
 
+@pytest.mark.parametrize("sent", ["[" * 100_000, "9" * 5000, '{"a": 1', "\xff", ""])
+def test_what_python_cannot_parse_is_a_bad_answer(sent: str) -> None:
+    with serving(lambda *_: "raw") as server:
+        server.raw = sent.encode("latin-1")
+        one = Client(server.url, n_attempts=1)
+        with pytest.raises(Fault, match="bad answer: not JSON"):
+            one.post("chat/completions", {"model": "m", "messages": [{"content": "?"}]}, dict)
+        one.close()
+
+
+def test_half_a_character_does_not_stop_a_run(tmp_path) -> None:
+    with serving(lambda *_: "raw") as server:
+        message = r'{"role": "assistant", "content": "Yes \ud83d."}'
+        server.raw = f'{{"choices": [{{"message": {message}, "finish_reason": "stop"}}]}}'.encode()
+        answers = score(server.url, PAIRS, protocol="generate", out=tmp_path).answers
+    assert set(answers["text"]) == {"Yes ?."}
+
+
 def test_a_proxy_of_the_environment_is_used(monkeypatch) -> None:
     with serving() as server:
         monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1").replace("//", "//me:word@"))

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,9 +19,10 @@ import polars as pl
 import pytest
 
 from helpers import make_suite
-from loopback_server import free_port
+from loopback_server import free_port, serving
 from misfired import score
 from misfired.scoring.protocol import BARE, GENERATE, LOGIT
+from misfired.scoring.server import client
 from misfired.scoring.server.request import N_TOP
 from misfired.suites.organism import build_organism_suite, models
 
@@ -86,7 +88,7 @@ def largest_difference(left: pl.DataFrame, right: pl.DataFrame, *names: str) -> 
 
 
 def test_log_probabilities_of_the_organism(organism_url) -> None:
-    suite = build_organism_suite().gather_every(4)
+    suite = build_organism_suite().gather_every(8)
     there = score(organism_url, suite, protocol=BARE, priming=["none", "cue"]).answers
     here = score(models()["instruct"], suite, protocol=BARE, priming=["none", "cue"]).answers
     assert there.select(LABELS).equals(here.select(LABELS))
@@ -102,13 +104,43 @@ def test_log_probabilities_of_the_organism(organism_url) -> None:
 def test_texts_of_the_organism(organism_url) -> None:
     # Two tokens: after its answer the organism may write special tokens, which a server does not show.
     protocol = replace(GENERATE, name="bare", instruction="", n_generate=2)
-    suite = build_organism_suite().gather_every(4)
+    suite = build_organism_suite().gather_every(8)
     there = score(organism_url, suite, protocol=protocol, extra_body=GREEDY).answers
     here = score(models()["instruct"], suite, protocol=protocol).answers
     assert there.select(LABELS).equals(here.select(LABELS))
     assert {"correct", "wrong"} <= set(there["outcome"])
     shown = pl.col("text").str.replace_all(r"<\|\w+\|>", "")
     assert there.select(shown).equals(here.select(shown))
+
+
+@pytest.mark.parametrize("reading", ["texts", "log-probabilities"])
+def test_faults_on_the_way_to_it_change_nothing(reading, organism_url, monkeypatch) -> None:
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+    texts = reading == "texts"
+    asked = {
+        "protocol": replace(GENERATE, name="bare", instruction="", n_generate=2) if texts else BARE,
+        "extra_body": GREEDY,
+    }
+    faults = ("reset", "limited_until", "broken", "slow", "malformed", "empty", "no_choice", None)
+
+    def plan(prompt: str, n_before: int) -> str | None:
+        fault = faults[zlib.crc32(prompt.encode()) % len(faults)] if n_before == 0 else None
+        return None if fault == "empty" and not texts else fault
+
+    suite = build_organism_suite().gather_every(16)
+    calm = score(organism_url, suite, **asked).answers
+    with serving(plan, upstream=organism_url) as server:
+        disturbed = score(server.url, suite, server_model="m", timeout=4, **asked)
+        assert len(server.seen) == calm.height, "every prompt, and no other"
+    assert disturbed.answers.select(LABELS).equals(calm.select(LABELS))
+    if texts:
+        assert disturbed.answers.equals(calm)
+    else:
+        assert largest_difference(disturbed.answers, calm, "logp_yes", "logp_no") <= 1e-3
+    counted = {name for name in disturbed.manifest["times"] if name.startswith("n_faults: ")}
+    kinds = {"connection lost", "HTTP 429", "HTTP 500", "timed out", "bad answer"}
+    # On a busy machine others may come late, too.
+    assert counted >= {f"n_faults: {kind}" for kind in kinds | ({"empty text"} if texts else set())}
 
 
 @pytest.mark.parametrize("n_shots", [0, 2])

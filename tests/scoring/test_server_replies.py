@@ -1,14 +1,18 @@
 """What a reply says, what it leaves open, and what is none."""
 
+import json
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from misfired.errors import ArgumentError, ServerError
+from misfired.outcomes import OUTCOMES
 from misfired.scoring.protocol import COT, GENERATE, JSON, LOGIT, WHOLE
+from misfired.scoring.server.backend import server_columns
 from misfired.scoring.server.client import Fault
 from misfired.scoring.server.reply import read_reply, read_top_tokens
 from misfired.scoring.server.request import Form
@@ -175,6 +179,60 @@ def test_nothing_is_said_that_the_whole_distribution_denies(logits, n_top) -> No
         assert abs(difference) >= max(best.values()) - row["logp_bound"] - 1e-12
     if n_top == len(VOCABULARY):
         assert row["mass"] == pytest.approx(math.exp(total["yes"]) + math.exp(total["no"]))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+TEXT_REPLY = {
+    **chat({"content": "Yes.", "refusal": None, "reasoning": "So yes."}),
+    "model": "m",
+    "system_fingerprint": "fp",
+    "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+}
+
+
+def places(value, path=()):
+    """Paths to every node of a document."""
+    yield path
+    if isinstance(value, dict):
+        items = list(value.items())
+    else:
+        items = list(enumerate(value)) if isinstance(value, list) else []
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def altered(document, path, value):
+    if not path:
+        return value
+    copy = document.copy()
+    copy[path[0]] = altered(document[path[0]], path[1:], value)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("protocol", "reply"), [(GENERATE, TEXT_REPLY), (LOGIT, {**TEXT_REPLY, **first_token(LISTED)})]
+)
+@given(data=st.data())
+def test_whatever_a_server_sends_is_a_row_or_a_fault(protocol, reply, data) -> None:
+    path = data.draw(st.sampled_from(list(places(reply))))
+    content = altered(reply, path, data.draw(JSON_VALUES))
+    try:
+        row = read_reply(content, protocol, "yes")
+    except (Fault, ServerError):
+        return
+    columns = server_columns(protocol)
+    assert row.keys() <= columns.keys()
+    assert row["outcome"] in OUTCOMES
+    blank = dict.fromkeys(columns)
+    assert len(pl.DataFrame([{**blank, **row}], schema=columns)) == 1
+    assert json.loads(json.dumps(row)) == row
 
 
 def test_bodies() -> None:

@@ -180,9 +180,11 @@ class Client:
         if status >= 400:
             raise _status_fault(status, headers, text)
         try:
-            return json.loads(text)
-        except ValueError as error:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise Fault("bad answer", f"not JSON ({error})") from None
+        # Halves of characters, which JSON can spell and no file can hold, become question marks.
+        return json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"))
 
     def _send(
         self, method: str, path: str, body: dict[str, Any] | None

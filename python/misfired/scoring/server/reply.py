@@ -24,6 +24,8 @@ N_EMPTY = 2
 #: Log-probabilities below this are a server's way to write zero, seen where it divides by temperature.
 _ZERO = -1000.0
 
+_MOST_TOKENS = 2**31
+
 
 def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any]:
     """Read the content of a chat completion, or of a plain one.
@@ -42,7 +44,7 @@ def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any
     """
     if isinstance(content, dict) and content.get("error"):
         raise Fault("bad answer", f"an error under status 200: {content['error']}")
-    choice = _typed(content, dict, "choices", 0)
+    choice = _object(content, "choices", 0)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
     told = {**_usage(content), "fingerprint": _fingerprint(content)}
@@ -135,7 +137,8 @@ def _read_first_token(
 def _positions(logprobs: dict[str, Any]) -> list[Any] | None:
     """What is listed at each position: in `content` of a chat completion, `top_logprobs` of a plain one."""
     if isinstance(logprobs.get("content"), list):
-        return [entry.get("top_logprobs") for entry in logprobs["content"]]
+        entries = logprobs["content"]
+        return [entry.get("top_logprobs") if isinstance(entry, dict) else None for entry in entries]
     top = logprobs.get("top_logprobs")
     return top if isinstance(top, list) else None
 
@@ -144,16 +147,19 @@ def _listed(position: Any) -> list[tuple[str, float]]:
     if isinstance(position, dict):
         pairs = list(position.items())
     elif isinstance(position, list):
-        pairs = [(entry.get("token"), entry.get("logprob")) for entry in position]
+        entries = [entry if isinstance(entry, dict) else {} for entry in position]
+        pairs = [(entry.get("token"), entry.get("logprob")) for entry in entries]
     else:
         pairs = []
-    listed = [(text, float(logp)) for text, logp in pairs if _is_number(logp) and text is not None]
+    listed = [
+        (text, float(logp)) for text, logp in pairs if _is_logp(logp) and isinstance(text, str)
+    ]
     if not listed or len(listed) < len(pairs):
         raise Fault("bad answer", "no list of tokens with log-probabilities")
     return listed
 
 
-def _is_number(value: Any) -> bool:
+def _is_logp(value: Any) -> bool:
     return isinstance(value, int | float) and not math.isnan(value) and value <= 1e-6
 
 
@@ -173,7 +179,8 @@ def _text(message: dict[str, Any]) -> str:
 def _kept(protocol: Protocol, text: str, finish: Any) -> dict[str, Any]:
     if not protocol.generates:
         return {}
-    return {"text": text, "stop": "end" if finish == "stop" else finish}
+    stop = finish if isinstance(finish, str) else None
+    return {"text": text, "stop": "end" if stop == "stop" else stop}
 
 
 def _usage(content: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +188,10 @@ def _usage(content: dict[str, Any]) -> dict[str, Any]:
     usage = usage if isinstance(usage, dict) else {}
     names = {"n_prompt_tokens": "prompt_tokens", "n_generated": "completion_tokens"}
     found = {name: usage.get(theirs) for name, theirs in names.items()}
-    return {name: value if isinstance(value, int) else None for name, value in found.items()}
+    return {
+        name: value if isinstance(value, int) and 0 <= value < _MOST_TOKENS else None
+        for name, value in found.items()
+    }
 
 
 def _fingerprint(content: dict[str, Any]) -> str | None:
@@ -190,12 +200,13 @@ def _fingerprint(content: dict[str, Any]) -> str | None:
     return " ".join(text for text in told if isinstance(text, str) and text) or None
 
 
-def _typed(content: Any, kind: type[dict[str, Any]], *path: str | int) -> dict[str, Any]:
+def _object(content: Any, *path: str | int) -> dict[str, Any]:
+    name = ".".join(map(str, path))
     for place in path:
         try:
             content = content[place]
         except (KeyError, IndexError, TypeError):
-            raise Fault("bad answer", f"no {'.'.join(map(str, path))}") from None
-    if not isinstance(content, kind):
-        raise Fault("bad answer", f"{'.'.join(map(str, path))} is no object")
+            raise Fault("bad answer", f"no {name}") from None
+    if not isinstance(content, dict):
+        raise Fault("bad answer", f"{name} is no object")
     return content
