@@ -40,28 +40,60 @@ def test_a_run_keeps_its_pairs(small_model, tmp_path) -> None:
         read_pairs(tmp_path)
 
 
-def test_killed_at_random_moments_the_run_ends_the_same(small_model, tmp_path) -> None:
+GENERATE = """
+name = "generate-short"
+version = "1"
+instruction = "Answer with yes or no."
+reading = "text"
+n_generate = 12
+
+[answers]
+yes = ["Yes"]
+no = ["No"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "n_kills"),
+    [
+        ("logit", 4),
+        ("generate", 3),
+        pytest.param("logit", 20, marks=pytest.mark.slow),
+        pytest.param("generate", 20, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_the_run_ends_the_same(
+    protocol: str, n_kills: int, small_model, tmp_path
+) -> None:
     suite = tmp_path / "suite.parquet"
     write_suite(make_suite(120), suite)
+    (tmp_path / "generate.toml").write_text(GENERATE)
+    named = "logit" if protocol == "logit" else str(tmp_path / "generate.toml")
 
     def command(folder: Path) -> list[str]:
-        options = f"--suite {suite} -o {folder} --n-batch 32 --n-resamples 200 --priming none,cue"
+        options = f"--suite {suite} -o {folder} --protocol {named} --n-batch 32 --n-resamples 200"
         return [sys.executable, "-m", "misfired", "run", str(small_model), *options.split()]
 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(command(tmp_path / "calm"), check=True, **quiet)
+    n_rows = len(read_answers(tmp_path / "calm"))
     rng = random.Random(7)
-    kills = 0
-    for n_lines in sorted(rng.sample(range(1, 340), 5)):
+    n_killed = 0
+    # Every fourth dies at a random time, most often while it starts; the others once so many answers
+    # are recorded, and a moment later, which falls within a batch or within a write.
+    for number, n_lines in enumerate(sorted(rng.sample(range(1, n_rows), n_kills))):
         process = subprocess.Popen(command(tmp_path / "hurt"), **quiet)
         journal = tmp_path / "hurt" / JOURNAL
-        while process.poll() is None:
+        deadline = time.monotonic() + rng.uniform(0.0, 2.0) if number % 4 == 3 else float("inf")
+        while process.poll() is None and time.monotonic() < deadline:
             if journal.exists() and journal.read_bytes().count(b"\n") >= n_lines:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
-            time.sleep(0.002)
-    assert kills >= 2, "the runs were over before they could be killed"
+                time.sleep(rng.uniform(0.0, 0.01))
+                break
+            time.sleep(0.001)
+        n_killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert n_killed >= 0.75 * n_kills, "the runs were over before they could be killed"
     subprocess.run(command(tmp_path / "hurt"), check=True, **quiet)
     assert final_files(tmp_path / "hurt") == final_files(tmp_path / "calm")
 
