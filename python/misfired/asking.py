@@ -25,7 +25,8 @@ class AskingOptions(TypedDict, total=False):
         priming: Names from `misfired.prompts.PRIMINGS`; `none` is added where a priming needs it.
         protocol: A name that `misfired.scoring.protocol.PROTOCOLS` lists, the path of a TOML file,
             or a `Protocol`.
-        template: None for the model's own chat template, `plain`, or a Jinja file.
+        template: None for the model's own chat template, `plain`, a Jinja file, or a GGUF file whose
+            template is taken.
         mode: `exact` (f32 K/V cache, no flash attention: a score does not depend on the batch
             beyond float rounding) or `fast` (f16 cache, flash attention where possible).
         n_gpu_layers: Layers to offload; -1 offloads all.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -54,6 +54,7 @@ def run_many(
     suites: pl.DataFrame | Mapping[str, pl.DataFrame],
     *,
     out: Path | str,
+    templates: Sequence[str] = (),
     ray: str | None = None,
     progress: Callable[[str], Progress] | None = None,
     **options: Unpack[RunOptions],
@@ -67,6 +68,8 @@ def run_many(
         models: GGUF files, or addresses of servers.
         suites: Pairs, or several by name.
         out: Folder of the run folders: `<model>`, or `<model>/<suite>` where suites have names.
+        templates: Chat templates, each of which every model is asked through, in the place of the option
+            `template`; run folders are then called `<model>-<template>`.
         ray: Address of a Ray cluster, or `local`.
         progress: Given a run's name, returns the callback for it.
         options: As for `misfired.run`; see `RunOptions`.
@@ -75,22 +78,29 @@ def run_many(
         For each run folder, relative to `out`, the run or the error that ended it.
 
     Raises:
-        ArgumentError: No model, or one named twice.
+        ArgumentError: No model, or one named twice, or templates of one name.
     """
     if not models:
         raise ArgumentError("no model was named")
     named = suites if isinstance(suites, Mapping) else {"": suites}
+    asked: dict[str, str | None] = {f"-{Path(each).stem}": each for each in templates} or {
+        "": options.get("template")
+    }
+    if len(asked) < len(templates):
+        raise ArgumentError(f"two of the templates have one name: {', '.join(templates)}")
     jobs = {
-        f"{name}/{suite}".rstrip("/"): (model, pairs)
+        f"{name}{suffix}/{suite}".rstrip("/"): (model, pairs, template)
         for name, model in zip(run_names(models), models, strict=True)
+        for suffix, template in asked.items()
         for suite, pairs in named.items()
     }
 
     def work(name: str) -> Run | MisfiredError:
-        model, pairs = jobs[name]
+        model, pairs, template = jobs[name]
+        own = cast("RunOptions", {**options, "template": template})
         tell = None if progress is None else progress(name)
         try:
-            return run(model, pairs, out=Path(out) / name, ray=ray, progress=tell, **options)
+            return run(model, pairs, out=Path(out) / name, ray=ray, progress=tell, **own)
         except MisfiredError as error:
             return error
 

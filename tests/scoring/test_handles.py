@@ -57,7 +57,7 @@ def test_addresses_that_cannot_be_adopted(small_model: Path) -> None:
             _core.Context(one._opened()[0], 0)
         params = capi.llama_context_default_params()
         params.n_ctx = 64
-        address = capi.llama_init_from_model(other._pointer, params)
+        address = capi.llama_init_from_model(other.pointer, params)
         with pytest.raises(ArgumentError, match="the context was made for another model"):
             _core.Context(one._opened()[0], address)
         capi.llama_free(address)

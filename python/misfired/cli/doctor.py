@@ -22,6 +22,7 @@ def doctor(
         ),
     ] = None,
     *,
+    template: options.Template = None,
     mode: options.Mode = "exact",
     n_gpu_layers: options.GpuLayers = 0,
     split_mode: options.SplitMode = None,
@@ -51,6 +52,7 @@ def doctor(
     else:
         findings = examine(
             model,
+            template=template,
             mode=mode,
             n_gpu_layers=n_gpu_layers,
             split_mode=split_mode,

@@ -85,7 +85,10 @@ Protocol = Annotated[
 ]
 Template = Annotated[
     str | None,
-    typer.Option(help="Chat template: 'plain' or a Jinja file. Default: the model's own."),
+    typer.Option(
+        help="Chat template: 'plain', a Jinja file, or a GGUF file that has one. Default: the model's "
+        "own. `run` takes several, with commas between."
+    ),
 ]
 Mode = Annotated[str, typer.Option(help="exact, or fast (f16 cache, flash attention).")]
 GpuLayers = Annotated[int, typer.Option("--n-gpu-layers", help="Layers to offload; -1: all.")]

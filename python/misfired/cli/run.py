@@ -49,7 +49,7 @@ def run(
     """Measure models: build or read pairs, score them, print MAR with intervals.
 
     Leaves manifest.json, pairs.parquet, answers.parquet and summary.json in the run folder; of several
-    models each has a folder in it. The same command goes on where an interrupted run was.
+    models (and chat templates) each has a folder in it. The same command goes on where an interrupted run was.
 
     Examples:
       misfired run model.gguf --bbq BBQ/data -o runs/model
@@ -58,12 +58,17 @@ def run(
 
       misfired run base.gguf --bbq BBQ/data --template plain -o runs/base --json
 
+      misfired run base.gguf chat.gguf --suite pairs.parquet --template plain,chat.gguf -o runs
+
       misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet --protocol generate -o runs/s
     """
     pairs = choose_pairs(bbq, suite, category, limit)
     asking["priming"] = primings(asking["priming"], pairs)
     asking |= {"n_resamples": n_resamples, "unit": unit, "confidence_level": confidence_level}
-    if len(models) > 1:
+    templates = options.split_words(asking["template"] or "")
+    if len(models) > 1 or len(templates) > 1:
+        if len(templates) > 1:
+            asking |= {"template": None, "templates": templates}
         _run_many(models, pairs, out, as_json=as_json, ray=ray, **asking)
         return
     with progress_bar("scoring") as progress:

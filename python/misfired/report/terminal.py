@@ -14,6 +14,7 @@ from misfired.demo import Demo
 from misfired.pipeline import Run, Scores
 from misfired.report.design import design_tables
 from misfired.scoring.devices import MODES, KvCache
+from misfired.scoring.markers import complaint
 from misfired.stats.tables import interval, number, summary_tables
 
 #: Below this mean mass most of what the model wants to say is neither yes nor no.
@@ -88,6 +89,9 @@ def _notes(scores: Scores) -> Iterator[str]:
     changed = scores.manifest["settings"].get("intervention")
     if changed is not None:
         yield f"Intervention: {escape(intervention_line(changed))}."
+    markers = scores.manifest.get("template_markers")
+    if markers is not None and (said := complaint(markers)):
+        yield escape(said)
     tally = scores.manifest["outcomes"]
     unscored = {k: n for k, n in tally.items() if n and k not in {"correct", "wrong"}}
     if unscored:

@@ -20,8 +20,12 @@ from misfired.scoring.engine import N_BATCH_CPU, N_BATCH_GPU, Job
 from misfired.scoring.forms import AnswerTokens, Form
 from misfired.scoring.guard import try_loading
 from misfired.scoring.library import load_library, versions
+from misfired.scoring.markers import complaint, describe, find_markers
 from misfired.scoring.model import Context, Model, default_threads
+from misfired.scoring.protocol import LOGIT
 from misfired.scoring.selfcheck import TOLERANCE, choose_packing
+from misfired.scoring.template import template_for
+from misfired.scoring.tokens import PromptTokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -175,7 +179,7 @@ def _model(path: Path, asking: Asking) -> list[Finding]:
     with Model(path, asking.devices) as model:
         findings = [
             Finding("model", f"{path}: {model.description}"),
-            _template(model),
+            _template(model, asking.template),
             *_offload(n_gpu_layers),
         ]
         n_batch = settings.n_batch or (N_BATCH_GPU if n_gpu_layers else N_BATCH_CPU)
@@ -202,12 +206,21 @@ def _offload(n_gpu_layers: int) -> list[Finding]:
     return []
 
 
-def _template(model: Model) -> Finding:
-    if model.chat_template is None:
-        return Finding(
-            "chat template", "none", "note", "a base model: run it with --template plain"
+def _template(model: Model, choice: str | None) -> Finding:
+    """Whether there is a template, and whether the model knows its markers."""
+    if model.chat_template is None and choice is None:
+        advice = "a base model: run it with --template plain, or the GGUF of an instruct sibling"
+        return Finding("chat template", "none", "note", advice)
+    template = template_for(model, choice)
+    markers = describe(find_markers(model, PromptTokenizer(model.tokenizer, template, LOGIT)))
+    said = complaint(markers)
+    if said is None:
+        known = (
+            f"all {len(markers['markers'])} markers known" if markers["markers"] else "no marker"
         )
-    return Finding("chat template", "the model's own")
+        return Finding("chat template", f"{template.name}: {known}")
+    advice = "compare with --template plain: see docs/base_and_instruct.md"
+    return Finding("chat template", f"{template.name}: {said}", "note", advice)
 
 
 def _made_up_job(model: Model, n_prompt: int) -> Job:

@@ -27,6 +27,7 @@ from misfired.scoring.generate import engine_for
 from misfired.scoring.guard import try_loading
 from misfired.scoring.intervention import Intervention
 from misfired.scoring.library import versions
+from misfired.scoring.markers import describe, find_markers
 from misfired.scoring.model import Context, Model, default_threads, file_sha256
 from misfired.scoring.selfcheck import (
     alone,
@@ -145,6 +146,7 @@ class LocalBackend:
             },
             "example_prompt": self._example(),
             "answer_tokens": _answer_tokens(model, self._calibrated),
+            "template_markers": describe(find_markers(model, self.tokenizer)),
             "packing": self._packing,
             **({"intervention_effect": self._effect} if self._effect else {}),
             "batch_invariance": check_invariance(

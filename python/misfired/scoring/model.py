@@ -40,11 +40,11 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def check_gguf(path: Path) -> None:
+def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
     """Refuse what llama.cpp would refuse with less to say.
 
     Raises:
-        ModelError: The file is missing, is no GGUF, or holds no weights.
+        ModelError: The file is missing, is no GGUF, or holds no weights where it needs them.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
@@ -59,7 +59,7 @@ def check_gguf(path: Path) -> None:
         raise ModelError(
             f"{path}: truncated GGUF ({len(header)} bytes, the header has {GGUF_HEADER_BYTES})"
         )
-    if int.from_bytes(header[8:16], "little") == 0:
+    if needs_weights and int.from_bytes(header[8:16], "little") == 0:
         raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
 
 
@@ -102,6 +102,7 @@ class Model:
     Args:
         path: The GGUF file (of a split model the first part).
         devices: Where its layers are computed.
+        vocab_only: Load vocabulary and metadata, no weights.
 
     Raises:
         ModelError: The file is missing, no GGUF, truncated, without weights, or of an architecture
@@ -110,16 +111,18 @@ class Model:
 
     path: Path
     devices: Devices = field(default_factory=Devices)
+    vocab_only: bool = False
     metadata: dict[str, str] = field(init=False, repr=False)
     _address: int = field(init=False, repr=False)
     _open: tuple[_core.Model, _core.Tokenizer] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
-        check_gguf(self.path)
+        check_gguf(self.path, needs_weights=not self.vocab_only)
         library = load_library()
         params = capi.llama_model_default_params()
         self.devices.apply(params)
+        params.vocab_only = self.vocab_only
         if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
             params.use_extra_bufts = False
@@ -146,38 +149,38 @@ class Model:
     @property
     def chat_template(self) -> str | None:
         """The Jinja source of the model's own chat template."""
-        source = capi.llama_model_chat_template(self._pointer, None)
+        source = capi.llama_model_chat_template(self.pointer, None)
         return None if source is None else source.decode(errors="replace")
 
     @property
     def n_ctx_train(self) -> int:
         """Tokens of context that the model was trained for."""
-        return int(capi.llama_model_n_ctx_train(self._pointer))
+        return int(capi.llama_model_n_ctx_train(self.pointer))
 
     @property
     def sizes(self) -> Sizes:
         """Layers, heads of a layer, width of the residual stream."""
-        model = self._pointer
+        model = self.pointer
         counts = (capi.llama_model_n_layer, capi.llama_model_n_head, capi.llama_model_n_embd)
         return Sizes(*(int(count(model)) for count in counts))
 
     @property
     def can_share_prefixes(self) -> bool:
         """False for recurrent and hybrid models, whose state cannot be rolled back in part."""
-        recurrent = capi.llama_model_is_recurrent(self._pointer)
-        return not (recurrent or capi.llama_model_is_hybrid(self._pointer))
+        recurrent = capi.llama_model_is_recurrent(self.pointer)
+        return not (recurrent or capi.llama_model_is_hybrid(self.pointer))
 
     @property
     def description(self) -> str:
         """llama.cpp's one-line description: architecture, size, quantisation."""
         buffer = ctypes.create_string_buffer(256)
-        capi.llama_model_desc(self._pointer, buffer, len(buffer))
+        capi.llama_model_desc(self.pointer, buffer, len(buffer))
         return buffer.value.decode(errors="replace")
 
     @property
     def end_of_text(self) -> int:
         """Token id that ends a text, -1 if there is none."""
-        vocab = capi.llama_model_get_vocab(self._pointer)
+        vocab = capi.llama_model_get_vocab(self.pointer)
         return int(capi.llama_vocab_eos(vocab))
 
     def context(
@@ -221,7 +224,7 @@ class Model:
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
             params.cb_eval_user_data = user_data
         with captured_errors() as errors:
-            address = capi.llama_init_from_model(self._pointer, params)
+            address = capi.llama_init_from_model(self.pointer, params)
             if not address:
                 raise ModelError(
                     f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
@@ -250,7 +253,8 @@ class Model:
         self._open = None
 
     @property
-    def _pointer(self) -> Any:
+    def pointer(self) -> Any:
+        """What llama.cpp's own functions are called with."""
         self._opened()
         return ctypes.c_void_p(self._address)
 

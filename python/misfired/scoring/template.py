@@ -80,6 +80,8 @@ class ChatTemplate:
         eos_token: Text of the end-of-text token.
         date: What `strftime_now` tells the template.
         thinking: Whether a template that can switch reasoning on does.
+        special: Special tokens of the vocabulary that it was written for, where that is another
+            model's.
     """
 
     source: str
@@ -88,6 +90,7 @@ class ChatTemplate:
     eos_token: str = ""
     date: datetime.date = FROZEN_DATE
     thinking: bool = False
+    special: frozenset[str] = frozenset()
 
     def render(self, user: str, history: Sequence[Message] = ()) -> str:
         """The prompt for one user message, up to where the answer begins.
@@ -137,20 +140,31 @@ class ChatTemplate:
         }
 
 
-def _source(choice: str | None, own: str | None) -> tuple[str, str]:
+def _source(choice: str | None, own: str | None) -> tuple[str, str, frozenset[str]]:
     if choice is None:
         if own is None:
             raise TemplateError(
                 "the model has no chat template; name one: --template plain (for a base model) or "
-                "--template FILE.jinja"
+                "--template FILE.jinja, or the GGUF of an instruct sibling"
             )
-        return "model", own
+        return "model", own, frozenset()
     if choice == "plain":
-        return "plain", PLAIN
+        return "plain", PLAIN, frozenset()
+    if choice.endswith(".gguf"):
+        return choice, *_sibling(choice)
     try:
-        return choice, Path(choice).read_text(encoding="utf-8")
+        return choice, Path(choice).read_text(encoding="utf-8"), frozenset()
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
+
+
+def _sibling(path: str) -> tuple[str, frozenset[str]]:
+    """Chat template and special tokens of another model."""
+    with Model(Path(path), vocab_only=True) as model:
+        if model.chat_template is None:
+            raise TemplateError(f"{path}: has no chat template")
+        special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)
+        return model.chat_template, special
 
 
 def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
@@ -158,15 +172,18 @@ def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
 
     Args:
         model: A loaded model.
-        choice: None for the model's own template, `plain`, or the path of a Jinja file.
+        choice: None for the model's own template, `plain`, the path of a Jinja file, or that of a
+            GGUF file whose template is taken (a base model's instruct sibling).
 
     Raises:
-        TemplateError: The model has no template and no other was named, or the file cannot be read.
+        TemplateError: The model has no template and no other was named, or the file cannot be read
+            or has none.
+        ModelError: The GGUF file cannot be loaded.
     """
-    name, source = _source(choice, model.chat_template)
+    name, source, special = _source(choice, model.chat_template)
     bos, _ = model.tokenizer.bos
     bos_token, eos_token = (
         model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else ""
         for token in (bos, model.end_of_text)
     )
-    return ChatTemplate(source, name, bos_token, eos_token)
+    return ChatTemplate(source, name, bos_token, eos_token, special=special)

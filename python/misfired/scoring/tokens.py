@@ -101,6 +101,11 @@ class PromptTokenizer:
             )
         return pattern.split(whole)
 
+    @property
+    def frame(self) -> str:
+        """The template's own text in a prompt, without those of pair and demonstrations."""
+        return "".join(self._segments[::2]) + self.after
+
     def rendered(self, text: str) -> str:
         """The whole prompt as text.
 
