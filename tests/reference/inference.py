@@ -3,8 +3,10 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+
+from reference.resampling import PERMUTATION, quantile, roll, value, words
 
 
 def mcnemar(b: int, c: int, alternative: str, *, mid_p: bool) -> Fraction:
@@ -83,3 +85,83 @@ def krippendorff(items: Sequence[Sequence[object]]) -> float:
     counts = Counter(everything)
     expected = sum(counts[x] * counts[y] for x, y in itertools.permutations(counts, 2)) / (n - 1)
     return 1 - observed / expected if expected else math.nan
+
+
+def swap_test(  # noqa: PLR0917
+    first: Sequence[Sequence[float]],
+    second: Sequence[Sequence[float]],
+    measure: str,
+    alternative: str,
+    n_resamples: int,
+    seed: int,
+) -> float:
+    """Clusters change places by the bits of words, the lowest first, 64 to a word."""
+
+    def change(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+        totals = [
+            [sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*pairs, strict=True)
+        ]
+        return value(measure, totals[0]) - value(measure, totals[1])
+
+    clusters = list(zip(first, second, strict=True))
+    observed = change(clusters)
+    n_extreme = 0
+    for resample in range(n_resamples):
+        source = words(seed, resample, PERMUTATION)
+        swapped = []
+        for place, (one, two) in enumerate(clusters):
+            bits = next(source) if place % 64 == 0 else bits >> 1  # noqa: F821
+            swapped.append((two, one) if bits & 1 else (one, two))
+        found = change(swapped)
+        n_extreme += {
+            "greater": found >= observed - 1e-9,
+            "less": found <= observed + 1e-9,
+            "two-sided": abs(found) >= abs(observed) - 1e-9,
+        }[alternative]
+    return (1 + n_extreme) / (1 + n_resamples)
+
+
+def cohen(items: Sequence[Sequence[object]]) -> float:
+    """Of every pair of items' ratings: how often the two raters agree, and would by chance."""
+    rated = [item for item in items if None not in item]
+    if not rated:
+        return math.nan
+    observed = sum(x == y for x, y in rated) / len(rated)
+    crossed = [x == y for x, _ in rated for _, y in rated]
+    expected = sum(crossed) / len(crossed)
+    return (observed - expected) / (1 - expected) if expected < 1 else math.nan
+
+
+def fleiss(items: Sequence[Sequence[object]]) -> float:
+    """Agreement of every two raters of an item against that of any two ratings, with replacement."""
+    pairs = [x == y for item in items for x, y in itertools.permutations(item, 2)]
+    everything = [x for item in items for x in item]
+    shares = [n / len(everything) for n in Counter(everything).values()]
+    observed, expected = sum(pairs) / len(pairs), sum(share**2 for share in shares)
+    return (observed - expected) / (1 - expected) if expected < 1 else math.nan
+
+
+def percentiles(
+    clusters: Sequence[Sequence[Sequence[object]]],
+    coefficient: Callable[[Sequence[Sequence[object]]], float],
+    n_resamples: int,
+    seed: int,
+) -> list[float]:
+    """Of the coefficient over resampled clusters of items, a stream for each resample."""
+    values = []
+    for resample in range(n_resamples):
+        drawn = roll(words(seed, resample), len(clusters), len(clusters))
+        values.append(coefficient([item for index in drawn for item in clusters[index]]))
+    return [quantile(values, p) for p in (0.025, 0.975)]
+
+
+def intraclass_correlation(clusters: Sequence[Sequence[int]]) -> float:
+    """One-way analysis of variance of 0 and 1, observation by observation."""
+    everything = [x for cluster in clusters for x in cluster]
+    n, k = len(everything), len(clusters)
+    mean = sum(everything) / n
+    between = sum((sum(c) / len(c) - mean) ** 2 for c in clusters for _ in c) / (k - 1)
+    within = sum((x - sum(c) / len(c)) ** 2 for c in clusters for x in c) / (n - k)
+    size = (n - sum(len(c) ** 2 for c in clusters) / n) / (k - 1)
+    bottom = between + (size - 1) * within
+    return (between - within) / bottom if bottom else math.nan

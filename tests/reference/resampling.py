@@ -1,14 +1,19 @@
 """Slow plain twins of the resampling in the core, down to the cipher that draws.
 
 Written from the definitions: RFC 8439's quarter round with 8 rounds, a 64-bit block counter and a
-64-bit stream number; batched multiplication for bounded integers; type-7 quantiles.
+64-bit stream number; batched multiplication for bounded integers; binomials by comparing binary
+digits; type-7 quantiles.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 MASK = 0xFFFFFFFF
 RESAMPLE = 1
+PERMUTATION = 2
+BLOCK = 64
+"""Resamples that are drawn from one stream."""
 
 
 def chacha8_block(key: Sequence[int], counter: int, stream: int) -> list[int]:
@@ -91,10 +96,49 @@ def resampled_totals(
     width = len(strata[0][0])
     totals = []
     for resample in range(n_resamples):
-        source = words(seed, resample)
+        if resample % BLOCK == 0:
+            source = words(seed, resample // BLOCK)
         total = [0.0] * width
         for units in strata:
             for index in roll(source, len(units), len(units)):
                 total = [x + y for x, y in zip(total, units[index], strict=True)]
+        totals.append(total)
+    return totals
+
+
+def heads(source: Iterator[int], n: int) -> int:
+    """Fair coins: the bits of whole words, then the lowest of one more."""
+    full = sum(next(source).bit_count() for _ in range(n // 64))
+    return full + ((next(source) & ((1 << n % 64) - 1)).bit_count() if n % 64 else 0)
+
+
+def binomial(source: Iterator[int], n: int, share: Fraction) -> int:
+    """Trials of a uniform number against the share, binary digit by binary digit."""
+    hits, place = 0, 1
+    while n and (share * 2 ** (place - 1)).denominator > 1:
+        ones = heads(source, n)
+        if math.floor(share * 2**place) % 2:
+            hits, n = hits + n - ones, ones
+        else:
+            n -= ones
+        place += 1
+    return hits
+
+
+def resampled_patterns(
+    strata: Sequence[Sequence[tuple[Sequence[float], int]]], n_resamples: int, seed: int
+) -> list[list[float]]:
+    """The same where units are pairs: strata hold patterns of outcomes and their number."""
+    totals = []
+    for resample in range(n_resamples):
+        if resample % BLOCK == 0:
+            source = words(seed, resample // BLOCK)
+        total = [0.0] * len(strata[0][0][0])
+        for patterns in strata:
+            left = undrawn = sum(n for _, n in patterns)
+            for counts, n in patterns:
+                times = left if n == undrawn else binomial(source, left, Fraction(n, undrawn))
+                left, undrawn = left - times, undrawn - n
+                total = [x + times * y for x, y in zip(total, counts, strict=True)]
         totals.append(total)
     return totals

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 
@@ -101,3 +101,30 @@ def test_threads_cannot_change_a_bit():
 def test_bad_arguments_are_named(rows, options, error, message):
     with pytest.raises(error, match=message):
         agreement(rows, **options)
+
+
+RATING = st.sampled_from(["yes", "no", "other"])
+
+
+@pytest.mark.parametrize(("method", "n_raters"), [("cohen", 2), ("fleiss", 3)])
+@settings(deadline=None)
+@given(data=st.data())
+def test_kappas_equal_the_twins(method, n_raters, data):
+    row = st.lists(RATING, min_size=n_raters, max_size=n_raters)
+    items = data.draw(st.lists(row, min_size=1, max_size=9))
+    found = agreement(items, method=method, n_resamples=10)
+    expected = getattr(twin, method)(items)
+    if math.isnan(expected):
+        assert (found.value, found.reason) == (None, "constant")
+    else:
+        assert found.value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["cohen", "fleiss", "krippendorff"])
+@pytest.mark.parametrize("seed", [0, 2**63])
+def test_the_interval_equals_the_twin(method, seed):
+    rows, cluster = ratings(30, n_raters=2, seed=4), np.repeat(np.arange(10), 3)
+    found = agreement(rows, method=method, cluster=cluster, n_resamples=40, rng=seed)
+    clusters = [rows[cluster == g].tolist() for g in range(10)]
+    expected = twin.percentiles(clusters, getattr(twin, method), 40, seed)
+    np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)

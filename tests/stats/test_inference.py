@@ -191,3 +191,56 @@ def test_a_test_result_goes_to_a_frame_and_json():
     result = mcnemar(3, 9)
     assert result.to_frame()["p_value"][0] == result.p_value
     assert '"alternative": "two-sided"' in result.to_json()
+
+
+SIDE = st.lists(st.integers(0, 4), min_size=4, max_size=4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=70),
+    st.sampled_from(ALTERNATIVES),
+    st.integers(0, 2**64 - 1),
+)
+def test_the_sampled_swap_test_equals_the_twin(clusters, alternative, seed):
+    # Both series must score the same pairs, so each scenario holds as many of either.
+    first = [one for one, _ in clusters]
+    second = [
+        [*two[:3], two[3] + sum(one) - sum(two)] if sum(two) < sum(one) else one
+        for one, two in clusters
+    ]
+    codes = np.stack([np.concatenate([np.repeat(np.arange(4), row) for row in side])
+        for side in (first, second)])  # fmt: skip
+    scenario = np.repeat(np.arange(len(first)), [sum(row) for row in first])
+    found = permutation_test(
+        *flags(codes), scenario=scenario, measure="mar", alternative=alternative, n_resamples=30,
+        rng=seed,
+    )  # fmt: skip
+    if found.p_value is None:
+        assert found.reason in {"no_value", "no_discordant_pair"}
+        return
+    occupied = [i for i, row in enumerate(first) if sum(row)]
+    rows = ([first[i] for i in occupied], [second[i] for i in occupied])
+    expected = twin.swap_test(*rows, "mar", alternative, 30, seed)
+    assert found.p_value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [10**6, 6 * 10**9])
+@pytest.mark.parametrize("z", [0.5, 4, 30])
+def test_mid_p_is_right_at_any_count(n, z):
+    # P(C > c) + P(C = c) / 2, from scipy's tail and probability, as logarithms.
+    c = n // 2 + round(z * math.sqrt(n) / 2)
+    tails = [scipy_stats.binom.logsf(c, n, 0.5), scipy_stats.binom.logpmf(c, n, 0.5) - math.log(2)]
+    expected = np.logaddexp(*tails)
+    if not math.isfinite(tails[0]):
+        pytest.skip("scipy's tail underflows here")
+    found = mcnemar(n - c, c, alternative="greater", mid_p=True)
+    assert found.log_p_value == pytest.approx(expected, rel=1e-6)
+    two_sided = mcnemar(n - c, c, mid_p=True)
+    assert two_sided.log_p_value == pytest.approx(math.log(2) + expected, rel=1e-6)
+
+
+def test_few_clusters_cannot_reject_and_the_result_says_so():
+    found = permutation_test(*flags([2] * 5), scenario=range(5))
+    assert (found.p_value, found.warnings) == (0.0625, ("few_units",))
+    assert permutation_test(*flags([2] * 6), scenario=range(6)).warnings == ()

@@ -333,3 +333,15 @@ def test_bad_arguments_are_named(arguments, error, message):
 def test_too_many_scenarios_to_take_every_resample():
     with pytest.raises(ArgumentError, match="n_resamples: 9, expected at most 8 scenarios"):
         bootstrap(*flags([0, 2, 0] * 3), scenario=range(9), method="bca", n_resamples="all")
+
+
+def test_logit_is_the_cluster_robust_logistic_regression():
+    codes, scenario = clustered()
+    keep = codes % 2 == 0
+    fit = sm.GLM(codes[keep] == 2, np.ones(keep.sum()), family=sm.families.Binomial()).fit(
+        cov_type="cluster", cov_kwds={"groups": scenario[keep]}, tol=1e-14
+    )
+    step = scipy_stats.t.ppf(0.975, 59) * fit.bse[0]
+    expected = scipy_stats.logistic.cdf([fit.params[0] - step, fit.params[0] + step])
+    found = bootstrap(*flags(codes), scenario=scenario, method="logit")["mar"]
+    np.testing.assert_allclose([found.low, found.high], 100 * expected, rtol=1e-8)

@@ -19,6 +19,7 @@ from misfired.stats import (
     upper_bound,
 )
 from reference import inference as twin
+from reference import planning
 
 STUDY = {"n_scenarios": 199, "pairs_per_scenario": 10, "correlation": 0.1}
 
@@ -49,10 +50,10 @@ def test_correlation_and_design_effect_of_simulated_scenarios():
 
 @pytest.mark.parametrize(
     ("stereotyped", "contrast", "reason"),
-    [([True, True], [False, False], "no_contrast_correct"), ([True] * 2, [True] * 2, "constant")],
+    [([True] * 4, [False] * 4, "no_contrast_correct"), ([True] * 4, [True] * 4, "constant")],
 )
 def test_no_correlation_has_a_reason(stereotyped, contrast, reason):
-    assert clustering(stereotyped, contrast, ["a", "b"]).reason == reason
+    assert clustering(stereotyped, contrast, ["a", "a", "b", "b"]).reason == reason
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.1, 0.3])
@@ -175,3 +176,56 @@ def test_coverage_of_the_default_methods():
     assert one[0, 0, 0] / 300 == pytest.approx(0.95, abs=0.05)
     assert one[1, 1, 0] / 300 == pytest.approx(0.95, abs=0.05)
     assert one[:, :, :4].sum(axis=2)[0].tolist() == [300, 300]
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=5), min_size=2, max_size=7))
+def test_correlation_equals_the_analysis_of_variance(clusters):
+    hits = np.array([sum(c) for c in clusters], dtype=np.uint32)
+    trials = np.array([len(c) for c in clusters], dtype=np.uint32)
+    found = _core.intraclass_correlation(hits, trials)
+    if max(map(len, clusters)) == 1:
+        assert not math.isfinite(found)
+        return
+    expected = twin.intraclass_correlation(clusters)
+    if math.isnan(expected) or not math.isfinite(found):
+        assert math.isnan(expected)
+        assert not math.isfinite(found)
+    else:
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+SHARE = st.floats(0.01, 0.45)
+
+
+@given(
+    SHARE, SHARE, st.lists(st.integers(1, 9), min_size=1, max_size=30), st.floats(0, 0.9),
+    st.floats(0.001, 0.3), st.sampled_from(["two-sided", "greater", "less"]),
+)  # fmt: skip
+def test_power_equals_the_twin(gain, loss, sizes, correlation, alpha, alternative):  # noqa: PLR0917
+    found = power(
+        gain, loss, n_scenarios=len(sizes), pairs_per_scenario=sizes, correlation=correlation,
+        alpha=alpha, alternative=alternative,
+    )  # fmt: skip
+    expected = planning.power(gain, loss, sizes, correlation, alpha, alternative)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    st.floats(0.5, 99.5), st.integers(2, 400), st.floats(1, 20), st.floats(0, 1),
+    st.floats(0.1, 1), st.floats(0.5, 0.99),
+)  # fmt: skip
+def test_the_width_equals_the_twin(  # noqa: PLR0917
+    rate, n_scenarios, pairs, correlation, share, level
+):
+    found = interval_width(
+        rate, n_scenarios=n_scenarios, pairs_per_scenario=pairs, correlation=correlation,
+        share=share, confidence_level=level,
+    )  # fmt: skip
+    expected = planning.width(rate, n_scenarios, pairs * share, correlation, level)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_pairs_that_stand_alone_tell_nothing_of_correlation():
+    found = clustering([True, False, True], [True] * 3, ["a", "b", "c"])
+    assert (found.correlation, found.reason) == (None, "single_pairs")
+    assert found.warnings == ("few_units", "single_pairs")

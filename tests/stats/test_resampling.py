@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -55,9 +56,13 @@ def units_of(codes, scenario, members):
     return [rows[key] for key in sorted(rows)]
 
 
+WEIGHTS = {1: [1.0], 2: [1.0, -1.0], 4: [1.0, -1.0, -1.0, 1.0]}
+"""A value, a difference, a difference of differences."""
+
+
 @st.composite
-def small_problems(draw):
-    n_series = draw(st.integers(1, 2))
+def small_problems(draw, sizes=tuple(WEIGHTS)):
+    n_series = draw(st.sampled_from(sizes))
     n = draw(st.integers(1, 30))
     code = st.sampled_from([0, 0, 1, 2, 2, 3, 255])
     codes = [draw(st.lists(code, min_size=n, max_size=n)) for _ in range(n_series)]
@@ -65,40 +70,98 @@ def small_problems(draw):
     return np.array(codes, dtype=np.uint8), np.array(scenario), np.array(scenario) % 2
 
 
-@settings(deadline=None, max_examples=30)
+def strata_of(codes, scenario, category, *, stratified):
+    """For each stratum the units' counts."""
+    if stratified:
+        return [units_of(codes, scenario, category == k) for k in sorted(set(category))]
+    return [units_of(codes, scenario, category >= 0)]
+
+
+def patterns_of(codes, category, *, stratified):
+    """For each stratum the patterns of outcomes that occur, and how often."""
+    scored = (codes < 4).all(axis=0)
+    strata = []
+    for k in sorted(set(category[scored])) if stratified else [None]:
+        members = scored & ((category == k) | (k is None))
+        found = Counter(tuple(column[::-1]) for column in codes[:, members].T)
+        # In the order of the patterns' numbers, in which the first series is the lowest digit.
+        rows = [
+            ([float(code == cell) for code in pattern[::-1] for cell in range(4)], found[pattern])
+            for pattern in sorted(found)
+        ]
+        strata.append(rows)
+    return strata
+
+
+def expected_interval(measure, weights, observed, totals, n_units):
+    """The twin's value, ends and number of resamples without a value."""
+
+    def combined(total):
+        terms = [twin.value(measure, total[i : i + 4]) for i in range(0, len(total), 4)]
+        return sum(w * term for w, term in zip(weights, terms, strict=True))
+
+    values, value = [combined(total) for total in totals], combined(observed)
+    undefined = sum(map(math.isnan, values))
+    constant = len({v for v in values if not math.isnan(v)} | {value}) == 1
+    if math.isnan(value) or min(n_units) < 2 or constant or undefined == len(values):
+        return [value, math.nan, math.nan], undefined
+    return [value, *(twin.quantile(values, p) for p in (0.025, 0.975))], undefined
+
+
+@settings(deadline=None, max_examples=40)
 @given(small_problems(), st.integers(0, 2**64 - 1), st.booleans())
 def test_equals_the_twin(problem, seed, stratified):
     codes, scenario, category = problem
-    weights = [[1.0, -1.0]] if len(codes) == 2 else [[1.0]]
+    weights = WEIGHTS[len(codes)]
     estimates, _, _, undefined, _, _ = resample(
-        codes, scenario, category, weights, n_resamples=20, seed=seed, stratified=stratified
+        codes, scenario, category, [weights], n_resamples=70, seed=seed, stratified=stratified
     )
-    if stratified:
-        strata = [units_of(codes, scenario, category == k) for k in sorted(set(category))]
-    else:
-        strata = [units_of(codes, scenario, category >= 0)]
-    observed = [sum(column) for column in zip(*(u for units in strata for u in units), strict=True)]
-    totals = twin.resampled_totals(strata, 20, seed)
+    strata = strata_of(codes, scenario, category, stratified=stratified)
+    observed = np.sum([row for units in strata for row in units], axis=0).tolist()
+    totals = twin.resampled_totals(strata, 70, seed)
+    sizes = [len(units) for units in strata]
     for k, measure in enumerate(MEASURES):
-
-        def difference(total, measure=measure):
-            terms = [twin.value(measure, total[i : i + 4]) for i in range(0, len(total), 4)]
-            return sum(w * term for w, term in zip(weights[0], terms, strict=True))
-
-        values = [difference(total) for total in totals]
-        expected = [difference(observed)]
-        constant = len({v for v in values if not math.isnan(v)} | {expected[0]}) == 1
-        alone = any(len(units) < 2 for units in strata)
-        if math.isnan(expected[0]) or alone or constant or all(map(math.isnan, values)):
-            expected += [math.nan, math.nan]
-        else:
-            expected += [twin.quantile(values, 0.025), twin.quantile(values, 0.975)]
+        expected, n_undefined = expected_interval(measure, weights, observed, totals, sizes)
         np.testing.assert_allclose(estimates[0, 0, k, :3], expected, rtol=1e-12, atol=1e-12)
-        assert undefined[0, 0, k] == sum(map(math.isnan, values))
+        assert undefined[0, 0, k] == n_undefined
+
+
+@settings(deadline=None, max_examples=40)
+@given(small_problems(), st.integers(0, 2**64 - 1), st.booleans())
+def test_draws_of_pairs_equal_the_twin(problem, seed, stratified):
+    codes, scenario, category = problem
+    weights = WEIGHTS[len(codes)]
+    estimates, reasons, _, undefined, _, _ = resample(
+        codes, scenario, category, [weights], n_resamples=70, seed=seed, stratified=stratified,
+        unit="pair",
+    )  # fmt: skip
+    strata = patterns_of(codes, category, stratified=stratified)
+    if not strata or not strata[0]:
+        assert set(reasons) == {"no_scored_pair"}
+        return
+    rows = [[n * x for x in counts] for patterns in strata for counts, n in patterns]
+    observed = np.sum(rows, axis=0).tolist()
+    totals = twin.resampled_patterns(strata, 70, seed)
+    sizes = [sum(n for _, n in patterns) for patterns in strata]
+    for k, measure in enumerate(MEASURES):
+        expected, n_undefined = expected_interval(measure, weights, observed, totals, sizes)
+        np.testing.assert_allclose(estimates[0, 0, k, :3], expected, rtol=1e-12, atol=1e-12)
+        assert undefined[0, 0, k] == n_undefined
+
+
+def test_large_draws_of_pairs_equal_the_twin():
+    # More than a word of coins for each digit.
+    rng = np.random.default_rng(1)
+    codes, scenario = rng.choice(4, p=[0.7, 0.1, 0.15, 0.05], size=(1, 700)), np.arange(700)
+    low, high = resample(codes, scenario, scenario * 0, unit="pair", seed=9)[0][0, 0, 0, 1:3]
+    totals = twin.resampled_patterns(patterns_of(codes, scenario * 0, stratified=False), 200, 9)
+    values = [twin.value("mar", total) for total in totals]
+    expected = [twin.quantile(values, p) for p in (0.025, 0.975)]
+    np.testing.assert_allclose([low, high], expected, rtol=1e-12)
 
 
 @settings(deadline=None, max_examples=20)
-@given(small_problems().filter(lambda problem: len(problem[0]) == 2), st.integers(0, 2**64 - 1))
+@given(small_problems(sizes=(2,)), st.integers(0, 2**64 - 1))
 def test_series_on_different_pairs_equal_the_twin(problem, seed):
     codes, scenario, category = problem
     estimates, *_, sizes = resample(
@@ -107,17 +170,9 @@ def test_series_on_different_pairs_equal_the_twin(problem, seed):
     )  # fmt: skip
     alone = [units_of(row[None], scenario, category >= 0) for row in codes]
     units = [first + second for first, second in zip(*alone, strict=True)]
-    values = [
-        twin.value("mar_joint", total[:4]) - twin.value("mar_joint", total[4:])
-        for total in twin.resampled_totals([units], 20, seed)
-    ]
+    totals = twin.resampled_totals([units], 20, seed)
     observed = np.sum(units, axis=0).tolist()
-    expected = [twin.value("mar_joint", observed[:4]) - twin.value("mar_joint", observed[4:])]
-    constant = len({v for v in values if not math.isnan(v)} | set(expected)) == 1
-    if math.isnan(expected[0]) or len(units) < 2 or constant or all(map(math.isnan, values)):
-        expected += [math.nan, math.nan]
-    else:
-        expected += [twin.quantile(values, 0.025), twin.quantile(values, 0.975)]
+    expected, _ = expected_interval("mar_joint", [1.0, -1.0], observed, totals, [len(units)])
     np.testing.assert_allclose(estimates[0, 0, 0, :3], expected, rtol=1e-12, atol=1e-12)
     n_scored = np.sum((codes < 4).any(axis=0))
     assert sizes[0, 0].tolist() == [len(units), n_scored, len(scenario) - n_scored]
@@ -237,3 +292,44 @@ def test_bad_arguments_are_named(options, word):
     arguments = {"codes": [[0, 1]], "scenario": [0, 1], "category": [0, 0]} | options
     with pytest.raises(ArgumentError, match=word):
         resample(**arguments)
+
+
+@pytest.mark.parametrize("unit", ["pair", "scenario"])
+def test_the_order_of_slices_cannot_change_a_bit(unit):
+    codes, scenario, category = clustered()
+    straight = resample(codes, scenario, category, unit=unit)[0]
+    renamed = np.array([2, 0, 1])[category]
+    other = resample(codes, scenario, renamed, unit=unit)[0]
+    np.testing.assert_array_equal(straight[0], other[0])
+    for old, new in enumerate([2, 0, 1]):
+        np.testing.assert_array_equal(straight[1 + old], other[1 + new])
+
+
+@pytest.mark.parametrize("unit", ["pair", "scenario"])
+@pytest.mark.parametrize("n_resamples", [2, 63, 64, 65, 129])
+def test_any_number_of_resamples_ends_as_the_twin(unit, n_resamples):
+    codes, scenario, category = clustered(n_scenarios=5)
+    low, high = resample(
+        codes, scenario, category * 0, measures=["accuracy_contrast"], unit=unit,
+        n_resamples=n_resamples,
+    )[0][0, 0, 0, 1:3]  # fmt: skip
+    if unit == "pair":
+        totals = twin.resampled_patterns(
+            patterns_of(codes, category * 0, stratified=False), n_resamples, 0
+        )
+    else:
+        totals = twin.resampled_totals([units_of(codes, scenario, scenario >= 0)], n_resamples, 0)
+    values = [twin.value("accuracy_contrast", total) for total in totals]
+    expected = [twin.quantile(values, p) for p in (0.025, 0.975)]
+    np.testing.assert_allclose([low, high], expected, rtol=1e-12)
+
+
+def test_counts_that_do_not_pack_are_summed_alike():
+    # 12,000 pairs a scenario pass 16 bits in a resample; multiplied counts give the same rates.
+    codes, scenario, category = clustered(n_scenarios=6)
+    times = 1_000
+    small = resample(codes, scenario, category)[0]
+    large = resample(
+        np.tile(codes, times), np.tile(scenario, times), np.tile(category, times)
+    )[0]  # fmt: skip
+    np.testing.assert_allclose(large[..., 1:3], small[..., 1:3], rtol=1e-12)

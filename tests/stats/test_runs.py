@@ -1,8 +1,11 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from misfired import _core
 from misfired.errors import ArgumentError, DataError
 from misfired.stats import (
     bootstrap,
@@ -13,6 +16,7 @@ from misfired.stats import (
     study_tests,
     summarize,
 )
+from reference import ranking
 
 
 def run(seed=0, misfire=0.1, primed=0.3, n_scenarios=40) -> pl.DataFrame:
@@ -193,3 +197,37 @@ def test_study_tests_names_what_is_wrong():
         study_tests(
             pl.concat([third.with_columns(model=pl.lit("x"))]).unique(["id", "protocol", "priming"])
         )
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.lists(
+        st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=3, max_size=3),
+        min_size=4, max_size=8,
+    ),
+    st.integers(0, 2**32),
+    st.sampled_from(["mar", "mar_joint", "discrepancy"]),
+)  # fmt: skip
+def test_joint_intervals_and_ranks_equal_the_twin(tables, seed, measure):
+    # As many pairs for each run of a scenario, and a correct contrast answer in each, so that every
+    # resample has a value.
+    n = 1 + max(sum(row) for table in tables for row in table)
+    tables = [[[row[0] + n - sum(row), *row[1:]] for row in table] for table in tables]
+    codes = np.concatenate(
+        [np.stack([np.repeat(np.arange(4), row) for row in table]) for table in tables], axis=1
+    )
+    scenario = np.repeat(np.arange(len(tables), dtype=np.uint32), n)
+    numbers, reasons = _core.ranking(
+        codes.astype(np.uint8), scenario, scenario * 0, measure, "scenario", False, 0.95, 40, seed,
+        None,
+    )  # fmt: skip
+    units = [[cell for row in table for cell in row] for table in tables]
+    expected = ranking.board(units, 3, measure, 40, seed)
+    least = -100 if measure == "discrepancy" else 0
+    for found, reason, (low, high, best, worst) in zip(numbers, reasons, expected, strict=True):
+        assert found[4:].tolist() == [best, worst]
+        if reason is None:
+            ends = [max(low, least), min(high, 100)]
+            np.testing.assert_allclose(found[1:3], ends, rtol=1e-9, atol=1e-9)
+        else:
+            assert (reason, low) == ("constant", pytest.approx(high))

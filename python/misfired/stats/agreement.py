@@ -11,6 +11,7 @@ from misfired import _core
 from misfired.errors import ArgumentError, DataError
 from misfired.stats._arrays import Labels, as_groups
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.results import named_warnings
 
 __all__ = ["Agreement", "agreement"]
 
@@ -28,6 +29,7 @@ class Agreement:
         n_raters: Raters.
         reason: Why there is no value, or no interval.
         seed: The seed used.
+        warnings: Names of what a careful reader would want to know (`named_warnings`).
     """
 
     value: float | None
@@ -38,6 +40,7 @@ class Agreement:
     n_raters: int
     reason: str | None
     seed: int
+    warnings: tuple[str, ...] = ()
 
 
 def agreement(
@@ -99,7 +102,8 @@ def agreement(
     if not np.any(rated > 1):
         reason = "no_scored_pair"
     n = int(np.sum(rated > 1))
-    return Agreement(value, low, high, method, n, codes.shape[1], reason, seed)
+    warnings = named_warnings(reason, len(np.unique(groups)))
+    return Agreement(value, low, high, method, n, codes.shape[1], reason, seed, warnings)
 
 
 def _codes(

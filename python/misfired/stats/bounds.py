@@ -21,6 +21,7 @@ class Bounds:
         worst: Every unscored prompt answered so that MAR is largest.
         n_unscored: Pairs with an unscored prompt.
         reason: Why `best`, `value` and `worst` are not all there: a + c = 0.
+        warnings: The reason, if there is one.
     """
 
     best: float | None
@@ -28,6 +29,7 @@ class Bounds:
     worst: float | None
     n_unscored: int
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
@@ -46,8 +48,9 @@ def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
         DataError: If columns differ in length or hold what is no outcome.
 
     Example:
-        >>> mar_bounds([True, False, None, True], [True, True, True, None])
-        Bounds(best=25.0, value=50.0, worst=66.66666666666667, n_unscored=2, reason=None)
+        >>> found = mar_bounds([True, False, None, True], [True, True, True, None])
+        >>> found.best, found.value, round(found.worst, 1), found.n_unscored
+        (25.0, 50.0, 66.7, 2)
     """
     st, co = as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast")
     if st.shape != co.shape:
@@ -65,7 +68,7 @@ def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
     value = _share(c, a)
     n_unscored = int(np.sum(open_ | asked))
     reason = None if None not in {best, value, worst} else "no_contrast_correct"
-    return Bounds(best, value, worst, n_unscored, reason)
+    return Bounds(best, value, worst, n_unscored, reason, (reason,) if reason else ())
 
 
 def _share(c: int, a: int) -> float | None:

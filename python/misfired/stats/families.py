@@ -9,7 +9,7 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError
 from misfired.stats._grid import grid_of_outcomes
 from misfired.stats.results import TestResult
-from misfired.stats.testing import adjust, mcnemar, permutation_test
+from misfired.stats.testing import adjust, mcnemar, no_test, permutation_test
 
 __all__ = ["FAMILY_SCHEMA", "study_tests"]
 
@@ -138,8 +138,7 @@ def _run(
         against, for_ = int(np.sum(score < 0)), int(np.sum(score > 0))
         return mcnemar(against, for_, alternative=alternative)
     if not len(score):
-        name = "sign_flip"
-        return TestResult(None, None, None, alternative, name, 0, "no_scored_pair")
+        return no_test(None, "no_scored_pair", alternative, "sign_flip", 0)
     # A score of +1 is a pair whose stereotyped answer alone is wrong, -1 its contrast answer alone.
     stereotyped, contrast = score <= 0, score >= 0
     return permutation_test(stereotyped, contrast, scenario=scenario, alternative=alternative)

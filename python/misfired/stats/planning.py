@@ -11,6 +11,7 @@ from misfired import _core
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.results import named_warnings
 
 __all__ = [
     "Clustering",
@@ -32,13 +33,16 @@ class Clustering:
         design_effect: 1 + (sum m^2 / sum m - 1) correlation (Kish), by which the variance of MAR
             exceeds that of independent pairs.
         n_effective: Independent pairs that would give the same precision.
-        reason: Why there is no number.
+        reason: Why there is no number: `no_contrast_correct`, `one_unit` (a single scenario),
+            `single_pairs` (no scenario with two pairs that count), `constant` (no variation).
+        warnings: Names of what a careful reader would want to know (`named_warnings`).
     """
 
     correlation: float | None
     design_effect: float | None
     n_effective: float | None
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Clustering:
@@ -61,13 +65,20 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     n_groups = int(groups.max(initial=0)) + 1
     hits = np.bincount(groups[codes == 2], minlength=n_groups)
     trials = hits + np.bincount(groups[codes == 0], minlength=n_groups)
+    n_used = int(np.sum(trials > 0))
     if not trials.any():
-        return Clustering(None, None, None, "no_contrast_correct")
+        return _no_clustering("no_contrast_correct", n_used)
     correlation = _core.intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
     if not math.isfinite(correlation):
-        return Clustering(None, None, None, "constant" if len(codes) > 1 else "one_unit")
+        alone = "single_pairs" if trials.max() == 1 else "constant"
+        return _no_clustering(alone if n_used > 1 else "one_unit", n_used)
     deff = design_effect(trials, correlation)
-    return Clustering(correlation, deff, float(trials.sum() / deff))
+    warnings = named_warnings(None, n_used)
+    return Clustering(correlation, deff, float(trials.sum() / deff), warnings=warnings)
+
+
+def _no_clustering(reason: str, n_scenarios: int) -> Clustering:
+    return Clustering(None, None, None, reason, named_warnings(reason, n_scenarios))
 
 
 def design_effect(sizes: npt.NDArray[np.int64], correlation: float) -> float:

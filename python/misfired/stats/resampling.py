@@ -9,10 +9,7 @@ from misfired.errors import ArgumentError
 from misfired.metrics import MEASURES
 from misfired.stats._arrays import Flags, Labels, Sampling, as_codes, as_groups, resample
 from misfired.stats._seed import Rng, seed_of
-from misfired.stats.results import Bootstrap, Estimate
-
-FEW_UNITS = 20
-"""Below this many units, no method holds its level for rare outcomes (docs/coverage.md)."""
+from misfired.stats.results import Bootstrap, Estimate, named_warnings
 
 
 def bootstrap(
@@ -98,10 +95,10 @@ def bootstrap(
     estimates = []
     for k, measure in enumerate(measures):
         value, low, high, error = (_null(x) for x in answers.estimates[0, 0, k].tolist())
-        warnings = ["few_units"] * (n_units < FEW_UNITS)
-        warnings += ["undefined_resamples"] * bool(answers.n_undefined[0, 0, k])
         how, reason = answers.methods[k], answers.reasons[k]
-        estimates.append(Estimate(measure, value, low, high, error, how, reason, tuple(warnings)))
+        undefined = bool(answers.n_undefined[0, 0, k])
+        warnings = named_warnings(reason, n_units, undefined=undefined)
+        estimates.append(Estimate(measure, value, low, high, error, how, reason, warnings))
     return Bootstrap(
         tuple(estimates),
         unit,

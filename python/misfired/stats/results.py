@@ -6,7 +6,27 @@ from dataclasses import dataclass
 
 import polars as pl
 
-__all__ = ["Bootstrap", "Estimate", "TestResult"]
+__all__ = ["Bootstrap", "Estimate", "TestResult", "named_warnings"]
+
+FEW_UNITS = 20
+"""Below this many units, no interval holds its level for rare outcomes (docs/coverage.md)."""
+
+
+def named_warnings(
+    reason: str | None, n_units: int, *, fewest: int = FEW_UNITS, undefined: bool = False
+) -> tuple[str, ...]:
+    """What a careful reader would want to know of a result.
+
+    - `few_units`: fewer than `fewest`;
+    - `undefined_resamples`: some resamples had no value and were left out;
+    - the reason why there is no value, no interval or no p value.
+
+    Example:
+        >>> named_warnings("constant", 3)
+        ('few_units', 'constant')
+    """
+    known = {"few_units": n_units < fewest, "undefined_resamples": undefined}
+    return (*(name for name, holds in known.items() if holds), *([reason] if reason else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +41,7 @@ class Estimate:
         standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
         method: How the interval was made.
         reason: Why there is no value, or no interval.
-        warnings: Names of what a careful reader would want to know: `few_units` (below 20),
-            `undefined_resamples` (some had no value and were left out).
+        warnings: Names of what a careful reader would want to know (`named_warnings`).
     """
 
     measure: str
@@ -104,6 +123,8 @@ class TestResult:
         n: Units or pairs on which it stands.
         reason: Why there is no p value.
         seed: The seed used, if the p value was sampled.
+        warnings: `few_units` where so few units cannot give a p value below 0.05, and the reason why
+            there is none.
     """
 
     __test__ = False  # not a test of pytest's
@@ -116,10 +137,12 @@ class TestResult:
     n: int
     reason: str | None = None
     seed: int | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_frame(self) -> pl.DataFrame:
         """One row."""
-        return pl.DataFrame([dataclasses.asdict(self)])
+        row = dataclasses.asdict(self) | {"warnings": list(self.warnings)}
+        return pl.DataFrame([row], schema_overrides={"warnings": pl.List(pl.String)})
 
     def to_json(self) -> str:
         """One JSON object."""

@@ -9,7 +9,10 @@ from misfired import _core
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
 from misfired.stats._seed import Rng, seed_of
-from misfired.stats.results import TestResult
+from misfired.stats.results import TestResult, named_warnings
+
+FEWEST = 6
+"""Clusters below which a two-sided exact test cannot reject at 5 %: 2 / 2^5 = 0.0625."""
 
 __all__ = ["adjust", "mcnemar", "permutation_test"]
 
@@ -45,8 +48,11 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     log_p = float(_core.mcnemar(against, for_, alternative, mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
     if np.isnan(log_p):
-        return TestResult(0.0, None, None, alternative, name, 0, "no_discordant_pair")
-    return TestResult(float(c - b), float(np.exp(log_p)), log_p, alternative, name, b + c)
+        return no_test(0.0, "no_discordant_pair", alternative, name, 0)
+    warnings = named_warnings(None, b + c, fewest=FEWEST)
+    return TestResult(
+        float(c - b), float(np.exp(log_p)), log_p, alternative, name, b + c, warnings=warnings
+    )
 
 
 def permutation_test(
@@ -112,10 +118,21 @@ def permutation_test(
     name = "sign_flip" if exact else "sign_flip_sampled"
     if np.isnan(p_value):
         reason = "no_value" if value is None else "no_discordant_pair"
-        return TestResult(value, None, None, alternative, name, n_clusters, reason)
+        return no_test(value, reason, alternative, name, n_clusters)
     log_p = float(np.log(p_value)) if p_value > 0 else float("-inf")
     used = None if exact else seed
-    return TestResult(value, p_value, log_p, alternative, name, n_clusters, None, used)
+    warnings = named_warnings(None, n_clusters, fewest=FEWEST)
+    return TestResult(
+        value, p_value, log_p, alternative, name, n_clusters, seed=used, warnings=warnings
+    )
+
+
+def no_test(
+    statistic: float | None, reason: str, alternative: str, method: str, n: int
+) -> TestResult:
+    """The result of a test that could not be made."""
+    warnings = named_warnings(reason, n, fewest=FEWEST)
+    return TestResult(statistic, None, None, alternative, method, n, reason, warnings=warnings)
 
 
 def adjust(

@@ -120,9 +120,10 @@ impl Agreement {
         let streams = Streams::new(seed, Purpose::Resample);
         let dice = Dice::new(rows.len() as u32);
         let draw = |resample: u64| {
-            let mut indices = vec![0; rows.len()];
-            dice.roll_into(&mut streams.stream(resample), 0, &mut indices);
-            sum(&mut indices.into_iter().map(|index| index as usize))
+            let mut indices = Vec::with_capacity(rows.len());
+            let mut words = streams.stream(resample);
+            dice.roll(&mut words, rows.len(), |index| indices.push(index as usize));
+            sum(&mut indices.into_iter())
         };
         let values: Vec<f64> =
             with_threads(n_threads, || (0..n_resamples).into_par_iter().map(draw).collect());

@@ -1,5 +1,5 @@
-//! Random draws: one `ChaCha8` stream per (seed, purpose, index), so that neither the number of
-//! threads nor the size of a block of work can change a bit.
+//! Random draws: one `ChaCha8` stream per (seed, purpose, index), so that the number of threads cannot
+//! change a bit.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -122,40 +122,40 @@ impl Dice {
         Self { sides, per_word, power, threshold: power.wrapping_neg() % power }
     }
 
-    /// Fill `out` with draws, each plus `offset`.
+    /// Hand `n` draws to `visit`, in order.
     #[inline]
-    pub fn roll_into(&self, words: &mut Words, offset: u32, out: &mut [u32]) {
+    pub fn roll(&self, words: &mut Words, n: usize, visit: impl FnMut(u32)) {
         // A constant batch length lets the compiler unroll.
         match self.per_word {
-            1 => self.roll::<1>(words, offset, out),
-            2 => self.roll::<2>(words, offset, out),
-            3 => self.roll::<3>(words, offset, out),
-            4 => self.roll::<4>(words, offset, out),
-            5 => self.roll::<5>(words, offset, out),
-            6 => self.roll::<6>(words, offset, out),
-            7 => self.roll::<7>(words, offset, out),
-            _ => self.roll::<MOST>(words, offset, out),
-        }
-    }
-
-    fn roll<const N: usize>(&self, words: &mut Words, offset: u32, out: &mut [u32]) {
-        let (batches, rest) = out.split_at_mut(out.len() / N * N);
-        for slots in batches.chunks_exact_mut(N) {
-            slots.copy_from_slice(&self.batch::<N>(words, offset));
-        }
-        if !rest.is_empty() {
-            rest.copy_from_slice(&self.batch::<N>(words, offset)[..rest.len()]);
+            1 => self.roll_by::<1>(words, n, visit),
+            2 => self.roll_by::<2>(words, n, visit),
+            3 => self.roll_by::<3>(words, n, visit),
+            4 => self.roll_by::<4>(words, n, visit),
+            5 => self.roll_by::<5>(words, n, visit),
+            6 => self.roll_by::<6>(words, n, visit),
+            7 => self.roll_by::<7>(words, n, visit),
+            _ => self.roll_by::<MOST>(words, n, visit),
         }
     }
 
     #[inline]
-    fn batch<const N: usize>(&self, words: &mut Words, offset: u32) -> [u32; N] {
+    fn roll_by<const N: usize>(&self, words: &mut Words, n: usize, mut visit: impl FnMut(u32)) {
+        for _ in 0..n / N {
+            self.batch::<N>(words).into_iter().for_each(&mut visit);
+        }
+        if !n.is_multiple_of(N) {
+            self.batch::<N>(words).into_iter().take(n % N).for_each(visit);
+        }
+    }
+
+    #[inline]
+    fn batch<const N: usize>(&self, words: &mut Words) -> [u32; N] {
         loop {
             let mut left = words.next_word();
             let mut batch = [0; N];
             for slot in &mut batch {
                 let wide = u128::from(left) * u128::from(self.sides);
-                *slot = offset + (wide >> 64) as u32;
+                *slot = (wide >> 64) as u32;
                 left = wide as u64;
             }
             if left >= self.threshold {
@@ -196,20 +196,17 @@ mod tests {
         // Chi-square with 198 degrees of freedom: mean 198, standard deviation 19.9.
         let dice = Dice::new(199);
         let mut words = Streams::new(3, Purpose::Resample).stream(0);
-        let mut draws = vec![0; 1_990_000];
-        dice.roll_into(&mut words, 0, &mut draws);
         let mut seen = [0_u32; 199];
-        for draw in draws {
-            seen[draw as usize] += 1;
-        }
+        dice.roll(&mut words, 1_990_000, |draw| seen[draw as usize] += 1);
         let chi: f64 = seen.iter().map(|&n| (f64::from(n) - 1e4).powi(2) / 1e4).sum();
         assert!((118.0..298.0).contains(&chi), "{chi}");
     }
 
     #[test]
-    fn one_sided_dice_always_show_their_offset() {
-        let mut out = [0; 40];
-        Dice::new(1).roll_into(&mut Streams::new(0, Purpose::Resample).stream(0), 7, &mut out);
-        assert_eq!(out, [7; 40]);
+    fn one_sided_dice_always_show_the_same() {
+        let mut out = Vec::new();
+        let mut words = Streams::new(0, Purpose::Resample).stream(0);
+        Dice::new(1).roll(&mut words, 40, |draw| out.push(draw));
+        assert_eq!(out, [0; 40]);
     }
 }

@@ -159,8 +159,8 @@ impl Measure {
         }
     }
 
-    /// Add `weight` times the value at each of the counts.
-    pub(crate) fn add_to(self, weight: f64, counts: &[[u32; 4]], values: &mut [f64]) {
+    /// Add `weight` times the value at each of the counts, given as columns of a, b, c and d.
+    pub(crate) fn add_to(self, weight: f64, counts: [&[f64]; 4], values: &mut [f64]) {
         // A loop for each measure, since with the choice inside the loop none is vectorised.
         match self {
             Self::Mar => add_each(weight, counts, values, |x| Self::Mar.value(x)),
@@ -254,9 +254,15 @@ impl Measure {
 }
 
 #[inline]
-fn add_each(weight: f64, counts: &[[u32; 4]], values: &mut [f64], value: impl Fn([f64; 4]) -> f64) {
-    for (sum, counts) in values.iter_mut().zip(counts) {
-        *sum += weight * value(counts.map(f64::from));
+fn add_each(
+    weight: f64,
+    [a, b, c, d]: [&[f64]; 4],
+    values: &mut [f64],
+    value: impl Fn([f64; 4]) -> f64,
+) {
+    let counts = a.iter().zip(b).zip(c).zip(d);
+    for (sum, (((&a, &b), &c), &d)) in values.iter_mut().zip(counts) {
+        *sum += weight * value([a, b, c, d]);
     }
 }
 

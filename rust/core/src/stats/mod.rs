@@ -8,6 +8,7 @@ mod error;
 mod mcnemar;
 mod measure;
 mod method;
+mod multinomial;
 mod normal;
 mod order;
 mod permutation;

@@ -23,6 +23,12 @@ fn decode(key: u64) -> f64 {
 }
 
 impl Keys {
+    /// Keys with room for `n` values.
+    #[must_use]
+    pub fn with_capacity(n: usize) -> Self {
+        Self { keys: Vec::with_capacity(n), n_nan: 0 }
+    }
+
     /// Take in values; NaN is counted and left out.
     pub fn extend(&mut self, values: &[f64]) {
         let before = self.keys.len();

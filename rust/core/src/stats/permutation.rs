@@ -44,7 +44,7 @@ pub fn sign_flip_exact(differences: &[i64], alternative: Alternative) -> Result<
     let observed: i64 = differences.iter().sum();
     let total = total as i64;
     let at_least = |sum: i64| -> f64 {
-        let first = (sum + total) / 2;
+        let first = i64::midpoint(sum, total);
         chance[first as usize..].iter().rev().sum()
     };
     Ok(Some(match alternative {

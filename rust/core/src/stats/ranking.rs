@@ -96,8 +96,10 @@ fn draw(
     questions: &[Question],
     units: &[Units],
 ) -> Result<Vec<Vec<f64>>> {
-    let (questions_by, units_by) = (questions.iter().collect(), units.iter().collect());
-    let sample = Sample::new(request, Method::Percentile, vec![measure], questions_by, units_by)?;
+    let asked = questions.iter().zip(units);
+    let observed = asked.clone().map(|(question, units)| request.observe(measure, question, units));
+    let observed = observed.collect();
+    let sample = Sample::new(request, Method::Percentile, vec![measure], asked.unzip(), observed)?;
     let blocks: Vec<Vec<f64>> = (0..sample.n_blocks())
         .into_par_iter()
         .map(|block| {

@@ -43,7 +43,8 @@ pub(crate) fn with_threads<T: Send>(
     let pool = n_threads.and_then(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().ok());
     match pool {
         Some(pool) => pool.install(work),
-        None => work(),
+        // On a thread of the common pool, so that its parts need not be handed over one by one.
+        None => rayon::scope(|_| work()),
     }
 }
 
@@ -67,18 +68,26 @@ fn summarise_round(
     units: &[Units],
     questions: &[Question],
 ) -> Result<Vec<Summary>> {
+    let asked = questions.iter().zip(units);
+    let observed: Vec<Vec<Observed>> = asked
+        .clone()
+        .map(|(question, units)| {
+            request.measures.iter().map(|&m| request.observe(m, question, units)).collect()
+        })
+        .collect();
     let mut resampled = vec![vec![None; request.measures.len()]; questions.len()];
     for method in Method::ALL.into_iter().filter(|method| method.resamples()) {
-        resample_by(request, method, units, questions, &mut resampled)?;
+        resample_by(request, method, units, questions, &observed, &mut resampled)?;
     }
-    let summarise = |((question, units), resampled): ((&Question, &Units), Vec<_>)| {
+    let summarise = |(((question, units), observed), resampled): (((&Question, &Units), _), _)| {
         let counts = units.totals();
-        let estimates = request.measures.iter().zip(resampled).map(|(&measure, resampled)| {
-            let undefined = question.undefined(measure, &counts);
-            let method = request.method_for(measure, question);
-            let observed = request.observe(measure, question, units);
-            finish(request, method, units, &observed, undefined, resampled)
-        });
+        let found = std::iter::zip::<&Vec<Observed>, Vec<Resampled>>(observed, resampled);
+        let estimates =
+            request.measures.iter().zip(found).map(|(&measure, (observed, resampled))| {
+                let undefined = question.undefined(measure, &counts);
+                let method = request.method_for(measure, question);
+                finish(request, method, units, observed, undefined, resampled)
+            });
         Summary {
             estimates: estimates.collect(),
             n_units: units.n_units(),
@@ -87,7 +96,7 @@ fn summarise_round(
             counts,
         }
     };
-    Ok(questions.iter().zip(units).zip(resampled).map(summarise).collect())
+    Ok(asked.zip(&observed).zip(resampled).map(summarise).collect())
 }
 
 type Resampled = Option<(Ends, u64)>;
@@ -99,6 +108,7 @@ fn resample_by(
     method: Method,
     units: &[Units],
     questions: &[Question],
+    observed: &[Vec<Observed>],
     resampled: &mut [Vec<Resampled>],
 ) -> Result<()> {
     let wanted = |question: &Question| -> Vec<usize> {
@@ -112,13 +122,12 @@ fn resample_by(
         passes.entry(wanted(question)).or_default().push(index);
     }
     for (measures, members) in passes.into_iter().filter(|(measures, _)| !measures.is_empty()) {
-        let sample = Sample::new(
-            request,
-            method,
-            measures.iter().map(|&at| request.measures[at]).collect(),
-            members.iter().map(|&index| &questions[index]).collect(),
-            members.iter().map(|&index| &units[index]).collect(),
-        )?;
+        let chosen = members.iter().map(|&index| (&questions[index], &units[index])).unzip();
+        let known =
+            members.iter().flat_map(|&index| measures.iter().map(move |&at| observed[index][at]));
+        let known = known.collect();
+        let measured = measures.iter().map(|&at| request.measures[at]).collect();
+        let sample = Sample::new(request, method, measured, chosen, known)?;
         let mut intervals = intervals(request, &sample).into_iter();
         for &index in &members {
             for &at in &measures {
@@ -144,7 +153,7 @@ fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)
         .enumerate()
         .for_each(|(block, values)| sample.evaluate(block, values));
     let interval = |index: usize| {
-        let mut keys = Keys::default();
+        let mut keys = Keys::with_capacity(sample.n_resamples as usize);
         for (block, values) in values.chunks_exact(sample.block_len()).enumerate() {
             let resamples = sample.resamples(block);
             let values = &values[index * BLOCK..][..(resamples.end - resamples.start) as usize];
@@ -218,8 +227,10 @@ mod tests {
                 };
                 let units = Units::collect(&request.items, None, &question, unit, false).unwrap();
                 let measures = request.measures.clone();
-                let sample =
-                    Sample::new(&request, method, measures, vec![&question], vec![&units]).unwrap();
+                let observe = |&measure: &Measure| request.observe(measure, &question, &units);
+                let observed = measures.iter().map(observe).collect();
+                let asked = (vec![&question], vec![&units]);
+                let sample = Sample::new(&request, method, measures, asked, observed).unwrap();
                 let held = held_intervals(&request, &sample);
                 assert_eq!(stream::intervals(&sample, 0.9), held, "{method:?} {unit:?}");
                 assert!(held.iter().all(|(ends, _)| ends.is_ok()));

@@ -2,15 +2,42 @@
 
 use std::ops::Range;
 
-use rand_distr::{Binomial, Distribution};
-
+use super::multinomial::multinomial;
 use super::products::Products;
 use super::units::{Question, Units};
-use super::{Dice, Measure, Method, Observed, Purpose, Request, Streams, Unit, Words};
+use super::{Dice, Measure, Method, Observed, Purpose, Request, Streams, Unit};
 use crate::Result;
 
-/// Resamples that are drawn together, small enough for their indices to stay in cache.
+/// Resamples that are drawn from one stream. It is part of what a seed means: with another number, the
+/// same seed gives other draws.
 pub(crate) const BLOCK: usize = 64;
+
+/// The largest count that a packed sum can hold.
+const MOST_PACKED: u32 = 0xffff;
+
+/// (a, b, c, d) of the resamples of a block, as columns: a division for two or four resamples at once.
+struct Totals([[f64; BLOCK]; 4]);
+
+impl Totals {
+    fn collect(sums: impl Iterator<Item = [u32; 4]>) -> Self {
+        let mut columns = [[0.0; BLOCK]; 4];
+        for (slot, sum) in sums.enumerate() {
+            for (column, n) in columns.iter_mut().zip(sum) {
+                column[slot] = f64::from(n);
+            }
+        }
+        Self(columns)
+    }
+
+    fn at(&self, slot: usize) -> [f64; 4] {
+        self.0.map(|column| column[slot])
+    }
+
+    /// The columns of the first `n` resamples.
+    fn columns(&self, n: usize) -> [&[f64]; 4] {
+        self.0.each_ref().map(|column| &column[..n])
+    }
+}
 
 /// A slice, ready to be resampled for several questions and measures by one method.
 pub(crate) struct Sample<'a> {
@@ -24,6 +51,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) observed: Vec<Observed>,
     /// Sums of products of counts for each row, if values are studentised.
     products: Vec<Products>,
+    /// The rows, where one series is all that is drawn for.
+    packed: Option<Vec<u64>>,
     streams: Streams,
     dice: Vec<(Range<usize>, Dice)>,
     /// Resamples in all.
@@ -31,31 +60,27 @@ pub(crate) struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
+    /// A sample of questions with their units, and what is observed of their measures.
     pub(crate) fn new(
         request: &'a Request<'a>,
         method: Method,
         measures: Vec<Measure>,
-        questions: Vec<&'a Question>,
-        units: Vec<&'a Units>,
+        (questions, units): (Vec<&'a Question>, Vec<&'a Units>),
+        observed: Vec<Observed>,
     ) -> Result<Self> {
         let n_resamples = request.n_resamples_of(units[0])?;
-        let observed = questions.iter().zip(&units).flat_map(|(question, units)| {
-            let one = |&measure: &Measure| request.observe(measure, question, units);
-            measures.iter().map(one).collect::<Vec<_>>()
-        });
         let dice = |range: &Range<usize>| (range.clone(), Dice::new(range.len() as u32));
         let dice = units[0].strata.iter().map(dice).collect();
         let studentised = method == Method::Studentised;
-        let products = if studentised {
-            units.iter().map(|&units| Products::new(units, request.unit)).collect()
-        } else {
-            vec![]
-        };
+        let products = |&units: &&Units| studentised.then(|| Products::new(units, request.unit));
+        let products = units.iter().filter_map(products).collect();
+        let plain = request.unit == Unit::Scenario && request.n_resamples.is_some() && !studentised;
         Ok(Self {
             request,
             method,
-            observed: observed.collect(),
+            observed,
             products,
+            packed: if plain && units.len() == 1 { pack(units[0]) } else { None },
             streams: Streams::new(request.seed, Purpose::Resample),
             dice,
             measures,
@@ -84,65 +109,87 @@ impl<'a> Sample<'a> {
     /// Fill `values`, laid out as `[question][measure][resample of the block]`: the resampled value,
     /// or its distance from the observed one in standard errors if studentised.
     pub(crate) fn evaluate(&self, block: usize, values: &mut [f64]) {
-        let resamples = self.resamples(block);
-        let n = (resamples.end - resamples.start) as usize;
-        let measures = &self.measures;
+        if let Some(rows) = &self.packed {
+            self.fill(0, block, &[self.draw_sums(rows, block)], values);
+            return;
+        }
         let shared = match self.request.unit {
-            Unit::Scenario => self.draw_scenarios(resamples.clone()),
+            Unit::Scenario => self.draw_scenarios(block),
             Unit::Pair => Vec::new(),
         };
-        let mut totals = Vec::new();
-        for (index, values) in values.chunks_exact_mut(measures.len() * BLOCK).enumerate() {
+        let width = self.measures.len() * BLOCK;
+        for (index, values) in values.chunks_exact_mut(width).enumerate() {
             let units = self.units[index];
             let own = match self.request.unit {
                 Unit::Scenario => Vec::new(),
-                Unit::Pair => self.draw_patterns(resamples.clone(), units),
+                Unit::Pair => self.draw_patterns(block, units),
             };
             let drawn = if own.is_empty() { &shared } else { &own };
-            totals.clear();
-            totals.extend(units.terms.iter().map(|rows| self.sums(rows, drawn, n)));
-            for (&measure, values) in measures.iter().zip(values.chunks_exact_mut(BLOCK)) {
-                weighted_values(measure, self.questions[index], &totals, &mut values[..n]);
-            }
+            let totals: Vec<_> = units.terms.iter().map(|rows| self.sums(rows, drawn)).collect();
+            self.fill(index, block, &totals, values);
             if !self.products.is_empty() {
                 self.studentise(index, drawn, &totals, values);
             }
         }
     }
 
+    /// The values of all measures of a question.
+    fn fill(&self, index: usize, block: usize, totals: &[Totals], values: &mut [f64]) {
+        let n = self.resamples(block).count();
+        for (&measure, values) in self.measures.iter().zip(values.chunks_exact_mut(BLOCK)) {
+            weighted_values(measure, self.questions[index], totals, &mut values[..n]);
+        }
+    }
+
+    /// (a, b, c, d) of each resample of a block, summed as they are drawn.
+    fn draw_sums(&self, rows: &[u64], block: usize) -> Totals {
+        let mut words = self.streams.stream(block as u64);
+        let draw = |_| {
+            let mut sum = 0;
+            for (range, dice) in &self.dice {
+                let rows = &rows[range.clone()];
+                dice.roll(&mut words, rows.len(), |draw| sum += rows[draw as usize]);
+            }
+            [0, 16, 32, 48].map(|shift| (sum >> shift) as u32 & MOST_PACKED)
+        };
+        Totals::collect(self.resamples(block).map(draw))
+    }
+
     /// Indices of the drawn scenarios, resample by resample.
-    fn draw_scenarios(&self, resamples: Range<u64>) -> Vec<u32> {
+    fn draw_scenarios(&self, block: usize) -> Vec<u32> {
+        let resamples = self.resamples(block);
         let n_draws = self.units[0].n_rows();
-        let mut indices = vec![0; n_draws * (resamples.end - resamples.start) as usize];
-        for (resample, indices) in resamples.zip(indices.chunks_exact_mut(n_draws.max(1))) {
+        let mut words = self.streams.stream(block as u64);
+        let mut indices = Vec::with_capacity(n_draws * BLOCK);
+        for resample in resamples {
             if self.request.n_resamples.is_none() {
-                self.enumerate(resample, indices);
+                self.enumerate(resample, &mut indices);
                 continue;
             }
-            let mut words = self.streams.stream(resample);
             for (range, dice) in &self.dice {
-                dice.roll_into(&mut words, range.start as u32, &mut indices[range.clone()]);
+                let first = range.start as u32;
+                dice.roll(&mut words, range.len(), |draw| indices.push(first + draw));
             }
         }
         indices
     }
 
     /// The digits of a number, each in the base of its stratum: over all numbers, all resamples.
-    fn enumerate(&self, mut number: u64, indices: &mut [u32]) {
+    fn enumerate(&self, mut number: u64, indices: &mut Vec<u32>) {
         for (range, _) in &self.dice {
             let base = range.len() as u64;
-            for index in &mut indices[range.clone()] {
-                *index = range.start as u32 + (number % base) as u32;
+            for _ in range.clone() {
+                indices.push(range.start as u32 + (number % base) as u32);
                 number /= base;
             }
         }
     }
 
     /// How often each outcome pattern is drawn, resample by resample.
-    fn draw_patterns(&self, resamples: Range<u64>, units: &Units) -> Vec<u32> {
+    fn draw_patterns(&self, block: usize, units: &Units) -> Vec<u32> {
+        let mut words = self.streams.stream(block as u64);
         let mut drawn = Vec::with_capacity(units.n_rows() * BLOCK);
-        for resample in resamples {
-            let mut words = self.streams.stream(resample);
+        for _ in self.resamples(block) {
             for stratum in &units.strata {
                 multinomial(&mut words, &units.multiplicity[stratum.clone()], &mut drawn);
             }
@@ -151,33 +198,24 @@ impl<'a> Sample<'a> {
     }
 
     /// (a, b, c, d) of each resample.
-    fn sums(&self, rows: &[[u32; 4]], drawn: &[u32], n: usize) -> Vec<[u32; 4]> {
-        if rows.is_empty() {
-            return vec![[0; 4]; n];
-        }
+    fn sums(&self, rows: &[[u32; 4]], drawn: &[u32]) -> Totals {
         let sum = match self.request.unit {
             Unit::Scenario => sum_drawn,
             Unit::Pair => sum_multiplied,
         };
-        drawn.chunks_exact(rows.len()).map(|drawn| sum(rows, drawn)).collect()
+        Totals::collect(drawn.chunks_exact(rows.len().max(1)).map(|drawn| sum(rows, drawn)))
     }
 
     /// Turn values into distances from the observed one in the resample's own standard errors.
     /// A gap of exactly 0 is a distance of 0 even where the standard error is 0 too.
-    fn studentise(
-        &self,
-        index: usize,
-        drawn: &[u32],
-        totals: &[Vec<[u32; 4]>],
-        values: &mut [f64],
-    ) {
+    fn studentise(&self, index: usize, drawn: &[u32], totals: &[Totals], values: &mut [f64]) {
         let (question, products) = (self.questions[index], &self.products[index]);
         let units = self.units[index];
         let mut at = vec![[0.0; 4]; totals.len()];
         let mut gradient = at.clone();
         for (slot, drawn) in drawn.chunks_exact(units.n_rows().max(1)).enumerate() {
             for (at, totals) in at.iter_mut().zip(totals) {
-                *at = totals[slot].map(f64::from);
+                *at = totals.at(slot);
             }
             let sums = products.sums(units, drawn);
             for (k, &measure) in self.measures.iter().enumerate() {
@@ -189,6 +227,17 @@ impl<'a> Sample<'a> {
             }
         }
     }
+}
+
+/// The four counts of each row of the only term in one word, 16 bits each, if no resample can overflow.
+fn pack(units: &Units) -> Option<Vec<u64>> {
+    let [rows] = &units.terms[..] else { return None };
+    let largest = rows.iter().flatten().copied().max().unwrap_or(0);
+    if u64::from(largest) * rows.len() as u64 > u64::from(MOST_PACKED) {
+        return None;
+    }
+    let pack = |row: &[u32; 4]| row.iter().rev().fold(0, |word, &n| word << 16 | u64::from(n));
+    Some(rows.iter().map(pack).collect())
 }
 
 #[inline]
@@ -213,37 +262,15 @@ fn sum_multiplied(rows: &[[u32; 4]], drawn: &[u32]) -> [u32; 4] {
     sum
 }
 
-/// A multinomial draw by conditional binomials: as many draws as there are units.
-fn multinomial(words: &mut Words, multiplicity: &[u32], drawn: &mut Vec<u32>) {
-    let mut open: u64 = multiplicity.iter().map(|&n| u64::from(n)).sum();
-    let mut left = open;
-    for &n in multiplicity {
-        let n = u64::from(n);
-        let times = if n == open {
-            left
-        } else {
-            let share = n as f64 / open as f64;
-            Binomial::new(left, share).expect("a share between 0 and 1").sample(words)
-        };
-        (open, left) = (open - n, left - times);
-        drawn.push(times as u32);
-    }
-}
-
-fn weighted_values(
-    measure: Measure,
-    question: &Question,
-    totals: &[Vec<[u32; 4]>],
-    values: &mut [f64],
-) {
+fn weighted_values(measure: Measure, question: &Question, totals: &[Totals], values: &mut [f64]) {
     if let (true, [first, second]) = (measure.is_joint(), totals) {
-        for ((value, first), second) in values.iter_mut().zip(first).zip(second) {
-            *value = question.value(measure, &[first.map(f64::from), second.map(f64::from)]);
+        for (slot, value) in values.iter_mut().enumerate() {
+            *value = question.value(measure, &[first.at(slot), second.at(slot)]);
         }
         return;
     }
     values.fill(0.0);
     for (&(_, weight), totals) in question.terms.iter().zip(totals) {
-        measure.add_to(weight, totals, values);
+        measure.add_to(weight, totals.columns(values.len()), values);
     }
 }

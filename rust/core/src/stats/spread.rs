@@ -40,9 +40,12 @@ impl Units {
             let weights = &self.multiplicity[stratum.clone()];
             let [_, second, _] = central_moments(&influence, weights);
             variance += second * n / (n - 1.0);
-            let left_out: Vec<f64> = stratum
-                .map(|row| question.value(measure, &self.totals_without(row, &totals)))
-                .collect();
+            let mut without = totals.clone();
+            let mut value = |row| {
+                self.take_out(row, &totals, &mut without);
+                question.value(measure, &without)
+            };
+            let left_out: Vec<f64> = stratum.map(&mut value).collect();
             let [_, second, third] = central_moments(&left_out, weights);
             // Davison and Hinkley 1997, section 5.3.2, with jackknife values (n - 1)(mean - value).
             let shrink = (n - 1.0) / n;
@@ -64,11 +67,10 @@ impl Units {
         self.terms.iter().zip(gradient).map(dot).sum()
     }
 
-    fn totals_without(&self, row: usize, totals: &[[f64; 4]]) -> Vec<[f64; 4]> {
-        let without = |(rows, total): (&Vec<[u32; 4]>, &[f64; 4])| {
-            std::array::from_fn(|cell| total[cell] - f64::from(rows[row][cell]))
-        };
-        self.terms.iter().zip(totals).map(without).collect()
+    fn take_out(&self, row: usize, totals: &[[f64; 4]], without: &mut [[f64; 4]]) {
+        for ((rows, total), without) in self.terms.iter().zip(totals).zip(without) {
+            *without = std::array::from_fn(|cell| total[cell] - f64::from(rows[row][cell]));
+        }
     }
 
     /// Units whose rows have a positive denominator under a measure, and the total denominator.

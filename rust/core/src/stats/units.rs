@@ -1,6 +1,5 @@
 //! What is resampled: pairs, or scenarios with all their pairs.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::StatsError;
@@ -67,7 +66,7 @@ impl Items<'_> {
             let actual = self.category.len();
             return Err(Error::LengthMismatch { name: "category", actual, expected });
         }
-        if expected > 0 && self.codes.len() % expected != 0 {
+        if expected > 0 && !self.codes.len().is_multiple_of(expected) {
             let actual = self.codes.len();
             return Err(Error::LengthMismatch { name: "codes", actual, expected });
         }
@@ -110,7 +109,7 @@ impl Question {
 }
 
 /// The counts that each unit of a slice contributes to a question.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Units {
     /// For each term of the question: (a, b, c, d) of each row.
     pub terms: Vec<Vec<[u32; 4]>>,
@@ -122,29 +121,6 @@ pub struct Units {
     pub n_scored: u64,
     /// Pairs that do not.
     pub n_unscored: u64,
-}
-
-/// Rows under construction, keyed by stratum, then scenario or pattern: ordered, so that the order
-/// in which pairs come cannot matter.
-type Cells = BTreeMap<(u32, u64), Cell>;
-
-#[derive(Default)]
-struct Cell {
-    n_pairs: u32,
-    /// Empty as long as no pair is scored.
-    terms: Vec<[u32; 4]>,
-}
-
-impl Cell {
-    fn add(&mut self, pattern: u64, n_terms: usize) {
-        self.terms.resize(n_terms, [0; 4]);
-        for (term, counts) in self.terms.iter_mut().enumerate() {
-            let outcome = (pattern >> (4 * term) & 15) as usize;
-            if let Some(count) = counts.get_mut(outcome) {
-                *count += 1;
-            }
-        }
-    }
 }
 
 impl Units {
@@ -159,53 +135,53 @@ impl Units {
         unit: Unit,
         stratified: bool,
     ) -> Result<Self> {
-        let (mut n_scored, mut n_unscored) = (0, 0);
-        let mut cells = Cells::new();
+        let mut units = Self { terms: vec![vec![]; question.terms.len()], ..Self::default() };
+        // By stratum, then scenario or pattern, so that the order in which pairs come cannot matter.
+        let mut pairs: Vec<((u32, u64), Option<u64>)> = Vec::new();
         for pair in items.pairs_of(slice) {
             let stratum = if stratified { items.category[pair] } else { 0 };
-            let Some(pattern) = items.pattern(question, pair) else {
-                n_unscored += 1;
-                if unit == Unit::Scenario {
-                    let scenario = u64::from(items.scenario[pair]);
-                    cells.entry((stratum, scenario)).or_default();
+            let pattern = items.pattern(question, pair);
+            units.n_scored += u64::from(pattern.is_some());
+            units.n_unscored += u64::from(pattern.is_none());
+            match (unit, pattern) {
+                (Unit::Scenario, _) => {
+                    pairs.push(((stratum, u64::from(items.scenario[pair])), pattern));
                 }
-                continue;
-            };
-            n_scored += 1;
-            let key = match unit {
-                Unit::Scenario => u64::from(items.scenario[pair]),
-                Unit::Pair => pattern,
-            };
-            let cell = cells.entry((stratum, key)).or_default();
-            if unit == Unit::Scenario || cell.n_pairs == 0 {
-                cell.add(pattern, question.terms.len());
+                (Unit::Pair, Some(key)) => pairs.push(((stratum, key), pattern)),
+                (Unit::Pair, None) => {}
             }
-            cell.n_pairs += 1;
         }
-        let mut units = Self::from_cells(&cells, question.terms.len(), unit);
-        (units.n_scored, units.n_unscored) = (n_scored, n_unscored);
+        pairs.sort_unstable_by_key(|&(key, _)| key);
+        let mut last = None;
+        for (row, group) in pairs.chunk_by(|one, next| one.0 == next.0).enumerate() {
+            let stratum = group[0].0.0;
+            match units.strata.last_mut() {
+                Some(range) if last == Some(stratum) => range.end = row + 1,
+                _ => units.strata.push(row..row + 1),
+            }
+            last = Some(stratum);
+            units.add_row(group, unit);
+        }
         units.check()?;
         Ok(units)
     }
 
-    fn from_cells(cells: &Cells, n_terms: usize, unit: Unit) -> Self {
-        let mut strata: Vec<Range<usize>> = Vec::new();
-        let mut last = None;
-        for (index, &(stratum, _)) in cells.keys().enumerate() {
-            match strata.last_mut() {
-                Some(range) if last == Some(stratum) => range.end = index + 1,
-                _ => strata.push(index..index + 1),
-            }
-            last = Some(stratum);
-        }
-        let counts = |cell: &Cell, term| cell.terms.get(term).copied().unwrap_or_default();
-        let term = |term: usize| cells.values().map(|cell| counts(cell, term)).collect();
-        let terms: Vec<Vec<[u32; 4]>> = (0..n_terms).map(term).collect();
-        let multiplicity = match unit {
-            Unit::Scenario => vec![1; cells.len()],
-            Unit::Pair => cells.values().map(|cell| cell.n_pairs).collect(),
+    /// Add a scenario with its pairs, or a pattern that stands for its pairs.
+    fn add_row(&mut self, group: &[((u32, u64), Option<u64>)], unit: Unit) {
+        let (counted, n) = match unit {
+            Unit::Scenario => (group, 1),
+            Unit::Pair => (&group[..1], group.len() as u32),
         };
-        Self { terms, multiplicity, strata, n_scored: 0, n_unscored: 0 }
+        for (term, rows) in self.terms.iter_mut().enumerate() {
+            let mut counts = [0; 4];
+            for pattern in counted.iter().filter_map(|&(_, pattern)| pattern) {
+                if let Some(count) = counts.get_mut((pattern >> (4 * term) & 15) as usize) {
+                    *count += 1;
+                }
+            }
+            rows.push(counts);
+        }
+        self.multiplicity.push(n);
     }
 
     fn check(&self) -> Result<()> {
