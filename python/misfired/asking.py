@@ -43,6 +43,8 @@ class AskingOptions(TypedDict, total=False):
         hold_out: What is not measured for their sake: their `scenario`s, or only their `pair`s.
         intervention: Heads to ablate or a direction to add while the model answers: a TOML file (see
             `misfired.scoring.intervention_file.read_intervention`) or an `Intervention`.
+        cache: A folder that keeps answers across runs (of model files); see
+            `misfired.scoring.cache`.
         seed: Chooses the prompts of the batch-invariance check; sent to a server.
         server_model, api_key_env, concurrency, timeout, n_attempts, price, extra_body: For a server;
             see `misfired.scoring.server.options.ServerOptions`.
@@ -66,6 +68,7 @@ class AskingOptions(TypedDict, total=False):
     n_shots: int
     shots_seed: int
     hold_out: str
+    cache: Path | str | None
     seed: int
     server_model: str | None
     api_key_env: str | None
@@ -106,12 +109,13 @@ class Asking:
     shots_seed: int = 0
     hold_out: str = "scenario"
     shots: tuple[Shot, ...] = ()
+    cache: Path | str | None = None
     seed: int = 0
     server: ServerOptions = field(default_factory=ServerOptions)
 
 
 #: Options that need no check here.
-_PLAIN = ("template", "n_shots", "shots_seed", "hold_out", "seed")
+_PLAIN = ("template", "n_shots", "shots_seed", "hold_out", "cache", "seed")
 
 _DEVICES = tuple(each.name for each in fields(Devices))
 

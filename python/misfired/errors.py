@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ArgumentError",
+    "CacheError",
     "DataError",
     "FetchError",
     "MisfiredError",
@@ -26,6 +27,10 @@ class MisfiredError(Exception):
 
 class ArgumentError(MisfiredError, ValueError):
     """An argument is outside its limits."""
+
+
+class CacheError(MisfiredError, OSError):
+    """The cache of answers cannot be read or written, or is damaged."""
 
 
 class DataError(MisfiredError, ValueError):

@@ -1,11 +1,13 @@
 """Whatever is wrong with a model, a template or a prompt is said in one line that names it."""
 
+import hashlib
+
 import polars as pl
 import pytest
 
 from helpers import make_suite
 from misfired import ArgumentError, ModelError, TemplateError, score
-from misfired.scoring.model import Model
+from misfired.scoring.model import Model, model_sha256
 from misfired.scoring.protocol import Protocol
 from random_model import make_model
 
@@ -102,3 +104,13 @@ def test_the_command_says_it_in_one_line(misfired, small_model, tmp_path, missin
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_hash_of_a_split_model_is_over_all_parts(tmp_path) -> None:
+    parts = [tmp_path / f"m-0000{n}-of-00002.gguf" for n in (1, 2)]
+    for part, content in zip(parts, (b"one", b"two"), strict=True):
+        part.write_bytes(content)
+    assert model_sha256(parts[0]) == hashlib.sha256(b"onetwo").hexdigest()
+    parts[1].write_bytes(b"other")
+    assert model_sha256(parts[0]) == hashlib.sha256(b"oneother").hexdigest()
+    assert model_sha256(parts[1]) == hashlib.sha256(b"other").hexdigest()

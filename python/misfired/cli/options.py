@@ -124,6 +124,9 @@ InterventionFile = Annotated[
     Path | None,
     typer.Option(help="Heads to ablate or a direction to add meanwhile: a TOML file."),
 ]
+Cache = Annotated[
+    Path | None, typer.Option(help="A folder that keeps answers across runs; may be shared.")
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits.")]
 ServerModel = Annotated[
     str | None, typer.Option(help="Server: the model's name. Default: its only model.")
@@ -192,6 +195,7 @@ def _asking(
     n_shots: Shots = 0,
     shots_seed: ShotsSeed = 0,
     hold_out: HoldOut = "scenario",
+    cache: Cache = None,
     server_model: ServerModel = None,
     api_key_env: ApiKeyEnv = None,
     concurrency: Concurrency = 8,

@@ -13,7 +13,7 @@ import polars as pl
 from misfired.errors import DataError, ModelError
 from misfired.outcomes import build_outcomes
 from misfired.runs import read_answers, read_manifest, read_pairs
-from misfired.scoring.model import Model, file_sha256
+from misfired.scoring.model import Model, model_sha256
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import ChatTemplate, template_for
 from misfired.shots import Shot
@@ -47,7 +47,7 @@ def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
     path = Path(path)
     answers = read_answers(path)
     settings = read_manifest(path)["settings"]
-    sha256 = file_sha256(model.path)
+    sha256 = model_sha256(model.path)
     if "server" in settings:
         raise DataError(
             f"{path}: a run of a server, which cannot be looked into; run the model's file"

@@ -28,7 +28,7 @@ from misfired.localise.run_data import RunData, check_base, read_run
 from misfired.localise.sweeps import Chunk, References, chunks
 from misfired.scoring.devices import MODES, Devices, Mode
 from misfired.scoring.library import versions
-from misfired.scoring.model import Model, file_sha256
+from misfired.scoring.model import Model, model_sha256
 from misfired.scoring.tokens import PromptTokenizer
 
 #: Called with (units of work done, units in all).
@@ -236,8 +236,8 @@ def localise(
                 study.probe_model("base", other)
         found = study.found()
         found.manifest.update(
-            model={"path": str(opened.path), "sha256": file_sha256(opened.path)},
-            base=None if base is None else {"path": str(base), "sha256": file_sha256(Path(base))},
+            model={"path": str(opened.path), "sha256": model_sha256(opened.path)},
+            base=None if base is None else {"path": str(base), "sha256": model_sha256(Path(base))},
             run=str(run),
             times={"started": started, "seconds": time.time() - started},
         )

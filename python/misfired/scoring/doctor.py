@@ -19,7 +19,7 @@ from misfired.errors import MisfiredError
 from misfired.scoring.engine import N_BATCH_CPU, N_BATCH_GPU, Job
 from misfired.scoring.forms import AnswerTokens, Form
 from misfired.scoring.guard import try_loading
-from misfired.scoring.library import load_library, versions
+from misfired.scoring.library import devices, load_library, versions
 from misfired.scoring.markers import complaint, describe, find_markers
 from misfired.scoring.model import Context, Model, default_threads
 from misfired.scoring.protocol import LOGIT
@@ -97,7 +97,7 @@ def _installation() -> list[Finding]:
         findings.append(
             Finding("libllama", str(error), "problem", "install a supported llama-cpp-python")
         )
-    findings.append(Finding("devices", "; ".join(_devices())))
+    findings.append(Finding("devices", "; ".join(devices())))
     findings.append(_features(made_by["llama_cpp_system"]))
     return findings
 
@@ -117,23 +117,6 @@ def _ggml_version() -> str:
     ]
     version, commit = ggml.ggml_version().decode(), ggml.ggml_commit().decode()
     return f"{version} ({commit}), backends {', '.join(names)}"
-
-
-def _devices() -> list[str]:
-    """Every device that llama.cpp's backends have found, as they describe it."""
-    ggml: Any = libggml
-    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
-    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    described = []
-    for name in (ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description):
-        name.restype, name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    for index in range(ggml.ggml_backend_dev_count()):
-        device = ggml.ggml_backend_dev_get(index)
-        name = ggml.ggml_backend_dev_name(device).decode(errors="replace")
-        text = ggml.ggml_backend_dev_description(device).decode(errors="replace")
-        described.append(f"{name} ({text})")
-    return described
 
 
 def _features(system: str) -> Finding:

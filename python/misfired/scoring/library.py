@@ -11,6 +11,7 @@ from typing import Any
 
 import llama_cpp
 from llama_cpp import llama_cpp as capi
+from llama_cpp._ggml import libggml
 
 from misfired import _core
 from misfired.errors import ModelError
@@ -77,3 +78,20 @@ def versions() -> dict[str, str]:
         "llama_cpp_python": llama_cpp.__version__,
         "llama_cpp_system": capi.llama_print_system_info().decode(errors="replace").strip(),
     }
+
+
+def devices() -> list[str]:
+    """Every device that llama.cpp's backends have found, as they describe it."""
+    ggml: Any = libggml
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    described = []
+    for name in (ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description):
+        name.restype, name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    for index in range(ggml.ggml_backend_dev_count()):
+        device = ggml.ggml_backend_dev_get(index)
+        name = ggml.ggml_backend_dev_name(device).decode(errors="replace")
+        text = ggml.ggml_backend_dev_description(device).decode(errors="replace")
+        described.append(f"{name} ({text})")
+    return described

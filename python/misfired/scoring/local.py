@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from misfired.errors import ModelError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import Answers, Row
+from misfired.scoring.cache import AnswerCache, Shelf
 from misfired.scoring.engine import (
     Job,
     calibrate,
@@ -26,9 +28,9 @@ from misfired.scoring.engine import (
 from misfired.scoring.generate import engine_for
 from misfired.scoring.guard import try_loading
 from misfired.scoring.intervention import Intervention
-from misfired.scoring.library import versions
+from misfired.scoring.library import devices, versions
 from misfired.scoring.markers import describe, find_markers
-from misfired.scoring.model import Context, Model, default_threads, file_sha256
+from misfired.scoring.model import Context, Model, default_threads, model_sha256
 from misfired.scoring.selfcheck import (
     alone,
     check_invariance,
@@ -52,11 +54,15 @@ class LocalBackend:
             ModelError: It cannot be loaded.
             DataError: It has no place for the intervention.
             TemplateError: It has no chat template, or one that cannot be used.
+            CacheError: The cache cannot be used.
         """
         self.asking = asking
         try_loading(path)
         self.model = Model(Path(path), asking.devices)
+        self.cache: AnswerCache | None = None
         try:
+            if asking.cache is not None:
+                self.cache = AnswerCache(asking.cache)
             if asking.settings.intervention is not None:
                 asking.settings.intervention.check(self.model.sizes)
             self.template = template_for(self.model, asking.template)
@@ -78,7 +84,7 @@ class LocalBackend:
         """Model, template and llama.cpp, and how prompts are decoded."""
         intervention = self.asking.settings.intervention
         settings = {
-            "model_sha256": file_sha256(self.model.path),
+            "model_sha256": self._sha256,
             "template": {
                 "name": self.template.name,
                 "sha256": hashlib.sha256(self.template.source.encode()).hexdigest(),
@@ -92,6 +98,10 @@ class LocalBackend:
         # Threads are no setting: they change the time, not the numbers.
         del settings["n_threads"]
         return settings
+
+    @cached_property
+    def _sha256(self) -> str:
+        return model_sha256(self.model.path)
 
     def open(self, sample: pl.DataFrame) -> None:
         """Measure on a sample whether prompts can share batches, and what forms score without one.
@@ -118,20 +128,31 @@ class LocalBackend:
         if not job.rows:
             return {"tokens": tokens}
         with self._context(job) as context:
+            shelf = Shelf(self.cache, job, self._scope(context))
+            yield list(shelf.known.items())
+            # Planned without regard to what is recorded, so that an interrupted run keeps its bits.
+            asked = [row for row in job.rows if row not in shelf.known]
+            if not asked:
+                return {"tokens": tokens, "times": shelf.counts}
             engine = engine_for(
                 self.model,
                 context,
                 job,
+                asked,
                 packing=self._packing["packing"],
                 noise=self._packing["differences"].get("packed", 0.0),
             )
             for block, rows in enumerate(engine.blocks()):
                 if not all(row in recorded for row in rows):
-                    yield from engine.run_block(block)
+                    yield from shelf.keeping(engine.run_block(block))
+            shelf.store()
             scorer = engine.scorer
+            # What is planned hangs on what the cache knew, which is no fact of the answers.
+            if self.cache is None:
+                tokens["distinct"] = scorer.n_distinct_tokens
             return {
-                "tokens": {**tokens, "distinct": scorer.n_distinct_tokens},
-                "times": {"n_decoded_tokens": scorer.n_decoded_tokens},
+                "tokens": tokens,
+                "times": {"n_decoded_tokens": scorer.n_decoded_tokens, **shelf.counts},
             }
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
@@ -157,6 +178,24 @@ class LocalBackend:
     def close(self) -> None:
         """Give the memory back."""
         self.model.close()
+        if self.cache is not None:
+            self.cache.close()
+
+    def _scope(self, context: Context) -> dict[str, Any]:
+        """All that changes an answer, beside the prompt itself."""
+        settings = self.settings()
+        del (
+            settings["template"],
+            settings["n_ctx"],
+        )  # seen in the token ids; and bits do not hang on it
+        return {
+            **settings,
+            "protocol": self.asking.protocol.to_json(),
+            "n_batch": context.n_batch,
+            "packing": self._packing["packing"],
+            "versions": versions(),
+            "computed_on": devices(),
+        }
 
     def _prepare(self, prompts: pl.DataFrame) -> Job:
         names = prompts.select(

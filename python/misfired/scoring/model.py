@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,9 @@ N_SEQUENCES = 64
 LEAST_BATCH = 4
 
 GGUF_HEADER_BYTES = 24
+
+#: What llama.cpp calls the first part of a split model.
+_FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 
 
 def default_threads() -> int:
@@ -270,12 +274,18 @@ class Model:
         self.close()
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+def model_sha256(path: Path) -> str:
+    """SHA-256 of a model file, in hexadecimal; of a split model over all of its parts in order."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    split = _FIRST_PART.fullmatch(path.name)
+    names = [path.name]
+    if split is not None:
+        n_parts = int(split[2])
+        names = [f"{split[1]}-{part:05d}-of-{split[2]}.gguf" for part in range(1, n_parts + 1)]
+    for name in names:
+        with path.with_name(name).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

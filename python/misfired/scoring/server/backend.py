@@ -224,6 +224,8 @@ def _check_asking(asking: Asking) -> None:
             f"template is {asking.template!r}, but a server renders its own chat template; without it: "
             "'plain', for base models"
         )
+    if asking.cache is not None:
+        raise ArgumentError("cache is for a model file: what a server computes with may change")
     if asking.settings != Settings() or asking.devices != Devices():
         raise ArgumentError(
             "mode, n_ctx, n_batch, n_threads, intervention, and the options of K/V cache and devices are for a model "

@@ -1,0 +1,182 @@
+"""Answers kept across runs, each under everything that decides it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from misfired.errors import CacheError
+from misfired.scoring.backend import Row
+from misfired.scoring.engine import Job
+from misfired.scoring.forms import Form
+
+FILE = "answers.sqlite3"
+
+#: Changes whenever a key or a row is made otherwise.
+FORMAT = 1
+
+#: Seconds that a process waits for another that writes.
+PATIENCE = 60.0
+
+#: Keys a query; SQLite takes 999 in its oldest builds.
+_N_KEYS = 500
+
+
+class AnswerCache:
+    """A table from keys to answers in a folder; several processes may share it.
+
+    Each row carries a checksum of itself. Errors are never kept.
+
+    Args:
+        folder: It is made if missing.
+
+    Raises:
+        CacheError: It cannot be made, read or written, or is damaged; the message names the file.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.file = Path(folder) / FILE
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CacheError(f"{self.file.parent}: {error.strerror}") from None
+        with self._named():
+            # Transactions are begun by hand: Python would begin one that cannot wait for a writer.
+            self._connection = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)
+        try:
+            with self._named():
+                self._create()
+        except BaseException:
+            self.close()
+            raise
+
+    def _create(self) -> None:
+        with self._writing():
+            (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if found not in {0, FORMAT}:
+                raise CacheError(f"{self.file}: format {found}, this version knows {FORMAT}")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers "
+                "(key BLOB PRIMARY KEY, row TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
+            )
+            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """The answers that are known, by key."""
+        found: dict[bytes, Row] = {}
+        for start in range(0, len(keys), _N_KEYS):
+            some = keys[start : start + _N_KEYS]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT key, row, checksum FROM answers WHERE key IN ({marks})"  # noqa: S608
+            with self._named():
+                rows = self._connection.execute(query, some).fetchall()
+            for key, text, checksum in rows:
+                if _checksum(key, text) != checksum:
+                    raise CacheError(f"{self.file}: damaged: an answer does not match its checksum")
+                found[key] = json.loads(text)
+        return found
+
+    def put(self, answers: Mapping[bytes, Row]) -> None:
+        """Keep answers, but for errors."""
+        texts = {
+            key: json.dumps(row, ensure_ascii=False)
+            for key, row in answers.items()
+            if row["outcome"] != "error"
+        }
+        rows = [(key, text, _checksum(key, text)) for key, text in texts.items()]
+        with self._named(), self._writing():
+            self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise CacheError(
+                f"{self.file}: {error} (it may be deleted: runs fill it again)"
+            ) from None
+
+
+class Shelf:
+    """What a cache knows of one job, and what it is to learn of it; nothing where there is no cache.
+
+    Answers are stored once the whole job is done, so that an interrupted one finds the cache as it was
+    and plans the same batches again.
+    """
+
+    def __init__(self, cache: AnswerCache | None, job: Job, scope: Mapping[str, Any]) -> None:
+        self._cache = cache
+        self._keys = {} if cache is None else job_keys(job, scope)
+        self._fresh: dict[bytes, Row] = {}
+        found = {} if cache is None else cache.get(list(self._keys.values()))
+        self.known = {row: found[key] for row, key in self._keys.items() if key in found}
+
+    def keeping(self, answered: Iterable[list[tuple[int, Row]]]) -> Iterator[list[tuple[int, Row]]]:
+        """Pass answers on and remember them."""
+        for rows in answered:
+            self._fresh.update((self._keys[row], answer) for row, answer in rows if self._keys)
+            yield rows
+
+    def store(self) -> None:
+        """Give the cache what it did not know."""
+        if self._cache is not None:
+            self._cache.put(self._fresh)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """For the manifest: answers that were taken from the cache."""
+        return {} if self._cache is None else {"n_from_cache": len(self.known)}
+
+
+def job_keys(job: Job, scope: Mapping[str, Any]) -> dict[int, bytes]:
+    """A key for each prompt of a job that has text.
+
+    Args:
+        job: Gives rendered token ids, answer forms, expected answers, baseline.
+        scope: Everything else that changes an answer: model, protocol, settings, versions.
+    """
+    common = {
+        **scope,
+        "baseline": job.baseline,
+        "in_reasoning": job.in_reasoning,
+    }
+    start = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
+    keys = {}
+    for row in job.rows:
+        digest, answers = start.copy(), job.answers[row]
+        ids = job.ids[row]
+        assert ids is not None and answers is not None  # noqa: S101, PT018  as `rows` promises
+        own = [len(ids), answers.keep, job.n_prompt_tokens[row], job.expected[row]]
+        digest.update(json.dumps(own).encode() + ids.astype("<i4").tobytes())
+        digest.update(_forms(answers.forms))
+        keys[row] = digest.digest()
+    return keys
+
+
+@functools.lru_cache(maxsize=64)
+def _forms(forms: tuple[Form, ...]) -> bytes:
+    return json.dumps([[form.answer, form.text, form.tokens] for form in forms]).encode()
+
+
+def _checksum(key: bytes, text: str) -> bytes:
+    return hashlib.sha256(key + text.encode()).digest()[:16]

@@ -1,0 +1,192 @@
+"""Answers kept across runs: the same ones, under everything that decides them, never an error."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import make_suite
+from misfired import score
+from misfired.errors import ArgumentError, CacheError
+from misfired.scoring.cache import FILE, AnswerCache
+
+pytestmark = pytest.mark.model
+
+ROW = {"outcome": "correct", "answer": "yes", "logp_yes": -0.12345678901234567}
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def times(scores) -> dict:
+    return scores.manifest["times"]
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same(small_model, tmp_path) -> None:
+    plain = score(small_model, make_suite(), template="plain")
+    first = score(small_model, make_suite(), template="plain", cache=tmp_path)
+    again = score(small_model, make_suite(), template="plain", cache=tmp_path)
+    assert plain.answers.equals(first.answers)
+    assert plain.answers.equals(again.answers)
+    assert times(first)["n_from_cache"] == 0
+    assert times(again)["n_from_cache"] == len(again.answers)
+    assert "n_decoded_tokens" not in times(again)
+    assert first.manifest["settings"] == plain.manifest["settings"], "a cache is no setting"
+
+
+def test_a_larger_run_takes_what_is_known(small_model, tmp_path) -> None:
+    pairs = make_suite(24)
+    score(small_model, pairs.head(8), cache=tmp_path)
+    larger = score(small_model, pairs, cache=tmp_path, priming=["none", "cue"])
+    alone = score(small_model, pairs, priming=["none", "cue"])
+    assert times(larger)["n_from_cache"] == 16
+    assert larger.answers.drop("logp_yes", "logp_no", "logit_diff", "mass", "top_logp").equals(
+        alone.answers.drop("logp_yes", "logp_no", "logit_diff", "mass", "top_logp")
+    )
+    # Packed with other prompts, what was scored in another run may differ by rounding.
+    for column in ("logp_yes", "logp_no", "logit_diff"):
+        assert (larger.answers[column] - alone.answers[column]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "fast"},
+        {"protocol": "logit-bare"},
+        {"template": "plain", "n_shots": 1},
+        {"n_batch": 64},
+        {"cache_type_k": "f16"},
+        {"protocol": "generate"},
+    ],
+)
+def test_what_changes_an_answer_is_part_of_its_key(change, small_model, tmp_path) -> None:
+    options = {"template": "plain", "cache": tmp_path}
+    score(small_model, make_suite(8, per_scenario=2), **options)
+    other = score(small_model, make_suite(8, per_scenario=2), **options | change)
+    assert times(other)["n_from_cache"] == 0
+
+
+def test_threads_and_context_size_are_not(small_model, tmp_path) -> None:
+    options = {"cache": tmp_path}
+    score(small_model, make_suite(8), n_threads=1, **options)
+    other = score(small_model, make_suite(8), n_threads=2, n_ctx=2048, **options)
+    assert times(other)["n_from_cache"] == 16
+
+
+def test_texts_are_kept_too(small_model, tmp_path) -> None:
+    first, again = (
+        score(small_model, make_suite(8), protocol="generate", cache=tmp_path) for _ in range(2)
+    )
+    assert first.answers.equals(again.answers)
+    assert times(again)["n_from_cache"] == 16
+
+
+def test_errors_are_never_kept(tmp_path) -> None:
+    cache = AnswerCache(tmp_path)
+    cache.put({key(1): ROW, key(2): ROW | {"outcome": "error"}})
+    assert cache.get([key(1), key(2), key(3)]) == {key(1): ROW}
+    cache.close()
+
+
+def test_more_keys_than_a_query_takes(tmp_path) -> None:
+    cache = AnswerCache(tmp_path)
+    cache.put({key(number): ROW | {"number": number} for number in range(1234)})
+    found = cache.get([key(number) for number in range(2000)])
+    assert [found[key(number)]["number"] for number in range(1234)] == list(range(1234))
+    cache.close()
+
+
+def test_damage_is_said_with_the_file(small_model, tmp_path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / FILE).write_bytes(b"no database at all, but long enough to be read" * 99)
+    with pytest.raises(CacheError, match=r"answers\.sqlite3: file is not a database"):
+        score(small_model, make_suite(4), cache=tmp_path / "none")
+    cache = AnswerCache(tmp_path)
+    cache.put({key(1): ROW})
+    cache.close()
+    with sqlite3.connect(tmp_path / FILE) as changed:
+        changed.execute("UPDATE answers SET row = replace(row, 'yes', 'no')")
+    changed.close()
+    cache = AnswerCache(tmp_path)
+    with pytest.raises(CacheError, match="does not match its checksum"):
+        cache.get([key(1)])
+    cache.close()
+
+
+def test_another_format_and_a_folder_that_cannot_be_made(tmp_path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as other:
+        other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(CacheError, match="format 99, this version knows 1"):
+        AnswerCache(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CacheError, match="file/cache: Not a directory"):
+        AnswerCache(tmp_path / "file" / "cache")
+
+
+def test_two_processes_share_it(tmp_path) -> None:
+    code = (
+        "import sys\n"
+        "from misfired.scoring.cache import AnswerCache\n"
+        "own = int(sys.argv[2])\n"
+        "cache = AnswerCache(sys.argv[1])\n"
+        "for turn in range(40):\n"
+        "    rows = {(n * 2 + own).to_bytes(32, 'big'): {'outcome': 'correct', 'n': n, 'by': own}\n"
+        "            for n in range(turn * 10, turn * 10 + 10)}\n"
+        "    cache.put(rows)\n"
+        "    assert len(cache.get(list(rows))) == 10\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(own)]) for own in (0, 1)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    cache = AnswerCache(tmp_path)
+    assert len(cache.get([key(number) for number in range(800)])) == 800
+    cache.close()
+
+
+def test_a_server_has_no_cache(tmp_path, misfired) -> None:
+    done = misfired(
+        *("run", "http://127.0.0.1:9/v1", "--suite", tmp_path / "none.parquet"),
+        *("-o", tmp_path / "run", "--cache", tmp_path / "cache"),
+    )
+    assert done.code != 0
+    with pytest.raises(ArgumentError, match="cache is for a model file"):
+        score("http://127.0.0.1:9/v1", make_suite(4), cache=tmp_path)
+
+
+def test_a_killed_run_with_a_cache_ends_as_one_that_was_not(small_model, tmp_path) -> None:
+    """The cache learns of a shard when it is done, so that a repeated one plans the same batches."""
+    pairs = make_suite(24)
+    for name in ("calm", "hurt"):
+        score(small_model, pairs.head(8), cache=tmp_path / f"cache-{name}")
+    calm = score(small_model, pairs, out=tmp_path / "calm", cache=tmp_path / "cache-calm")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(n_done: int, _: int) -> None:
+        if n_done > 30:
+            raise Killed
+
+    with pytest.raises(Killed):
+        score(
+            small_model,
+            pairs,
+            out=tmp_path / "hurt",
+            cache=tmp_path / "cache-hurt",
+            n_batch=None,
+            progress=kill,
+        )
+    hurt = score(small_model, pairs, out=tmp_path / "hurt", cache=tmp_path / "cache-hurt")
+    assert calm.answers.equals(hurt.answers)
+    left, right = (
+        json.loads(Path(tmp_path / name / "manifest.json").read_text()) for name in ("calm", "hurt")
+    )
+    assert times(hurt)["n_from_cache"] == 16
+    del left["times"], right["times"]
+    assert left == right
