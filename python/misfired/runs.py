@@ -17,6 +17,7 @@ from typing import IO, Any
 import filelock
 import polars as pl
 
+from misfired.closing import Closing
 from misfired.errors import DataError, RunFolderError
 from misfired.files import replacing
 from misfired.scoring.answers import NO_TEXT
@@ -34,7 +35,7 @@ _LOCK = ".lock"
 N_ROWS = 4096
 
 
-class RunFolder:
+class RunFolder(Closing):
     """A folder that belongs to one run, locked while this object is open.
 
     Args:
@@ -170,12 +171,6 @@ class RunFolder:
         """Close the journal and let other processes in."""
         self._close_journal()
         self._lock.release()
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

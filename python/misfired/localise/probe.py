@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from misfired import _core
+from misfired.closing import Closing
 from misfired.errors import ModelError
 from misfired.scoring.devices import MODES, Mode
 from misfired.scoring.engine import CELLS, ragged
@@ -99,7 +99,7 @@ class Result:
     rows: list[Rows]
 
 
-class Probe:
+class Probe(Closing):
     """A model whose activations can be read and overwritten; close it after use.
 
     The context has a unified f32 cache without flash attention, so that a number does not depend on
@@ -233,17 +233,6 @@ class Probe:
         """Give the memory back; a second call does nothing."""
         self._open = None
         self._context.close()
-
-    def __enter__(self) -> Probe:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _matrix(rows: Sequence[tuple[int, ...]], width: int) -> npt.NDArray[np.int64]:

@@ -8,12 +8,12 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from llama_cpp import llama_cpp as capi
 
 from misfired import _core
+from misfired.closing import Closing
 from misfired.errors import ArgumentError, ModelError
 from misfired.scoring.devices import (
     CACHE_TYPES,
@@ -68,7 +68,7 @@ def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
 
 
 @dataclass
-class Context:
+class Context(Closing):
     """A llama.cpp context; whatever computes with it keeps it alive and takes turns."""
 
     n_ctx: int
@@ -87,20 +87,9 @@ class Context:
         """Give the memory back, as soon as nothing computes with it; a second call does nothing."""
         self._handle = None
 
-    def __enter__(self) -> Context:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 @dataclass
-class Model:
+class Model(Closing):
     """A GGUF model loaded through the installed llama-cpp-python.
 
     Args:
@@ -261,17 +250,6 @@ class Model:
         """What llama.cpp's own functions are called with."""
         self._opened()
         return ctypes.c_void_p(self._address)
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def model_sha256(path: Path) -> str:
