@@ -14,6 +14,9 @@ from misfired.localise.probe import SITES, Probe, Rows
 #: Largest difference of a margin that rounding may explain where nothing was changed.
 TOLERANCE = 1e-4
 
+#: Rows of each held prompt in a batch that changes nothing.
+_N_EACH = 4
+
 VERIFIED = ("gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3")
 
 
@@ -70,6 +73,15 @@ def check_probe(
     }
     _judge(probe, found, tolerance)
     return found
+
+
+def packing(held: Held) -> float:
+    """How far prompts without any change are moved by their neighbours in a batch, in the margin."""
+    runs = Interventions(held)
+    for slot in range(len(held.prompts)):
+        for _ in range(_N_EACH):
+            runs.add(slot)
+    return float(np.abs(runs.margins().reshape(-1, _N_EACH) - held.margins[:, None]).max())
 
 
 def _run_at_every_site(held: Held, values: list[Rows] | None) -> tuple[Margins, list[Rows]]:

@@ -93,7 +93,7 @@ def write_figures(found: Localisation, folder: Path | str) -> list[Path]:
     for table, draw in drawings.items():
         if table not in found.tables:
             continue
-        with _style():
+        with style():
             figure = draw(found.tables[table])
             for ending in ("svg", "png"):
                 path = folder / f"{draw.__name__}.{ending}"
@@ -105,7 +105,8 @@ def write_figures(found: Localisation, folder: Path | str) -> list[Path]:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Draw for print: small type, thin lines, the same file for the same numbers."""
     import matplotlib as mpl  # noqa: PLC0415  an optional dependency
 
     # matplotlib's stub wants each key as a literal type.
@@ -166,7 +167,8 @@ def recovery(curves: pl.DataFrame) -> Figure:
             axes.set(xlabel="layer", title=f"{TITLES[direction]}, {TITLES[target]}")
             _whole_ticks(axes)
         row[0].set_ylabel("recovery (1: the whole difference)")
-    panels[0][-1].legend(frameon=False, loc="upper right")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(SITES), frameon=False)
     return figure
 
 
