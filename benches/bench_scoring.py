@@ -3,13 +3,15 @@
     python benches/bench_scoring.py --bbq BBQ/data --vocab ggml-vocab-gpt-2.gguf
     python benches/bench_scoring.py ... --size 500m --quantisation q4_K --n-prompts 24
 
-All contenders use the same random llama, prompts and threads; the first five take turns in one process,
+All contenders use the same random llama, prompts and threads; the first six take turns in one process,
 and the least time of each counts.
 
     exact        all prompts through `misfired`'s engine, tokenised already
     fast         the same in mode fast
     limit        as many tokens as the prompts' distinct prefixes have, and as many rows of logits as
-                 there are prompts, decoded in full batches of 256 or of 512, whichever is faster
+                 there are prompts, decoded in full batches of 128, 256 or 512 (the best counts) with the
+                 K/V cache and the attention of `exact`
+    flash        the same with those of `fast`, which are llama.cpp's defaults
     loop         a careful loop through the C API: one prompt a call, logits of its last token only
     completion   llama-cpp-python's create_completion(logprobs=10), a call a prompt; a few are timed
     server       the same asked of llama-cpp-python's server on loopback, by 1, 4 or 16 clients
@@ -39,7 +41,8 @@ from contenders import (
 from misfired.scoring.model import Model
 from misfired.scoring.protocol import LOGIT
 
-BATCHES = (256, 512)
+BATCHES = {"exact": (128, 256, 512), "fast": (256, 512)}
+NAMES = {"exact": "limit", "fast": "flash"}
 N_ECHO = 4
 
 
@@ -79,19 +82,22 @@ def bench(path: Path, prompts: list[str], *, n_threads: int, repeats: int) -> di
         fast, _ = stack.enter_context(misfired_ready(model, job, "fast", n_threads))
         n_distinct = exact()["n_distinct_tokens"]
         longest = -(-max(map(len, rows)) // 256) * 256
-        same = {"n_seq": 1, "n_threads": n_threads}
         flat = [token for row in rows for token in row][:n_distinct]
-        raws = {n: Raw(model, n_ctx=n, n_batch=n, **same) for n in BATCHES}
-        alone = Raw(model, n_ctx=longest, n_batch=512, **same)
-        for raw in (*raws.values(), alone):
-            stack.callback(raw.close)
         contenders: dict[str, Callable[[], object]] = {"exact": exact, "fast": fast}
-        for n_batch, raw in raws.items():
-            contenders[f"limit {n_batch}"] = limit(raw, flat, len(rows))
+        for mode, batches in BATCHES.items():
+            for n in batches:
+                raw = Raw(model, n_ctx=n, n_batch=n, n_threads=n_threads, mode=mode)
+                stack.callback(raw.close)
+                contenders[f"{NAMES[mode]} {n}"] = limit(raw, flat, len(rows))
+        alone = Raw(model, n_ctx=longest, n_batch=512, n_threads=n_threads)
+        stack.callback(alone.close)
         contenders["loop"] = loop(alone, rows)
         times = least_times(contenders, repeats)
     seconds = times["exact"]["seconds"]
-    least = min(times[f"limit {n_batch}"]["seconds"] for n_batch in BATCHES)
+
+    def least(name: str) -> float:
+        return min(found["seconds"] for key, found in times.items() if key.startswith(name))
+
     return {
         "n_prompts": len(prompts),
         "n_tokens": sum(map(len, rows)),
@@ -100,7 +106,9 @@ def bench(path: Path, prompts: list[str], *, n_threads: int, repeats: int) -> di
         "times": times,
         "prompts_a_second": len(prompts) / seconds,
         "tokens_a_second": sum(map(len, rows)) / seconds,
-        "exact_by_limit": seconds / least,
+        "exact_by_limit": seconds / least("limit"),
+        "exact_by_flash": seconds / least("flash"),
+        "fast_by_flash": least("fast") / least("flash"),
         "fast_by_exact": times["fast"]["seconds"] / seconds,
         "times_faster_than_loop": times["loop"]["seconds"] / seconds,
     }

@@ -20,7 +20,7 @@ from llama_cpp import llama_cpp as capi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import misfired
-from misfired.scoring.devices import MODES
+from misfired.scoring.devices import CACHE_TYPES, FLASH_ATTENTION, MODES
 from misfired.scoring.engine import Job, Settings, open_context, prepare
 from misfired.scoring.generate import engine_for
 from misfired.scoring.library import captured_errors
@@ -103,12 +103,23 @@ def _answer_all(
 
 
 class Raw:
-    """llama.cpp's C API and nothing else, with its own defaults but for threads and batch size."""
+    """llama.cpp's C API and nothing else."""
 
     def __init__(
-        self, model: Model, *, n_ctx: int, n_batch: int, n_seq: int, n_threads: int
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_batch: int,
+        n_threads: int,
+        n_seq: int = 1,
+        mode: str = "fast",
     ) -> None:
+        """With the K/V cache and attention of a mode; those of `fast` are llama.cpp's defaults."""
         params = capi.llama_context_default_params()
+        cache = MODES[mode]
+        params.type_k, params.type_v = CACHE_TYPES[cache.type_k], CACHE_TYPES[cache.type_v]
+        params.flash_attn_type = FLASH_ATTENTION[cache.flash_attention]
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, n_batch, n_batch
         params.n_seq_max = n_seq
         params.n_threads = params.n_threads_batch = n_threads

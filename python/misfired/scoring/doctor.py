@@ -16,7 +16,7 @@ from llama_cpp._ggml import libggml
 from misfired import _core
 from misfired.asking import Asking, AskingOptions, asking_of
 from misfired.errors import MisfiredError
-from misfired.scoring.engine import N_BATCH_CPU, N_BATCH_GPU, Job
+from misfired.scoring.engine import Job, batch_size
 from misfired.scoring.forms import AnswerTokens, Form
 from misfired.scoring.guard import try_loading
 from misfired.scoring.library import devices, load_library, versions
@@ -165,7 +165,7 @@ def _model(path: Path, asking: Asking) -> list[Finding]:
             _template(model, asking.template),
             *_offload(n_gpu_layers),
         ]
-        n_batch = settings.n_batch or (N_BATCH_GPU if n_gpu_layers else N_BATCH_CPU)
+        n_batch = batch_size(model, settings)
         n_prompt = min(200, max(model.n_ctx_train - n_batch, 16)) if model.n_ctx_train else 200
         job = _made_up_job(model, n_prompt)
         n_ctx = -(-(n_prompt + n_batch) // 256) * 256

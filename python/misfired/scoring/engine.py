@@ -19,10 +19,10 @@ from misfired.scoring.model import Context, Model
 from misfired.scoring.protocol import LOGIT, Protocol
 from misfired.scoring.tokens import PromptTokenizer
 
-#: Tokens a batch where nothing is offloaded: large enough to keep the cores busy, small enough that
-#: attention over the cells of the batch stays cheap (design/scoring.md has the measurement).
-N_BATCH_CPU = 256
-N_BATCH_GPU = 1024
+#: Tokens a batch where layers are offloaded, where texts are written, and where scores are read with and
+#: without flash attention: large enough to keep the cores busy, small enough that attention over the
+#: cells of the batch stays cheap (design/scoring.md has the measurement).
+N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
 
 #: Decoded tokens after which a block may end; a block is what an interrupted run repeats.
 N_BLOCK = 4096
@@ -149,8 +149,7 @@ def open_context(model: Model, job: Job, settings: Settings) -> Context:
     Raises:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
-    on_gpu = model.devices.n_gpu_layers != 0
-    n_batch = settings.n_batch or (N_BATCH_GPU if on_gpu else N_BATCH_CPU)
+    n_batch = batch_size(model, settings, generates=job.protocol.generates)
     if job.protocol.generates:
         return _open_for_texts(model, job, settings, n_batch)
     n_ctx = settings.n_ctx or -(-(job.longest + n_batch) // CELLS) * CELLS
@@ -169,6 +168,17 @@ def open_context(model: Model, job: Job, settings: Settings) -> Context:
         n_threads=settings.n_threads,
         intervention=settings.intervention,
     )
+
+
+def batch_size(model: Model, settings: Settings, *, generates: bool = False) -> int:
+    """Tokens a batch: what was asked for, or what suits the device and the work."""
+    if settings.n_batch:
+        return settings.n_batch
+    if model.devices.n_gpu_layers:
+        return N_BATCH_GPU
+    if generates:
+        return N_BATCH_TEXTS
+    return N_BATCH_CPU if settings.kv_cache.flash_attention == "off" else N_BATCH_FLASH
 
 
 def _open_for_texts(model: Model, job: Job, settings: Settings, n_batch: int) -> Context:
