@@ -154,7 +154,7 @@ def check_one_by_one(path: Path, protocol) -> None:
         job = prepare(tokenizer, texts, texts, ["yes"] * len(texts))
         with open_context(model, job, Settings()) as context:
             job = calibrate(model, context, job)
-            packing = choose_packing(model, context, job, "exact")["packing"]
+            packing = choose_packing(model, context, job, Settings())["packing"]
             packed = {
                 row: (measured, logp)
                 for engine in [Engine(model, context, job, packing=packing)]
