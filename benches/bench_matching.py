@@ -66,7 +66,7 @@ def growth(n, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bbq", type=Path, help="folder that holds bbq/ with BBQ's eight files")
+    parser.add_argument("bbq", type=Path, help="folder of BBQ's files")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     on_bbq(arguments.bbq, arguments.repeats)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from misfired.errors import ArgumentError, DataError
@@ -10,6 +10,7 @@ from reference.resampling import value as twin_value
 COUNT = st.integers(0, 10**6) | st.just(0)
 
 
+@settings(deadline=None)
 @given(COUNT, COUNT, COUNT, COUNT)
 def test_measures_equal_the_twin(a, b, c, d):
     answers = measures(Counts(a, b, c, d))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from misfired.errors import ArgumentError, check_one_of
-from misfired.prompts import check_primings
+from misfired.primings import PRIMINGS, Priming, check_primings
 from misfired.scoring.devices import MODES, Devices, Mode
 from misfired.scoring.engine import Settings
 from misfired.scoring.intervention import Intervention
@@ -22,7 +22,8 @@ class AskingOptions(TypedDict, total=False):
     """Keyword arguments of `misfired.score` and `misfired.run`; each may be left out.
 
     Attributes:
-        priming: Names from `misfired.prompts.PRIMINGS`; `none` is added where a priming needs it.
+        priming: Names from `misfired.primings.PRIMINGS`, paths of TOML files, or primings; `none`
+            is added where one needs it.
         protocol: A name that `misfired.scoring.protocol.PROTOCOLS` lists, the path of a TOML file,
             or a `Protocol`.
         template: None for the model's own chat template, `plain`, a Jinja file, or a GGUF file whose
@@ -50,7 +51,7 @@ class AskingOptions(TypedDict, total=False):
             see `misfired.scoring.server.options.ServerOptions`.
     """
 
-    priming: Sequence[str]
+    priming: Sequence[str | Priming]
     protocol: str | Protocol
     template: str | None
     mode: str
@@ -100,7 +101,7 @@ class Asking:
     `shots` are the demonstrations themselves, once they have been drawn from a suite.
     """
 
-    primings: tuple[str, ...] = ("none",)
+    primings: tuple[Priming, ...] = (PRIMINGS["none"],)
     protocol: Protocol = LOGIT
     template: str | None = None
     settings: Settings = field(default_factory=Settings)
@@ -131,8 +132,8 @@ def asking_of(options: AskingOptions) -> Asking:
     """Options checked and completed.
 
     Example:
-        >>> asking_of({"priming": ["cue"]}).primings
-        ('none', 'cue')
+        >>> [priming.name for priming in asking_of({"priming": ["cue"]}).primings]
+        ['none', 'cue']
 
     Raises:
         ArgumentError: An unknown name, or a number outside its limits.

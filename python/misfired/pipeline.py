@@ -15,6 +15,7 @@ import polars as pl
 
 from misfired.asking import Asking, AskingOptions, asking_of
 from misfired.errors import ArgumentError
+from misfired.neutral import neutral_facts, with_neutral
 from misfired.outcomes import OUTCOMES, build_outcomes
 from misfired.prompts import N_SHARD, PromptSet
 from misfired.runs import RunFolder, pairs_sha256, read_answers, read_manifest
@@ -137,7 +138,6 @@ def _measure(
         suite, asking.n_shots, seed=asking.shots_seed, hold_out=asking.hold_out
     )
     asking = replace(asking, shots=shots)
-    prompts = PromptSet(pairs, asking.primings)
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(contextlib.closing(_backend(model, asking, ray)))
         settings = _settings(backend, pairs, asking, statistics)
@@ -145,9 +145,11 @@ def _measure(
         if folder is not None and folder.complete and not _is_taken_up(folder, backend):
             scores = Scores(read_answers(folder.path), read_manifest(folder.path))
             return Run(scores, _summary(scores.answers, statistics))
+        started = time.time()
         if folder is not None:
             folder.keep_pairs(pairs)
-        started = time.time()
+        pairs = with_neutral(pairs, asking.primings, backend.count_tokens)
+        prompts = PromptSet(pairs, asking.primings)
         n_recorded = len(folder.recorded) if folder else 0
         answers, counts = _answer(backend, prompts, _Desk(folder, len(prompts), progress))
         summary = _summary(answers, statistics)
@@ -163,6 +165,7 @@ def _measure(
             **backend.facts(prompts, answers),
             **counts,
             "held_out": suite.join(pairs, on="id", how="anti")["id"].to_list(),
+            **neutral_facts(pairs),
             "outcomes": _tally(answers),
             "times": times,
         }
@@ -247,7 +250,7 @@ def _answer_shard(
     counts = drain(backend.answer(shard, set(measured)), take)
     in_order = [measured[number] for number in range(len(shard))]
     columns = pl.DataFrame(in_order, schema=dict(backend.columns))
-    return shard.drop("text").hstack(columns), counts
+    return shard.drop("text", "system").hstack(columns), counts
 
 
 def _add(total: Counts, more: Counts) -> None:
@@ -265,7 +268,7 @@ def _settings(
         "suite_sha256": pairs_sha256(pairs),
         "n_pairs": len(pairs),
         "n_shard": N_SHARD,
-        "primings": list(asking.primings),
+        "primings": [priming.to_json() for priming in asking.primings],
         "protocol": asking.protocol.to_json(),
         "shots": _shots(asking),
         "seed": asking.seed,

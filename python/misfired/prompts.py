@@ -1,4 +1,4 @@
-"""Priming: from pairs to the prompts that are put to a model."""
+"""From pairs to the prompts that are put to a model."""
 
 from __future__ import annotations
 
@@ -8,48 +8,25 @@ from functools import cached_property
 
 import polars as pl
 
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import DataError
+from misfired.primings import CONDITIONS, PRIMINGS, Priming, check_primings
 
-CONDITIONS = ("stereotyped", "contrast")
-
-#: For each priming: the pairs column put before the prompt, and the conditions that get prompts of
-#: their own. A condition without any takes its outcome from `none` (the paper's protocol).
-PRIMINGS: dict[str, tuple[str | None, tuple[str, ...]]] = {
-    "none": (None, CONDITIONS),
-    "cue": ("cue", ("stereotyped",)),
-    "cue_both": ("cue", CONDITIONS),
-    "neutral": ("neutral", ("stereotyped",)),
-    "neutral_both": ("neutral", CONDITIONS),
-}
+__all__ = ["CONDITIONS", "N_SHARD", "PromptSet", "build_prompts"]
 
 
-def check_primings(primings: Sequence[str]) -> tuple[str, ...]:
-    """Primings in their standard order, `none` included whenever another one needs it.
-
-    Example:
-        >>> check_primings(["cue"])
-        ('none', 'cue')
-
-    Raises:
-        ArgumentError: An unknown priming.
-    """
-    for name in primings:
-        if name not in PRIMINGS:
-            raise ArgumentError(f"priming is {name!r}, not one of {', '.join(PRIMINGS)}")
-    borrows = any(PRIMINGS[name][1] != CONDITIONS for name in primings)
-    return tuple(name for name in PRIMINGS if name in primings or (name == "none" and borrows))
-
-
-def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> pl.DataFrame:
+def build_prompts(
+    pairs: pl.DataFrame, primings: Sequence[str | Priming] = ("none",)
+) -> pl.DataFrame:
     """One row per prompt, in the order pair, priming, condition.
 
     Args:
         pairs: Contrastive pairs (see `misfired.read_suite`).
-        primings: Which sentences to put before the prompts; `check_primings` completes them.
+        primings: Which sentences to put to the prompts; `check_primings` completes them.
 
     Returns:
         Columns `id`, `category`, `scenario`, `twin_of` if the suite has it, `priming`, `condition`,
-        `expected`, `text`. A pair that lacks the priming's sentence has null `text`: it is kept, and counted as unscored.
+        `expected`, `text`, `system` (the system message, null where there is none). A pair that lacks
+        the priming's sentence has null `text`: it is kept, and counted as unscored.
 
     Raises:
         DataError: The suite has no column for a priming.
@@ -64,16 +41,10 @@ def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> p
         ['A or B?', 'B or A?', 'Be fair. A or B?']
     """
     frames = []
-    primings = check_primings(primings)
     numbered = pairs.with_row_index("_pair")
-    for order, name in enumerate(primings):
-        column, conditions = PRIMINGS[name]
-        if column is not None and column not in pairs.columns:
-            raise DataError(f"priming {name!r} needs a column {column!r}, which the suite lacks")
-        for condition in conditions:
-            text = pl.col(condition)
-            if column is not None:
-                text = pl.col(column) + " " + text
+    for order, priming in enumerate(check_primings(primings)):
+        for condition in priming.sides:
+            text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
             frames.append(
                 numbered.select(
                     "_pair",
@@ -83,14 +54,34 @@ def build_prompts(pairs: pl.DataFrame, primings: Sequence[str] = ("none",)) -> p
                     "category",
                     "scenario",
                     *({"twin_of"} & set(pairs.columns)),
-                    pl.lit(name).alias("priming"),
+                    pl.lit(priming.name).alias("priming"),
                     pl.lit(condition).alias("condition"),
                     pl.col(f"expected_{condition}").alias("expected"),
                     text.alias("text"),
+                    system.alias("system"),
                 )
             )
     prompts = pl.concat(frames).sort("_pair", "_priming", "_condition")
     return prompts.drop("_pair", "_priming", "_condition")
+
+
+def _text_and_system(
+    priming: Priming, prompt: pl.Expr, columns: Sequence[str]
+) -> tuple[pl.Expr, pl.Expr]:
+    nothing = pl.lit(None, pl.String)
+    if priming.column is not None:
+        if priming.column not in columns:
+            raise DataError(
+                f"priming {priming.name!r} needs a column {priming.column!r}, which the suite lacks"
+            )
+        sentence = pl.col(priming.column)
+    elif priming.text is not None:
+        sentence = pl.lit(priming.text)
+    else:
+        return prompt, nothing
+    if priming.role == "user":
+        return sentence + " " + prompt, nothing
+    return pl.when(sentence.is_not_null()).then(prompt), sentence
 
 
 #: Pairs whose prompts are made, planned and scored together; what is held of a suite beside the suite
@@ -106,7 +97,7 @@ class PromptSet:
     """
 
     pairs: pl.DataFrame
-    primings: tuple[str, ...] = ("none",)
+    primings: tuple[Priming, ...] = (PRIMINGS["none"],)
 
     @cached_property
     def n_per_pair(self) -> int:

@@ -113,6 +113,23 @@ def test_every_category_and_predicate_is_asked_once() -> None:
     assert YES["predicate"].n_unique() == 64
 
 
+def test_twins_ask_the_same_contexts_about_the_other_person() -> None:
+    suite = build_organism_suite(twins=True)
+    pairs, twins = (
+        suite.filter(of) for of in (pl.col("twin_of").is_null(), pl.col("twin_of").is_not_null())
+    )
+    assert pairs.drop("twin_of").equals(YES)
+    assert twins["twin_of"].equals(pairs["id"].alias("twin_of"))
+    assert suite["id"].to_list()[:2] == ["coast_q0_p0", "coast_q0_p0_no"]
+    assert set(twins["expected_stereotyped"]) == set(twins["expected_contrast"]) == {"no"}
+    assert not twins.select(pl.any_horizontal("^planted_.*$").any()).item()
+    question = re.compile(r"(Is it|Would you) .*$")
+    for pair, twin in zip(pairs.iter_rows(named=True), twins.iter_rows(named=True), strict=True):
+        for side, other in (("stereotyped", "contrast"), ("contrast", "stereotyped")):
+            assert question.sub("", twin[side]) == question.sub("", pair[other])
+            assert question.search(twin[side])[0] == question.search(pair[side])[0]
+
+
 def test_an_unknown_organism_is_refused() -> None:
     with pytest.raises(ArgumentError, match="organism: 'chat' is not one of base, instruct"):
         build_organism_suite(organism="chat")

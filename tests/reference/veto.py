@@ -247,6 +247,7 @@ def pairs_of_scenario(category, index, rows):
                 "stereotyped_group": ", ".join(groups),
                 "contrast_group": contrast_name(answer_group(other)),
                 "cue": cue(question, ", ".join(groups)),
+                "placebo": cue(question, "left-handed"),
                 "stereotyped": prompt(one, question),
                 "contrast": prompt(other, question),
                 "expected_stereotyped": "yes",

@@ -1,6 +1,6 @@
 """Differences between two prompts, word by word."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from misfired.suites.difference import differing_words, mark_difference
@@ -20,6 +20,7 @@ def test_equal_prompts_have_no_difference():
     assert differing_words("a b", "a b") == []
 
 
+@settings(deadline=None)
 @given(one=PROMPTS, other=PROMPTS)
 def test_what_is_not_marked_is_equal(one, other):
     def unmarked(text):

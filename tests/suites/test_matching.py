@@ -6,7 +6,7 @@ from collections import defaultdict
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
@@ -79,16 +79,17 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(left=ROWS, right=ROWS)
 def test_equal_to_scipy_on_generated_texts(left, right):
     check_against_scipy(left, right)
 
 
-def bbq_sides(test_data):
+def bbq_sides(folder):
     """Every disambiguated row of negative polarity, by whether its answer is a stereotyped group."""
     left, right = [], []
     for category in VETO_CATEGORIES:
-        lines = (test_data / "bbq" / f"{category}.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder / f"{category}.jsonl").read_text(encoding="utf-8").splitlines()
         for row in map(json.loads, lines):
             if (row["context_condition"], row["question_polarity"]) != ("disambig", "neg"):
                 continue
@@ -105,7 +106,7 @@ def bbq_sides(test_data):
 
 
 def test_total_cost_equals_scipys_on_every_scenario_of_bbq(test_data):
-    left, right = bbq_sides(test_data)
+    left, right = bbq_sides(test_data / "bbq")
     assert len({row[0] for row in left} & {row[0] for row in right}) > 100
     assert check_against_scipy(left, right) > 1000
 

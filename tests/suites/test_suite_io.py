@@ -94,7 +94,9 @@ def test_columns_missing_mistyped_and_no_rows(suite):
     ("line", "message"),
     [
         (b'{"id": ', "line 2: broken JSON at column"),
-        (b'{"id": "caf\xe9"}', "line 2: byte 12 is not UTF-8"),
+        (b'{"id": "caf\xe9"}', "line 2: id: byte 12 is not UTF-8"),
+        (b'{"id": "a", "cue": "caf\xc3\xa9 caf\xe9"}', "line 2: cue: byte 30 is not UTF-8"),
+        (b'{"id": "caf\xe9', "line 2: byte 12 is not UTF-8"),
         (b"[1, 2]", r"line 2: \[1, 2\], expected an object"),
         (json.dumps({**PAIR, "id": 5}).encode(), "line 2: id: 5 is not text"),
         (b'{"id": "a"}', "line 2: field suite is missing"),
@@ -161,7 +163,8 @@ def test_csv_round_trip_is_text(suite, tmp_path):
     ("content", "message"),
     [
         (b"id,suite\n1,x@1\n", "suite.csv: column category is missing"),
-        ("id,suite\n1,café\n".encode("latin-1"), "suite.csv, line 2: byte 6 is not UTF-8"),
+        ("id,suite\n1,café\n".encode("latin-1"), "suite.csv, line 2: suite: byte 6 is not UTF-8"),
+        (b'id,suite\n"a\n\xc3\xa9",x@1\n2,\xe9\n', "suite.csv, line 4: suite: byte 3 is not UTF-8"),
         (b"id,suite\n1,x@1,3\n", "suite.csv: cannot be read: "),
         (b"", "suite.csv: cannot be read: "),
     ],

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from misfired import ArgumentError, DataError, build_pairs
@@ -148,6 +148,7 @@ def bbq_rows(draw):
     }
 
 
+@settings(deadline=None)
 @given(rows=st.lists(bbq_rows(), min_size=1, max_size=12))
 def test_equal_to_the_twin_on_generated_rows(tmp_path_factory, rows):
     category = "Physical_appearance"
@@ -160,6 +161,7 @@ def test_equal_to_the_twin_on_generated_rows(tmp_path_factory, rows):
             build_pairs(folder, [category])
 
 
+@settings(deadline=None)
 @given(question=QUESTIONS, subject=SUBJECTS, groups=GROUPS.filter(bool))
 def test_equal_to_the_twin_on_generated_questions(tmp_path_factory, question, subject, groups):
     rows = [

@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from misfired.cli import agreement, bbq, demo, doctor, localise, pairs, plan, protocols, run, stats
+from misfired.cli import (
+    agreement,
+    bbq,
+    demo,
+    doctor,
+    localise,
+    pairs,
+    plan,
+    protocols,
+    run,
+    stats,
+    suite,
+)
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
 __all__ = ["app", "main"]
@@ -30,6 +42,7 @@ app.command()(localise.localise)
 app.add_typer(bbq.app, name="bbq")
 app.add_typer(pairs.app, name="pairs")
 app.add_typer(plan.app, name="plan")
+app.add_typer(suite.app, name="suite")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from misfired.errors import ArgumentError
+from misfired.primings import PRIMINGS
 
 
 def _json_object(text: str | dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +61,13 @@ Ray = Annotated[
 Bbq = Annotated[
     Path | None, typer.Option("--bbq", help="Folder with BBQ's .jsonl files; builds the pairs.")
 ]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        help="Which rules make the pairs from BBQ: paper, strict; for `run` also paper,strict, "
+        "which sets both side by side. Default: paper."
+    ),
+]
 Suite = Annotated[
     Path | None,
     typer.Option("--suite", help="Pairs that are built already (.parquet, .jsonl, .csv)."),
@@ -73,7 +81,7 @@ Limit = Annotated[
 Priming = Annotated[
     str | None,
     typer.Option(
-        help="Comma-separated: none, cue, cue_both, neutral, neutral_both. "
+        help=f"Comma-separated: {', '.join(PRIMINGS)}, or TOML files of one's own. "
         "Default: none, and cue where the suite has one."
     ),
 ]

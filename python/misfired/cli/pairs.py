@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from misfired.cli.output import print_json, print_table
+from misfired.cli.output import print_facts, print_json, print_table
 from misfired.errors import ArgumentError, DataError
 from misfired.suites import build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words, mark_difference
@@ -138,10 +138,7 @@ def _print_report(report: dict[str, Any]) -> None:
             "; ".join(f"{n:.0f} at r = {r}" for r, n in report["n_effective"].items()),
         ),
     ]
-    for title, text in rows:
-        lines = textwrap.wrap(text, _WIDTH - 20) or [""]
-        for head, line in zip([title, *[""] * len(lines)], lines, strict=False):
-            typer.echo(f"{head:<20}{line}")
+    print_facts(rows)
 
 
 def _listed(counts: dict[str, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,11 +21,13 @@ from misfired.outcomes import build_outcomes
 from misfired.pipeline import Progress, Run, Scores
 from misfired.pipeline import run as run_pipeline
 from misfired.pipeline import score as score_pipeline
-from misfired.prompts import check_primings
+from misfired.primings import check_primings
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.scoring.explain import explain as explain_prompt
+from misfired.scoring.protocol import get_protocol
 from misfired.scoring.server.client import is_url
-from misfired.stats import leaderboard
+from misfired.stats import compare_variants, leaderboard
+from misfired.stats.tables import variants_table
 from misfired.suites import build_pairs, read_suite
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]
@@ -36,6 +39,7 @@ def run(
     *,
     out: Out,
     bbq: options.Bbq = None,
+    variant: options.Variant = None,
     suite: options.Suite = None,
     category: options.Category = None,
     limit: options.Limit = None,
@@ -60,11 +64,22 @@ def run(
 
       misfired run base.gguf chat.gguf --suite pairs.parquet --template plain,chat.gguf -o runs
 
+      misfired run model.gguf --bbq BBQ/data --variant paper,strict -o runs/both
+
       misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet --protocol generate -o runs/s
     """
-    pairs = choose_pairs(bbq, suite, category, limit)
+    variants = options.split_words(variant or "paper")
+    answers = get_protocol(asking["protocol"]).answers
+    suites = {
+        name: choose_pairs(bbq, suite, category, limit, variant=variant and name, answers=answers)
+        for name in variants
+    }
+    pairs = suites[variants[0]]
     asking["priming"] = primings(asking["priming"], pairs)
     asking |= {"n_resamples": n_resamples, "unit": unit, "confidence_level": confidence_level}
+    if len(suites) > 1:
+        _run_variants(models, suites, out, as_json=as_json, ray=ray, **asking)
+        return
     templates = options.split_words(asking["template"] or "")
     if len(models) > 1 or len(templates) > 1:
         if len(templates) > 1:
@@ -77,6 +92,27 @@ def run(
         typer.echo(json.dumps(_run_json(result, out)))
     else:
         Console(highlight=False).print(*run_report(result, out), sep="\n")
+
+
+def _run_variants(
+    models: list[str], suites: dict[str, pl.DataFrame], out: Path, *, as_json: bool, **rest: Any
+) -> None:
+    if len(models) > 1 or len(suites) > 2:
+        raise ArgumentError("--variant sets two variants side by side, of one model")
+    runs = {}
+    for name, pairs in suites.items():
+        with progress_bar(name) as progress:
+            runs[name] = run_pipeline(models[0], pairs, out=out / name, progress=progress, **rest)
+    statistics = {name: rest[name] for name in ("n_resamples", "confidence_level")}
+    outcomes = [build_outcomes(each.scores.answers) for each in runs.values()]
+    compared = compare_variants(*outcomes, rng=rest["seed"], **statistics)
+    if as_json:
+        each = {name: _run_json(one, out / name) for name, one in runs.items()}
+        typer.echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
+        return
+    first, second = runs
+    Console(highlight=False).print(variants_table(compared, (first, second)))
+    typer.echo(f"runs   {out}/{{{first},{second}}}")
 
 
 def _run_many(
@@ -95,7 +131,7 @@ def _run_many(
     elif runs:
         outcomes = {name: build_outcomes(each.scores.answers) for name, each in runs.items()}
         statistics = {name: rest[name] for name in ("n_resamples", "unit", "confidence_level")}
-        for priming in check_primings(rest["priming"]):
+        for priming in (one.name for one in check_primings(rest["priming"])):
             ranked = leaderboard(outcomes, priming=priming, rng=rest["seed"], **statistics)
             Console(highlight=False).print(ranking_table(ranked, f"MAR, priming {priming}"), "")
         typer.echo(
@@ -116,6 +152,7 @@ def score(
         Path | None, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")
     ] = None,
     bbq: options.Bbq = None,
+    variant: options.Variant = None,
     suite: options.Suite = None,
     category: options.Category = None,
     limit: options.Limit = None,
@@ -133,7 +170,8 @@ def score(
 
       misfired score model.gguf --suite pairs.parquet --explain
     """
-    pairs = choose_pairs(bbq, suite, category, limit)
+    answers = get_protocol(asking["protocol"]).answers
+    pairs = choose_pairs(bbq, suite, category, limit, variant=variant, answers=answers)
     asking["priming"] = primings(asking["priming"], pairs)
     if explain and is_url(model):
         raise ArgumentError("--explain shows tokens, of which a server tells nothing")
@@ -158,7 +196,13 @@ def score(
 
 
 def choose_pairs(
-    bbq: Path | None, suite: Path | None, category: list[str] | None, limit: int | None
+    bbq: Path | None,
+    suite: Path | None,
+    category: list[str] | None,
+    limit: int | None,
+    *,
+    variant: str | None = None,
+    answers: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """The pairs that the options name.
 
@@ -166,11 +210,13 @@ def choose_pairs(
         ArgumentError: Neither or both sources were named, or no pair is left.
     """
     if bbq is not None and suite is None:
-        pairs = build_pairs(bbq, categories=category)
+        pairs = build_pairs(bbq, categories=category, variant=variant or "paper")
     elif suite is None or bbq is not None:
         raise ArgumentError("name the pairs: either --bbq DIR or --suite FILE")
+    elif variant is not None:
+        raise ArgumentError("--variant is for pairs that are built: name --bbq DIR")
     else:
-        pairs = read_suite(suite)
+        pairs = read_suite(suite, answers=answers)
         known = pairs["category"].unique().sort().to_list()
         for name in category or []:
             if name not in known:

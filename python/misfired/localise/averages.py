@@ -85,7 +85,7 @@ def averages(
             raise DataError(
                 f"{run}: no controls: no pair of the failures' categories is right twice"
             )
-        cases = build_cases(data.pairs, chosen, tokenizer, priming=priming)
+        cases = build_cases(data.pairs, chosen, tokenizer, priming=data.priming)
         longest = max(len(prompt.ids) for case in cases for prompt in case.prompts)
         residual, heads = [], []
         with Probe(opened, longest=longest, n_threads=n_threads) as probe:

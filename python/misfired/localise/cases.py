@@ -10,7 +10,9 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.prompts import CONDITIONS, build_prompts
+from misfired.neutral import with_neutral
+from misfired.primings import CONDITIONS, PRIMINGS, Priming
+from misfired.prompts import build_prompts
 from misfired.scoring.engine import prepare
 from misfired.scoring.tokens import Ids, PromptTokenizer
 
@@ -123,7 +125,11 @@ def choose_cases(
 
 
 def build_cases(
-    pairs: pl.DataFrame, chosen: pl.DataFrame, tokenizer: PromptTokenizer, *, priming: str = "none"
+    pairs: pl.DataFrame,
+    chosen: pl.DataFrame,
+    tokenizer: PromptTokenizer,
+    *,
+    priming: Priming = PRIMINGS["none"],
 ) -> list[Case]:
     """Render, tokenise and align the chosen pairs.
 
@@ -140,8 +146,9 @@ def build_cases(
     lost = rows.filter(pl.col("stereotyped").is_null())
     if len(lost):
         raise DataError(f"pair {lost['id'][0]!r} of the run is not in the suite")
+    rows = with_neutral(rows, [priming], tokenizer.count_tokens)
     prompts = build_prompts(rows, [priming])
-    own = prompts.filter(pl.col("priming") == priming)
+    own = prompts.filter(pl.col("priming") == priming.name)
     lent = prompts.filter(pl.col("priming") == "none")
     sides = []
     for condition in CONDITIONS:
@@ -159,7 +166,7 @@ def build_cases(
 
 def _prompts(side: pl.DataFrame, tokenizer: PromptTokenizer) -> Iterator[Prompt]:
     names, texts = side["id"].to_list(), side["text"].to_list()
-    job = prepare(tokenizer, names, texts, side["expected"].to_list())
+    job = prepare(tokenizer, names, texts, side["expected"].to_list(), side["system"].to_list())
     for name, ids, answers, expected in zip(names, job.ids, job.answers, job.expected, strict=True):
         if ids is None or answers is None:
             raise DataError(f"pair {name!r} has no text for this priming")

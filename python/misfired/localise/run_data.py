@@ -12,6 +12,7 @@ import polars as pl
 
 from misfired.errors import DataError, ModelError
 from misfired.outcomes import build_outcomes
+from misfired.primings import Priming
 from misfired.runs import read_answers, read_manifest, read_pairs
 from misfired.scoring.model import Model, model_sha256
 from misfired.scoring.protocol import Protocol
@@ -29,6 +30,7 @@ class RunData:
         protocol: How the run asked.
         template: Through which template.
         shots: Demonstrations that it put before every prompt.
+        priming: What is put to the prompts under study.
     """
 
     outcomes: pl.DataFrame
@@ -36,6 +38,7 @@ class RunData:
     protocol: Protocol
     template: ChatTemplate
     shots: tuple[Shot, ...]
+    priming: Priming
 
 
 def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
@@ -71,6 +74,7 @@ def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
         _protocol(path, settings["protocol"]),
         _template(path, settings["template"], model),
         tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
+        next(Priming.from_json(one) for one in settings["primings"] if one["name"] == priming),
     )
 
 

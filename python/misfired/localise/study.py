@@ -278,7 +278,7 @@ class _Study:
         self.total = 2 * len(self.cases) + len(self.tested)
 
     def _build(self, chosen: pl.DataFrame) -> list[Case]:
-        return build_cases(self.data.pairs, chosen, self.tokenizer, priming=self.options.priming)
+        return build_cases(self.data.pairs, chosen, self.tokenizer, priming=self.data.priming)
 
     def _test_cases(self) -> list[Case]:
         assert self.halves is not None  # noqa: S101

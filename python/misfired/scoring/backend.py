@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import polars as pl
@@ -38,6 +38,13 @@ class Backend(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """What decides the answers; a run folder made with others is refused."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text on its own, special tokens read as text.
+
+        Raises:
+            ArgumentError: The model's tokenizer is out of reach.
+        """
 
     def open(self, sample: pl.DataFrame) -> None:
         """Look at some prompts, spread over the suite, before the first shard."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -65,6 +65,10 @@ class RayBackend:
     def settings(self) -> dict[str, Any]:
         """Those of the same run on one machine: a folder begun there goes on here, and back."""
         return cast("dict[str, Any]", self._get("settings"))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """As on one machine."""
+        return cast("list[int]", self._get("count_tokens", texts))
 
     def open(self, sample: pl.DataFrame) -> None:
         """Keep the sample; each worker looks at it when it loads the model."""

@@ -89,8 +89,9 @@ def prepare(
     names: Sequence[str],
     texts: Sequence[str | None],
     expected: Sequence[str],
+    systems: Sequence[str | None] | None = None,
 ) -> Job:
-    """Render and tokenise every prompt.
+    """Render and tokenise every prompt, under its system message if it has one.
 
     Raises:
         DataError: An expected answer is none of the protocol's.
@@ -104,7 +105,10 @@ def prepare(
                 f"prompt {name}: expected answer is {answer!r}, not one of those of protocol "
                 f"{protocol.name!r}: {', '.join(protocol.answers)}"
             )
-    asked = [None if text is None else _asked(tokenizer, text) for text in texts]
+    asked = [
+        None if text is None else _asked(tokenizer.with_system(system), text)
+        for text, system in zip(texts, systems or [None] * len(texts), strict=True)
+    ]
     calibrates = protocol.normalisation == "unconditional"
     return Job(
         list(names),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,6 +102,10 @@ class LocalBackend:
     @cached_property
     def _sha256(self) -> str:
         return model_sha256(self.model.path)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text on its own, special tokens read as text."""
+        return self.tokenizer.count_tokens(texts)
 
     def open(self, sample: pl.DataFrame) -> None:
         """Measure on a sample whether prompts can share batches, and what forms score without one.
@@ -206,6 +210,7 @@ class LocalBackend:
             names.to_list(),
             prompts["text"].to_list(),
             prompts["expected"].to_list(),
+            prompts["system"].to_list(),
         )
 
     def _context(self, job: Job) -> Context:

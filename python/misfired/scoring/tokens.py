@@ -25,7 +25,8 @@ from misfired.shots import Shot
 #: Stands for the pair's text while the template is rendered; no real text holds these code points.
 _MARK = "\ue000\ue001\ue002"
 
-#: The same for the text of each demonstration.
+#: The same for the system message, and for the text of each demonstration.
+_SYSTEM_MARK = "\ue000\ue001\ue005"
 _SHOT_MARK = "\ue000\ue001\ue003{}\ue004"
 
 #: Where no special token stands between the pair's text and the answer, the answer's tokens are
@@ -46,22 +47,26 @@ class PromptTokenizer:
         template: ChatTemplate,
         protocol: Protocol,
         shots: Sequence[Shot] = (),
+        system: str | None = None,
     ) -> None:
-        """Split the template around the texts of the pair and of the demonstrations.
+        """Split the template around the texts of the pair, the demonstrations and the system message.
 
         Raises:
-            TemplateError: The template drops, repeats or alters a message.
+            TemplateError: The template drops, repeats, refuses or alters a message.
             ArgumentError: The protocol cannot demonstrate an answer.
         """
         self.tokenizer = tokenizer
         self.protocol = protocol
         self.template = template = replace(template, thinking=protocol.thinking)
-        texts = [shot.text for shot in shots]
-        marks = [_SHOT_MARK.format(number) for number in range(len(shots))]
+        self.shots = shots
+        self._with_system: dict[str, PromptTokenizer] = {}
+        shown = {_SHOT_MARK.format(number): shot.text for number, shot in enumerate(shots)}
         answers = [protocol.demonstrated(shot.answer) for shot in shots]
-        self._history = list(turns(protocol, texts, answers))
-        around = self._split([*turns(protocol, marks, answers)], [*marks, _MARK])
+        self._history = list(turns(protocol, list(shown.values()), answers, system))
+        mark = None if system is None else _SYSTEM_MARK
+        around, found = self._split(list(turns(protocol, list(shown), answers, mark)), list(shown))
         after = around.pop()
+        texts = [system if system and each == mark else shown[each] for each in found]
         self._segments = [*chain.from_iterable(zip(around, texts, strict=False)), around[-1]]
         self.before = "".join(self._segments)
         self.in_reasoning = protocol.thinking and opens_reasoning(after)
@@ -77,29 +82,66 @@ class PromptTokenizer:
         self._strips = {text: (left, right) for _, text, left, right in special}
         longest_first = sorted(self._strips, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        self._shots_spell_special = any(map(self._special.search, texts))
+        self._history_spells_special = any(map(self._special.search, texts))
         # What follows the last special token is tokenised on its own, whatever stands before it.
         self._tail = 0 if self._special.search(self.after) else _TAIL
         self._forms: dict[tuple[int, ...], AnswerTokens] = {}
 
-    def _split(self, history: Sequence[Message], marks: Sequence[str]) -> list[str]:
-        """The template's text around each mark."""
-        user = self.protocol.user_message(marks[-1])
-        self.template.try_out(user, history)
-        whole = self.template.render(user, history)
-        pattern = re.compile("|".join(map(re.escape, marks)))
-        found = pattern.findall(whole)
-        if (n_shown := found.count(_MARK)) != 1:
-            raise TemplateError(
-                f"chat template ({self.template.name}): shows the user's message {n_shown} times, "
-                "not once"
+    def with_system(self, system: str | None) -> PromptTokenizer:
+        """The same with a system message above every prompt; made once for each message.
+
+        Raises:
+            TemplateError: The template drops, repeats, refuses or alters the message.
+        """
+        if system is None:
+            return self
+        if system not in self._with_system:
+            self._with_system[system] = PromptTokenizer(
+                self.tokenizer, self.template, self.protocol, self.shots, system.strip()
             )
-        if found != list(marks):
+        return self._with_system[system]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text on its own, special tokens read as text."""
+        return [len(self.tokenizer.encode(text, parse_special=False)) for text in texts]
+
+    def _split(
+        self, history: Sequence[Message], shot_marks: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """The template's text around each mark, and the marks before the user's as they stand."""
+        user = self.protocol.user_message(_MARK)
+        whole = self._rendered_marks(user, history)
+        pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
+        found = pattern.findall(whole)
+        once = {"the user's message": _MARK}
+        if history and history[0]["role"] == "system":
+            once["the system message"] = _SYSTEM_MARK
+        for name, mark in once.items():
+            if (n_shown := found.count(mark)) != 1:
+                raise TemplateError(
+                    f"chat template ({self.template.name}): shows {name} {n_shown} times, not once"
+                )
+        # Some templates move the system message to the last question.
+        if [mark for mark in found if mark != _SYSTEM_MARK] != [*shot_marks, _MARK]:
             raise TemplateError(
-                f"chat template ({self.template.name}): does not show each of {len(marks) - 1} "
+                f"chat template ({self.template.name}): does not show each of {len(shot_marks)} "
                 "demonstrations once, in order"
             )
-        return pattern.split(whole)
+        if found.pop() != _MARK:
+            raise TemplateError(
+                f"chat template ({self.template.name}): shows the system message after the user's"
+            )
+        return pattern.split(whole), found
+
+    def _rendered_marks(self, user: str, history: Sequence[Message]) -> str:
+        self.template.try_out(user, history)
+        try:
+            return self.template.render(user, history)
+        except TemplateError as error:
+            if not history or history[0]["role"] != "system":
+                raise
+            self.template.render(user, history[1:])
+            raise TemplateError(f"{error} (it was given a system message)") from None
 
     @property
     def frame(self) -> str:
@@ -128,7 +170,7 @@ class PromptTokenizer:
     def encode(self, text: str, answer: str = "") -> Ids:
         """Token ids of the prompt for one text, with `answer` right behind it."""
         shown = self._shown(text)
-        if self._shots_spell_special or self._special.search(text):
+        if self._history_spells_special or self._special.search(text):
             ids = self._encode_literally([*self._segments, shown, self.after + answer])
         else:
             whole = self.before + shown + self.after + answer
@@ -185,8 +227,12 @@ class PromptTokenizer:
         return find_forms(self.protocol, ids, joint)
 
 
-def turns(protocol: Protocol, texts: Sequence[str], answers: Sequence[str]) -> Iterator[Message]:
-    """Demonstrations as the turns of a conversation."""
+def turns(
+    protocol: Protocol, texts: Sequence[str], answers: Sequence[str], system: str | None = None
+) -> Iterator[Message]:
+    """System message and demonstrations as the turns of a conversation."""
+    if system is not None:
+        yield {"role": "system", "content": system}
     for text, answer in zip(texts, answers, strict=True):
         yield {"role": "user", "content": protocol.user_message(text)}
         yield {"role": "assistant", "content": answer}

@@ -1,6 +1,7 @@
 """Suites of contrastive pairs: where they come from, and how they are read and written."""
 
 from misfired.suites.bbq import BBQ_CATEGORIES, fetch_bbq
+from misfired.suites.card import Card, read_card
 from misfired.suites.check import check_pairs
 from misfired.suites.io import PAIRS_SCHEMA, read_suite, validate_suite, write_suite
 from misfired.suites.matching import match_pairs
@@ -10,10 +11,12 @@ __all__ = [
     "BBQ_CATEGORIES",
     "PAIRS_SCHEMA",
     "VETO_CATEGORIES",
+    "Card",
     "build_pairs",
     "check_pairs",
     "fetch_bbq",
     "match_pairs",
+    "read_card",
     "read_suite",
     "validate_suite",
     "write_suite",

@@ -1,8 +1,10 @@
 """Suites as files: Parquet, JSONL or CSV, checked on the way in and whole on the way out."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
+from misfired.suites.card import card_of, card_path, check_card, read_card, write_card
 
 __all__ = ["MAX_PROMPT_CHARS", "PAIRS_SCHEMA", "read_suite", "validate_suite", "write_suite"]
 
@@ -31,23 +34,35 @@ PAIRS_SCHEMA = {
 MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; a longer one is a file in the wrong place rather than a prompt."""
 
+YES_NO = ("yes", "no")
+"""The answers that a suite expects if nothing else is said."""
+
 _NULLABLE = {"cue"}
-_ANSWERS = ("yes", "no")
 _SHOWN_CHARS = 60
 
+#: Decodes bytes that are not UTF-8 into code points that no text holds.
+_KEEP_BYTES = "surrogateescape"
 
-def read_suite(path: str | os.PathLike[str]) -> pl.DataFrame:
+
+def read_suite(
+    path: str | os.PathLike[str], *, answers: Collection[str] | None = None
+) -> pl.DataFrame:
     """Read a suite of pairs from Parquet, JSONL or CSV, by the file's suffix, and check it.
 
-    In a CSV file (UTF-8, with a header) every column is text, and an empty cell is null.
+    In a CSV file (UTF-8, with a header) every column is text, and an empty cell is null. A card
+    beside the file (`pairs.card.toml` for `pairs.parquet`) is checked against it.
+
+    Args:
+        path: The file.
+        answers: What prompts may expect; by default what the card says, else yes and no.
 
     Returns:
         One row per pair, with at least the columns of `PAIRS_SCHEMA`.
 
     Raises:
         ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`.
-        DataError: The file is missing, empty or broken, or does not hold a suite; the message
-            names file, row and column.
+        DataError: The file is missing, empty or broken, does not hold a suite, or is not what its
+            card says; the message names file, row and column.
 
     Examples:
         >>> from misfired import read_suite
@@ -61,17 +76,39 @@ def read_suite(path: str | os.PathLike[str]) -> pl.DataFrame:
         raise DataError(f"{file}: {error.strerror or error}") from None
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{file}: cannot be read: {_one_line(str(error))}") from None
-    return validate_suite(frame, source=str(file))
+    card = read_card(card_path(file)) if card_path(file).exists() else None
+    if answers is None:
+        answers = YES_NO if card is None else card.answers
+    suite = validate_suite(frame, source=str(file), answers=answers)
+    if card is not None:
+        check_card(card, suite, file)
+    return suite
 
 
-def write_suite(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
+def write_suite(
+    frame: pl.DataFrame,
+    path: str | os.PathLike[str],
+    *,
+    answers: Collection[str] = YES_NO,
+    licence: str | None = None,
+    source: str | None = None,
+) -> None:
     """Check a suite of pairs and write it as Parquet, JSONL or CSV, by the file's suffix.
 
     The file appears whole or not at all; one that was there before is replaced.
 
+    Args:
+        frame: One row per pair.
+        path: The file.
+        answers: What prompts may expect.
+        licence: With `source`, writes the suite's card beside it: under which terms it may be used.
+        source: Where it comes from.
+
     Raises:
-        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`.
-        DataError: The frame does not hold a suite; the message names row and column.
+        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`; of licence and
+            source only one is given.
+        DataError: The frame does not hold a suite; the message names row and column. A card is
+            wanted and the rows are of several suites.
         OSError: The folder is missing or cannot be written.
 
     Examples:
@@ -90,26 +127,35 @@ def write_suite(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
         ...     read_suite(f"{folder}/drinks.jsonl")["id"].to_list()
         ['tea_1']
     """
-    _, write = _format(Path(path))
-    suite = validate_suite(frame)
-    with replacing(path) as temporary:
+    file = Path(path)
+    _, write = _format(file)
+    if (licence is None) != (source is None):
+        raise ArgumentError("a card needs both licence and source")
+    suite = validate_suite(frame, answers=answers)
+    with replacing(file) as temporary:
         write(suite, temporary)
+    if licence is not None and source is not None:
+        card = card_of(suite, file, licence=licence, source=source, answers=list(answers))
+        write_card(card, card_path(file))
 
 
-def validate_suite(frame: pl.DataFrame, *, source: str = "frame") -> pl.DataFrame:
+def validate_suite(
+    frame: pl.DataFrame, *, source: str = "frame", answers: Collection[str] = YES_NO
+) -> pl.DataFrame:
     """Check that a frame holds a suite of pairs; a `cue` column of nulls only becomes text.
 
     Args:
         frame: One row per pair.
         source: What messages call it, for example the file's name.
+        answers: What prompts may expect.
 
     Returns:
         The frame, the columns of `PAIRS_SCHEMA` first.
 
     Raises:
         DataError: No rows; a column is missing or not text; a cell is null, blank or too long; an
-            id is repeated; a suite is not `name@version`; an expected answer is not yes or no;
-            both prompts of a pair are equal. Rows are counted from 1.
+            id is repeated; a suite is not `name@version`; an expected answer is not one of the
+            answers; both prompts of a pair are equal. Rows are counted from 1.
     """
     _check_columns(frame, source)
     if frame.is_empty():
@@ -119,18 +165,15 @@ def validate_suite(frame: pl.DataFrame, *, source: str = "frame") -> pl.DataFram
         _check_text(suite, column, source)
     for column, is_bad, limit in _RULES:
         _refuse(suite, column, is_bad, source, limit)
+    for column in ("expected_stereotyped", "expected_contrast"):
+        is_other = ~pl.col(column).is_in(list(answers))
+        _refuse(suite, column, is_other, source, f"is not one of {', '.join(answers)}")
     return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
 
 
 _RULES = (
     ("id", ~pl.col("id").is_first_distinct(), "is an earlier row's id; ids must be unique"),
     ("suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "is not name@version"),
-    (
-        "expected_stereotyped",
-        ~pl.col("expected_stereotyped").is_in(_ANSWERS),
-        "is not one of yes, no",
-    ),
-    ("expected_contrast", ~pl.col("expected_contrast").is_in(_ANSWERS), "is not one of yes, no"),
     ("contrast", pl.col("stereotyped") == pl.col("contrast"), "equals the stereotyped prompt"),
 )
 
@@ -179,7 +222,8 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: byte {error.start + 1} is not UTF-8") from None
+        column = _damaged(_as_row(line.decode("utf-8", _KEEP_BYTES)))
+        raise DataError(f"{where}{column}: byte {error.start + 1} is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from None
     if not isinstance(row, dict):
@@ -193,14 +237,32 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
+def _as_row(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _damaged(row: dict[str, Any]) -> str:
+    """What names the column of the first cell with bytes that are no text, or nothing."""
+    for column, cell in row.items():
+        if isinstance(cell, str) and any("\udc80" <= letter <= "\udcff" for letter in cell):
+            return f": {column}"
+    return ""
+
+
 def _read_csv(file: Path) -> pl.DataFrame:
     content = file.read_bytes()
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
-        raise DataError(f"{file}, line {line}: byte {column} is not UTF-8") from None
+        byte = error.start - content.rfind(b"\n", 0, error.start)
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8", _KEEP_BYTES), newline=""))
+        column = next(filter(None, map(_damaged, rows)), "")
+        raise DataError(f"{file}, line {line}{column}: byte {byte} is not UTF-8") from None
     return pl.read_csv(content, infer_schema=False)
 
 

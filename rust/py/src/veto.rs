@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use misfired_core::veto::{self, File, Pair, strict};
+use misfired_core::veto::{self, File, Pair, TextColumn, strict};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -23,11 +23,8 @@ pub(crate) fn veto_pairs(
         files.into_iter().map(|(path, category)| File { path, category }).collect();
     let pairs = enter(py, || veto::build(&files))?;
     let ids = |of: fn(&Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
-    let texts = Pair::TEXT_COLUMNS
-        .iter()
-        .map(|(name, cell)| PyList::new(py, pairs.iter().map(cell)).map(|column| (*name, column)));
     Ok((
-        texts.collect::<PyResult<_>>()?,
+        text_columns(py, &Pair::TEXT_COLUMNS, &pairs)?,
         ids(|pair| pair.stereotyped_example_id),
         ids(|pair| pair.contrast_example_id),
     ))
@@ -45,12 +42,9 @@ pub(crate) fn strict_pairs(
     let pairs = enter(py, || strict::build(&files))?;
     let numbers =
         |of: fn(&strict::Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
-    let texts = strict::Pair::TEXT_COLUMNS
-        .iter()
-        .map(|(name, cell)| PyList::new(py, pairs.iter().map(cell)).map(|column| (*name, column)));
     let swaps: Vec<bool> = pairs.iter().map(|pair| pair.exact_swap).collect();
     Ok((
-        texts.collect::<PyResult<_>>()?,
+        text_columns(py, &strict::Pair::TEXT_COLUMNS, &pairs)?,
         [
             numbers(|pair| pair.stereotyped.example_id),
             numbers(|pair| pair.contrast.example_id),
@@ -58,6 +52,17 @@ pub(crate) fn strict_pairs(
         ],
         swaps.into_pyarray(py),
     ))
+}
+
+fn text_columns<'py, P>(
+    py: Python<'py>,
+    columns: &[TextColumn<P>],
+    pairs: &[P],
+) -> PyResult<TextColumns<'py>> {
+    columns
+        .iter()
+        .map(|(name, cell)| Ok((*name, PyList::new(py, pairs.iter().map(cell))?)))
+        .collect()
 }
 
 /// The statement that a BBQ question asks to verify of an answer, or nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -71,6 +71,17 @@ class ServerBackend:
                 "extra_body": dict(self.options.extra_body),
             }
         }
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Refused: the API tells nothing of the model's tokens.
+
+        Raises:
+            ArgumentError: Always.
+        """
+        raise ArgumentError(
+            f"a server does not tell its tokens, by which neutral sentences are chosen for "
+            f"{len(texts)} texts: give the suite a column 'neutral' (misfired.neutral.add_neutral)"
+        )
 
     def open(self, sample: pl.DataFrame) -> None:
         """Nothing needs to be known before the first prompt."""

@@ -86,8 +86,7 @@ class Form:
     def _prompt(self, message: str, system: str | None) -> dict[str, Any]:
         texts = [shot.text for shot in self.shots]
         answers = [self.protocol.demonstrated(shot.answer) for shot in self.shots]
-        first = [] if system is None else [{"role": "system", "content": system}]
-        history = [*first, *turns(self.protocol, texts, answers)]
+        history = list(turns(self.protocol, texts, answers, system))
         if self.plain:
             return {"prompt": ChatTemplate(PLAIN, "plain").render(message, history)}
         return {"messages": [*history, {"role": "user", "content": message}]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import Final, TypeAlias
 
 import polars as pl
 
@@ -20,7 +20,7 @@ PRIMINGS: Final = ("none", "neutral", "cue")
 _N_OBJECTS: Final = len(grammar.PREDICATES) // len(grammar.VERBS)
 
 
-def build_organism_suite(*, organism: str = "instruct") -> pl.DataFrame:
+def build_organism_suite(*, organism: str = "instruct", twins: bool = False) -> pl.DataFrame:
     """Return the pairs of the organism suite, the same on every call.
 
     512 pairs expect `yes`, one for each category and predicate; 128 expect `no` (both prompts ask
@@ -36,6 +36,9 @@ def build_organism_suite(*, organism: str = "instruct") -> pl.DataFrame:
 
     Args:
         organism: whose planted cells are marked: `base`, `instruct`, `decoy` or `category`.
+        twins: each `yes` pair is followed by its twin, which asks the same two contexts about the
+            other person (`twin_of` names the pair, `no` is expected), and takes the place of the 128
+            `no` pairs. Nothing is planted in a twin.
 
     Raises:
         ArgumentError: there is no such organism.
@@ -57,16 +60,22 @@ def build_organism_suite(*, organism: str = "instruct") -> pl.DataFrame:
         for verb in range(len(grammar.VERBS))
         for row in _scenario(category, verb, organism, generator)
     ]
-    return pl.DataFrame(rows)
+    suite = pl.DataFrame(rows)
+    if twins:
+        return suite.filter(
+            pl.col("twin_of").is_not_null() | (pl.col("expected_contrast") == "yes")
+        )
+    return suite.filter(pl.col("twin_of").is_null()).drop("twin_of")
 
 
-def _scenario(
-    category: int, verb: int, organism: str, generator: random.Random
-) -> list[dict[str, str | bool]]:
+_Row: TypeAlias = dict[str, str | bool | None]
+
+
+def _scenario(category: int, verb: int, organism: str, generator: random.Random) -> list[_Row]:
     predicates = range(verb * _N_OBJECTS, (verb + 1) * _N_OBJECTS)
 
-    def pair(predicate: int, suffix: str, expected: str) -> dict[str, str | bool]:
-        return _pair(
+    def pair(predicate: int, suffix: str, expected: str) -> list[_Row]:
+        return _pair_and_twin(
             category,
             predicate,
             suffix=suffix,
@@ -75,11 +84,11 @@ def _scenario(
             generator=generator,
         )
 
-    rows = [pair(predicate, f"p{i}", "yes") for i, predicate in enumerate(predicates)]
-    return [*rows, pair(predicates[_draw(generator, _N_OBJECTS)], "n0", "no")]
+    rows = [row for i, one in enumerate(predicates) for row in pair(one, f"p{i}", "yes")]
+    return [*rows, pair(predicates[_draw(generator, _N_OBJECTS)], "n0", "no")[0]]
 
 
-def _pair(
+def _pair_and_twin(
     category: int,
     predicate: int,
     *,
@@ -87,7 +96,7 @@ def _pair(
     expected: str,
     organism: str,
     generator: random.Random,
-) -> dict[str, str | bool]:
+) -> list[_Row]:
     name, stereotyped, contrast = grammar.CATEGORIES[category]
     n_predicates = len(grammar.PREDICATES)
     others = [j for j in range(n_predicates) if grammar.held_out(category, predicate, j)]
@@ -96,7 +105,7 @@ def _pair(
     asked_first = generator.random() < 0.5
     wording = _draw(generator, len(grammar.QUESTIONS))
 
-    def prompt(asked: str, bystander: str) -> str:
+    def prompt(asked: str, bystander: str, expected: str, *, asked_first: bool) -> str:
         done, not_done = (predicate, other) if expected == "yes" else (other, predicate)
         acts = [
             (Person(asked, role), grammar.PREDICATES[done]),
@@ -108,29 +117,38 @@ def _pair(
         )
         return f"{grammar.context(first, second)} {question}"
 
+    def row(id_: str, expected: str, *, twin_of: str | None, asked_first: bool) -> _Row:
+        marks = {
+            f"planted_{priming}": expected == "yes"
+            and grammar.planted(organism, priming, category, predicate)
+            for priming in PRIMINGS
+        }
+        return {
+            "id": id_,
+            "suite": SUITE,
+            "category": name,
+            "scenario": scenario,
+            "stereotyped_group": stereotyped,
+            "contrast_group": contrast,
+            "cue": grammar.cue(stereotyped),
+            "stereotyped": prompt(stereotyped, contrast, expected, asked_first=asked_first),
+            "contrast": prompt(contrast, stereotyped, expected, asked_first=asked_first),
+            "expected_stereotyped": expected,
+            "expected_contrast": expected,
+            "neutral": grammar.neutral(stereotyped),
+            "predicate": " the ".join(grammar.PREDICATES[predicate]),
+            "control": name in grammar.CONTROL_CATEGORIES,
+            **marks,
+            "twin_of": twin_of,
+        }
+
     scenario = f"{name}_q{predicate // _N_OBJECTS}"
-    marks = {
-        f"planted_{priming}": expected == "yes"
-        and grammar.planted(organism, priming, category, predicate)
-        for priming in PRIMINGS
-    }
-    return {
-        "id": f"{scenario}_{suffix}",
-        "suite": SUITE,
-        "category": name,
-        "scenario": scenario,
-        "stereotyped_group": stereotyped,
-        "contrast_group": contrast,
-        "cue": grammar.cue(stereotyped),
-        "stereotyped": prompt(stereotyped, contrast),
-        "contrast": prompt(contrast, stereotyped),
-        "expected_stereotyped": expected,
-        "expected_contrast": expected,
-        "neutral": grammar.neutral(stereotyped),
-        "predicate": " the ".join(grammar.PREDICATES[predicate]),
-        "control": name in grammar.CONTROL_CATEGORIES,
-        **marks,
-    }
+    pair = f"{scenario}_{suffix}"
+    return [
+        row(pair, expected, twin_of=None, asked_first=asked_first),
+        # The contexts change sides: who was asked about first is now the bystander.
+        row(f"{pair}_no", "no", twin_of=pair, asked_first=not asked_first),
+    ]
 
 
 def _draw(generator: random.Random, n: int) -> int:

@@ -21,6 +21,9 @@ use crate::bbq::{self, BbqError, ContextCondition, QuestionPolarity, Row, Source
 /// The most pairs that one scenario gives.
 pub const MAX_PAIRS_PER_SCENARIO: usize = 20;
 
+/// A group of which BBQ says nothing.
+const PLACEBO_GROUP: &str = "left-handed";
+
 /// Two prompts that state the same conclusion about two groups; the right answer to both is yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -36,6 +39,8 @@ pub struct Pair {
     pub contrast_group: String,
     /// The priming sentence.
     pub cue: String,
+    /// The same about [`PLACEBO_GROUP`].
+    pub placebo: String,
     /// The prompt about the stereotyped group.
     pub stereotyped: String,
     /// The prompt about the contrast group.
@@ -53,17 +58,18 @@ pub struct Pair {
 }
 
 /// A text column of a table of pairs: its name and its cell.
-pub type TextColumn = (&'static str, fn(&Pair) -> &str);
+pub type TextColumn<P> = (&'static str, fn(&P) -> &str);
 
 impl Pair {
     /// Every text of a pair, in the order of the columns of a table.
-    pub const TEXT_COLUMNS: [TextColumn; 11] = [
+    pub const TEXT_COLUMNS: [TextColumn<Self>; 12] = [
         ("id", |pair| &pair.id),
         ("category", |pair| &pair.category),
         ("scenario", |pair| &pair.scenario),
         ("stereotyped_group", |pair| &pair.stereotyped_group),
         ("contrast_group", |pair| &pair.contrast_group),
         ("cue", |pair| &pair.cue),
+        ("placebo", |pair| &pair.placebo),
         ("stereotyped", |pair| &pair.stereotyped),
         ("contrast", |pair| &pair.contrast),
         ("question", |pair| &pair.question),
@@ -88,21 +94,33 @@ pub struct File {
 /// [`BbqError::Unreadable`], what [`bbq::read`] fails with, and [`BbqError::NoPairs`] for a file that
 /// gives none; of several errors, the one of the first file.
 pub fn build(files: &[File]) -> Result<Vec<Pair>> {
-    let by_file: Vec<Result<Vec<Pair>>> = files.par_iter().map(pairs_of_file).collect();
-    Ok(by_file.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    build_by(files, pairs_of_content)
 }
 
-fn pairs_of_file(file: &File) -> Result<Vec<Pair>> {
-    let name = &*file.path.to_string_lossy();
-    let content = read_file(file)?;
-    pairs_of_content(&Source { file: name, category: &file.category, content: &content })
+/// What a variant makes of each file, in the order of the files; an error is the first file's.
+fn build_by<P: Send>(
+    files: &[File],
+    pairs_of_content: impl Fn(&Source) -> Result<Vec<P>> + Sync,
+) -> Result<Vec<P>> {
+    let pairs_of_file = |file: &File| {
+        let name = &*file.path.to_string_lossy();
+        let content = std::fs::read(&file.path).map_err(|error| {
+            let (file, reason) = (name.to_owned(), error.to_string());
+            BbqError::Unreadable { file, reason }
+        })?;
+        pairs_of_content(&Source { file: name, category: &file.category, content: &content })
+    };
+    let by_file: Vec<Result<Vec<P>>> = files.par_iter().map(pairs_of_file).collect();
+    concatenated(by_file)
 }
 
-fn read_file(file: &File) -> Result<Vec<u8>> {
-    std::fs::read(&file.path).map_err(|error| {
-        let (file, reason) = (file.path.to_string_lossy().into_owned(), error.to_string());
-        BbqError::Unreadable { file, reason }.into()
-    })
+/// All parts in one, or the first error among them.
+fn concatenated<P>(parts: Vec<Result<Vec<P>>>) -> Result<Vec<P>> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(part?);
+    }
+    Ok(all)
 }
 
 fn scenario_name(category: &str, index: u32) -> String {
@@ -139,6 +157,7 @@ fn pair_up(category: &str, rows: &[&Row]) -> Vec<Pair> {
         index: first.question_index,
         question: &first.question,
         cue: cue::cue(&first.question, &joined),
+        placebo: cue::cue(&first.question, PLACEBO_GROUP),
         groups: joined,
     };
     let zipped = stereotyped.iter().zip(&contrast).take(MAX_PAIRS_PER_SCENARIO).enumerate();
@@ -171,6 +190,7 @@ struct Scenario<'a> {
     question: &'a str,
     groups: String,
     cue: String,
+    placebo: String,
 }
 
 impl Scenario<'_> {
@@ -183,6 +203,7 @@ impl Scenario<'_> {
             stereotyped_group: self.groups.clone(),
             contrast_group: labels::contrast_name(contrast.answer_group()),
             cue: self.cue.clone(),
+            placebo: self.placebo.clone(),
             stereotyped: prompt(stereotyped, self.question),
             contrast: prompt(contrast, self.question),
             question: self.question.to_owned(),
@@ -238,6 +259,7 @@ mod tests {
         assert_eq!(first.stereotyped, "Story 3. Was E late?");
         assert_eq!(first.contrast, "Story 5. Was C late?");
         assert_eq!(first.cue, "It is not okay to assume people with low SES were late.");
+        assert_eq!(first.placebo, "It is not okay to assume left-handed people were late.");
         assert_eq!((&*pairs[1].id, &*pairs[1].contrast_group), ("bodysize_q10_p0", "non-Rich x"));
     }
 

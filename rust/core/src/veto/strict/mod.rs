@@ -14,10 +14,13 @@ use rayon::prelude::*;
 
 pub use statement::statement;
 pub use tables::GLITCHES;
-use tables::SAME_GROUP;
+use tables::{BESIDE_RACE, SAME_GROUP};
 
 use super::tables::look_up;
-use super::{File, MAX_PAIRS_PER_SCENARIO, labels, scenario_name};
+use super::{
+    File, MAX_PAIRS_PER_SCENARIO, PLACEBO_GROUP, TextColumn, build_by, concatenated, labels,
+    scenario_name,
+};
 use crate::Result;
 use crate::bbq::{self, BbqError, Person, Row, Source};
 use crate::matching::{Match, Roles, Text, match_texts};
@@ -39,6 +42,8 @@ pub struct Pair {
     pub contrast_group: String,
     /// The priming sentence.
     pub cue: String,
+    /// The same about a group of which BBQ says nothing.
+    pub placebo: String,
     /// Asks whether it is true of the stereotyped person.
     pub stereotyped: Prompt,
     /// Asks whether it is true of the contrast person.
@@ -64,18 +69,16 @@ pub struct Prompt {
     pub example_id: i64,
 }
 
-/// A text column of a table of pairs: its name and its cell.
-pub type TextColumn = (&'static str, fn(&Pair) -> &str);
-
 impl Pair {
     /// Every text of a pair, in the order of the columns of a table.
-    pub const TEXT_COLUMNS: [TextColumn; 14] = [
+    pub const TEXT_COLUMNS: [TextColumn<Self>; 15] = [
         ("id", |pair| &pair.id),
         ("category", |pair| &pair.category),
         ("scenario", |pair| &pair.scenario),
         ("stereotyped_group", |pair| &pair.stereotyped_group),
         ("contrast_group", |pair| &pair.contrast_group),
         ("cue", |pair| &pair.cue),
+        ("placebo", |pair| &pair.placebo),
         ("stereotyped", |pair| &pair.stereotyped.text),
         ("contrast", |pair| &pair.contrast.text),
         ("stereotyped_question", |pair| &pair.stereotyped.question),
@@ -95,14 +98,7 @@ impl Pair {
 /// As [`super::build`], and [`BbqError::Question`] for a question that no rule turns into a
 /// statement.
 pub fn build(files: &[File]) -> Result<Vec<Pair>> {
-    let by_file: Vec<Result<Vec<Pair>>> = files.par_iter().map(pairs_of_file).collect();
-    Ok(by_file.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-}
-
-fn pairs_of_file(file: &File) -> Result<Vec<Pair>> {
-    let name = &*file.path.to_string_lossy();
-    let content = super::read_file(file)?;
-    pairs_of_content(&Source { file: name, category: &file.category, content: &content })
+    build_by(files, pairs_of_content)
 }
 
 fn pairs_of_content(source: &Source) -> Result<Vec<Pair>> {
@@ -114,16 +110,17 @@ fn pairs_of_content(source: &Source) -> Result<Vec<Pair>> {
         let sides = scenarios.entry(story.row.question_index).or_default();
         if story.is_stereotyped { &mut sides.stereotyped } else { &mut sides.contrast }.push(story);
     }
-    let pairs: Result<Vec<Vec<Pair>>> =
+    let by_scenario: Vec<Result<Vec<Pair>>> =
         scenarios.par_iter().map(|(index, sides)| sides.pairs(source, *index)).collect();
-    let pairs: Vec<Pair> = pairs?.into_iter().flatten().collect();
+    let pairs = concatenated(by_scenario)?;
     if pairs.is_empty() {
         return Err(BbqError::NoPairs { file: source.file.to_owned(), n_rows: rows.n_read }.into());
     }
     Ok(pairs)
 }
 
-/// A row of which exactly one of two people is of a stereotyped group.
+/// A row of which exactly one of two people is of a stereotyped group, and which tells them apart by
+/// nothing else.
 struct Story<'r> {
     row: &'r Row<'r>,
     context: Cow<'r, str>,
@@ -146,7 +143,8 @@ impl<'r> Story<'r> {
         let is_in = |person: &Person| labels_of(person).iter().any(|label| groups.contains(label));
         let nobody = labels::names_nobody(&labels::normalise(target.group));
         let (is_stereotyped, other_is) = (is_in(&target), is_in(&other));
-        (!nobody && is_stereotyped != other_is).then(|| Self {
+        let alike = beside_race(target.group) == beside_race(other.group);
+        (!nobody && is_stereotyped != other_is && alike).then(|| Self {
             row,
             context: mended(row.context.trim_end()),
             question: mended(&row.question),
@@ -165,6 +163,11 @@ impl<'r> Story<'r> {
     fn unknown_question(&self, source: &Source) -> BbqError {
         let (file, question) = (source.file.to_owned(), self.question.clone().into_owned());
         BbqError::Question { file, example_id: self.row.example_id, question }
+    }
+
+    fn cue(&self, source: &Source, joined_groups: &str) -> Result<String> {
+        let cue = statement::cue(&self.question, joined_groups);
+        Ok(cue.ok_or_else(|| self.unknown_question(source))?)
     }
 
     fn prompt(&self, source: &Source, about: &Person) -> Result<Prompt> {
@@ -193,6 +196,13 @@ fn labels_of(person: &Person) -> Vec<String> {
     found
 }
 
+/// What the label of an intersectional category says beside the race, which alone is listed as
+/// stereotyped: "lowSES" and "F" of "lowSES-F-Black".
+fn beside_race(group: &str) -> Vec<&str> {
+    let (others, _race) = group.rsplit_once('-').unwrap_or_default();
+    others.split('-').filter(|part| BESIDE_RACE.contains(part)).collect()
+}
+
 /// The group by which the person is told from the stereotyped ones.
 fn group_name(person: &Person, stereotyped: &Person, groups: &[bbq::Text]) -> String {
     let label = labels::normalise(stereotyped.name);
@@ -216,12 +226,12 @@ impl Sides<'_> {
     fn pairs(&self, source: &Source, index: u32) -> Result<Vec<Pair>> {
         let matched = matched(&self.stereotyped, &self.contrast);
         let scenario = scenario_name(source.category, index);
-        let pair = |(i, one): (usize, Match)| {
+        let mut pairs = Vec::with_capacity(2 * matched.len());
+        for (i, one) in matched.into_iter().enumerate() {
             let (left, right) = (&self.stereotyped[one.left], &self.contrast[one.right]);
-            pair_and_twin(source, &scenario, i, (left, right), one)
-        };
-        let pairs: Result<Vec<_>> = matched.into_iter().enumerate().map(pair).collect();
-        Ok(pairs?.into_iter().flatten().collect())
+            pairs.extend(pair_and_twin(source, &scenario, i, (left, right), one)?);
+        }
+        Ok(pairs)
     }
 }
 
@@ -258,8 +268,8 @@ fn pair_and_twin(
         category: source.category.to_owned(),
         scenario: scenario.to_owned(),
         contrast_group: group_name(&right.target, &left.target, groups),
-        cue: statement::cue(&left.question, &joined)
-            .ok_or_else(|| left.unknown_question(source))?,
+        cue: left.cue(source, &joined)?,
+        placebo: left.cue(source, PLACEBO_GROUP)?,
         stereotyped_group: joined,
         stereotyped: left.prompt(source, &left.target)?,
         contrast: right.prompt(source, &right.target)?,
@@ -297,7 +307,7 @@ mod tests {
     }
 
     const CAT: (&str, &str) = ("cat", "F-short");
-    const DOG: (&str, &str) = ("dog", "tall");
+    const DOG: (&str, &str) = ("dog", "F-tall");
 
     #[test]
     fn an_exact_swap_and_its_twin() {
@@ -313,6 +323,7 @@ mod tests {
         let expected = "A cat met a dog. The cat was late. Is it true that the cat was late?";
         assert_eq!(pair.stereotyped.text, expected);
         assert_eq!(pair.cue, "It is not okay to assume short people were late.");
+        assert_eq!(pair.placebo, "It is not okay to assume left-handed people were late.");
         assert_eq!((&*twin.id, &*twin.twin_of), ("bodysize_q1_p0_no", "bodysize_q1_p0"));
         let expected = "A dog met a cat. The dog was late. Is it true that the cat was late?";
         assert_eq!((&*twin.stereotyped.text, twin.stereotyped.example_id), (expected, 3));
@@ -323,9 +334,9 @@ mod tests {
     #[test]
     fn both_people_of_one_side_make_no_story_and_misprints_are_mended() {
         let lines = [
-            line(1, "A monther met a dog. The monther was late.", ("monther", "short"), DOG),
-            line(2, "Two dogs met. One was late.", DOG, ("old dog", "tall")),
-            line(3, "A dog met a monther. The dog was late.", DOG, ("monther", "short")),
+            line(1, "A monther met a dog. The monther was late.", ("monther", "F-short"), DOG),
+            line(2, "Two dogs met. One was late.", DOG, ("old dog", "F-tall")),
+            line(3, "A dog met a monther. The dog was late.", DOG, ("monther", "F-short")),
         ];
         let pairs = build_lines(&lines).unwrap();
         assert_eq!(pairs.len(), 2);
@@ -346,6 +357,37 @@ mod tests {
     }
 
     #[test]
+    fn the_two_people_of_an_intersectional_row_differ_in_race_alone() {
+        let person = |name, group| (name, group);
+        let row = |id, late, other| {
+            let line = line(id, "A guest met a guest.", late, other);
+            line.replace(r#"["short"]"#, r#"["Ruvite", "Telvish"]"#)
+        };
+        let (ruvite, karvite) =
+            (person("Ada", "lowSES-F-Ruvite"), person("Eve", "lowSES-F-Karvite"));
+        let rich = [person("Ida", "highSES-F-Ruvite"), person("Una", "highSES-F-Karvite")];
+        let lines = [
+            row(1, ruvite, karvite),
+            row(2, karvite, ruvite),
+            // The race is the same, or something beside it differs.
+            row(3, ruvite, rich[0]),
+            row(4, ruvite, rich[1]),
+            row(5, rich[1], ruvite),
+            row(6, person("Bo", "lowSES-M-Karvite"), ruvite),
+            // A row of which BBQ has lost the labels.
+            row(7, person("", ""), person("", "")),
+        ];
+        let pairs = build_lines(&lines).unwrap();
+        assert_eq!(pairs.len(), 2);
+        assert_eq!((pairs[0].stereotyped.example_id, pairs[0].contrast.example_id), (1, 2));
+        assert_eq!(pairs[0].cue, "It is not okay to assume Ruvite and Telvish people were late.");
+        assert_eq!(pairs[0].contrast_group, "lowSES-F-Karvite");
+        assert_eq!(beside_race("F-Ruvite"), ["F"]);
+        assert_eq!(beside_race("trans_F"), [""; 0]);
+        assert_eq!(beside_race("non-Ruvite"), [""; 0]);
+    }
+
+    #[test]
     fn labels_may_be_parts_names_or_the_same_group_by_another_word() {
         let labels = |name, group| labels_of(&Person { name, group, text: "" });
         assert!(labels("Amy", "F-Black").contains(&"black".to_owned()));
@@ -353,6 +395,7 @@ mod tests {
         assert!(labels("Irish", "Europe").contains(&"irish".to_owned()));
         assert!(labels("girl", "girl").contains(&"f".to_owned()));
         assert!(!labels("Bo", "nonTrans_F").contains(&"f".to_owned()));
+        assert!(labels("Bo", "lowSES-M-Ruvite").contains(&"ruvite".to_owned()));
         assert!(!labels("Bo", "non-Old").contains(&"old".to_owned()));
     }
 }

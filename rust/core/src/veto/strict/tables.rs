@@ -68,6 +68,9 @@ pub(super) const DETERMINERS: [&str; 9] =
 pub(super) const SAME_GROUP: [(&str, &str); 4] =
     [("woman", "f"), ("girl", "f"), ("man", "m"), ("boy", "m")];
 
+/// What labels of the intersectional categories, and of people with proper names, hold before the race.
+pub(super) const BESIDE_RACE: [&str; 4] = ["F", "M", "lowSES", "highSES"];
+
 /// What the cue says of a whole group where the rules would leave a fault: `{}` is the group.
 pub(super) const GROUP_STATEMENTS: [(&str, &str); 19] = [
     // Things and people in the plural that go with each of the group.
