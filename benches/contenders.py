@@ -123,7 +123,7 @@ class Raw:
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, n_batch, n_batch
         params.n_seq_max = n_seq
         params.n_threads = params.n_threads_batch = n_threads
-        self.context = capi.llama_init_from_model(model._pointer, params)
+        self.context = capi.llama_init_from_model(model.pointer, params)
         self.batch = capi.llama_batch_init(n_batch, 0, 1)
         self.n_batch, self.n_vocab = n_batch, model.tokenizer.n_vocab
 

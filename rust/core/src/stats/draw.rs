@@ -141,7 +141,9 @@ impl Dice {
     #[inline]
     fn roll_by<const N: usize>(&self, words: &mut Words, n: usize, mut visit: impl FnMut(u32)) {
         for _ in 0..n / N {
-            self.batch::<N>(words).into_iter().for_each(&mut visit);
+            for draw in self.batch::<N>(words) {
+                visit(draw);
+            }
         }
         if !n.is_multiple_of(N) {
             self.batch::<N>(words).into_iter().take(n % N).for_each(visit);
