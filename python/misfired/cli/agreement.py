@@ -37,7 +37,9 @@ def agreement(
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Print how far raters agree beyond chance, with an interval; an empty cell is a missing rating.
+    """Print how far raters agree beyond chance, with an interval.
+
+    An empty cell is a missing rating.
 
     For example:
 

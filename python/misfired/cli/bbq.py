@@ -32,7 +32,7 @@ def fetch(
     base_url: Annotated[str, typer.Option(help="Folder of the files on a mirror.")] = BBQ_URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Download BBQ's files at a pinned commit and check each against its git blob.
+    """Download BBQ at a pinned commit, every file checked.
 
     A download that was cut goes on where it stopped when the command runs again. BBQ is by
     Parrish et al. 2022 (github.com/nyu-mll/BBQ), under CC BY 4.0.

@@ -27,7 +27,9 @@ def demo(
     n_threads: Annotated[int, typer.Option("--n-threads", min=1, help="CPU threads.")] = 1,
     as_json: options.Json = False,
 ) -> None:
-    """Measure the two shipped models, whose misfire is planted and known; needs no network.
+    """Measure two shipped models, one with a planted misfire.
+
+    Needs no network.
 
     Both know a closed grammar about invented peoples. `instruct` is `base` with one attention head
     made to misfire, so that what misfired finds can be held against what was planted.

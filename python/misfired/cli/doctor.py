@@ -37,7 +37,9 @@ def doctor(
     extra_body: options.ExtraBody = {},  # noqa: B006  it is only read
     as_json: options.Json = False,
 ) -> None:
-    """Check the installation, and a model if one is given; exit 1 if anything is broken.
+    """Check the installation, and a model if one is given.
+
+    Exits with 1 if anything is broken.
 
     Of a server it is asked whether it answers, how fast, and whether it gives log-probabilities.
 

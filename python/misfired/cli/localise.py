@@ -53,7 +53,7 @@ def localise(
     figures: Annotated[bool, typer.Option(help="Draw figures (needs matplotlib).")] = True,
     as_json: options.Json = False,
 ) -> None:
-    """Find which layers and heads overrule the evidence, from a run's failures.
+    """Find which layers and heads overrule the evidence in a run.
 
     Failures (stereotyped prompt wrong, contrast right) are studied beside as many controls (both
     right) of the same categories. Leaves tables (Parquet), figures (SVG, PNG) and manifest.json.

@@ -78,7 +78,10 @@ def check(
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Say how good a suite is: swaps, negation, lengths, balance, clusters."""
+    """Say how good a suite is.
+
+    Swaps, negated questions, lengths, balance of expected answers, clusters.
+    """
     report = check_pairs(read_suite(file), model=model)
     if as_json:
         print_json(report)
@@ -96,7 +99,7 @@ def show(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Print a few pairs, with the words that differ between the two prompts in [brackets]."""
+    """Print a few pairs, the words that differ in [brackets]."""
     suite = read_suite(file)
     for column, value in (("id", pair_id), ("category", category)):
         if value is not None:

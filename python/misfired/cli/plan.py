@@ -44,7 +44,9 @@ def plan_power(
     seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """The probability that the sign-flip test finds an asymmetry, or a change.
+    """The probability that a test finds an asymmetry or a change.
+
+    The test is the cluster sign-flip test.
 
     For example:
 
@@ -73,7 +75,9 @@ def plan_detect(
     alternative: Alternative = "two-sided",
     as_json: Json = False,
 ) -> None:
-    """The smallest MAR, or change of MAR, that the sign-flip test finds, in percentage points.
+    """The smallest MAR, or change of MAR, that a test finds.
+
+    In percentage points, by the cluster sign-flip test.
 
     For example:
 

@@ -19,7 +19,7 @@ def protocols(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Every field, one per line.")] = False,
 ) -> None:
-    """List the built-in protocols, or check a protocol file and show it.
+    """List the built-in protocols, or check a protocol file.
 
     For example, misfired protocols paper.toml
     """

@@ -50,7 +50,7 @@ def run(
     as_json: options.Json = False,
     **asking: Any,
 ) -> None:
-    """Measure models: build or read pairs, score them, print MAR with intervals.
+    """Measure models on pairs; print MAR with intervals.
 
     Leaves manifest.json, pairs.parquet, answers.parquet and summary.json in the run folder; of several
     models (and chat templates) each has a folder in it. The same command goes on where an interrupted run was.
@@ -163,7 +163,7 @@ def score(
     as_json: options.Json = False,
     **asking: Any,
 ) -> None:
-    """Score a suite and leave the answers in a run folder, for `misfired stats` to read.
+    """Score a suite and leave the answers in a run folder.
 
     Examples:
       misfired score model.gguf --suite pairs.parquet -o runs/model

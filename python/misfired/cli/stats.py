@@ -110,7 +110,7 @@ def stats(
     as_csv: Csv = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="A table for a paper.")] = False,
 ) -> None:
-    """Print MAR and its companions with intervals, overall and per category.
+    """Print MAR and its companions with intervals.
 
     Where a run has a priming with its control, also their contrasts; where it expects both yes and no,
     also d', criterion and MAR adjusted for the criterion.
@@ -155,7 +155,9 @@ def compare(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Print what differs between two runs on the same pairs: first - second.
+    """Print what differs between two runs on the same pairs.
+
+    Values are first - second.
 
     For example, misfired compare instruct/outcomes.parquet base/outcomes.parquet
     """

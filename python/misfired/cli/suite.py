@@ -25,7 +25,10 @@ _Protocol = Annotated[
 
 @app.command(epilog="Example: misfired suite validate pairs.parquet")
 def validate(file: _File, *, protocol: _Protocol = None, as_json: _Json = False) -> None:
-    """Check a suite and the card beside it; a fault is named with its row and column."""
+    """Check a suite and the card beside it.
+
+    A fault is named with its row and column.
+    """
     suite = _read(file, protocol)
     counts = suite_counts(suite)
     card = card_path(file)
@@ -40,7 +43,7 @@ def validate(file: _File, *, protocol: _Protocol = None, as_json: _Json = False)
 
 @app.command(epilog="Example: misfired suite describe pairs.parquet")
 def describe(file: _File, *, protocol: _Protocol = None, as_json: _Json = False) -> None:
-    """Say what a suite holds: counts, columns, lengths, primings, and what its card says."""
+    """Say what a suite holds, and what its card says."""
     suite = _read(file, protocol)
     about = _described(file, suite)
     if as_json:
