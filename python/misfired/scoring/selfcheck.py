@@ -23,8 +23,13 @@ from misfired.scoring.generate import engine_for
 from misfired.scoring.model import Context, Model
 from misfired.scoring.protocol import Protocol
 
-#: Prompts scored both ways before a run begins, and the largest difference that `exact` accepts.
-N_TRIED = 6
+#: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck.
+N_TRIED = 24
+
+#: As many where a text is written for each, or where luck cannot hide anything.
+N_FEW = 6
+
+#: The largest difference that `exact` accepts.
 TOLERANCE = 1e-5
 
 #: Prompts scored again, alone, when a run is done.
@@ -45,7 +50,7 @@ def choose_packing(model: Model, context: Context, job: Job, settings: Settings)
     """
     if settings.mode == "fast":
         return {"packing": "packed", "n_tried": 0, "differences": {}}
-    tried = _tried(job)
+    tried = _tried(job, N_FEW if job.protocol.generates else N_TRIED)
     single = {row: alone(model, context, job, row) for row in tried}
     differences: dict[Packing, float] = {}
     packing: Packing = "fresh"
@@ -80,7 +85,7 @@ def measure_effect(model: Model, unchanged: Context, changed: Context, job: Job)
         `max_change`, the largest |difference| of the log-probabilities and of `logit_diff` (`margin`),
         null for texts.
     """
-    rows = _tried(job)
+    rows = _tried(job, N_FEW)
     both = [[alone(model, context, job, row) for row in rows] for context in (unchanged, changed)]
     changes = [_difference(*pair) for pair in zip(*both, strict=True)]
     return {
@@ -131,9 +136,9 @@ def check_invariance(
     }
 
 
-def _tried(job: Job) -> list[int]:
+def _tried(job: Job, n_tried: int) -> list[int]:
     rows = job.rows
-    return sorted({rows[place * len(rows) // N_TRIED] for place in range(N_TRIED)} if rows else ())
+    return sorted({rows[place * len(rows) // n_tried] for place in range(n_tried)} if rows else ())
 
 
 def _score(
