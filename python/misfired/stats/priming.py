@@ -11,6 +11,7 @@ from misfired.errors import ArgumentError, DataError
 from misfired.stats._arrays import Sampling, resample
 from misfired.stats._grid import Grid, grid_of_outcomes
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.comparison import COMPARISON_SCHEMA
 from misfired.stats.testing import adjust
 
 __all__ = ["CONTRASTS_SCHEMA", "CONTROLS", "controlled_primings", "priming_contrasts"]
@@ -19,20 +20,8 @@ CONTROLS = ("neutral_both", "neutral", "placebo", "none")
 """Primings that serve as control, the first that is there."""
 
 CONTRASTS_SCHEMA = pl.Schema(
-    {
-        "contrast": pl.String,
-        "priming": pl.String,
-        "measure": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "method": pl.String,
-        "n_pairs": pl.Int64,
-        "n_unscored": pl.Int64,
-        "p_value": pl.Float64,
-        "p_adjusted": pl.Float64,
-        "reason": pl.String,
-    }
+    {"contrast": pl.String}
+    | {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "slice"}
 )
 """Columns of `priming_contrasts`, in percentage points."""
 
