@@ -36,11 +36,6 @@ pytestmark = pytest.mark.model
 TOLERANCE = 1e-4
 QUANTISATIONS = ("f32", "q8_0", "q4_K")
 
-#: llama.cpp takes GELU from a table of f16 numbers on CPUs: a difference of 1e-7 between two batches
-#: becomes one step of f16, 2 ** -11 of the value, with or without any intervention.
-GELU = {"gemma2", "gemma3", "gpt2"}
-GELU_TOLERANCE = 2e-3
-
 OpenProbe = Callable[..., Probe]
 MakeCase = Callable[..., Case]
 MakeFile = Callable[..., Path]
@@ -248,27 +243,57 @@ def test_attention_weights_sum_to_one(
         np.testing.assert_allclose(weights.sum(axis=2), 1, atol=1e-5)
 
 
+class OneAtATime(Interventions):
+    """Runs each intervention in a request, and so in a batch, of its own."""
+
+    def run(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        whole, margins = self.request, []
+        for number, job in enumerate(whole.jobs):
+            edits = [(0, *edit[1:]) for edit in whole.edits if edit[0] == number]
+            alone = Request([job], edits, [], whole.values, whole.n_values)
+            (logits,) = self.held.probe.run(alone).logits
+            margins.append(self.held.prompts[self.slots[number]].margin(logits))
+        return np.array(margins), []
+
+
+def sweeps_of(probe: Probe, cases: list[Case]) -> list[list[float]]:
+    """Last tokens and spans patched, heads changed at the last and at all tokens, the lens."""
+    chunk = Chunk.hold(probe, cases, with_spans=True)
+    return [
+        patch(chunk)["patched"].to_list(),
+        heads(chunk, methods=["zero", "patch"])["after"].to_list(),
+        heads(chunk, methods=["zero"], positions="all")["after"].to_list(),
+        lens(chunk)["margin"].to_list(),
+        substitution(chunk)["after"].to_list(),
+    ]
+
+
+@pytest.mark.parametrize("quantisation", ["f32", "f16", "q8_0", "q4_K"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_a_sweep_equals_one_intervention_at_a_time(
-    open_probe: OpenProbe, make_case: MakeCase, arch: str
+def test_a_sweep_has_the_bits_of_one_intervention_at_a_time(
+    open_probe: OpenProbe,
+    make_case: MakeCase,
+    monkeypatch: pytest.MonkeyPatch,
+    arch: str,
+    quantisation: str,
 ) -> None:
-    probe = open_probe(arch)
-    cases = [make_case(seed, n_tokens=18 + 3 * seed) for seed in range(3)]
-    together = Chunk.hold(probe, cases)
-    packed = heads(together, methods=["zero", "patch"])["after"].to_numpy()
-    single = []
-    for method in ("zero", "patch"):
-        for case in cases:
-            held = Chunk.hold(probe, [case]).held
-            for slot, layer, head in np.ndindex(2, probe.n_layer, probe.n_head):
-                runs = Interventions(held)
-                columns = probe.head_columns(head)
-                rows = held.last["attention"][1 - slot, layer, columns]
-                values = rows if method == "patch" else np.zeros_like(rows)
-                runs.patch_last(slot, "attention", layer, values, column=columns.start)
-                single.append(runs.margins()[0])
-    tolerance = GELU_TOLERANCE if arch in GELU else TOLERANCE
-    np.testing.assert_allclose(packed, single, atol=tolerance, rtol=0)
+    probe = open_probe(arch, quantisation)
+    cases = [make_case(seed, n_tokens=20 + 3 * seed) for seed in range(2)]
+    together = sweeps_of(probe, cases)
+    monkeypatch.setattr("misfired.localise.sweeps.Interventions", OneAtATime)
+    assert together == sweeps_of(probe, cases)
+
+
+def test_a_small_cache_changes_no_bits(
+    open_probe: OpenProbe, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case()
+    wide = open_probe("gpt2", "q4_K")
+    monkeypatch.setattr("misfired.localise.probe.MAX_CACHE_BYTES", 0)
+    narrow = open_probe("gpt2", "q4_K")
+    assert (narrow.n_slots, narrow.n_ctx) == (2, 10 * 256)
+    assert wide.n_ctx > narrow.n_ctx
+    assert sweeps_of(wide, [case]) == sweeps_of(narrow, [case])
 
 
 def test_a_model_whose_writes_are_ignored_is_refused(

@@ -33,7 +33,7 @@ def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> Non
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert "onset_of_recovery" in result.stdout
-    assert "neighbours in a batch move a margin by up to " in result.stdout
+    assert "decoding anew moves a margin by up to " in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()[:-1]) <= 80
     for name in ("layers", "recovery", "heads"):
         root = ET.parse(tmp_path / "out" / f"{name}.svg").getroot()  # noqa: S314  our own file

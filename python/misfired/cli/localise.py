@@ -114,10 +114,8 @@ def _print(found: Localisation, out: Path) -> None:
         f"{counts['n_failures']} failures, {counts['n_controls']} controls; persons not aligned in "
         f"{counts['n_unaligned']}"
     )
-    moved = max(check["packing"] for check in counts["check"].values())
-    typer.echo(
-        f"neighbours in a batch move a margin by up to {moved:.1g}: what is less means nothing"
-    )
+    moved = max(check["redecoding"] for check in counts["check"].values())
+    typer.echo(f"decoding anew moves a margin by up to {moved:.1g}: what is less means nothing")
     if "figures" in found.tables:
         typer.echo()
         _print_figures(found.tables["figures"])

@@ -14,9 +14,6 @@ from misfired.localise.probe import SITES, Probe, Rows
 #: Largest difference of a margin that rounding may explain where nothing was changed.
 TOLERANCE = 1e-4
 
-#: Rows of each held prompt in a batch that changes nothing.
-_N_EACH = 4
-
 VERIFIED = ("gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3")
 
 
@@ -30,9 +27,10 @@ def check_probe(
     nothing overwritten; `transplant`, every layer's residual taken from the other prompt against the
     other prompt's answer; `moved_by_zero`, the largest change when all heads of a layer are zeroed,
     and `moved_by_feed_forward`, the same of the feed-forward outputs (a write that is ignored would
-    pass all others). `packing` is how far a run without any change is moved by its neighbours in the
-    batch: rounding with f32 weights, up to some hundredths where quantised weights make llama.cpp
-    round activations too. No effect of that size means anything.
+    pass all others). `redecoding` is how far a margin is moved if the prompt's last token is decoded
+    anew, as for an intervention, with nothing changed: rounding with f32 weights, up to some
+    hundredths where quantised weights make llama.cpp round activations too. No effect of that size
+    means anything.
 
     Returns:
         These, `tolerance`, `architecture` and `verified` (whether the tests of misfired cover it).
@@ -48,7 +46,7 @@ def check_probe(
     plain, own = _run_at_every_site(held, None)
     same, _ = _run_at_every_site(held, own)
     identity = np.abs(same - plain).max()
-    packing = np.abs(plain.reshape(2, -1) - held.margins[:, None]).max()
+    moved_by_redecoding = np.abs(plain.reshape(2, -1) - held.margins[:, None]).max()
 
     other = Interventions(held)
     for slot in (0, 1):
@@ -63,7 +61,7 @@ def check_probe(
     found = {
         "lens": float(lens),
         "identity": float(identity),
-        "packing": float(packing),
+        "redecoding": float(moved_by_redecoding),
         "transplant": float(transplant),
         "moved_by_zero": moved["attention"],
         "moved_by_feed_forward": moved["feed_forward"],
@@ -75,13 +73,12 @@ def check_probe(
     return found
 
 
-def packing(held: Held) -> float:
-    """How far prompts without any change are moved by their neighbours in a batch, in the margin."""
+def redecoding(held: Held) -> float:
+    """How far decoding the last token anew moves any margin, with nothing changed."""
     runs = Interventions(held)
     for slot in range(len(held.prompts)):
-        for _ in range(_N_EACH):
-            runs.add(slot)
-    return float(np.abs(runs.margins().reshape(-1, _N_EACH) - held.margins[:, None]).max())
+        runs.add(slot)
+    return float(np.abs(runs.margins() - held.margins).max())
 
 
 def _run_at_every_site(held: Held, values: list[Rows] | None) -> tuple[Margins, list[Rows]]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from llama_cpp import llama_cpp as capi
 
 from misfired import _core
 from misfired.closing import Closing
@@ -25,11 +26,17 @@ _T = TypeVar("_T", bound=np.generic)
 #: of them overwrites what attention adds to the residual stream, in every architecture.
 SITES = ("residual", "attention", "feed_forward")
 
-#: llama.cpp allows this many sequences in a cache.
-MAX_SEQUENCES = 256
+#: Interventions that share a batch, each on a stream of the cache for itself: at most, and at least.
+MOST_STREAMS, LEAST_STREAMS = 32, 8
 
-#: Tokens a batch: interventions of one token each fill it with as many sequences as there are.
+#: Bytes of the cache above which there are fewer streams.
+MAX_CACHE_BYTES = 2 << 30
+
+#: Tokens a batch: room for the span of a person in each stream.
 N_BATCH = 256
+
+#: Tokens by which a batch may round a prompt up.
+_N_ROUND = 8
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,15 @@ class Result:
 class Probe(Closing):
     """A model whose activations can be read and overwritten; close it after use.
 
-    The context has a unified f32 cache without flash attention, so that a number does not depend on
-    which interventions share its batch beyond float rounding.
+    Each prompt and each intervention has a stream of the cache for itself. Without flash attention (mode
+    `exact`) a number then has the same bits whatever interventions share its batch; see
+    design/localise.md. The cache takes up to `MAX_CACHE_BYTES`, or what the least number of streams
+    needs.
 
     Args:
         model: A loaded model; it stays open.
         longest: Tokens of the longest prompt.
-        n_slots: Prompts kept in the cache at a time.
+        n_slots: Prompts kept in the cache at a time, at most.
         n_threads: CPU threads; all cores by default.
         mode: `exact`, or `fast` (f16 cache, flash attention where possible: no attention weights).
 
@@ -132,19 +141,24 @@ class Probe(Closing):
             )
         self.model = model
         self.mode = mode
-        self.n_slots = n_slots
         self.n_batch = -(-max(N_BATCH, longest) // CELLS) * CELLS
-        self.n_ctx = -(-(n_slots * longest + self.n_batch) // CELLS) * CELLS
+        n_each = -(-(longest + _N_ROUND) // CELLS) * CELLS
+        self.n_slots, n_streams = _share(n_each * _bytes_per_cell(model, mode), n_slots)
+        n_sequences = self.n_slots + n_streams
+        self.n_ctx = n_sequences * n_each
         self._context = model.context(
             self.n_ctx,
             n_batch=self.n_batch,
             cache=MODES[mode],
             n_threads=n_threads,
-            n_sequences=MAX_SEQUENCES,
+            n_sequences=n_sequences,
+            unified=False,
             watched=True,
         )
         try:
-            self._open: _core.Prober | None = _core.Prober(self._context.handle, n_slots=n_slots)
+            self._open: _core.Prober | None = _core.Prober(
+                self._context.handle, n_slots=self.n_slots
+            )
         except ModelError as error:
             self._context.close()
             raise ModelError(f"{model.path}: cannot be probed: {error}") from None
@@ -233,6 +247,24 @@ class Probe(Closing):
         """Give the memory back; a second call does nothing."""
         self._open = None
         self._context.close()
+
+
+def _bytes_per_cell(model: Model, mode: Mode) -> int:
+    """What a token's keys and values take in the cache."""
+    arch = model.metadata.get("general.architecture", "")
+    n_embd, n_head = model.sizes.n_embd, model.sizes.n_head
+    head = int(model.metadata.get(f"{arch}.attention.key_length", n_embd // n_head))
+    n_head_kv = int(capi.llama_model_n_head_kv(model.pointer))
+    n_bytes = 4 if MODES[mode].type_k == "f32" else 2
+    return 2 * n_bytes * head * n_head_kv * model.sizes.n_layer
+
+
+def _share(n_bytes: int, n_slots: int) -> tuple[int, int]:
+    """How many slots and streams of so many bytes there are: as many as the cache may take."""
+    n_fit = MAX_CACHE_BYTES // n_bytes
+    n_slots = max(2, min(n_slots, n_fit // 8 * 2))
+    n_streams = min(MOST_STREAMS, (n_fit - n_slots) // 4 * 4)
+    return n_slots, max(LEAST_STREAMS, n_streams)
 
 
 def _matrix(rows: Sequence[tuple[int, ...]], width: int) -> npt.NDArray[np.int64]:

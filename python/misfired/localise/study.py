@@ -22,7 +22,7 @@ from misfired.localise.ablation import (
     split_scenarios,
 )
 from misfired.localise.cases import Case, build_cases, choose_cases
-from misfired.localise.check import check_probe, packing
+from misfired.localise.check import check_probe, redecoding
 from misfired.localise.probe import Probe
 from misfired.localise.run_data import RunData, check_base, read_run
 from misfired.localise.sweeps import Chunk, References, chunks
@@ -323,7 +323,8 @@ class _Study:
         controls = self.cases[len(self.failures) :]
         for part in [*chunks(self.failures, probe), *chunks(controls, probe)]:
             chunk = Chunk.hold(probe, part, with_spans=patches and part[0].kind == "failure")
-            self.checks[name]["packing"] = max(self.checks[name]["packing"], packing(chunk.held))
+            check = self.checks[name]
+            check["redecoding"] = max(check["redecoding"], redecoding(chunk.held))
             if full:
                 self.margins += [(float(m[0]), float(m[1])) for m in chunk.margins]
             if "lens" in self.options.probes:

@@ -110,10 +110,10 @@ impl Decoder {
         }
     }
 
-    /// Hand all of the header's sequence on to another.
-    pub(crate) fn copy_header(&mut self, to: i32) {
-        // SAFETY: the id is below n_seq_max; separate streams, too, may copy a whole sequence.
-        unsafe { (self.api().llama_memory_seq_cp)(self.memory(), HEADER, to, -1, -1) };
+    /// Hand all of a sequence on to another; what that one held is lost.
+    pub(crate) fn copy_whole(&mut self, from: i32, to: i32) {
+        // SAFETY: the ids are below n_seq_max; separate streams, too, may copy a whole sequence.
+        unsafe { (self.api().llama_memory_seq_cp)(self.memory(), from, to, -1, -1) };
     }
 
     /// Cut the header's sequence, the only one in use, back to its first `len` tokens.

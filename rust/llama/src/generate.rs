@@ -171,7 +171,7 @@ impl Generator {
             }
             self.decoder.remove(sequence);
             if header > 0 {
-                self.decoder.copy_header(sequence);
+                self.decoder.copy_whole(HEADER, sequence);
             }
         }
         let batch = self.schedule.batch(&self.plan, self.decoder.n_batch);

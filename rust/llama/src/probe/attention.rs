@@ -1,7 +1,5 @@
 //! Attention weights, read from the softmax node.
 
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::callback::{Read, Task, Work};
@@ -13,56 +11,38 @@ impl Prober {
     /// Attention weights of each prompt's last token: prompt after prompt, `[layer][head][token]`.
     ///
     /// The cache is emptied before and after, since cells lie in the order of tokens only in an empty
-    /// cache. Flash attention must be off: with it the weights are never computed.
+    /// cache; and a batch holds one prompt, since the node has a further dimension if there are several.
+    /// Flash attention must be off: with it the weights are never computed.
     ///
     /// # Errors
     /// [`Error::NodeMissing`] with flash attention on; [`Error::CellOrder`]; what a decode refuses.
     pub fn attention(&mut self, prompts: &Ragged) -> Result<Vec<f32>> {
-        let (n_batch, n_seq_max) = (self.decoder.n_batch, self.decoder.n_seq_max);
-        check_prompts(prompts, (self.decoder.n_vocab, n_batch))?;
+        check_prompts(prompts, (self.decoder.n_vocab, self.decoder.n_batch))?;
         let context = Arc::clone(self.decoder.context());
         let _turn = context.turn();
         let mut weights = vec![];
-        let mut start = 0;
-        while start < prompts.len() {
-            let mut stop = start;
-            let mut n_tokens = 0;
-            while stop < prompts.len()
-                && stop - start < n_seq_max
-                && n_tokens + prompts.row(stop).len() <= n_batch
-            {
-                n_tokens += prompts.row(stop).len();
-                stop += 1;
-            }
+        for index in 0..prompts.len() {
             self.empty();
-            weights.extend(self.attention_batch(prompts, start..stop)?);
-            start = stop;
+            weights.extend(self.attention_of(prompts.row(index))?);
         }
         self.empty();
         Ok(weights)
     }
 
-    fn attention_batch(&mut self, prompts: &Ragged, range: Range<usize>) -> Result<Vec<f32>> {
-        let (n_layer, n_head) = (self.shape.n_layer, self.shape.n_head);
-        let mut tokens: Vec<Token> = vec![];
-        let mut outputs = vec![];
-        let mut work: HashMap<String, Work> = HashMap::new();
-        let mut n_out = 0;
-        for (sequence, prompt) in range.map(|index| prompts.row(index)).enumerate() {
-            let (first, n) = (tokens.len(), prompt.len());
-            let sequences = vec![sequence as i32];
-            let token = |(pos, &id)| Token { id, pos, sequences: sequences.clone() };
-            tokens.extend(prompt.iter().enumerate().map(token));
-            outputs.push(first + n - 1);
-            for layer in 0..n_layer {
-                let read = Read::Attention { token: first + n - 1, first, n, out: n_out };
-                work.entry(format!("kq_soft_max-{layer}")).or_default().reads.push(read);
-                n_out += n_head * n;
-            }
-        }
-        let (n_tokens, n_outputs) = (tokens.len(), outputs.len());
-        let task = Task { n_tokens, n_outputs, n_head, work, measure: false };
-        Ok(self.decode(&tokens, &outputs, task, n_out)?.values)
+    fn attention_of(&mut self, prompt: &[i32]) -> Result<Vec<f32>> {
+        let (n_layer, n_head, n_tokens) = (self.shape.n_layer, self.shape.n_head, prompt.len());
+        let token = |(pos, &id)| Token { id, pos, sequences: vec![0] };
+        let tokens: Vec<Token> = prompt.iter().enumerate().map(token).collect();
+        let read = |layer| Read::Attention {
+            token: n_tokens - 1,
+            n: n_tokens,
+            out: layer * n_head * n_tokens,
+        };
+        let work = |layer| Work { reads: vec![read(layer)], ..Work::default() };
+        let node = |layer| format!("kq_soft_max-{layer}");
+        let work = (0..n_layer).map(|layer| (node(layer), work(layer))).collect();
+        let task = Task { n_tokens, n_outputs: 1, n_head, work, measure: false };
+        Ok(self.decode(&tokens, &[n_tokens - 1], task, n_layer * n_head * n_tokens)?.values)
     }
 }
 

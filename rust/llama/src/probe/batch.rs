@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::callback::{BatchRow, Read, Task, Work, Write};
+use super::pack::{Size, round_up};
 use super::request::{Index, Request, Row, Shape};
 use crate::plan::Token;
 
@@ -83,7 +84,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(call: &Call<'_>, jobs: &Range<usize>, sequences: &[i32]) -> Self {
+    /// `sequences` are those of the jobs, and after them those that round the batch up to its size.
+    pub(super) fn new(call: &Call<'_>, jobs: &Range<usize>, sequences: &[i32], size: Size) -> Self {
         let (mut tokens, mut outputs) = (vec![], vec![]);
         let (mut last, mut starts) = (vec![], HashMap::new());
         for (job, &sequence) in jobs.clone().zip(sequences) {
@@ -97,7 +99,15 @@ impl Layout {
                 tokens.push(Token { id, pos, sequences: vec![sequence] });
             }
             last.push(tokens.len() - 1);
+            let filled = call.request.tokens.row(job).len()..size.width;
+            let token = |i| Token { id: 0, pos: n_shared + i, sequences: vec![sequence] };
+            tokens.extend(filled.map(token));
         }
+        for &sequence in &sequences[jobs.len()..] {
+            let token = |pos| Token { id: 0, pos, sequences: vec![sequence] };
+            tokens.extend((0..size.width).map(token));
+        }
+        mark_more(&mut outputs, tokens.len());
         Self { tokens, outputs, last, starts }
     }
 
@@ -106,4 +116,13 @@ impl Layout {
         let token = start + row.position - n_shared;
         BatchRow { token, output: self.outputs.binary_search(&token).ok() }
     }
+}
+
+/// Round the number of outputs up, since the last layer computes on them alone.
+fn mark_more(outputs: &mut Vec<usize>, n_tokens: usize) {
+    let n_more = round_up(outputs.len()) - outputs.len();
+    let others = (0..n_tokens).filter(|token| outputs.binary_search(token).is_err());
+    let more: Vec<usize> = others.take(n_more).collect();
+    outputs.extend(more);
+    outputs.sort_unstable();
 }

@@ -30,8 +30,8 @@ pub(crate) struct Write {
 pub(crate) enum Read {
     /// A row, `width` values.
     Row { row: BatchRow, out: usize },
-    /// Attention weights of one query on the cells `first..first + n`, `n_head` times `n` values.
-    Attention { token: usize, first: usize, n: usize, out: usize },
+    /// Attention weights of one query on the first `n` cells, `n_head` times `n` values.
+    Attention { token: usize, n: usize, out: usize },
 }
 
 /// What to do with one node. Writes come first: a read sees what later nodes see.
@@ -194,16 +194,16 @@ impl State {
                     // SAFETY: the row lies inside the tensor.
                     unsafe { self.ggml.get(tensor, offset, values) };
                 }
-                Read::Attention { token, first, n, out } => {
-                    let n_cells = shape.n_cells(first + n)?;
+                Read::Attention { token, n, out } => {
+                    let n_cells = shape.n_cells(n)?;
                     let mut cells = vec![0.0; n_cells];
                     for head in 0..self.task.n_head {
                         let offset = (head * self.task.n_tokens + token) * n_cells;
                         // SAFETY: n_head * n_tokens rows of n_cells values are the whole tensor.
                         unsafe { self.ggml.get(tensor, offset, &mut cells) };
-                        check_cells(&node, &cells, first, n)?;
+                        check_cells(&node, &cells, n)?;
                         let out = out + head * n;
-                        self.seen.values[out..out + n].copy_from_slice(&cells[first..first + n]);
+                        self.seen.values[out..out + n].copy_from_slice(&cells[..n]);
                     }
                 }
             }
@@ -280,11 +280,11 @@ impl NodeShape<'_> {
     }
 }
 
-/// A prompt alone in cells `first..first + n` attends to nothing else; if it seems to, the cells lie
+/// A prompt alone in the first `n` cells attends to nothing else; if it seems to, the cells lie
 /// otherwise than thought.
-fn check_cells(node: &str, cells: &[f32], first: usize, n: usize) -> Result<()> {
+fn check_cells(node: &str, cells: &[f32], n: usize) -> Result<()> {
     let all: f32 = cells.iter().sum();
-    let own: f32 = cells[first..first + n].iter().sum();
+    let own: f32 = cells[..n].iter().sum();
     if (all - own).abs() <= STRAY {
         return Ok(());
     }
@@ -333,8 +333,8 @@ mod tests {
 
     #[test]
     fn attention_outside_the_own_cells_is_an_error() {
-        assert_eq!(check_cells("kq_soft_max-0", &[0.0, 0.25, 0.75, 0.0], 1, 2), Ok(()));
-        let stray = check_cells("kq_soft_max-0", &[0.1, 0.2, 0.7, 0.0], 1, 2);
+        assert_eq!(check_cells("kq_soft_max-0", &[0.25, 0.75, 0.0], 2), Ok(()));
+        let stray = check_cells("kq_soft_max-0", &[0.2, 0.7, 0.1], 2);
         assert!(matches!(stray, Err(Error::CellOrder { .. })));
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::callback::{BatchRow, Task, Work, Write};
+use super::pack::round_up;
 use super::prober::{Prober, check_ids};
 use super::request::Site;
 use crate::error::{Error, Result};
@@ -26,9 +27,9 @@ impl Prober {
         let context = Arc::clone(self.decoder.context());
         let _turn = context.turn();
         let mut logits = vec![];
-        let n_batch = self.decoder.n_batch;
-        for (number, part) in rows.chunks(n_batch * width).enumerate() {
-            self.unembed_batch(part, wanted, number * n_batch, &mut logits)?;
+        let n_each = self.room.n_temporary.min(self.decoder.n_batch);
+        for (number, part) in rows.chunks(n_each * width).enumerate() {
+            self.unembed_batch(part, wanted, number * n_each, &mut logits)?;
         }
         Ok(logits)
     }
@@ -41,11 +42,10 @@ impl Prober {
         logits: &mut Vec<f32>,
     ) -> Result<()> {
         let (shape, width) = (self.shape, self.shape.width(Site::Residual));
-        let (n, n_free, n_slots) = (rows.len() / width, self.n_temporary(), self.slots.len());
-        let token = |i: usize| {
-            let sequences = vec![(n_slots + i % n_free) as i32];
-            Token { id: 0, pos: i / n_free, sequences }
-        };
+        let n_rows = rows.len() / width;
+        let n = round_up(n_rows);
+        let sequences = self.sequences.emptied(&mut self.decoder, n);
+        let token = |&sequence: &i32| Token { id: 0, pos: 0, sequences: vec![sequence] };
         let write = |(i, row): (usize, &[f32])| Write {
             row: BatchRow { token: i, output: Some(i) },
             column: 0,
@@ -55,14 +55,12 @@ impl Prober {
         let mut task = Task { n_tokens: n, n_outputs: n, n_head: shape.n_head, ..Task::default() };
         task.work
             .insert(Site::Residual.node(shape.n_layer - 1), Work { width, writes, reads: vec![] });
-        let tokens: Vec<Token> = (0..n).map(token).collect();
+        let tokens: Vec<Token> = sequences.iter().map(token).collect();
         self.decode(&tokens, &(0..n).collect::<Vec<_>>(), task, 0)?;
-        for i in 0..n {
+        for i in 0..n_rows {
             self.read_logits(i, n, wanted.row(first + i), logits)?;
         }
-        for sequence in n_slots..n_slots + n_free {
-            self.decoder.remove(sequence as i32);
-        }
+        self.sequences.emptied(&mut self.decoder, n);
         Ok(())
     }
 }

@@ -11,8 +11,10 @@ mod batch;
 mod callback;
 mod ggml;
 mod lens;
+mod pack;
 mod prober;
 mod request;
+mod sequences;
 
 pub(crate) use callback::Ablation;
 pub use callback::Watcher;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::batch::{Call, Layout};
 use super::callback::{Seen, Task, Watcher, Work};
+use super::pack::{self, Room};
 use super::request::{Bounds, Request, Shape, Site};
+use super::sequences::Sequences;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::handle::Context;
-use crate::plan::{Copy, Ragged, Token};
+use crate::plan::{Ragged, Token};
 
 /// What a request gave.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,14 +28,14 @@ pub struct Prober {
     pub(super) decoder: Decoder,
     watcher: Watcher,
     pub(super) shape: Shape,
-    /// Cells held by each slot; slot i is cache sequence i, the sequences above carry interventions.
-    pub(super) slots: Vec<usize>,
+    pub(super) room: Room,
+    pub(super) sequences: Sequences,
 }
 
 impl Prober {
-    /// Take a context with a unified cache, a watcher, and `n_ubatch` equal to `n_batch`: one token is
-    /// decoded to find the nodes and their sizes. `n_slots` of its sequences hold prompts, the others
-    /// carry interventions.
+    /// Take a context with a watcher and `n_ubatch` equal to `n_batch`: one token is decoded to find the
+    /// nodes and their sizes. `n_slots` of its sequences hold prompts, the others carry interventions. Its
+    /// cache has a stream for each sequence.
     ///
     /// # Errors
     /// [`Error::Unwatched`], [`Error::TooSmall`], [`Error::NodeMissing`], [`Error::Length`].
@@ -41,12 +43,14 @@ impl Prober {
         let watcher = context.watcher().cloned().ok_or(Error::Unwatched)?;
         let [n_layer, n_embd, n_head] = context.model().sizes();
         let decoder = Decoder::new(Arc::clone(context));
-        if decoder.n_seq_max <= n_slots {
-            let (name, value, least) = ("n_seq_max", decoder.n_seq_max, n_slots + 1);
+        let Some(room) = Room::new(decoder.n_batch, decoder.n_seq_max, n_slots) else {
+            let (name, value, least) =
+                ("n_seq_max", decoder.n_seq_max, n_slots + pack::round_up(1));
             return Err(Error::TooSmall { name, value, least });
-        }
+        };
         let shape = Shape { n_layer, n_head, widths: [n_embd, 0, 0] };
-        let mut prober = Self { decoder, watcher, shape, slots: vec![0; n_slots] };
+        let sequences = Sequences::new(n_slots, &room);
+        let mut prober = Self { decoder, watcher, shape, room, sequences };
         let _turn = context.turn();
         let widths = prober.measure()?;
         prober.empty();
@@ -73,7 +77,7 @@ impl Prober {
                 (0..self.shape.n_layer).map(|layer| site.node(layer)).collect();
             let work = nodes.iter().map(|node| (node.clone(), Work::default())).collect();
             self.empty();
-            let token = Token { id: 0, pos: 0, sequences: vec![self.slots.len() as i32] };
+            let token = Token { id: 0, pos: 0, sequences: vec![0] };
             match self.decode(&[token], &[0], Task { measure: true, work, ..Task::default() }, 0) {
                 Ok(seen) if nodes.iter().all(|node| seen.sizes[node] == seen.sizes[&nodes[0]]) => {
                     *width = seen.sizes[&nodes[0]];
@@ -94,8 +98,7 @@ impl Prober {
     }
 
     pub(super) fn empty(&mut self) {
-        self.decoder.clear(true);
-        self.slots.fill(0);
+        self.sequences.empty(&mut self.decoder);
     }
 
     /// Decode the jobs, in as few batches as they fit into; a job must not continue a slot that
@@ -105,20 +108,16 @@ impl Prober {
     /// A number out of range, a node that is not as expected, or what llama.cpp refuses.
     pub fn run(&mut self, request: &Request) -> Result<Answer> {
         let (n_vocab, n_batch) = (self.decoder.n_vocab, self.decoder.n_batch);
-        request.check(&Bounds { shape: &self.shape, n_vocab, n_batch, slots: &self.slots })?;
+        let slots = &self.sequences.slots;
+        request.check(&Bounds { shape: &self.shape, n_vocab, n_batch, slots })?;
         let context = Arc::clone(self.decoder.context());
         let _turn = context.turn();
         let call = Call::new(request, self.shape);
         let mut answer = Answer { logits: vec![], reads: vec![0.0; call.n_values()] };
-        for jobs in request.batches(n_batch, self.n_temporary()) {
+        for jobs in self.room.batches(request) {
             self.run_batch(&call, &jobs, &mut answer)?;
         }
         Ok(answer)
-    }
-
-    /// Sequences that carry interventions.
-    pub(super) fn n_temporary(&self) -> usize {
-        self.decoder.n_seq_max - self.slots.len()
     }
 
     fn run_batch(
@@ -127,8 +126,9 @@ impl Prober {
         jobs: &Range<usize>,
         answer: &mut Answer,
     ) -> Result<()> {
-        let sequences = self.prepare(call.request, jobs);
-        let layout = Layout::new(call, jobs, &sequences);
+        let size = pack::size(call.request, jobs);
+        let sequences = self.sequences.prepare(&mut self.decoder, call.request, jobs, size);
+        let layout = Layout::new(call, jobs, &sequences, size);
         let (task, found, n_out) = call.task(&layout, jobs);
         let seen = self.decode(&layout.tokens, &layout.outputs, task, n_out)?;
         for (place, range) in found {
@@ -138,39 +138,8 @@ impl Prober {
             let wanted = call.request.wanted.row(job);
             self.read_logits(last, layout.tokens.len(), wanted, &mut answer.logits)?;
         }
-        self.settle(call.request, jobs, &sequences);
+        self.sequences.settle(&mut self.decoder, call.request, jobs, &sequences);
         Ok(())
-    }
-
-    /// Give each job a sequence that holds what it shares.
-    fn prepare(&mut self, request: &Request, jobs: &Range<usize>) -> Vec<i32> {
-        let mut temporary = self.slots.len();
-        let mut sequences = vec![];
-        for job in &request.jobs[jobs.clone()] {
-            let sequence = job.keep.unwrap_or_else(|| {
-                temporary += 1;
-                temporary - 1
-            });
-            let (own, to) = (job.parent == Some(sequence), sequence as i32);
-            self.decoder.cut(to, if own { job.n_shared } else { 0 });
-            if let (Some(parent), false) = (job.parent, own) {
-                self.decoder.copy(Copy { from: parent as i32, to, len: job.n_shared });
-            }
-            sequences.push(to);
-        }
-        sequences
-    }
-
-    /// Record what the slots hold now and drop the cells of the other jobs.
-    fn settle(&mut self, request: &Request, jobs: &Range<usize>, sequences: &[i32]) {
-        for (index, &sequence) in jobs.clone().zip(sequences) {
-            let job = &request.jobs[index];
-            if let Some(slot) = job.keep {
-                self.slots[slot] = job.n_shared + request.tokens.row(index).len();
-            } else {
-                self.decoder.remove(sequence);
-            }
-        }
     }
 
     /// Decode a batch with the callback at work.

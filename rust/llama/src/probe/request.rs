@@ -184,26 +184,6 @@ impl Request {
         Ok(width)
     }
 
-    /// Runs of jobs that fit into a batch together, in order.
-    pub(crate) fn batches(&self, n_batch: usize, n_temporary: usize) -> Vec<Range<usize>> {
-        let mut batches = vec![];
-        let (mut start, mut n_tokens, mut n_used) = (0, 0, 0);
-        for (index, job) in self.jobs.iter().enumerate() {
-            let n = self.tokens.row(index).len();
-            let needs = usize::from(job.keep.is_none());
-            if index > start && (n_tokens + n > n_batch || n_used + needs > n_temporary) {
-                batches.push(start..index);
-                (start, n_tokens, n_used) = (index, 0, 0);
-            }
-            n_tokens += n;
-            n_used += needs;
-        }
-        if start < self.jobs.len() {
-            batches.push(start..self.jobs.len());
-        }
-        batches
-    }
-
     /// Edits and reads of each job, by their numbers.
     pub(crate) fn index(&self) -> Index {
         let mut index =

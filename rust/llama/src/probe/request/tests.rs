@@ -89,18 +89,6 @@ fn tokens_are_checked() {
 }
 
 #[test]
-fn batches_respect_tokens_and_sequences_and_keep_the_order() {
-    let mut request = request();
-    let job = request.jobs[0];
-    request.jobs = vec![job; 5];
-    request.tokens = ragged(&[&[1, 1], &[1, 1], &[1], &[1], &[1, 1, 1, 1]]);
-    assert_eq!(request.batches(4, 8), vec![0..2, 2..4, 4..5]);
-    assert_eq!(request.batches(100, 2), vec![0..2, 2..4, 4..5]);
-    request.jobs[1].keep = Some(0);
-    assert_eq!(request.batches(100, 2), vec![0..3, 3..5]);
-}
-
-#[test]
 fn rows_behind_the_heads_of_the_last_layer_become_outputs() {
     let mut request = request();
     request.reads = vec![row(Site::Heads, 2, 2), row(Site::Residual, 1, 2)];

@@ -1,0 +1,90 @@
+//! Which jobs share a batch, and what rounds it up.
+//!
+//! Each sequence has a stream of the cache for itself, so that a row attends to the cells of its own
+//! prompt alone, and in their order. llama.cpp keeps a batch of such sequences whole only if they are
+//! neighbours and equally long. Then a row's bits do not depend on what else is in the batch, if the
+//! kernels do not: they take [`ROWS`] rows at a time, and a few rows alone take others.
+
+use std::ops::Range;
+
+use super::request::Request;
+
+/// Rows that a kernel takes at a time; what is left over takes another kernel.
+const ROWS: usize = 4;
+
+/// Batches of fewer rows take other kernels.
+const LEAST: usize = 8;
+
+/// What a batch may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) n_batch: usize,
+    /// Sequences that carry interventions.
+    pub(super) n_temporary: usize,
+}
+
+/// Tokens of each sequence of a batch, and sequences, both with what rounds them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) width: usize,
+    pub(super) n_sequences: usize,
+}
+
+/// `n` rows rounded up to what the kernels take.
+pub(super) fn round_up(n: usize) -> usize {
+    n.max(LEAST).next_multiple_of(ROWS)
+}
+
+/// Size of a batch of these jobs, which may share one.
+///
+/// Long jobs, and those whose cells are kept, are rounded up by tokens behind their end, which nothing
+/// before them sees; short ones by further sequences.
+pub(super) fn size(request: &Request, jobs: &Range<usize>) -> Size {
+    let len = request.tokens.row(jobs.start).len();
+    if request.jobs[jobs.start].keep.is_some() || len >= LEAST {
+        Size { width: round_up(len), n_sequences: jobs.len() }
+    } else {
+        Size { width: len, n_sequences: round_up(jobs.len()) }
+    }
+}
+
+impl Room {
+    /// Room in batches of `n_batch` tokens on `n_seq_max` sequences, of which `n_slots` keep prompts; none
+    /// if it does not hold the smallest batch.
+    pub(super) fn new(n_batch: usize, n_seq_max: usize, n_slots: usize) -> Option<Self> {
+        let n_temporary = n_seq_max.saturating_sub(n_slots) / ROWS * ROWS;
+        (n_temporary.min(n_batch) >= LEAST).then_some(Self { n_batch, n_temporary })
+    }
+
+    /// Runs of jobs that share a batch, in order.
+    pub(super) fn batches(&self, request: &Request) -> Vec<Range<usize>> {
+        let mut batches = vec![];
+        let mut start = 0;
+        for index in 1..request.jobs.len() {
+            if !self.fits(request, &(start..index + 1)) {
+                batches.push(start..index);
+                start = index;
+            }
+        }
+        if start < request.jobs.len() {
+            batches.push(start..request.jobs.len());
+        }
+        batches
+    }
+
+    /// Whether the last of these jobs may share a batch with the others, which do fit.
+    fn fits(&self, request: &Request, jobs: &Range<usize>) -> bool {
+        let Size { width, n_sequences } = size(request, jobs);
+        let last = jobs.end - 1;
+        let are_neighbours = match [last - 1, last].map(|job| request.jobs[job].keep) {
+            [None, None] => n_sequences <= self.n_temporary,
+            [Some(before), Some(slot)] => slot == before + 1,
+            _ => false,
+        };
+        let len = |job: usize| request.tokens.row(job).len();
+        are_neighbours && len(last) == len(jobs.start) && width * n_sequences <= self.n_batch
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What the sequences of the cache hold, from batch to batch.
+
+use std::ops::Range;
+
+use super::pack::{Room, Size};
+use super::request::{Job, Request};
+use crate::decoder::Decoder;
+
+/// Sequences of a prober: sequence i is slot i and keeps a prompt, those above carry interventions.
+#[derive(Debug)]
+pub(super) struct Sequences {
+    /// Cells held by each slot.
+    pub(super) slots: Vec<usize>,
+    /// How often each slot was filled.
+    fillings: Vec<usize>,
+    /// What each sequence above the slots begins with.
+    others: Vec<Option<Prefix>>,
+}
+
+/// Cells that were copied from a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Prefix {
+    slot: usize,
+    filling: usize,
+    len: usize,
+}
+
+impl Sequences {
+    pub(super) fn new(n_slots: usize, room: &Room) -> Self {
+        Self {
+            slots: vec![0; n_slots],
+            fillings: vec![0; n_slots],
+            others: vec![None; room.n_temporary],
+        }
+    }
+
+    /// Empty the cache.
+    pub(super) fn empty(&mut self, decoder: &mut Decoder) {
+        decoder.clear(true);
+        self.slots.fill(0);
+        self.others.fill(None);
+    }
+
+    /// Give each job of a batch a sequence that holds what it shares, and empty those that round it up;
+    /// all of them, in order.
+    pub(super) fn prepare(
+        &mut self,
+        decoder: &mut Decoder,
+        request: &Request,
+        jobs: &Range<usize>,
+        size: Size,
+    ) -> Vec<i32> {
+        let mut temporary = self.slots.len();
+        let mut sequences = vec![];
+        for job in &request.jobs[jobs.clone()] {
+            let sequence = job.keep.unwrap_or_else(|| {
+                temporary += 1;
+                temporary - 1
+            });
+            self.take_over(decoder, job, sequence);
+            sequences.push(sequence as i32);
+        }
+        let n_more = size.n_sequences - jobs.len();
+        sequences.extend(self.emptied_from(decoder, temporary, n_more));
+        sequences
+    }
+
+    /// The first `n` sequences above the slots, with nothing in them.
+    pub(super) fn emptied(&mut self, decoder: &mut Decoder, n: usize) -> Vec<i32> {
+        self.emptied_from(decoder, self.slots.len(), n)
+    }
+
+    fn emptied_from(&mut self, decoder: &mut Decoder, first: usize, n: usize) -> Vec<i32> {
+        (first..first + n)
+            .map(|sequence| {
+                self.drop_all(decoder, sequence);
+                sequence as i32
+            })
+            .collect()
+    }
+
+    fn take_over(&mut self, decoder: &mut Decoder, job: &Job, sequence: usize) {
+        let to = sequence as i32;
+        match job.parent {
+            None => self.drop_all(decoder, sequence),
+            Some(slot) if slot == sequence || self.begins_with(sequence, slot, job.n_shared) => {
+                decoder.cut(to, job.n_shared);
+            }
+            Some(slot) => {
+                decoder.copy_whole(slot as i32, to);
+                decoder.cut(to, job.n_shared);
+            }
+        }
+    }
+
+    fn prefix(&mut self, sequence: usize) -> Option<&mut Option<Prefix>> {
+        sequence.checked_sub(self.slots.len()).map(|index| &mut self.others[index])
+    }
+
+    fn begins_with(&mut self, sequence: usize, slot: usize, n_shared: usize) -> bool {
+        let filling = self.fillings[slot];
+        let held = self.prefix(sequence).and_then(|held| *held);
+        held.is_some_and(|p| (p.slot, p.filling) == (slot, filling) && p.len >= n_shared)
+    }
+
+    fn drop_all(&mut self, decoder: &mut Decoder, sequence: usize) {
+        decoder.remove(sequence as i32);
+        if let Some(held) = self.prefix(sequence) {
+            *held = None;
+        }
+    }
+
+    /// After a batch: record what the slots hold now, and drop what the jobs added to other sequences.
+    pub(super) fn settle(
+        &mut self,
+        decoder: &mut Decoder,
+        request: &Request,
+        jobs: &Range<usize>,
+        sequences: &[i32],
+    ) {
+        for (index, &sequence) in jobs.clone().zip(sequences) {
+            let job = &request.jobs[index];
+            match (job.keep, job.parent) {
+                (Some(slot), _) => {
+                    self.slots[slot] = job.n_shared + request.tokens.row(index).len();
+                    self.fillings[slot] += 1;
+                    decoder.cut(sequence, self.slots[slot]);
+                }
+                (None, Some(slot)) => {
+                    decoder.cut(sequence, job.n_shared);
+                    let filling = self.fillings[slot];
+                    let prefix = Prefix { slot, filling, len: job.n_shared };
+                    self.prefix(sequence as usize).map(|held| held.replace(prefix));
+                }
+                (None, None) => self.drop_all(decoder, sequence as usize),
+            }
+        }
+        for &sequence in &sequences[jobs.len()..] {
+            self.drop_all(decoder, sequence as usize);
+        }
+    }
+}
