@@ -9,8 +9,9 @@ and the least time of each counts.
     exact        all prompts through `misfired`'s engine, tokenised already
     fast         the same in mode fast
     limit        as many tokens as the prompts' distinct prefixes have, and as many rows of logits as
-                 there are prompts, decoded in full batches of 128, 256 or 512 (the best counts) with the
-                 K/V cache and the attention of `exact`
+                 there are prompts, decoded in full batches of 64, 128, 256 or 512 (the best counts; 64 is
+                 about what a prompt alone in its batch has) with the K/V cache and the attention of
+                 `exact`
     flash        the same with those of `fast`, which are llama.cpp's defaults
     loop         a careful loop through the C API: one prompt a call, logits of its last token only
     completion   llama-cpp-python's create_completion(logprobs=10), a call a prompt; a few are timed
@@ -41,7 +42,7 @@ from contenders import (
 from misfired.scoring.model import Model
 from misfired.scoring.protocol import LOGIT
 
-BATCHES = {"exact": (128, 256, 512), "fast": (256, 512)}
+BATCHES = {"exact": (64, 128, 256, 512), "fast": (256, 512)}
 NAMES = {"exact": "limit", "fast": "flash"}
 N_ECHO = 4
 

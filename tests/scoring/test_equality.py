@@ -104,6 +104,20 @@ def test_solo_prompts_have_the_bits_of_a_prompt_alone(
     assert largest_difference(path, n=70, packing="solo") < limit
 
 
+def test_solo_prompts_that_differ_in_their_last_tokens(real_vocabulary_model) -> None:
+    """Fewer than eight rows of quantised weights of this width go through kernels of their own."""
+    path = real_vocabulary_model("llama", "q4_K", n_embd=512, n_ff=1280)
+    rng = random.Random(0)
+    stem = [rng.randrange(1000, 2000) for _ in range(60)]
+    sequences = [stem[:n] + [rng.randrange(1000, 2000)] for n in range(48, 60) for _ in range(2)]
+    with Model(path) as model:
+        solo = score_all(model, sequences, list(range(40)), packing="solo")
+    plain = PlainScorer(path)
+    alone = np.array([plain.logp(ids)[:40] for ids in sequences])
+    plain.close()
+    assert np.abs(solo - alone).max() < SAME_LOGITS
+
+
 @pytest.mark.parametrize("n_batch", [4, 7, 64, 512])
 def test_the_batch_size_does_not_matter(n_batch: int, small_model) -> None:
     assert largest_difference(small_model, n_batch, n=90) < EXACT

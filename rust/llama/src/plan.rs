@@ -16,7 +16,8 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use packed::Packed;
-use solo::{Solo, whole_groups};
+pub(crate) use solo::{GROUP, LEAST};
+use solo::{Solo, chunk_end};
 pub use step::{Copy, Step, Token};
 
 /// The cache sequence that keeps the prefix common to all sequences.
@@ -141,7 +142,8 @@ impl Plan {
         let shortest = leaves.iter().map(|leaf| sequences.row(order[leaf.start]).len()).min();
         let header = shared.iter().copied().min().unwrap_or(0).min(shortest.unwrap_or(1) - 1);
         let share = limits.packing != Packing::Fresh;
-        let header = if share && leaves.len() > 1 { header } else { 0 };
+        let is_worth_it = leaves.len() > 1 && header >= LEAST;
+        let header = if share && is_worth_it { header } else { 0 };
         shared.insert(0, header);
         if !share {
             shared.fill(0);
@@ -195,14 +197,13 @@ impl Plan {
 
     /// The header in batches that fit.
     pub fn header_batches(&self) -> impl Iterator<Item = Vec<Token>> {
-        let len = whole_groups(self.limits.n_batch);
-        self.header().chunks(len).enumerate().map(move |(chunk, ids)| {
-            let tokens = ids.iter().enumerate().map(|(place, &id)| Token {
-                id,
-                pos: chunk * len + place,
-                sequences: vec![HEADER],
-            });
-            tokens.collect()
+        let (ids, n_batch) = (self.header(), self.limits.n_batch);
+        let mut end = 0;
+        std::iter::from_fn(move || {
+            let start = end;
+            end = chunk_end(start, ids.len(), n_batch);
+            let token = |pos: usize| Token { id: ids[pos], pos, sequences: vec![HEADER] };
+            (start < end).then(|| (start..end).map(token).collect())
         })
     }
 

@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use super::{HEADER, Plan, Step, Token};
 
-/// Fewer tokens than this go through other kernels of llama.cpp (matrix times vector instead of
-/// matrix times matrix), whose sums are rounded otherwise.
-const LEAST: usize = 2;
+/// Fewer tokens than this go through other kernels of llama.cpp, whose sums are rounded otherwise: one
+/// token with any weights, up to seven with quantised ones.
+pub(crate) const LEAST: usize = 8;
 
 /// Kernels for repacked quantised weights take the rows of a batch four at a time and what is left one
 /// by one, so a batch begins where a group of four would begin if nothing were kept.
-const GROUP: usize = 4;
+pub(crate) const GROUP: usize = 4;
 
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
@@ -48,30 +48,30 @@ impl Solo {
         Some(step)
     }
 
-    /// What may be kept of the cache for the next leaf: whole groups, and no more than leaves
-    /// [`LEAST`] tokens to decode.
+    /// What may be kept of the cache for the next leaf: whole groups, no more than leaves [`LEAST`]
+    /// tokens to decode, and not what a leaf of fewer tokens left.
     fn kept(&self, plan: &Plan) -> usize {
         let leaf = self.next;
         let shared = if leaf == self.first { plan.header } else { plan.shared[leaf] };
         let most = shared.min(plan.tokens(leaf).len().saturating_sub(LEAST));
-        most - most % GROUP
+        if most < LEAST { 0 } else { most - most % GROUP }
     }
 }
 
 /// Where a batch that begins at `from` ends: at a group's end unless it is the last one, and never so
 /// that less than [`LEAST`] tokens are left for the last one.
-fn chunk_end(from: usize, len: usize, n_batch: usize) -> usize {
+pub(super) fn chunk_end(from: usize, len: usize, n_batch: usize) -> usize {
     if from + n_batch >= len {
         return len;
     }
     let mut end = from + whole_groups(n_batch);
-    if len - end < LEAST && end > from + GROUP {
+    while len - end < LEAST && end > from + LEAST {
         end -= GROUP;
     }
     end
 }
 
 /// The largest batch of whole groups, or what there is if none fits.
-pub(super) fn whole_groups(n_batch: usize) -> usize {
+fn whole_groups(n_batch: usize) -> usize {
     if n_batch < GROUP { n_batch } else { n_batch - n_batch % GROUP }
 }

@@ -37,14 +37,14 @@ struct Cell {
 /// Which of llama.cpp's kernels a row of a batch goes through, where that can differ: see `solo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kernel {
-    Single,
+    Few,
     Group,
     Rest,
 }
 
 fn kernel(place: usize, n_tokens: usize) -> Kernel {
     match n_tokens {
-        1 => Kernel::Single,
+        n if n < LEAST => Kernel::Few,
         n if place < n - n % 4 => Kernel::Group,
         _ => Kernel::Rest,
     }
@@ -99,7 +99,7 @@ impl Cache {
                 pos: token.pos,
                 sequences: token.sequences.iter().copied().collect(),
                 attended: vec![],
-                kernel: Kernel::Single,
+                kernel: Kernel::Few,
             });
         }
         let start = self.0.len() - tokens.len();
@@ -178,14 +178,14 @@ fn without_sharing_every_token_is_decoded_in_a_batch_of_its_own_sequence() {
 }
 
 #[test]
-fn a_solo_batch_never_holds_a_single_token_of_a_longer_sequence() {
-    let rows: Vec<Vec<i32>> = (2..40).map(|n| (0..n).collect()).collect();
-    let limits = Limits { packing: Packing::Solo, ..limits(12, 3) };
+fn a_solo_batch_never_holds_a_few_tokens_of_a_longer_sequence() {
+    let rows: Vec<Vec<i32>> = (8..60).map(|n| (0..n).collect()).collect();
+    let limits = Limits { packing: Packing::Solo, ..limits(18, 3) };
     let plan = Plan::new(ragged(&rows), limits).unwrap();
     for block in 0..plan.n_blocks() {
         let mut walk = plan.walk(block).unwrap();
         while let Some(step) = walk.step(&plan) {
-            assert!((2..=12).contains(&step.tokens.len()));
+            assert!((LEAST..=18).contains(&step.tokens.len()));
             assert_eq!(step.tokens[0].pos % 4, 0);
             assert!(step.outputs.len() <= 1);
         }
@@ -256,7 +256,7 @@ proptest! {
     #[test]
     fn a_solo_sequence_goes_through_the_kernels_that_it_goes_through_alone(
         rows in families(),
-        n_batch in 4..24_usize,
+        n_batch in 16..40_usize,
         n_block in 1..90_usize,
     ) {
         let limits = Limits { packing: Packing::Solo, n_block, ..limits(n_batch, 3) };

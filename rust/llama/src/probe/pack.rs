@@ -3,17 +3,12 @@
 //! Each sequence has a stream of the cache for itself, so that a row attends to the cells of its own
 //! prompt alone, and in their order. llama.cpp keeps a batch of such sequences whole only if they are
 //! neighbours and equally long. Then a row's bits do not depend on what else is in the batch, if the
-//! kernels do not: they take [`ROWS`] rows at a time, and a few rows alone take others.
+//! kernels do not: they take [`GROUP`] rows at a time, and fewer than [`LEAST`] take others.
 
 use std::ops::Range;
 
 use super::request::Request;
-
-/// Rows that a kernel takes at a time; what is left over takes another kernel.
-const ROWS: usize = 4;
-
-/// Batches of fewer rows take other kernels.
-const LEAST: usize = 8;
+use crate::plan::{GROUP, LEAST};
 
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +27,7 @@ pub(super) struct Size {
 
 /// `n` rows rounded up to what the kernels take.
 pub(super) fn round_up(n: usize) -> usize {
-    n.max(LEAST).next_multiple_of(ROWS)
+    n.max(LEAST).next_multiple_of(GROUP)
 }
 
 /// Size of a batch of these jobs, which may share one.
@@ -52,7 +47,7 @@ impl Room {
     /// Room in batches of `n_batch` tokens on `n_seq_max` sequences, of which `n_slots` keep prompts; none
     /// if it does not hold the smallest batch.
     pub(super) fn new(n_batch: usize, n_seq_max: usize, n_slots: usize) -> Option<Self> {
-        let n_temporary = n_seq_max.saturating_sub(n_slots) / ROWS * ROWS;
+        let n_temporary = n_seq_max.saturating_sub(n_slots) / GROUP * GROUP;
         (n_temporary.min(n_batch) >= LEAST).then_some(Self { n_batch, n_temporary })
     }
 
