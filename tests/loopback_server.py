@@ -53,7 +53,7 @@ class Loopback:
         self.received: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.models = ["small"]
         self.raw = b""
-        self.fingerprint = "fp_1"
+        self.fingerprint: str | None = "fp_1"
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.closed = threading.Event()
@@ -203,7 +203,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def _answer(
     body: dict[str, Any],
     prompt: str,
-    fingerprint: str,
+    fingerprint: str | None,
     *,
     text: str | None = None,
     finish: str = "stop",

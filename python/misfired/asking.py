@@ -44,8 +44,7 @@ class AskingOptions(TypedDict, total=False):
         hold_out: What is not measured for their sake: their `scenario`s, or only their `pair`s.
         intervention: Heads to ablate or a direction to add while the model answers: a TOML file (see
             `misfired.scoring.intervention_file.read_intervention`) or an `Intervention`.
-        cache: A folder that keeps answers across runs (of model files); see
-            `misfired.scoring.cache`.
+        cache: A folder that keeps answers across runs; see `misfired.scoring.cache`.
         seed: Chooses the prompts of the batch-invariance check; sent to a server.
         server_model, api_key_env, concurrency, timeout, n_attempts, price, extra_body: For a server;
             see `misfired.scoring.server.options.ServerOptions`.

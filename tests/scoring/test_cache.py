@@ -10,7 +10,7 @@ import pytest
 
 from helpers import make_suite
 from misfired import score
-from misfired.errors import ArgumentError, CacheError
+from misfired.errors import CacheError
 from misfired.scoring.cache import FILE, AnswerCache
 
 pytestmark = pytest.mark.model
@@ -147,16 +147,6 @@ def test_two_processes_share_it(tmp_path) -> None:
     cache = AnswerCache(tmp_path)
     assert len(cache.get([key(number) for number in range(800)])) == 800
     cache.close()
-
-
-def test_a_server_has_no_cache(tmp_path, misfired) -> None:
-    done = misfired(
-        *("run", "http://127.0.0.1:9/v1", "--suite", tmp_path / "none.parquet"),
-        *("-o", tmp_path / "run", "--cache", tmp_path / "cache"),
-    )
-    assert done.code != 0
-    with pytest.raises(ArgumentError, match="cache is for a model file"):
-        score("http://127.0.0.1:9/v1", make_suite(4), cache=tmp_path)
 
 
 def test_a_killed_run_with_a_cache_ends_as_one_that_was_not(small_model, tmp_path) -> None:

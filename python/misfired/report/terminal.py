@@ -97,6 +97,9 @@ def _notes(scores: Scores) -> Iterator[str]:
     if unscored:
         listed = ", ".join(f"{n} {outcome}" for outcome, n in unscored.items())
         yield f"Unscored prompts: {listed} (reasons in answers.parquet)."
+    n_from_cache = scores.manifest["times"].get("n_from_cache")
+    if n_from_cache:
+        yield f"From the cache: {n_from_cache:,} of {len(scores.answers):,} answers."
     mass = scores.answers["mass"].mean() if "mass" in scores.answers.columns else None
     if isinstance(mass, float):
         yield f"Mean probability on a yes or no form: {mass:.3f}." + (
@@ -125,6 +128,11 @@ def _server_notes(manifest: dict[str, Any]) -> Iterator[str]:
         yield escape(f"Faults on the way: {', '.join(faults)}.".replace("n_faults: ", ""))
     if manifest["outcomes"]["error"]:
         yield "Errors are not kept: the same command asks those prompts again."
+    if "cache" in manifest and manifest["cache"]["system_fingerprint"] is None:
+        yield (
+            "WARNING: the server gives no system_fingerprint. The cache cannot tell what stands behind the "
+            "address now from what stood there before."
+        )
     names = manifest["fingerprints"]
     if len(names) > 1:
         listed = ", ".join(f"{name} ({n:,} answers)" for name, n in names.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Protocol, cast
 
 import polars as pl
@@ -73,8 +74,9 @@ class Backend(Protocol):
 
 def drain(answers: Answers, take: Callable[[list[tuple[int, Row]]], None]) -> Counts:
     """Hand on everything that is yielded, and return what is returned."""
-    while True:
-        try:
-            take(next(answers))
-        except StopIteration as end:
-            return cast("Counts", end.value)
+    with closing(answers):
+        while True:
+            try:
+                take(next(answers))
+            except StopIteration as end:
+                return cast("Counts", end.value)

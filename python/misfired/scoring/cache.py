@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,27 +118,25 @@ class AnswerCache:
 
 
 class Shelf:
-    """What a cache knows of one job, and what it is to learn of it; nothing where there is no cache.
+    """What a cache knows of one shard, and what it is to learn of it; nothing where there is no cache.
 
-    Answers are stored once the whole job is done, so that an interrupted one finds the cache as it was
-    and plans the same batches again.
+    Args:
+        cache: The cache, if there is one.
+        keys: Under what it may know the answer to a prompt, by number of the prompt.
     """
 
-    def __init__(self, cache: AnswerCache | None, job: Job, scope: Mapping[str, Any]) -> None:
+    def __init__(self, cache: AnswerCache | None, keys: Mapping[int, bytes]) -> None:
         self._cache = cache
-        self._keys = {} if cache is None else job_keys(job, scope)
         self._fresh: dict[bytes, Row] = {}
-        found = {} if cache is None else cache.get(list(self._keys.values()))
-        self.known = {row: found[key] for row, key in self._keys.items() if key in found}
+        found = {} if cache is None else cache.get(list(keys.values()))
+        self.known = {row: found[key] for row, key in keys.items() if key in found}
 
-    def keeping(self, answered: Iterable[list[tuple[int, Row]]]) -> Iterator[list[tuple[int, Row]]]:
-        """Pass answers on and remember them."""
-        for rows in answered:
-            self._fresh.update((self._keys[row], answer) for row, answer in rows if self._keys)
-            yield rows
+    def learn(self, key: bytes, answer: Row) -> None:
+        """Remember a fresh answer."""
+        self._fresh[key] = answer
 
     def store(self) -> None:
-        """Give the cache what it did not know."""
+        """Give the cache what was learnt."""
         if self._cache is not None:
             self._cache.put(self._fresh)
 
@@ -160,7 +158,7 @@ def job_keys(job: Job, scope: Mapping[str, Any]) -> dict[int, bytes]:
         "baseline": job.baseline,
         "in_reasoning": job.in_reasoning,
     }
-    start = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
+    start = _digest(common)
     keys = {}
     for row in job.rows:
         digest, answers = start.copy(), job.answers[row]
@@ -171,6 +169,15 @@ def job_keys(job: Job, scope: Mapping[str, Any]) -> dict[int, bytes]:
         digest.update(_forms(answers.forms))
         keys[row] = digest.digest()
     return keys
+
+
+def key_of(decides: Mapping[str, Any]) -> bytes:
+    """A key from everything that decides an answer, as JSON; the order of fields does not matter."""
+    return _digest(decides).digest()
+
+
+def _digest(decides: Mapping[str, Any]) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from misfired.errors import ModelError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import Answers, Row
-from misfired.scoring.cache import AnswerCache, Shelf
+from misfired.scoring.cache import AnswerCache, Shelf, job_keys
 from misfired.scoring.engine import (
     Job,
     calibrate,
@@ -132,7 +132,8 @@ class LocalBackend:
         if not job.rows:
             return {"tokens": tokens}
         with self._context(job) as context:
-            shelf = Shelf(self.cache, job, self._scope(context))
+            keys = job_keys(job, self._scope(context))
+            shelf = Shelf(self.cache, keys)
             yield list(shelf.known.items())
             # Planned without regard to what is recorded, so that an interrupted run keeps its bits.
             asked = [row for row in job.rows if row not in shelf.known]
@@ -148,7 +149,11 @@ class LocalBackend:
             )
             for block, rows in enumerate(engine.blocks()):
                 if not all(row in recorded for row in rows):
-                    yield from shelf.keeping(engine.run_block(block))
+                    for answered in engine.run_block(block):
+                        for row, answer in answered:
+                            shelf.learn(keys[row], answer)
+                        yield answered
+            # Not before: an interrupted shard finds the cache as it was, and plans the same batches.
             shelf.store()
             scorer = engine.scorer
             # What is planned hangs on what the cache knew, which is no fact of the answers.

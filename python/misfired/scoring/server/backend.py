@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -12,10 +13,12 @@ from misfired.errors import ArgumentError, ServerError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import Answers, Row
+from misfired.scoring.cache import AnswerCache, Shelf
 from misfired.scoring.devices import Devices
 from misfired.scoring.engine import Settings
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Client, Fault
+from misfired.scoring.server.keys import Keys, is_kept
 from misfired.scoring.server.pool import in_parallel
 from misfired.scoring.server.reply import abstained, read_reply
 from misfired.scoring.server.request import Form
@@ -36,6 +39,7 @@ class ServerBackend:
         Raises:
             ArgumentError: An option is for model files, or cannot be used with this server.
             ServerError: The server cannot be reached or does not say which models it has.
+            CacheError: The cache cannot be used.
         """
         _check_asking(asking)
         self.asking, self.options = asking, asking.server
@@ -54,7 +58,10 @@ class ServerBackend:
             shots=asking.shots,
             extra_body=self.options.extra_body,
         )
+        self.cache = None if asking.cache is None else AnswerCache(asking.cache)
+        self._keys: Keys | None = None
         self._n_failed = self._n_answered = 0
+        self._n_counted, self._faults_counted = self.client.n_requests, self.client.faults.copy()
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -83,8 +90,15 @@ class ServerBackend:
             f"{len(texts)} texts: give the suite a column 'neutral' (misfired.neutral.add_neutral)"
         )
 
-    def open(self, sample: pl.DataFrame) -> None:
-        """Nothing needs to be known before the first prompt."""
+    def open(self, sample: pl.DataFrame) -> None:  # noqa: ARG002  the question is its own
+        """With a cache, ask what stands behind the address now; else nothing needs to be known.
+
+        Raises:
+            ServerError: It does not answer.
+        """
+        if self.cache is not None:
+            self._keys = Keys.ask(self.client, self.form)
+            self._n_answered += 1
 
     def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
         """Ask a shard; answers come in the order in which the server gives them.
@@ -92,25 +106,28 @@ class ServerBackend:
         Raises:
             ServerError: `MOST_FAILED` prompts in a row failed, or one as every other would.
         """
-        self._n_answered += len(recorded)
-        n_requests, faults = self.client.n_requests, self.client.faults.copy()
-        prompts = {
-            row: prompt
-            for row, prompt in enumerate(shard.iter_rows(named=True))
-            if row not in recorded
-        }
-        asked = [row for row, prompt in prompts.items() if prompt["text"] is not None]
+        prompts = dict(enumerate(shard.iter_rows(named=True)))
+        missing = [row for row in prompts if row not in recorded]
+        asked = {row: prompts[row] for row in missing if prompts[row]["text"] is not None}
         blank = dict.fromkeys(self.columns)
-        yield [
-            (row, {**blank, "outcome": "error", "reason": NO_TEXT})
-            for row in prompts.keys() - set(asked)
-        ]
-        for row, measured in in_parallel(
-            lambda row: (row, self._ask(prompts[row])), asked, self.options.concurrency
-        ):
-            yield [(row, {**blank, **measured})]
-        more = {f"n_faults: {k}": n for k, n in (self.client.faults - faults).items()}
-        return {"times": {"n_requests": self.client.n_requests - n_requests, **more}}
+        nothing = {**blank, "outcome": "error", "reason": NO_TEXT}
+        yield [(row, nothing) for row in missing if row not in asked]
+        keys = self._keys.of(asked) if self._keys else {}
+        shelf = Shelf(self.cache, keys)
+        yield list(shelf.known.items())
+        self._n_answered += len(recorded) + len(shelf.known)
+        unknown = [row for row in asked if row not in shelf.known]
+        try:
+            for row, measured in in_parallel(
+                lambda row: (row, self._ask(asked[row])), unknown, self.options.concurrency
+            ):
+                answer = {**blank, **measured}
+                if self._keys and is_kept(answer):
+                    shelf.learn(self._keys.of_answer(asked[row], answer["fingerprint"]), answer)
+                yield [(row, answer)]
+        finally:
+            shelf.store()
+        return {"times": {**self._count_requests(), **shelf.counts}}
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
         """Server and model, what the server called itself, tokens and cost, an example."""
@@ -119,6 +136,7 @@ class ServerBackend:
         return {
             "model": {"path": self.client.url, "description": f"{self.form.model}, server"},
             "fingerprints": dict(fingerprints.iter_rows()),
+            **({"cache": asdict(self._keys.identity)} if self._keys else {}),
             "example_request": self.form.body(texts[0]) if len(texts) else None,
             "patience": {
                 name: getattr(self.options, name)
@@ -130,6 +148,8 @@ class ServerBackend:
     def close(self) -> None:
         """Give the connections back."""
         self.client.close()
+        if self.cache is not None:
+            self.cache.close()
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
         """One prompt's row, an error if it cannot be had."""
@@ -147,6 +167,14 @@ class ServerBackend:
                 return row
         self._n_answered, self._n_failed = self._n_answered + 1, 0
         return row
+
+    def _count_requests(self) -> dict[str, int]:
+        """Requests and faults since they were counted last."""
+        n_requests, faults = self.client.n_requests, self.client.faults.copy()
+        more = {f"n_faults: {k}": n for k, n in (faults - self._faults_counted).items()}
+        counts = {"n_requests": n_requests - self._n_counted, **more}
+        self._n_counted, self._faults_counted = n_requests, faults
+        return counts
 
     def _count_failure(self, fault: Fault) -> None:
         # A status of 400 and its like is about this one prompt where others were answered.
@@ -235,8 +263,6 @@ def _check_asking(asking: Asking) -> None:
             f"template is {asking.template!r}, but a server renders its own chat template; without it: "
             "'plain', for base models"
         )
-    if asking.cache is not None:
-        raise ArgumentError("cache is for a model file: what a server computes with may change")
     if asking.settings != Settings() or asking.devices != Devices():
         raise ArgumentError(
             "mode, n_ctx, n_batch, n_threads, intervention, and the options of K/V cache and devices are for a model "

@@ -14,9 +14,7 @@ from misfired.scoring.server.backend import only_model
 from misfired.scoring.server.client import Client, Fault
 from misfired.scoring.server.options import ServerOptions
 from misfired.scoring.server.reply import read_reply
-from misfired.scoring.server.request import Form
-
-_QUESTION = "The lamp stands on the table. Does the lamp stand on the table?"
+from misfired.scoring.server.request import TRIAL, Form
 
 
 def examine_server(url: str, options: ServerOptions) -> list[Finding]:
@@ -43,7 +41,7 @@ def _ask(
 
     started = time.monotonic()
     try:
-        row = client.post(form.path, form.body(_QUESTION), read)
+        row = client.post(form.path, form.body(TRIAL), read)
     except (Fault, MisfiredError) as error:
         if protocol.generates:
             return Finding(name, str(error), "problem"), None

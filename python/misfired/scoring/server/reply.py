@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,35 @@ _ZERO = -1000.0
 _MOST_TOKENS = 2**31
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a server says of what answered; None where it does not say.
+
+    Attributes:
+        model: The model that it asked, perhaps more exact than the name it was asked for.
+        system_fingerprint: What stands for weights, configuration and software.
+    """
+
+    model: str | None
+    system_fingerprint: str | None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Both in one text, as answers have it."""
+        return " ".join(filter(None, (self.model, self.system_fingerprint))) or None
+
+
+def read_identity(content: Any) -> Identity:
+    """What answered, of a completion.
+
+    Raises:
+        Fault: The content is no completion.
+    """
+    _choice(content)
+    told = [content.get(name) for name in ("model", "system_fingerprint")]
+    return Identity(*(text if isinstance(text, str) and text else None for text in told))
+
+
 def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any]:
     """Read the content of a chat completion, or of a plain one.
 
@@ -42,12 +72,10 @@ def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any
         Fault: The content is no completion; or an empty one, which may be asked for again.
         ServerError: The server does not give log-probabilities, or not those of the model.
     """
-    if isinstance(content, dict) and content.get("error"):
-        raise Fault("bad answer", f"an error under status 200: {content['error']}")
-    choice = _object(content, "choices", 0)
+    choice = _choice(content)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
-    told = {**_usage(content), "fingerprint": _fingerprint(content)}
+    told = {**_usage(content), "fingerprint": read_identity(content).fingerprint}
     text = _text(message)
     finish = choice.get("finish_reason")
     if finish == "content_filter":
@@ -194,19 +222,13 @@ def _usage(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fingerprint(content: dict[str, Any]) -> str | None:
-    """The model that the server says it asked, and its configuration."""
-    told = [content.get("model"), content.get("system_fingerprint")]
-    return " ".join(text for text in told if isinstance(text, str) and text) or None
-
-
-def _object(content: Any, *path: str | int) -> dict[str, Any]:
-    name = ".".join(map(str, path))
-    for place in path:
-        try:
-            content = content[place]
-        except (KeyError, IndexError, TypeError):
-            raise Fault("bad answer", f"no {name}") from None
-    if not isinstance(content, dict):
-        raise Fault("bad answer", f"{name} is no object")
-    return content
+def _choice(content: Any) -> dict[str, Any]:
+    if isinstance(content, dict) and content.get("error"):
+        raise Fault("bad answer", f"an error under status 200: {content['error']}")
+    try:
+        choice = content["choices"][0]
+    except (KeyError, IndexError, TypeError):
+        raise Fault("bad answer", "no choices.0") from None
+    if not isinstance(choice, dict):
+        raise Fault("bad answer", "choices.0 is no object")
+    return choice

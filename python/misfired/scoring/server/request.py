@@ -15,6 +15,9 @@ from misfired.shots import Shot
 #: Tokens listed at a position; the most that OpenAI, llama-server and vLLM give.
 N_TOP = 20
 
+#: A prompt that no filter minds, to see how a server answers.
+TRIAL = "The lamp stands on the table. Does the lamp stand on the table?"
+
 #: What cannot be changed without changing what is asked.
 _FIXED = ("messages", "prompt", "model", "stream", "n")
 
