@@ -247,7 +247,8 @@ def _answer_shard(
         measured.update(fresh)
         desk.take(0, {first + number: row for number, row in fresh.items()})
 
-    counts = drain(backend.answer(shard, set(measured)), take)
+    counts = drain(backend.answer(shard, dict(measured)), take)
+    # Of what a row holds the columns are taken, and not what it may be cached under.
     in_order = [measured[number] for number in range(len(shard))]
     columns = pl.DataFrame(in_order, schema=dict(backend.columns))
     return shard.drop("text", "system").hstack(columns), counts

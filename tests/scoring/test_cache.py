@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from helpers import make_suite
-from misfired import score
+from misfired import score, write_suite
 from misfired.errors import CacheError
-from misfired.scoring.cache import FILE, AnswerCache
+from misfired.runs import JOURNAL
+from misfired.scoring import engine, local
+from misfired.scoring.cache import FILE, KEY, AnswerCache
 
 pytestmark = pytest.mark.model
 
@@ -24,6 +26,14 @@ def key(number: int) -> bytes:
 
 def times(scores) -> dict:
     return scores.manifest["times"]
+
+
+def kept(folder: Path) -> set[tuple[bytes, str]]:
+    """All that a cache holds."""
+    with sqlite3.connect(folder / FILE) as connection:
+        rows = set(connection.execute("SELECT key, row FROM answers"))
+    connection.close()
+    return rows
 
 
 def test_a_second_run_computes_nothing_and_gives_the_same(small_model, tmp_path) -> None:
@@ -180,3 +190,72 @@ def test_a_killed_run_with_a_cache_ends_as_one_that_was_not(small_model, tmp_pat
     assert times(hurt)["n_from_cache"] == 16
     del left["times"], right["times"]
     assert left == right
+
+
+#: Decoded tokens a block: a suite of 24 pairs has several.
+N_BLOCK = 512
+
+KILLED = f"""
+import os, signal, sys
+from misfired import read_suite, score
+from misfired.scoring import engine
+model, suite, out, cache, n_kept = sys.argv[1:]
+engine.N_BLOCK = {N_BLOCK}
+def die(n_done, _):
+    if n_done >= int(n_kept):
+        os.kill(os.getpid(), signal.SIGKILL)
+score(model, read_suite(suite), out=out, cache=cache or None, progress=die)
+"""
+
+
+def killed_run(model: Path, folder: Path, *, cache: Path | str, n_kept: int = 25) -> int:
+    """Kill a run with SIGKILL once so many answers are recorded; how many were."""
+    write_suite(make_suite(24), folder / "suite.parquet")
+    arguments = [model, folder / "suite.parquet", folder / "hurt", cache, n_kept]
+    done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], check=False)
+    assert done.returncode == -9
+    return len((folder / "hurt" / JOURNAL).read_bytes().splitlines())
+
+
+def test_what_a_killed_run_recorded_reaches_the_cache(small_model, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(engine, "N_BLOCK", N_BLOCK)
+    pairs = make_suite(24)
+    calm = score(small_model, pairs, cache=tmp_path / "cache-calm")
+    n_recorded = killed_run(small_model, tmp_path, cache=tmp_path / "cache-hurt")
+    assert 25 <= n_recorded < 48
+    assert kept(tmp_path / "cache-hurt") == set(), "the cache learns of whole shards"
+    hurt = score(small_model, pairs, out=tmp_path / "hurt", cache=tmp_path / "cache-hurt")
+    assert times(hurt)["n_decoded_tokens"] < times(calm)["n_decoded_tokens"], "blocks were skipped"
+    assert hurt.answers.equals(calm.answers)
+    assert kept(tmp_path / "cache-hurt") == kept(tmp_path / "cache-calm")
+    again = score(small_model, pairs, cache=tmp_path / "cache-hurt")
+    assert times(again)["n_from_cache"] == 48
+    assert again.answers.equals(calm.answers)
+
+
+def test_a_run_killed_without_a_cache_and_resumed_with_one(
+    small_model, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(engine, "N_BLOCK", N_BLOCK)
+    killed_run(small_model, tmp_path, cache="")
+    hurt = score(small_model, make_suite(24), out=tmp_path / "hurt", cache=tmp_path / "cache")
+    again = score(small_model, make_suite(24), cache=tmp_path / "cache")
+    assert times(again)["n_from_cache"] == 48
+    assert again.answers.equals(hurt.answers)
+    assert KEY not in hurt.answers.columns
+
+
+def test_what_another_machine_recorded_is_kept_as_that_ones(
+    small_model, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(engine, "N_BLOCK", N_BLOCK)
+    cache = tmp_path / "cache"
+    n_recorded = killed_run(small_model, tmp_path, cache=cache)
+    here = local.devices()
+    monkeypatch.setattr(local, "devices", lambda: [*here, "another device"])
+    score(small_model, make_suite(24), out=tmp_path / "hurt", cache=cache)
+    there = score(small_model, make_suite(24), cache=cache)
+    monkeypatch.setattr(local, "devices", lambda: here)
+    again = score(small_model, make_suite(24), cache=cache)
+    assert times(again)["n_from_cache"] == n_recorded
+    assert 0 < times(there)["n_from_cache"] < 48

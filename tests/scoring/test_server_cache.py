@@ -1,5 +1,7 @@
 """What a server answered is kept under all that decided it, and nothing that may pass is."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -227,3 +229,33 @@ def test_an_interrupted_run_leaves_what_was_answered(tmp_path) -> None:
             score(server.url, PAIRS, progress=stop, **options)
         after = score(server.url, PAIRS, **options)
     assert times(after)["n_from_cache"] == 7
+
+
+KILLED = """
+import os, signal, sys
+from misfired import read_suite, score
+url, suite, out, cache, n_kept = sys.argv[1:]
+def die(n_done, _):
+    if n_done >= int(n_kept):
+        os.kill(os.getpid(), signal.SIGKILL)
+score(url, read_suite(suite), out=out, cache=cache or None, protocol="generate", progress=die)
+"""
+
+
+@pytest.mark.parametrize("with_cache", [True, False])
+def test_what_a_killed_run_recorded_reaches_the_cache(with_cache, tmp_path) -> None:
+    cache, out = tmp_path / "cache", tmp_path / "hurt"
+    write_suite(PAIRS, tmp_path / "suite.parquet")
+    with serving() as server:
+        given = [server.url, tmp_path / "suite.parquet", out, cache if with_cache else "", 9]
+        killed = [sys.executable, "-c", KILLED, *map(str, given)]
+        assert subprocess.run(killed, check=False).returncode == -9
+        server.fingerprint = "fp_2"
+        hurt = score(server.url, PAIRS, out=out, cache=cache, protocol="generate")
+        assert hurt.manifest["fingerprints"] == {"small fp_1": 9, "small fp_2": N_PROMPTS - 9}
+        for fingerprint, n_kept in {"fp_1": 9, "fp_2": N_PROMPTS - 9}.items():
+            server.fingerprint = fingerprint
+            again = score(server.url, PAIRS, cache=cache, protocol="generate")
+            assert times(again)["n_from_cache"] == n_kept
+        columns = [name for name in hurt.answers.columns if name != "fingerprint"]
+        assert_frame_equal(hurt.answers.select(columns), again.answers.select(columns))

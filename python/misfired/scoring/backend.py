@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol, cast
 
@@ -50,16 +50,16 @@ class Backend(Protocol):
     def open(self, sample: pl.DataFrame) -> None:
         """Look at some prompts, spread over the suite, before the first shard."""
 
-    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
         """Answer the prompts of a shard.
 
         Args:
             shard: Rows as `build_prompts` gives them.
-            recorded: Numbers of the rows whose answers are known.
+            recorded: Answers that are known, by number of the row.
 
         Yields:
-            Each row that is not recorded, as soon as its answer is known; a recorded one may come
-            again.
+            Each row that is not recorded, as soon as its answer is known, with what it may be cached
+            under; a recorded one may come again.
 
         Returns:
             Counts. What depends on how often a run was interrupted belongs into section `times`.

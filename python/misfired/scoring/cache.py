@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ FILE = "answers.sqlite3"
 
 #: Changes whenever a key or a row is made otherwise.
 FORMAT = 1
+
+#: Field of an answer on its way through a journal: its key, in hexadecimal.
+KEY = "cache_key"
 
 #: Seconds that a process waits for another that writes.
 PATIENCE = 60.0
@@ -123,27 +126,41 @@ class Shelf:
     Args:
         cache: The cache, if there is one.
         keys: Under what it may know the answer to a prompt, by number of the prompt.
+        recorded: Answers that an interrupted run has recorded, with their keys.
     """
 
-    def __init__(self, cache: AnswerCache | None, keys: Mapping[int, bytes]) -> None:
-        self._cache = cache
-        self._fresh: dict[bytes, Row] = {}
+    def __init__(
+        self, cache: AnswerCache | None, keys: Mapping[int, bytes], recorded: Mapping[int, Row]
+    ) -> None:
+        self._cache, self._recorded = cache, recorded
+        self._fresh: list[Row] = []
         found = {} if cache is None else cache.get(list(keys.values()))
-        self.known = {row: found[key] for row, key in keys.items() if key in found}
+        self.known = {row: keyed(found[key], key) for row, key in keys.items() if key in found}
 
-    def learn(self, key: bytes, answer: Row) -> None:
-        """Remember a fresh answer."""
-        self._fresh[key] = answer
+    def learn(self, answers: Iterable[Row]) -> None:
+        """Remember fresh answers that have their keys."""
+        if self._cache is not None:
+            self._fresh += answers
 
     def store(self) -> None:
-        """Give the cache what was learnt."""
+        """Give the cache what was learnt and what was recorded; of one key the latter."""
         if self._cache is not None:
-            self._cache.put(self._fresh)
+            answers = [*self._fresh, *self._recorded.values()]
+            self._cache.put(dict(_unkeyed(answer) for answer in answers if KEY in answer))
 
     @property
     def counts(self) -> dict[str, int]:
         """For the manifest: answers that were taken from the cache."""
         return {} if self._cache is None else {"n_from_cache": len(self.known)}
+
+
+def keyed(answer: Row, key: bytes) -> Row:
+    """An answer that carries its key, so that a run that is resumed knows it, wherever it was computed."""
+    return {**answer, KEY: key.hex()}
+
+
+def _unkeyed(answer: Row) -> tuple[bytes, Row]:
+    return bytes.fromhex(answer[KEY]), {name: answer[name] for name in answer if name != KEY}
 
 
 def job_keys(job: Job, scope: Mapping[str, Any]) -> dict[int, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -74,9 +74,9 @@ class RayBackend:
         """Keep the sample; each worker looks at it when it loads the model."""
         self._sample = sample
 
-    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
         """Have a worker answer a shard; its answers come all at once."""
-        rows, counts = self._get("answer", shard, set(recorded))
+        rows, counts = self._get("answer", shard, recorded)
         yield rows
         return cast("Counts", counts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from misfired.errors import ModelError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import Answers, Row
-from misfired.scoring.cache import AnswerCache, Shelf, job_keys
+from misfired.scoring.cache import AnswerCache, Shelf, job_keys, keyed
 from misfired.scoring.engine import (
+    Engine,
     Job,
     calibrate,
     open_context,
@@ -25,7 +26,7 @@ from misfired.scoring.engine import (
     with_baseline,
     without_text,
 )
-from misfired.scoring.generate import engine_for
+from misfired.scoring.generate import TextEngine, engine_for
 from misfired.scoring.guard import try_loading
 from misfired.scoring.intervention import Intervention
 from misfired.scoring.library import devices, versions
@@ -124,7 +125,7 @@ class LocalBackend:
             if self.asking.settings.intervention is not None:
                 self._measure_effect(context, self.asking.settings.intervention)
 
-    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
         """Score a shard, block by block; a block that is not recorded whole is run again whole."""
         job = with_baseline(self._prepare(shard), self._calibrated.baseline)
         tokens = {"in_prompts": sum(job.n_prompt_tokens), "joined_to_the_answer": _n_joined(job)}
@@ -133,36 +134,35 @@ class LocalBackend:
             return {"tokens": tokens}
         with self._context(job) as context:
             keys = job_keys(job, self._scope(context))
-            shelf = Shelf(self.cache, keys)
+            shelf = Shelf(self.cache, keys, recorded)
             yield list(shelf.known.items())
+            times = shelf.counts
             # Planned without regard to what is recorded, so that an interrupted run keeps its bits.
-            asked = [row for row in job.rows if row not in shelf.known]
-            if not asked:
-                return {"tokens": tokens, "times": shelf.counts}
-            engine = engine_for(
-                self.model,
-                context,
-                job,
-                asked,
-                packing=self._packing["packing"],
-                noise=self._packing["differences"].get("packed", 0.0),
-            )
-            for block, rows in enumerate(engine.blocks()):
-                if not all(row in recorded for row in rows):
-                    for answered in engine.run_block(block):
-                        for row, answer in answered:
-                            shelf.learn(keys[row], answer)
-                        yield answered
+            if asked := [row for row in job.rows if row not in shelf.known]:
+                engine = self._engine(context, job, asked)
+                for block, rows in enumerate(engine.blocks()):
+                    if not all(row in recorded for row in rows):
+                        for answered in engine.run_block(block):
+                            fresh = [(row, keyed(answer, keys[row])) for row, answer in answered]
+                            shelf.learn(answer for _, answer in fresh)
+                            yield fresh
+                times["n_decoded_tokens"] = engine.scorer.n_decoded_tokens
+                # What is planned hangs on what the cache knew, which is no fact of the answers.
+                if self.cache is None:
+                    tokens["distinct"] = engine.scorer.n_distinct_tokens
             # Not before: an interrupted shard finds the cache as it was, and plans the same batches.
             shelf.store()
-            scorer = engine.scorer
-            # What is planned hangs on what the cache knew, which is no fact of the answers.
-            if self.cache is None:
-                tokens["distinct"] = scorer.n_distinct_tokens
-            return {
-                "tokens": tokens,
-                "times": {"n_decoded_tokens": scorer.n_decoded_tokens, **shelf.counts},
-            }
+            return {"tokens": tokens, "times": times}
+
+    def _engine(self, context: Context, job: Job, asked: list[int]) -> Engine | TextEngine:
+        return engine_for(
+            self.model,
+            context,
+            job,
+            asked,
+            packing=self._packing["packing"],
+            noise=self._packing["differences"].get("packed", 0.0),
+        )
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
         """Model, example prompt, scored tokens, packing, and a sample scored again alone."""

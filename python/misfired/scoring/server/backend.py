@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,14 +13,14 @@ from misfired.errors import ArgumentError, ServerError
 from misfired.prompts import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import Answers, Row
-from misfired.scoring.cache import AnswerCache, Shelf
+from misfired.scoring.cache import AnswerCache, Shelf, keyed
 from misfired.scoring.devices import Devices
 from misfired.scoring.engine import Settings
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Client, Fault
-from misfired.scoring.server.keys import Keys, is_kept
+from misfired.scoring.server.keys import Keys, ask_identity, is_kept
 from misfired.scoring.server.pool import in_parallel
-from misfired.scoring.server.reply import abstained, read_reply
+from misfired.scoring.server.reply import Identity, abstained, read_reply
 from misfired.scoring.server.request import Form
 
 #: A run ends where so many prompts in a row have failed: the server is gone, or was never there.
@@ -59,7 +59,8 @@ class ServerBackend:
             extra_body=self.options.extra_body,
         )
         self.cache = None if asking.cache is None else AnswerCache(asking.cache)
-        self._keys: Keys | None = None
+        self._keys = Keys(self.client.url, self.form)
+        self._identity: Identity | None = None
         self._n_failed = self._n_answered = 0
         self._n_counted, self._faults_counted = self.client.n_requests, self.client.faults.copy()
 
@@ -97,10 +98,10 @@ class ServerBackend:
             ServerError: It does not answer.
         """
         if self.cache is not None:
-            self._keys = Keys.ask(self.client, self.form)
+            self._identity = ask_identity(self.client, self.form)
             self._n_answered += 1
 
-    def answer(self, shard: pl.DataFrame, recorded: Collection[int]) -> Answers:
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
         """Ask a shard; answers come in the order in which the server gives them.
 
         Raises:
@@ -112,8 +113,7 @@ class ServerBackend:
         blank = dict.fromkeys(self.columns)
         nothing = {**blank, "outcome": "error", "reason": NO_TEXT}
         yield [(row, nothing) for row in missing if row not in asked]
-        keys = self._keys.of(asked) if self._keys else {}
-        shelf = Shelf(self.cache, keys)
+        shelf = Shelf(self.cache, self._known_keys(asked), recorded)
         yield list(shelf.known.items())
         self._n_answered += len(recorded) + len(shelf.known)
         unknown = [row for row in asked if row not in shelf.known]
@@ -122,8 +122,9 @@ class ServerBackend:
                 lambda row: (row, self._ask(asked[row])), unknown, self.options.concurrency
             ):
                 answer = {**blank, **measured}
-                if self._keys and is_kept(answer):
-                    shelf.learn(self._keys.of_answer(asked[row], answer["fingerprint"]), answer)
+                if is_kept(answer):
+                    answer = keyed(answer, self._keys.of(asked[row], answer["fingerprint"]))
+                    shelf.learn([answer])
                 yield [(row, answer)]
         finally:
             shelf.store()
@@ -136,7 +137,7 @@ class ServerBackend:
         return {
             "model": {"path": self.client.url, "description": f"{self.form.model}, server"},
             "fingerprints": dict(fingerprints.iter_rows()),
-            **({"cache": asdict(self._keys.identity)} if self._keys else {}),
+            **({"cache": asdict(self._identity)} if self._identity else {}),
             "example_request": self.form.body(texts[0]) if len(texts) else None,
             "patience": {
                 name: getattr(self.options, name)
@@ -150,6 +151,13 @@ class ServerBackend:
         self.client.close()
         if self.cache is not None:
             self.cache.close()
+
+    def _known_keys(self, prompts: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
+        """Under what the cache may know the answers of the server as it is now."""
+        if self._identity is None:
+            return {}
+        told = self._identity.fingerprint
+        return {row: self._keys.of(prompt, told) for row, prompt in prompts.items()}
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
         """One prompt's row, an error if it cannot be had."""

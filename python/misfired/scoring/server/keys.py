@@ -21,40 +21,23 @@ _PASSING = frozenset({"blocked", "empty"})
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of prompts, for a server that calls itself as it did when the run was opened.
+    """Keys of answers to requests of one form.
 
     Attributes:
         url: The server's address.
         form: The form of all requests.
-        identity: What the server called itself.
     """
 
     url: str
     form: Form
-    identity: Identity
 
-    @classmethod
-    def ask(cls, client: Client, form: Form) -> Keys:
-        """Ask a harmless question for what the server calls itself now.
+    def of(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
+        """The key of an answer that came with a fingerprint.
 
-        Raises:
-            ServerError: It does not answer.
+        Args:
+            prompt: A row as `build_prompts` gives it.
+            fingerprint: What the server called itself.
         """
-        try:
-            identity = client.post(form.path, form.body(TRIAL), read_identity)
-        except Fault as fault:
-            raise ServerError(
-                f"{client.url}: asked for its fingerprint, which the cache needs: {fault}"
-            ) from None
-        return cls(client.url, form, identity)
-
-    def of(self, prompts: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
-        """Under what the answers of such a server may be known."""
-        told = self.identity.fingerprint
-        return {row: self.of_answer(prompt, told) for row, prompt in prompts.items()}
-
-    def of_answer(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
-        """Under what an answer is kept that came with this fingerprint."""
         return key_of(
             {
                 "server": self.url,
@@ -66,6 +49,20 @@ class Keys:
                 "misfired": _core.__version__,
             }
         )
+
+
+def ask_identity(client: Client, form: Form) -> Identity:
+    """Ask a harmless question for what the server calls itself now.
+
+    Raises:
+        ServerError: It does not answer.
+    """
+    try:
+        return client.post(form.path, form.body(TRIAL), read_identity)
+    except Fault as fault:
+        raise ServerError(
+            f"{client.url}: asked for its fingerprint, which the cache needs: {fault}"
+        ) from None
 
 
 def is_kept(answer: Row) -> bool:
