@@ -1,20 +1,24 @@
 """Hostile files end in one clear line, within bounds."""
 
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from helpers import make_suite
-from misfired import score
+from misfired import score, write_suite
 from misfired.errors import MisfiredError, ModelError, TemplateError
+from misfired.localise.averages import averages
 from misfired.scoring import guard
 from misfired.scoring.doctor import examine
 from misfired.scoring.model import Model
 from misfired.scoring.protocol import LOGIT
 from misfired.scoring.template import ChatTemplate, template_for
 from misfired.scoring.tokens import PromptTokenizer
+from misfired.suites.check import check_pairs
 
 ENDLESS = (
     "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
@@ -104,6 +108,72 @@ def test_a_number_that_llama_cpp_dies_of(
     with pytest.raises(ModelError, match=rf"hostile\.gguf: .*({said})") as caught:
         score(path, make_suite())
     assert "\n" not in str(caught.value)
+
+
+#: Commands that load a model file, HOSTILE in its place; what they need beside it is not looked at first.
+COMMANDS = {
+    "run": "run HOSTILE --suite SUITE -o OUT",
+    "several": "run HOSTILE SOUND --suite SUITE -o OUT",
+    "score": "score HOSTILE --suite SUITE -o OUT",
+    "explain": "score HOSTILE --suite SUITE --explain",
+    "localise": "localise HOSTILE --run OUT -o OUT",
+    "base": "localise SOUND --run OUT -o OUT --base HOSTILE",
+    "doctor": "doctor HOSTILE",
+}
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_survives_it(name: str, small_model: Path, tmp_path: Path) -> None:
+    hostile = with_number(
+        small_model, tmp_path / "hostile.gguf", "llama.block_count", struct.pack("<I", 2**31)
+    )
+    write_suite(make_suite(4), tmp_path / "suite.parquet")
+    words = {
+        "HOSTILE": str(hostile),
+        "SOUND": str(small_model),
+        "SUITE": str(tmp_path / "suite.parquet"),
+        "OUT": str(tmp_path / "out"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "misfired", *(words.get(w, w) for w in COMMANDS[name].split())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    said = [
+        line for line in (done.stdout + done.stderr).splitlines() if "dies of this file" in line
+    ]
+    assert len(said) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.model
+def test_averages_survive_it(small_model: Path, tmp_path: Path) -> None:
+    number = struct.pack("<I", 2**31)
+    path = with_number(small_model, tmp_path / "hostile.gguf", "llama.block_count", number)
+    with pytest.raises(ModelError, match="dies of this file"):
+        averages(path, tmp_path)
+
+
+@pytest.mark.model
+def test_a_vocabulary_is_tried_without_its_weights(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that only weights need does no harm; a process that dies is reported."""
+    number = struct.pack("<I", 2**31)
+    path = with_number(small_model, tmp_path / "hostile.gguf", "llama.block_count", number)
+    sound = check_pairs(make_suite(4), model=small_model)
+    assert check_pairs(make_suite(4), model=path) == sound
+    monkeypatch.setattr(guard, "_LOAD", "import os; os.abort()")
+    guard._try_loading.cache_clear()
+    for use in (
+        lambda: check_pairs(make_suite(4), model=path),
+        lambda: template_for(Model(small_model), str(path)),
+    ):
+        with pytest.raises(ModelError, match=r"hostile\.gguf: llama\.cpp dies of this file"):
+            use()
 
 
 @pytest.mark.model

@@ -27,6 +27,7 @@ from misfired.localise.probe import Probe
 from misfired.localise.run_data import RunData, check_base, read_run
 from misfired.localise.sweeps import Chunk, References, chunks
 from misfired.scoring.devices import MODES, Devices, Mode
+from misfired.scoring.guard import open_model, try_loading
 from misfired.scoring.library import versions
 from misfired.scoring.model import Model, model_sha256
 from misfired.scoring.tokens import PromptTokenizer
@@ -226,12 +227,14 @@ def localise(
     )
     options.check()
     started = time.time()
-    with Model(Path(model), Devices(n_gpu_layers)) as opened:
+    if base is not None:
+        try_loading(base)
+    with open_model(model, Devices(n_gpu_layers)) as opened:
         data = read_run(run, opened, priming=priming)
         study = _Study(opened, data, options, progress)
         study.probe_model("instruct", opened)
         if base is not None:
-            with Model(Path(base), Devices(n_gpu_layers)) as other:
+            with open_model(base, Devices(n_gpu_layers)) as other:
                 check_base(opened, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model("base", other)
         found = study.found()

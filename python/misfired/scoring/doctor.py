@@ -18,7 +18,7 @@ from misfired.asking import Asking, AskingOptions, asking_of
 from misfired.errors import MisfiredError
 from misfired.scoring.engine import Job, batch_size
 from misfired.scoring.forms import AnswerTokens, Form
-from misfired.scoring.guard import try_loading
+from misfired.scoring.guard import open_model
 from misfired.scoring.library import devices, load_library, versions
 from misfired.scoring.markers import complaint, describe, find_markers
 from misfired.scoring.model import Context, Model, default_threads
@@ -157,9 +157,8 @@ def _threads(n_threads: int | None) -> list[Finding]:
 
 
 def _model(path: Path, asking: Asking) -> list[Finding]:
-    try_loading(path)
     settings, n_gpu_layers = asking.settings, asking.devices.n_gpu_layers
-    with Model(path, asking.devices) as model:
+    with open_model(path, asking.devices) as model:
         findings = [
             Finding("model", f"{path}: {model.description}"),
             _template(model, asking.template),

@@ -11,7 +11,7 @@ from misfired.asking import AskingOptions, asking_of
 from misfired.errors import ArgumentError
 from misfired.prompts import build_prompts
 from misfired.scoring.engine import Engine, open_context, prepare
-from misfired.scoring.model import Model
+from misfired.scoring.guard import open_model
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.shots import draw_shots
@@ -47,7 +47,7 @@ def explain(
         pairs, asking.n_shots, seed=asking.shots_seed, hold_out=asking.hold_out
     )
     prompts = build_prompts(measured_pairs.head(n_pairs))
-    with Model(Path(model), asking.devices) as loaded:
+    with open_model(model, asking.devices) as loaded:
         if asking.settings.intervention is not None:
             asking.settings.intervention.check(loaded.sizes)
         chat = template_for(loaded, asking.template)

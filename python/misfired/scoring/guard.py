@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from misfired.errors import ModelError, TemplateError
-from misfired.scoring.model import check_gguf, default_threads
+from misfired.scoring.devices import Devices
+from misfired.scoring.model import Model, check_gguf, default_threads
 
 #: Seconds and bytes that a template may use; real ones need a hundredth of a second.
 TEMPLATE_SECONDS = 5
@@ -37,9 +38,12 @@ libggml.ggml_set_abort_callback(last_words)
 parameters = capi.llama_model_default_params()
 parameters.n_gpu_layers = 0
 parameters.use_extra_bufts = False
+parameters.vocab_only = bool(int(sys.argv[4]))
 model = capi.llama_model_load_from_file(os.fsencode(sys.argv[1]), parameters)
 if not model:
     sys.exit(3)
+if int(sys.argv[4]):
+    os._exit(0)
 parameters = capi.llama_context_default_params()
 parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = 32
 parameters.n_threads = parameters.n_threads_batch = int(sys.argv[3])
@@ -80,27 +84,42 @@ except Exception:
 """
 
 
-def try_loading(path: Path | str) -> None:
+def open_model(
+    path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
+) -> Model:
+    """Load a model that a process of its own has survived; every model of a user comes in here.
+
+    Raises:
+        ModelError: As `try_loading` and `Model`.
+    """
+    try_loading(path, vocab_only=vocab_only)
+    return Model(Path(path), devices or Devices(), vocab_only)
+
+
+def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:
     """Load a model and decode two tokens in a process of its own, on the CPU; once for each file.
+
+    Of a vocabulary without weights nothing is decoded.
 
     Raises:
         ModelError: There is no such model file, or the process died or did not end in time: llama.cpp
             does not survive it. What llama.cpp merely refuses raises nothing here: loading says why.
     """
     path = Path(path)
-    check_gguf(path)
+    check_gguf(path, needs_weights=not vocab_only)
     stat = path.stat()
-    _try_loading(path, stat.st_size, stat.st_mtime_ns)
+    _try_loading(path, stat.st_size, stat.st_mtime_ns, vocab_only)
 
 
 @functools.lru_cache(maxsize=64)
-def _try_loading(path: Path, n_bytes: int, _modified: int) -> None:
+def _try_loading(path: Path, n_bytes: int, _modified: int, vocab_only: bool) -> None:
     seconds = LOAD_SECONDS + n_bytes / LOAD_BYTES_A_SECOND
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter and text; the path is an argument
             [
                 *(sys.executable, "-I", "-c", _LOAD),
-                *(os.fspath(path), json.dumps(sys.path), str(default_threads())),
+                *(os.fspath(path), json.dumps(sys.path)),
+                *(str(default_threads()), str(int(vocab_only))),
             ],
             # llama.cpp's threads would spin between its nodes, at the cost of whoever else works.
             env={**os.environ, "OMP_WAIT_POLICY": "passive"},

@@ -27,7 +27,7 @@ from misfired.scoring.engine import (
     without_text,
 )
 from misfired.scoring.generate import TextEngine, engine_for
-from misfired.scoring.guard import try_loading
+from misfired.scoring.guard import open_model
 from misfired.scoring.intervention import Intervention
 from misfired.scoring.library import devices, versions
 from misfired.scoring.markers import describe, find_markers
@@ -58,8 +58,7 @@ class LocalBackend:
             CacheError: The cache cannot be used.
         """
         self.asking = asking
-        try_loading(path)
-        self.model = Model(Path(path), asking.devices)
+        self.model = open_model(path, asking.devices)
         self.cache: AnswerCache | None = None
         try:
             if asking.cache is not None:

@@ -15,7 +15,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
-from misfired.scoring.guard import try_rendering
+from misfired.scoring.guard import open_model, try_rendering
 from misfired.scoring.model import Model
 
 #: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
@@ -160,7 +160,7 @@ def _source(choice: str | None, own: str | None) -> tuple[str, str, frozenset[st
 
 def _sibling(path: str) -> tuple[str, frozenset[str]]:
     """Chat template and special tokens of another model."""
-    with Model(Path(path), vocab_only=True) as model:
+    with open_model(path, vocab_only=True) as model:
         if model.chat_template is None:
             raise TemplateError(f"{path}: has no chat template")
         special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)

@@ -11,7 +11,7 @@ import polars as pl
 
 from misfired import _core
 from misfired.errors import ArgumentError
-from misfired.scoring.model import Model
+from misfired.scoring.guard import open_model
 from misfired.suites.matching import match_pairs
 
 __all__ = ["check_pairs"]
@@ -165,7 +165,7 @@ def _lengths(pairs: pl.DataFrame, model: str | os.PathLike[str] | None) -> dict[
 
 
 def _n_tokens(pairs: pl.DataFrame, path: Path) -> list[list[int]]:
-    with Model(path) as model:
+    with open_model(path, vocab_only=True) as model:
         encode = model.tokenizer.encode
         return [[len(encode(text, parse_special=False)) for text in pairs[side]] for side in _SIDES]
 
