@@ -1,7 +1,6 @@
 """Suites as files: Parquet, JSONL or CSV, checked on the way in and whole on the way out."""
 
 import csv
-import io
 import json
 import os
 from collections.abc import Callable, Collection
@@ -13,6 +12,7 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
 from misfired.suites.card import card_of, card_path, check_card, read_card, write_card
+from misfired.suites.parts import read_csv, read_jsonl
 
 __all__ = ["MAX_PROMPT_CHARS", "PAIRS_SCHEMA", "read_suite", "validate_suite", "write_suite"]
 
@@ -190,7 +190,7 @@ def _check_columns(frame: pl.DataFrame, source: str) -> None:
 def _check_text(suite: pl.DataFrame, column: str, source: str) -> None:
     if column not in _NULLABLE:
         _refuse(suite, column, pl.col(column).is_null(), source, "is null")
-    _refuse(suite, column, pl.col(column).str.strip_chars() == "", source, "is blank")
+    _refuse(suite, column, ~pl.col(column).str.contains(r"\S"), source, "is blank")
     too_long = pl.col(column).str.len_chars() > MAX_PROMPT_CHARS
     _refuse(suite, column, too_long, source, f"has more than {MAX_PROMPT_CHARS} characters")
 
@@ -212,9 +212,7 @@ def _one_line(text: str) -> str:
 
 
 def _read_jsonl(file: Path) -> pl.DataFrame:
-    lines = enumerate(file.read_bytes().split(b"\n"), start=1)
-    rows = [_parse(line, f"{file}, line {number}") for number, line in lines if line.strip()]
-    return pl.DataFrame(rows, infer_schema_length=None, strict=True)
+    return read_jsonl(file, _parse)
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
@@ -254,16 +252,19 @@ def _damaged(row: dict[str, Any]) -> str:
 
 
 def _read_csv(file: Path) -> pl.DataFrame:
-    content = file.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = error.start - content.rfind(b"\n", 0, error.start)
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8", _KEEP_BYTES), newline=""))
-        column = next(filter(None, map(_damaged, rows)), "")
-        raise DataError(f"{file}, line {line}{column}: byte {byte} is not UTF-8") from None
-    return pl.read_csv(content, infer_schema=False)
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                where = f"{file}, line {number}{_damaged_column(file)}"
+                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8") from None
+    return read_csv(file)
+
+
+def _damaged_column(file: Path) -> str:
+    with file.open(encoding="utf-8", errors=_KEEP_BYTES, newline="") as text:
+        return next(filter(None, map(_damaged, csv.DictReader(text))), "")
 
 
 def _write_csv(frame: pl.DataFrame, file: Path) -> None:
