@@ -105,8 +105,8 @@ def test_solo_prompts_have_the_bits_of_a_prompt_alone(
 
 
 def test_solo_prompts_that_differ_in_their_last_tokens(real_vocabulary_model) -> None:
-    """Fewer than eight rows of quantised weights of this width go through kernels of their own."""
-    path = real_vocabulary_model("llama", "q4_K", n_embd=512, n_ff=1280)
+    """Fewer than eight rows of quantised weights go through kernels of their own in such a shape."""
+    path = real_vocabulary_model("llama", "q4_K", n_layer=8, n_head=8, n_embd=512, n_ff=1280)
     rng = random.Random(0)
     stem = [rng.randrange(1000, 2000) for _ in range(60)]
     sequences = [stem[:n] + [rng.randrange(1000, 2000)] for n in range(48, 60) for _ in range(2)]
