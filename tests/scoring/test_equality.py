@@ -109,7 +109,7 @@ def test_solo_prompts_that_differ_in_their_last_tokens(real_vocabulary_model) ->
     path = real_vocabulary_model("llama", "q4_K", n_layer=8, n_head=8, n_embd=512, n_ff=1280)
     rng = random.Random(0)
     stem = [rng.randrange(1000, 2000) for _ in range(60)]
-    sequences = [stem[:n] + [rng.randrange(1000, 2000)] for n in range(48, 60) for _ in range(2)]
+    sequences = [[*stem[:n], rng.randrange(1000, 2000)] for n in range(48, 60) for _ in range(2)]
     with Model(path) as model:
         solo = score_all(model, sequences, list(range(40)), packing="solo")
     plain = PlainScorer(path)
