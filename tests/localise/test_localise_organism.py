@@ -13,7 +13,7 @@ from misfired.suites.organism import build_organism_suite, card, models
 
 pytestmark = pytest.mark.model
 
-#: One draw of pairs in every run of the tests, all five with `-m model`.
+#: Draws of pairs.
 SEEDS = range(5)
 OPTIONS = {
     "probes": ["lens", "patch", "heads"],
