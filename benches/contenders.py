@@ -212,7 +212,7 @@ def served(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            _wait_for(f"{url}/models")
+            _wait_for(server, f"{url}/models")
             ask(texts[0])
             seconds = {}
             for n_clients in CONCURRENCY:
@@ -225,8 +225,12 @@ def served(
     return seconds
 
 
-def _wait_for(url: str) -> None:
+def _wait_for(server: subprocess.Popen[bytes], url: str) -> None:
     for _ in range(300):
+        if server.poll() is not None:
+            raise SystemExit(
+                f"llama-cpp-python's server ended at once (pip install 'llama-cpp-python[server]'?): {url}"
+            )
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310
             return
         time.sleep(0.2)

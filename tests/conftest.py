@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from helpers import ARCHITECTURES, MakeModel
 from misfired import cli
 from random_model import make_model
+from recurrent_model import make_recurrent_model
 
 # How long an example takes decides no test.
 settings.register_profile("untimed", deadline=None)
@@ -38,6 +39,12 @@ def test_data() -> Path:
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A llama with the built-in vocabulary: needs no data."""
     return make_model(tmp_path_factory.mktemp("models") / "llama.gguf", "llama")
+
+
+@pytest.fixture(scope="session")
+def recurrent_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Mamba with the built-in vocabulary."""
+    return make_recurrent_model(tmp_path_factory.mktemp("models") / "mamba.gguf")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ import pytest
 from misfired.errors import ArgumentError, DataError, MisfiredError, ModelError
 from misfired.localise import Localisation, localise
 from misfired.pipeline import run
-from misfired.scoring.model import Model
 from misfired.scoring.protocol import get_protocol
 
 pytestmark = pytest.mark.model
@@ -192,9 +191,8 @@ def test_a_protocol_that_is_not_read_by_first_tokens(
         localise(model_file("llama"), tmp_path / "r")
 
 
-def test_a_recurrent_model(
-    run_folder: Path, model_file: MakeFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Model, "can_share_prefixes", False)
-    with pytest.raises(ModelError, match="a recurrent or hybrid model"):
-        localise(model_file("llama"), run_folder, **OPTIONS)
+def test_a_recurrent_model(pairs: pl.DataFrame, recurrent_model: Path, tmp_path: Path) -> None:
+    asked = {"protocol": "logit-bare", "n_resamples": 10, "n_threads": 1}
+    run(recurrent_model, pairs, out=tmp_path / "r", **asked)
+    with pytest.raises(ModelError, match="a recurrent or hybrid model: its state cannot be rolled"):
+        localise(recurrent_model, tmp_path / "r", **OPTIONS)

@@ -104,6 +104,10 @@ def test_solo_prompts_have_the_bits_of_a_prompt_alone(
     assert largest_difference(path, n=70, packing="solo") < limit
 
 
+def test_prompts_of_a_recurrent_model(recurrent_model: Path) -> None:
+    assert largest_difference(recurrent_model, n=70, packing="fresh") < EXACT
+
+
 def test_solo_prompts_that_differ_in_their_last_tokens(real_vocabulary_model) -> None:
     """Fewer than eight rows of quantised weights go through kernels of their own in such a shape."""
     path = real_vocabulary_model("llama", "q4_K", n_layer=8, n_head=8, n_embd=512, n_ff=1280)

@@ -172,8 +172,8 @@ def _model(path: Path, asking: Asking) -> list[Finding]:
             n_ctx, n_batch=n_batch, cache=settings.kv_cache, n_threads=settings.n_threads
         ) as context:
             chosen = choose_packing(model, context, job, settings)
-            findings.append(_invariance(chosen))
-            findings.append(_throughput(model, context, job, chosen["packing"]))
+            findings.append(_invariance(model, chosen))
+            findings.append(_throughput(context, job, chosen["packing"]))
     return findings
 
 
@@ -220,10 +220,15 @@ def _made_up_job(model: Model, n_prompt: int) -> Job:
     return Job(names, ["yes"] * len(ids), list(ids), [answers] * len(ids), [n_prompt] * len(ids))
 
 
-def _invariance(chosen: dict[str, Any]) -> Finding:
+def _invariance(model: Model, chosen: dict[str, Any]) -> Finding:
     """What was measured, and what `exact` makes of it."""
     measured = ", ".join(f"{name} {value:.1e}" for name, value in chosen["differences"].items())
     value = f"difference from a prompt alone: {measured or 'not measured'}"
+    if not model.can_share_prefixes:
+        return Finding(
+            "batch invariance",
+            "a recurrent or hybrid model: each prompt is decoded by itself, and shares no prefix",
+        )
     if chosen["packing"] == "packed":
         return Finding("batch invariance", f"{value}; prompts are packed together")
     what = {
@@ -238,11 +243,10 @@ def _invariance(chosen: dict[str, Any]) -> Finding:
     )
 
 
-def _throughput(model: Model, context: Context, job: Job, packing: str) -> Finding:
+def _throughput(context: Context, job: Job, packing: str) -> Finding:
     ids = np.concatenate([row for row in job.ids if row is not None]).astype(np.int32)
     offsets = np.arange(len(job.ids) + 1, dtype=np.int64) * job.n_prompt_tokens[0]
     wanted = np.zeros(len(job.ids), np.int32), np.arange(len(job.ids) + 1, dtype=np.int64)
-    packing = packing if model.can_share_prefixes else "fresh"
     scorer = _core.Scorer(context.handle, (ids, offsets), wanted, n_block=1 << 30, packing=packing)
     started = time.perf_counter()
     n_prompts = n_before = 0

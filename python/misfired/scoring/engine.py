@@ -258,7 +258,7 @@ class Engine:
             ragged(ids),
             ragged(self._wanted),
             n_block=N_BLOCK,
-            packing=packing if model.can_share_prefixes else "fresh",
+            packing=packing,
         )
 
     def blocks(self) -> Iterator[list[int]]:
@@ -344,7 +344,7 @@ def calibrate(model: Model, context: Context, job: Job) -> Job:
     )
     ((_, _, logp),) = (
         row
-        for batch in Engine(model, context, alone, packing="solo").run_block_in_full(0)
+        for batch in Engine(model, context, alone, packing="fresh").run_block_in_full(0)
         for row in batch
     )
     return with_baseline(

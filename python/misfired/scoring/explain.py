@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from misfired import _core
 from misfired.asking import AskingOptions, asking_of
 from misfired.errors import ArgumentError
 from misfired.prompts import build_prompts
-from misfired.scoring.engine import Engine, open_context, prepare
+from misfired.scoring.backend import Row
+from misfired.scoring.engine import Engine, Job, open_context, prepare
 from misfired.scoring.guard import open_model
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
@@ -56,7 +58,7 @@ def explain(
         texts = prompts["text"].to_list()
         job = prepare(tokenizer, names, texts, prompts["expected"].to_list())
         with open_context(loaded, job, asking.settings) as context:
-            engine = Engine(loaded, context, job, packing="solo")
+            engine = Engine(loaded, context, job, packing="fresh")
             answers = {
                 row: (measured, logp)
                 for block in range(engine.scorer.n_blocks)
@@ -64,37 +66,44 @@ def explain(
                 for row, measured, logp in batch
             }
 
-        def text_of(token: int) -> str:
-            return loaded.tokenizer.piece(token).decode(errors="replace")
+        return [
+            {"name": names[row], "rendered": tokenizer.rendered(texts[row])}
+            | _scored(job, row, measured, logp, loaded.tokenizer)
+            for row, (measured, logp) in sorted(answers.items())
+        ]
 
-        shown = []
-        for row, text in enumerate(texts):
-            ids, found = job.ids[row], job.answers[row]
-            measured, logp = answers[row]
-            if ids is None or found is None:
-                continue
-            ends = [place for place in range(len(ids)) if _near_an_end(place, len(ids))]
-            shown.append(
-                {
-                    "name": names[row],
-                    "rendered": tokenizer.rendered(text),
-                    "n_prompt_tokens": job.n_prompt_tokens[row],
-                    "tokens": [(p, int(ids[p]), text_of(int(ids[p]))) for p in ends],
-                    "scored_at": len(ids) - 1,
-                    "forms": {
-                        answer: [
-                            (form.tokens[0], "".join(map(text_of, form.tokens)), value)
-                            for form, value in zip(found.forms, logp, strict=True)
-                            if form.answer == answer
-                        ]
-                        for answer in found.ids
-                    },
-                    "dropped_forms": found.dropped,
-                    "expected": job.expected[row],
-                    "answer": measured,
-                }
-            )
-    return shown
+
+def _scored(
+    job: Job, row: int, measured: Row, logp: list[float], tokenizer: _core.Tokenizer
+) -> dict[str, Any]:
+    """The tokens around the scored position of one prompt, and the forms behind its answer."""
+    ids, found = job.ids[row], job.answers[row]
+    assert ids is not None  # noqa: S101  it has been scored
+    assert found is not None  # noqa: S101
+
+    def text_of(token: int) -> str:
+        return tokenizer.piece(token).decode(errors="replace")
+
+    return {
+        "n_prompt_tokens": job.n_prompt_tokens[row],
+        "tokens": [
+            (place, int(ids[place]), text_of(int(ids[place])))
+            for place in range(len(ids))
+            if _near_an_end(place, len(ids))
+        ],
+        "scored_at": len(ids) - 1,
+        "forms": {
+            answer: [
+                (form.tokens[0], "".join(map(text_of, form.tokens)), value)
+                for form, value in zip(found.forms, logp, strict=True)
+                if form.answer == answer
+            ]
+            for answer in found.ids
+        },
+        "dropped_forms": found.dropped,
+        "expected": job.expected[row],
+        "answer": measured,
+    }
 
 
 def _near_an_end(place: int, n_tokens: int) -> bool:

@@ -52,7 +52,7 @@ class TextEngine:
         """
         self.job, self.model, self.context = job, model, context
         self.rows = job.rows if rows is None else list(rows)
-        self.packing = packing if model.can_share_prefixes else "solo"
+        self.packing = packing
         self.least_gap = CAUTION * noise
         self.n_rewritten = 0
         self.scorer = self._generator(self.rows, self.packing)

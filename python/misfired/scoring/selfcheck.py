@@ -46,8 +46,10 @@ def choose_packing(model: Model, context: Context, job: Job, settings: Settings)
     Returns:
         `packing`, and for `exact` what it was chosen by: `n_tried` prompts, spread evenly over the
         job, and `differences`, the largest between each packing that was tried and alone. `fast`
-        packs without asking.
+        packs without asking; models whose state cannot be rolled back never pack.
     """
+    if not model.can_share_prefixes:
+        return {"packing": "fresh", "n_tried": 0, "differences": {}}
     if settings.mode == "fast":
         return {"packing": "packed", "n_tried": 0, "differences": {}}
     tried = _tried(job, N_FEW if job.protocol.generates else N_TRIED)
