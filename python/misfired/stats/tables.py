@@ -145,7 +145,7 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
     """
     title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
     table = plain_table(
-        title, ("slice", "priming"), ("scenarios", *names, "difference", "interval")
+        title, ("slice", "priming"), ("scenarios", *names, "diff.", "interval")
     )
     for row in variants.filter(pl.col("measure") == "mar").iter_rows(named=True):
         values = (number(row["first"]), number(row["second"]), number(row["value"], "+"))
