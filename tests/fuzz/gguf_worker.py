@@ -18,7 +18,8 @@ from misfired.scoring.model import Model
 
 #: Of the processor, and on the clock: a loaded machine is no reason to call a file endless.
 CPU_SECONDS, SECONDS = 30, 300
-BYTES = 4 << 30
+#: Of address space: llama.cpp reserves, and does not touch, eight bytes for each token of a sliding window.
+BYTES = 48 << 30
 
 
 def try_file(path: Path) -> str:

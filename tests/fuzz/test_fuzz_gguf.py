@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFReader
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from misfired.errors import ModelError
@@ -114,6 +114,8 @@ def worker() -> subprocess.Popen[str]:
     st.sampled_from([("llama", "f32"), ("gpt2", "f16"), ("gemma3", "q8_0")]),
     st.lists(DAMAGE, min_size=1, max_size=2),
 )
+# A sliding window of half a billion tokens.
+@example(("gemma3", "q8_0"), [("byte", 359, 7, 31, b"")])
 def test_a_damaged_file(which: tuple[str, str], damages: list[Damage]) -> None:
     path = folder() / "damaged.gguf"
     path.write_bytes(damaged(sample(*which), damages))

@@ -144,9 +144,7 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
         names: Of the first and the second variant.
     """
     title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
-    table = plain_table(
-        title, ("slice", "priming"), ("scenarios", *names, "diff.", "interval")
-    )
+    table = plain_table(title, ("slice", "priming"), ("scenarios", *names, "diff.", "interval"))
     for row in variants.filter(pl.col("measure") == "mar").iter_rows(named=True):
         values = (number(row["first"]), number(row["second"]), number(row["value"], "+"))
         table.add_row(row["slice"], row["priming"], str(row["n_scenarios"]), *values, interval(row))
