@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from misfired.errors import ModelError
+from misfired.errors import ModelError, ScoringError
 from misfired.localise import (
     SITES,
     Case,
@@ -311,3 +311,23 @@ def test_a_wrong_lens_is_refused(
     monkeypatch.setattr(Probe, "unembed", lambda self, rows, wanted: right(self, rows + 1, wanted))
     with pytest.raises(ModelError, match=r"'llama' cannot be vouched for: .* is off by"):
         check_probe(open_probe(), make_case().prompts)
+
+
+def test_a_batch_that_fails_leaves_nothing_stale(
+    open_probe: OpenProbe, make_case: MakeCase
+) -> None:
+    probe = open_probe()
+    held = Held(probe, make_case().prompts)
+
+    def last_token_anew(slot: int) -> float:
+        runs = Interventions(held)
+        runs.add(slot)
+        return float(runs.margins()[0])
+
+    before = last_token_anew(1)
+    too_long = Request()
+    ids = np.resize(held.prompts[0].ids, probe.n_batch - 8)
+    too_long.add(Job(ids, [1], parent=0, n_shared=20))
+    with pytest.raises(ScoringError, match="no room in the K/V cache"):
+        probe.run(too_long)
+    assert last_token_anew(1) == before

@@ -58,6 +58,7 @@ impl Sequences {
                 temporary - 1
             });
             self.take_over(decoder, job, sequence);
+            self.record(job, sequence);
             sequences.push(sequence as i32);
         }
         let n_more = size.n_sequences - jobs.len();
@@ -93,6 +94,18 @@ impl Sequences {
         }
     }
 
+    /// What a sequence holds if the batch fails: what it shares, and a slot that is being filled nothing.
+    fn record(&mut self, job: &Job, sequence: usize) {
+        if let Some(slot) = job.keep {
+            self.slots[slot] = 0;
+            self.fillings[slot] += 1;
+        } else if let Some(slot) = job.parent {
+            let filling = self.fillings[slot];
+            let prefix = Prefix { slot, filling, len: job.n_shared };
+            self.prefix(sequence).map(|held| held.replace(prefix));
+        }
+    }
+
     fn prefix(&mut self, sequence: usize) -> Option<&mut Option<Prefix>> {
         sequence.checked_sub(self.slots.len()).map(|index| &mut self.others[index])
     }
@@ -110,7 +123,7 @@ impl Sequences {
         }
     }
 
-    /// After a batch: record what the slots hold now, and drop what the jobs added to other sequences.
+    /// After a batch: record what the slots hold now, and drop what was added to other sequences.
     pub(super) fn settle(
         &mut self,
         decoder: &mut Decoder,
@@ -123,15 +136,9 @@ impl Sequences {
             match (job.keep, job.parent) {
                 (Some(slot), _) => {
                     self.slots[slot] = job.n_shared + request.tokens.row(index).len();
-                    self.fillings[slot] += 1;
                     decoder.cut(sequence, self.slots[slot]);
                 }
-                (None, Some(slot)) => {
-                    decoder.cut(sequence, job.n_shared);
-                    let filling = self.fillings[slot];
-                    let prefix = Prefix { slot, filling, len: job.n_shared };
-                    self.prefix(sequence as usize).map(|held| held.replace(prefix));
-                }
+                (None, Some(_)) => decoder.cut(sequence, job.n_shared),
                 (None, None) => self.drop_all(decoder, sequence as usize),
             }
         }
