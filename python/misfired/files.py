@@ -1,13 +1,22 @@
-"""Files: hashed in pieces, and written so that they appear whole or not at all."""
+"""Files: hashed in pieces, read as TOML, and written so that they appear whole or not at all."""
 
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["file_sha256", "replacing"]
+from misfired.errors import DataError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["file_sha256", "read_toml", "replacing"]
 
 
 @contextmanager
@@ -33,6 +42,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        DataError: It cannot be read, or is no TOML; the message names the file.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not TOML: {error}") from None
 
 
 def file_sha256(path: Path) -> str:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from misfired.errors import ArgumentError, DataError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from misfired.files import read_toml
 
 __all__ = ["CONDITIONS", "PRIMINGS", "Priming", "check_primings", "read_primings"]
 
@@ -164,12 +159,7 @@ def read_primings(path: Path | str) -> list[Priming]:
             another type or outside its limits; the message names file, priming, field and value.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML: {error}") from None
+    content = read_toml(path)
     if not content:
         raise DataError(f"{path}: no priming, at least one table needed")
     return list(_read(path, content))

@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from misfired.errors import ArgumentError, DataError
+from misfired.files import read_toml
 from misfired.scoring.intervention import Ablation, Array, Direction, Intervention, Rows
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 METHODS = ("zero", "mean")
 
@@ -44,12 +39,7 @@ def read_intervention(path: Path | str) -> Intervention:
             its limits.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML: {error}") from None
+    content = read_toml(path)
     try:
         return _intervention(content, path)
     except ArgumentError as error:

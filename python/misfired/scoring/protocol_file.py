@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 from misfired.errors import ArgumentError, DataError
+from misfired.files import read_toml
 from misfired.scoring.protocol import Protocol
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _TYPES = {"str": str, "int": int, "bool": bool}
 _FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Protocol)}
@@ -41,12 +36,7 @@ def read_protocol(path: Path | str) -> Protocol:
             type or outside its limits.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML: {error}") from None
+    content = read_toml(path)
     try:
         return Protocol(**_fields(content))
     except ArgumentError as error:

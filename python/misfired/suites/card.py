@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,12 +10,7 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.files import file_sha256, replacing
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from misfired.files import file_sha256, read_toml, replacing
 
 __all__ = ["Card", "card_of", "card_path", "check_card", "read_card", "suite_counts", "write_card"]
 
@@ -73,12 +67,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
             type; the message names file, field and value.
     """
     file = Path(path)
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not TOML: {error}") from None
+    content = read_toml(file)
     known = [each.name for each in fields(Card)]
     for name in content:
         if name not in known:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from misfired.files import read_toml
 
 __all__ = ["build_record", "card", "content_sha256", "models"]
 
@@ -54,7 +50,7 @@ def card() -> dict[str, Any]:
         >>> card()["organisms"]["instruct"]["planted_head"]
         {'layer': 4, 'head': 2}
     """
-    return tomllib.loads((_FOLDER / "card.toml").read_text(encoding="utf-8"))
+    return read_toml(_FOLDER / "card.toml")
 
 
 def build_record() -> dict[str, Any]:
