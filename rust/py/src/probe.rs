@@ -50,10 +50,6 @@ impl Prober {
         (shape.n_layer, shape.n_head, shape.widths)
     }
 
-    fn clear(&self, py: Python<'_>) {
-        py.detach(|| self.lock().clear());
-    }
-
     /// Decode jobs with their edits; (logits of the wanted tokens, values of the rows read).
     #[expect(clippy::too_many_arguments, reason = "each is an array of its own")]
     fn run<'py>(

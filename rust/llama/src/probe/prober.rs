@@ -91,12 +91,6 @@ impl Prober {
     }
 
     /// Empty the cache; all slots are free.
-    pub fn clear(&mut self) {
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
-        self.empty();
-    }
-
     pub(super) fn empty(&mut self) {
         self.sequences.empty(&mut self.decoder);
     }
@@ -138,7 +132,7 @@ impl Prober {
             let wanted = call.request.wanted.row(job);
             self.read_logits(last, layout.tokens.len(), wanted, &mut answer.logits)?;
         }
-        self.sequences.settle(&mut self.decoder, call.request, jobs, &sequences);
+        self.sequences.settle(&mut self.decoder, call.request, jobs);
         Ok(())
     }
 

@@ -123,27 +123,14 @@ impl Sequences {
         }
     }
 
-    /// After a batch: record what the slots hold now, and drop what was added to other sequences.
-    pub(super) fn settle(
-        &mut self,
-        decoder: &mut Decoder,
-        request: &Request,
-        jobs: &Range<usize>,
-        sequences: &[i32],
-    ) {
-        for (index, &sequence) in jobs.clone().zip(sequences) {
+    /// After a batch: record what the slots hold now. Other sequences are cut when they are used again.
+    pub(super) fn settle(&mut self, decoder: &mut Decoder, request: &Request, jobs: &Range<usize>) {
+        for index in jobs.clone() {
             let job = &request.jobs[index];
-            match (job.keep, job.parent) {
-                (Some(slot), _) => {
-                    self.slots[slot] = job.n_shared + request.tokens.row(index).len();
-                    decoder.cut(sequence, self.slots[slot]);
-                }
-                (None, Some(_)) => decoder.cut(sequence, job.n_shared),
-                (None, None) => self.drop_all(decoder, sequence as usize),
+            if let Some(slot) = job.keep {
+                self.slots[slot] = job.n_shared + request.tokens.row(index).len();
+                decoder.cut(slot as i32, self.slots[slot]);
             }
-        }
-        for &sequence in &sequences[jobs.len()..] {
-            self.drop_all(decoder, sequence as usize);
         }
     }
 }
