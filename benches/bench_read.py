@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from invented import invented_pairs
 from misfired import write_suite
 
 READ = """
@@ -41,22 +42,8 @@ def make_suite(n_bytes: int, n_characters: int) -> pl.DataFrame:
     """Pairs whose prompts have so many characters each, about so many bytes as JSONL."""
     n_pairs = n_bytes // (2 * n_characters + 430)
     text = "The baker from Norvik met a baker from Sandel in front of a house. " * n_characters
-    number = pl.int_range(n_pairs).cast(pl.String)
-    ask = pl.lit(text[:n_characters]) + " In house " + number + " "
-    return pl.select(
-        id="pair_" + number,
-        suite=pl.lit("read@1.0.0"),
-        category=pl.lit("Invented"),
-        scenario="invented_q" + (pl.int_range(n_pairs) // 20).cast(pl.String),
-        stereotyped_group=pl.lit("Norvik"),
-        contrast_group=pl.lit("Sandel"),
-        cue=pl.lit(None, pl.String),
-        stereotyped=ask + "the baker from Norvik lost a key. Did he?",
-        contrast=ask + "the baker from Sandel lost a key. Did he?",
-        expected_stereotyped=pl.lit("yes"),
-        expected_contrast=pl.lit("yes"),
-        number=pl.int_range(n_pairs),
-    )
+    number = pl.int_range(n_pairs)
+    return pl.select(**invented_pairs("read@1.0.0", number, text[:n_characters]), number=number)
 
 
 def main() -> None:

@@ -20,31 +20,19 @@ from pathlib import Path
 
 import polars as pl
 
+from invented import invented_pairs
 from random_model import make_model
 
 #: Characters of each prompt; nearly all are shared and in few tokens, so that decoding does not dominate.
 N_CHARACTERS = 8_000
 RULE = "=" * 64 + " "
-PER_SCENARIO = 20
 
 
 def write_suite(file: Path, n_pairs: int) -> int:
     """Write an invented suite of `n_pairs` without holding it; returns bytes of its prompts."""
     filler = (RULE * N_CHARACTERS)[: N_CHARACTERS - 100]
-    number = pl.col("number").cast(pl.String)
-    ask = pl.lit(filler) + " In house " + number + " "
     suite = pl.LazyFrame({"number": pl.int_range(n_pairs, eager=True)}).select(
-        id="pair_" + number,
-        suite=pl.lit("stream@1.0.0"),
-        category=pl.lit("Invented"),
-        scenario="invented_q" + (pl.col("number") // PER_SCENARIO).cast(pl.String),
-        stereotyped_group=pl.lit("Norvik"),
-        contrast_group=pl.lit("Sandel"),
-        cue=pl.lit(None, pl.String),
-        stereotyped=ask + "the baker from Norvik lost a key. Did he?",
-        contrast=ask + "the baker from Sandel lost a key. Did he?",
-        expected_stereotyped=pl.lit("yes"),
-        expected_contrast=pl.lit("yes"),
+        **invented_pairs("stream@1.0.0", pl.col("number"), filler)
     )
     suite.sink_parquet(file, row_group_size=4096)
     return n_pairs * 2 * (N_CHARACTERS - 40)
