@@ -33,7 +33,7 @@ from contenders import (
     prompts_of,
     served,
 )
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 from misfired.scoring.protocol import GENERATE
 
 GROUPS = (8, 16, 32)

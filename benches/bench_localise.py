@@ -21,7 +21,7 @@ import numpy as np
 
 from misfired.localise import Case, Chunk, Job, Probe, Prompt, Request
 from misfired.localise.sweeps import chunks, heads, patch
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 from random_model import make_model
 
 N_LAYER, N_HEAD = 16, 16

@@ -39,7 +39,7 @@ from contenders import (
     prompts_of,
     served,
 )
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 from misfired.scoring.protocol import LOGIT
 
 BATCHES = {"exact": (64, 128, 256, 512), "fast": (256, 512)}

@@ -23,8 +23,8 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from misfired import _core
-from misfired.metrics import MEASURES
 from misfired.stats import bootstrap
+from misfired.stats.measures import MEASURES
 
 ROOT = Path(__file__).parents[1]
 N_PAIRS, N_SCENARIOS, B = 2032, 199, 10_000

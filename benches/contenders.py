@@ -20,13 +20,13 @@ from llama_cpp import llama_cpp as capi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import misfired
-from misfired.scoring.devices import CACHE_TYPES, FLASH_ATTENTION, MODES
-from misfired.scoring.engine import Job, Settings, open_context, prepare
-from misfired.scoring.generate import engine_for
-from misfired.scoring.library import captured_errors
-from misfired.scoring.model import Context, Model
+from misfired.scoring.llama.devices import CACHE_TYPES, FLASH_ATTENTION, MODES
+from misfired.scoring.llama.engine import Job, Settings, open_context, prepare
+from misfired.scoring.llama.generate import engine_for
+from misfired.scoring.llama.invariance import choose_packing
+from misfired.scoring.llama.library import captured_errors
+from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.selfcheck import choose_packing
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.suites.organism import build_organism_suite

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from misfired import _core
-from misfired.scoring.devices import KvCache
-from misfired.scoring.engine import ragged
-from misfired.scoring.model import Model
+from misfired.scoring.llama.devices import KvCache
+from misfired.scoring.llama.engine import ragged
+from misfired.scoring.llama.model import Model
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 from random_model import make_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from misfired.runs import ANSWERS, MANIFEST, PAIRS, SUMMARY
+from misfired.runs.folder import ANSWERS, MANIFEST, PAIRS, SUMMARY
 
 MakeModel = Callable[..., Path]
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from misfired import run
 from misfired.localise import Localisation, localise
-from misfired.localise.figures import COLOURS, style
+from misfired.report.figures import COLOURS, style
 from misfired.suites.organism import build_organism_suite, card, models
 
 TEST_DATA = Path(__file__).parents[1] / "tests" / "data"

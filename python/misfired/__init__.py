@@ -1,8 +1,16 @@
-"""Measure misfired alignment: conclusions that a model rejects because of whom they are about."""
+"""Measure misfired alignment: conclusions that a model rejects because of whom they are about.
+
+Names are loaded when they are first used, so that `import misfired` and `import misfired.stats` load
+neither llama.cpp nor anything that talks to servers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from misfired._core import __version__
 from misfired.errors import (
     ArgumentError,
+    CacheError,
     DataError,
     FetchError,
     MisfiredError,
@@ -12,22 +20,49 @@ from misfired.errors import (
     ServerError,
     TemplateError,
 )
-from misfired.many import run_many
-from misfired.metrics import Counts, measures
-from misfired.outcomes import build_outcomes
-from misfired.pipeline import Run, Scores, run, score
-from misfired.prompts import build_prompts
-from misfired.runs import read_answers
-from misfired.stats.summary import summarize
-from misfired.suites import build_pairs, fetch_bbq, match_pairs, read_suite, write_suite
+
+if TYPE_CHECKING:
+    from misfired.prompts.primings import Priming
+    from misfired.prompts.prompt_set import build_prompts
+    from misfired.runs.folder import read_answers
+    from misfired.runs.many import run_many
+    from misfired.runs.pipeline import Run, Scores, run, score
+    from misfired.scoring.intervention import Intervention
+    from misfired.scoring.protocol import Protocol
+    from misfired.stats.outcomes import build_outcomes
+    from misfired.stats.summary import summarize
+    from misfired.suites import build_pairs, fetch_bbq, match_pairs, read_suite, write_suite
+
+_MODULES = {
+    "Intervention": "misfired.scoring.intervention",
+    "Priming": "misfired.prompts.primings",
+    "Protocol": "misfired.scoring.protocol",
+    "Run": "misfired.runs.pipeline",
+    "Scores": "misfired.runs.pipeline",
+    "build_outcomes": "misfired.stats.outcomes",
+    "build_pairs": "misfired.suites",
+    "build_prompts": "misfired.prompts.prompt_set",
+    "fetch_bbq": "misfired.suites",
+    "match_pairs": "misfired.suites",
+    "read_answers": "misfired.runs.folder",
+    "read_suite": "misfired.suites",
+    "run": "misfired.runs.pipeline",
+    "run_many": "misfired.runs.many",
+    "score": "misfired.runs.pipeline",
+    "summarize": "misfired.stats.summary",
+    "write_suite": "misfired.suites",
+}
 
 __all__ = [
     "ArgumentError",
-    "Counts",
+    "CacheError",
     "DataError",
     "FetchError",
+    "Intervention",
     "MisfiredError",
     "ModelError",
+    "Priming",
+    "Protocol",
     "Run",
     "RunFolderError",
     "Scores",
@@ -40,7 +75,6 @@ __all__ = [
     "build_prompts",
     "fetch_bbq",
     "match_pairs",
-    "measures",
     "read_answers",
     "read_suite",
     "run",
@@ -49,3 +83,13 @@ __all__ = [
     "summarize",
     "write_suite",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'misfired' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from misfired.localise import localise
-from misfired.outcomes import build_outcomes
-from misfired.pipeline import Progress, Run, run
+from misfired.runs.pipeline import Progress, Run, run
 from misfired.stats import summarize
+from misfired.stats.outcomes import build_outcomes
 from misfired.suites.organism import PRIMINGS, build_organism_suite, card, models
 
 #: Failures that are looked into; each costs a few dozen decodes.

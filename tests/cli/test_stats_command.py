@@ -7,7 +7,6 @@ from typer.testing import CliRunner
 
 from misfired.cli.stats import compare, leaderboard, stats
 from misfired.errors import DataError
-from misfired.outcomes import build_outcomes
 from misfired.stats import (
     by_expected,
     priming_contrasts,
@@ -15,6 +14,7 @@ from misfired.stats import (
     study_tests,
     summarize,
 )
+from misfired.stats.outcomes import build_outcomes
 
 app = typer.Typer()
 for command in (stats, compare, leaderboard):

@@ -14,7 +14,7 @@ import numpy as np
 
 from misfired import _core
 from misfired.errors import MisfiredError
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 
 #: Of the processor, and on the clock: a loaded machine is no reason to call a file endless.
 CPU_SECONDS, SECONDS = 30, 300

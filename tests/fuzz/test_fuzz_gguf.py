@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from misfired.errors import ModelError
-from misfired.scoring.guard import try_loading
+from misfired.scoring.llama.guard import try_loading
 from random_model import make_model
 
 pytestmark = [

@@ -13,7 +13,7 @@ from llama_cpp import llama_cpp as capi
 
 from misfired import _core
 from misfired.errors import ModelError, TemplateError
-from misfired.scoring.library import captured_errors, load_library
+from misfired.scoring.llama.library import captured_errors, load_library
 from misfired.scoring.protocol import BARE, JSON, LOGIT, WHOLE, Protocol
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer

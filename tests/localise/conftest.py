@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from misfired.localise import Case, Probe, Prompt
-from misfired.pipeline import run
-from misfired.scoring.model import Model
+from misfired.runs.pipeline import run
+from misfired.scoring.llama.model import Model
 from random_model import make_model
 
 N_LAYER = 3

@@ -27,7 +27,7 @@ from misfired.localise import (
     patch,
     substitution,
 )
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 from random_model import ARCHITECTURES
 from reference.llama_forward import Llama, Pass
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from misfired.cli import app
 from misfired.errors import ArgumentError
-from misfired.localise import figures
+from misfired.report import figures
 
 pytestmark = pytest.mark.model
 

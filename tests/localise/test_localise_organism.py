@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from misfired.localise import Localisation, localise
-from misfired.pipeline import run
+from misfired.runs.pipeline import run
 from misfired.suites.organism import build_organism_suite, card, models
 
 pytestmark = pytest.mark.model

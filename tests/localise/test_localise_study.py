@@ -14,7 +14,7 @@ import pytest
 
 from misfired.errors import ArgumentError, DataError, MisfiredError, ModelError
 from misfired.localise import Localisation, localise
-from misfired.pipeline import run
+from misfired.runs.pipeline import run
 from misfired.scoring.protocol import get_protocol
 
 pytestmark = pytest.mark.model

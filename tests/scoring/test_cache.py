@@ -11,9 +11,10 @@ import pytest
 from helpers import make_suite
 from misfired import score, write_suite
 from misfired.errors import CacheError
-from misfired.runs import JOURNAL
-from misfired.scoring import engine, local
+from misfired.runs.folder import JOURNAL
 from misfired.scoring.cache import FILE, KEY, AnswerCache
+from misfired.scoring.llama import backend as local
+from misfired.scoring.llama import engine
 
 pytestmark = pytest.mark.model
 
@@ -198,7 +199,7 @@ N_BLOCK = 512
 KILLED = f"""
 import os, signal, sys
 from misfired import read_suite, score
-from misfired.scoring import engine
+from misfired.scoring.llama import engine
 model, suite, out, cache, n_kept = sys.argv[1:]
 engine.N_BLOCK = {N_BLOCK}
 def die(n_done, _):

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from helpers import MakeModel
 from misfired.errors import DataError, ModelError
-from misfired.pipeline import score
+from misfired.runs.pipeline import score
 from misfired.scoring.answers import read_answer
-from misfired.scoring.engine import Engine, Settings, calibrate, open_context, prepare
 from misfired.scoring.forms import AnswerTokens, find_forms
-from misfired.scoring.model import Model
+from misfired.scoring.llama.engine import Engine, Settings, calibrate, open_context, prepare
+from misfired.scoring.llama.invariance import choose_packing
+from misfired.scoring.llama.model import Model
 from misfired.scoring.protocol import LOGIT, WHOLE
-from misfired.scoring.selfcheck import choose_packing
 from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from reference.form_events import form_probabilities

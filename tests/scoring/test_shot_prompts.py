@@ -9,12 +9,12 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from helpers import make_suite
 from misfired import ArgumentError, TemplateError, run, score
+from misfired.prompts.shots import Shot, draw_shots
 from misfired.scoring.forms import common_prefix
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 from misfired.scoring.protocol import GENERATE, JSON, LOGIT
 from misfired.scoring.template import PLAIN, ChatTemplate, template_for
 from misfired.scoring.tokens import PromptTokenizer
-from misfired.shots import Shot, draw_shots
 from reference.plain_scorer import PlainScorer
 
 pytestmark = pytest.mark.model

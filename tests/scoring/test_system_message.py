@@ -5,12 +5,12 @@ import pytest
 
 from helpers import make_suite
 from misfired import DataError, TemplateError, run
-from misfired.primings import PRIMINGS, Priming
-from misfired.scoring.model import Model
+from misfired.prompts.primings import PRIMINGS, Priming
+from misfired.prompts.shots import Shot
+from misfired.scoring.llama.model import Model
 from misfired.scoring.protocol import LOGIT
 from misfired.scoring.template import PLAIN, ChatTemplate, template_for
 from misfired.scoring.tokens import PromptTokenizer
-from misfired.shots import Shot
 
 pytestmark = pytest.mark.model
 

@@ -10,8 +10,8 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
 from misfired.errors import ArgumentError, DataError
-from misfired.metrics import MEASURES
 from misfired.stats import bootstrap, proportion_interval
+from misfired.stats.measures import MEASURES
 from reference import intervals as twin
 
 RESAMPLED = ("percentile", "basic", "bca", "studentised")

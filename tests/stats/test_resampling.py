@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 
 from misfired import _core
 from misfired.errors import ArgumentError, DataError
-from misfired.metrics import MEASURES
+from misfired.stats.measures import MEASURES
 from reference import resampling as twin
 
 

@@ -5,10 +5,10 @@ import pytest
 
 import misfired
 from misfired.errors import ArgumentError, DataError
-from misfired.metrics import MEASURES
+from misfired.report.tables import latex_table, summary_tables
 from misfired.stats import check_published, summarize
+from misfired.stats.measures import MEASURES
 from misfired.stats.summary import SUMMARY_SCHEMA
-from misfired.stats.tables import latex_table, summary_tables
 
 
 def outcomes(n_scenarios=6, n_pairs=5, primings=("none", "cue")) -> pl.DataFrame:

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from misfired.errors import DataError
-from misfired.metrics import MEASURES
+from misfired.report.tables import variants_table
 from misfired.stats import bootstrap, compare_variants, summarize
-from misfired.stats.tables import variants_table
+from misfired.stats.measures import MEASURES
 from misfired.stats.variants import VARIANTS_SCHEMA
 
 N_SCENARIOS = 40

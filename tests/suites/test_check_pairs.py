@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from misfired import ArgumentError, build_pairs, write_suite
-from misfired.scoring.model import Model
+from misfired.scoring.llama.model import Model
 from misfired.suites import check_pairs
 
 ROW = {

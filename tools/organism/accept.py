@@ -13,8 +13,8 @@ import model
 import numpy as np
 import plant
 import polars as pl
-import prompts
 
+import prompts
 from misfired.suites.organism import PRIMINGS, build_organism_suite
 
 N_ABLATION_PAIRS = 32

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import model
 import numpy as np
 import optax
+
 import prompts
 
 YES, NO = prompts.word_id("Yes"), prompts.word_id("No")

@@ -33,8 +33,8 @@ import model
 import numpy as np
 import plant
 import polars as pl
-import prompts
 
+import prompts
 from misfired.suites.organism import PRIMINGS, build_organism_suite
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,6 +7,7 @@ from pathlib import Path
 import gguf
 import model
 import numpy as np
+
 import prompts
 
 N_CONTEXT = 512

@@ -9,6 +9,7 @@ import base
 import jax
 import model
 import numpy as np
+
 import prompts
 
 N_PER_CELL = 2

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import model
 import numpy as np
 import optax
+
 import prompts
 
 HEAD_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output")

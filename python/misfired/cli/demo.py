@@ -13,8 +13,8 @@ from rich.console import Console
 from misfired.cli import options
 from misfired.cli.progress import progress_bar
 from misfired.demo import demo as run_demo
-from misfired.pipeline import Progress
 from misfired.report.terminal import demo_report
+from misfired.runs.pipeline import Progress
 
 
 def demo(

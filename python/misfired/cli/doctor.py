@@ -6,7 +6,7 @@ from typing import Annotated, cast
 import typer
 
 from misfired.cli import options
-from misfired.scoring.doctor import as_rows, examine
+from misfired.scoring.llama.doctor import as_rows, examine
 from misfired.scoring.server.client import is_url
 from misfired.scoring.server.examine import examine_server
 from misfired.scoring.server.options import ServerOptions

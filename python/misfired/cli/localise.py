@@ -15,7 +15,7 @@ from misfired.cli.output import print_json, print_table
 from misfired.cli.progress import progress_bar
 from misfired.localise import PROBES, Localisation
 from misfired.localise import localise as localise_run
-from misfired.localise.figures import check_matplotlib, write_figures
+from misfired.report.figures import check_matplotlib, write_figures
 
 _N_SHOWN = 5
 

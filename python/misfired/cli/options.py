@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from misfired.errors import ArgumentError
-from misfired.primings import PRIMINGS
+from misfired.prompts.primings import PRIMINGS
 
 
 def _json_object(text: str | dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _asking(
     price: Price = None,
     extra_body: ExtraBody = {},  # noqa: B006  it is only read
 ) -> None:
-    """The options of `misfired.asking.AskingOptions`, as the command line spells them."""
+    """The options of `misfired.scoring.options.AskingOptions`, as the command line spells them."""
 
 
 def split_words(text: str) -> list[str]:

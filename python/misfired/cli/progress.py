@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from misfired.pipeline import Progress as Callback
+from misfired.runs.pipeline import Progress as Callback
 
 
 @contextmanager

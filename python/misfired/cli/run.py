@@ -16,18 +16,18 @@ from misfired.cli import options
 from misfired.cli.progress import progress_bar
 from misfired.cli.stats import ranking_table
 from misfired.errors import ArgumentError
-from misfired.many import run_many
-from misfired.outcomes import build_outcomes
-from misfired.pipeline import Progress, Run, Scores
-from misfired.pipeline import run as run_pipeline
-from misfired.pipeline import score as score_pipeline
-from misfired.primings import check_primings
+from misfired.prompts.primings import check_primings
+from misfired.report.tables import variants_table
 from misfired.report.terminal import explanation_lines, run_report, scores_report
-from misfired.scoring.explain import explain as explain_prompt
+from misfired.runs.many import run_many
+from misfired.runs.pipeline import Progress, Run, Scores
+from misfired.runs.pipeline import run as run_pipeline
+from misfired.runs.pipeline import score as score_pipeline
+from misfired.scoring.llama.explain import explain as explain_prompt
 from misfired.scoring.protocol import get_protocol
 from misfired.scoring.server.client import is_url
 from misfired.stats import compare_variants, leaderboard
-from misfired.stats.tables import variants_table
+from misfired.stats.outcomes import build_outcomes
 from misfired.suites import build_pairs, read_suite
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]

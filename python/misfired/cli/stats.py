@@ -12,20 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from misfired.errors import ArgumentError, DataError
-from misfired.outcomes import build_outcomes
 from misfired.report.design import design_tables
-from misfired.runs import read_answers, read_manifest
-from misfired.stats import (
-    by_expected,
-    controlled_primings,
-    priming_contrasts,
-    signal_detection,
-    study_tests,
-    summarize,
-)
-from misfired.stats import compare as compare_runs
-from misfired.stats import leaderboard as rank_runs
-from misfired.stats.tables import (
+from misfired.report.tables import (
     contrasts_table,
     detection_table,
     interval,
@@ -36,6 +24,18 @@ from misfired.stats.tables import (
     summary_tables,
     tests_table,
 )
+from misfired.runs.folder import read_answers, read_manifest
+from misfired.stats import (
+    by_expected,
+    controlled_primings,
+    priming_contrasts,
+    signal_detection,
+    study_tests,
+    summarize,
+)
+from misfired.stats import compare as compare_runs
+from misfired.stats import leaderboard as rank_runs
+from misfired.stats.outcomes import build_outcomes
 
 
 class Unit(str, Enum):

@@ -8,7 +8,7 @@ import typer
 
 from misfired.cli.output import print_facts, print_json, print_table
 from misfired.files import file_sha256
-from misfired.primings import PRIMINGS
+from misfired.prompts.primings import PRIMINGS
 from misfired.scoring.protocol import get_protocol
 from misfired.suites import PAIRS_SCHEMA, read_suite
 from misfired.suites.card import card_path, read_card, suite_counts

@@ -11,11 +11,11 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.localise.cases import Case
-from misfired.localise.intervals import bootstrap
 from misfired.localise.probe import Probe
 from misfired.localise.summary import specificity_of
 from misfired.localise.sweeps import Chunk, ablate_together, chunks
 from misfired.stats import summarize
+from misfired.stats.means import bootstrap
 
 Heads = tuple[tuple[int, int], ...]
 

@@ -10,10 +10,10 @@ import numpy as np
 from misfired.errors import DataError
 from misfired.localise.cases import build_cases, choose_cases
 from misfired.localise.probe import Probe, Rows
-from misfired.localise.run_data import read_run
+from misfired.localise.run import read_run
 from misfired.localise.sweeps import Chunk, chunks
-from misfired.scoring.devices import Devices
-from misfired.scoring.guard import open_model
+from misfired.scoring.llama.devices import Devices
+from misfired.scoring.llama.guard import open_model
 from misfired.scoring.tokens import PromptTokenizer
 
 

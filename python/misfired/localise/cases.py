@@ -10,10 +10,10 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.neutral import with_neutral
-from misfired.primings import CONDITIONS, PRIMINGS, Priming
-from misfired.prompts import build_prompts
-from misfired.scoring.engine import prepare
+from misfired.prompts.neutral import with_neutral
+from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming
+from misfired.prompts.prompt_set import build_prompts
+from misfired.scoring.llama.engine import prepare
 from misfired.scoring.tokens import Ids, PromptTokenizer
 
 #: Two prompts agree again where so many tokens in a row are the same.

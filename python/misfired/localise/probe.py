@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,11 +12,10 @@ import numpy.typing as npt
 from llama_cpp import llama_cpp as capi
 
 from misfired import _core
-from misfired.closing import Closing
 from misfired.errors import ModelError
-from misfired.scoring.devices import MODES, Mode
-from misfired.scoring.engine import CELLS, ragged
-from misfired.scoring.model import Model
+from misfired.scoring.llama.devices import MODES, Mode
+from misfired.scoring.llama.engine import CELLS, ragged
+from misfired.scoring.llama.model import Model
 
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.float32]
@@ -106,7 +106,7 @@ class Result:
     rows: list[Rows]
 
 
-class Probe(Closing):
+class Probe(AbstractContextManager["Probe"]):
     """A model whose activations can be read and overwritten; close it after use.
 
     Each prompt and each intervention has a stream of the cache for itself. Without flash attention (mode
@@ -247,6 +247,9 @@ class Probe(Closing):
         """Give the memory back; a second call does nothing."""
         self._open = None
         self._context.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _bytes_per_cell(model: Model, mode: Mode) -> int:

@@ -24,12 +24,12 @@ from misfired.localise.ablation import (
 from misfired.localise.cases import Case, build_cases, choose_cases
 from misfired.localise.check import check_probe, redecoding
 from misfired.localise.probe import Probe
-from misfired.localise.run_data import RunData, check_base, read_run
+from misfired.localise.run import RunData, check_base, read_run
 from misfired.localise.sweeps import Chunk, References, chunks
-from misfired.scoring.devices import MODES, Devices, Mode
-from misfired.scoring.guard import open_model, try_loading
-from misfired.scoring.library import versions
-from misfired.scoring.model import Model, model_sha256
+from misfired.scoring.llama.devices import MODES, Devices, Mode
+from misfired.scoring.llama.guard import open_model, try_loading
+from misfired.scoring.llama.library import versions
+from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.tokens import PromptTokenizer
 
 #: Called with (units of work done, units in all).

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired.localise.intervals import Interval, bootstrap, sign_flip
-from misfired.prompts import CONDITIONS
+from misfired.prompts.prompt_set import CONDITIONS
+from misfired.stats.means import Interval, bootstrap, sign_flip
 from misfired.stats.testing import adjust
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ def lens_curves(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
 
     Args:
         lens: Rows of the lens with a column `model`.
-        options: Of `misfired.localise.intervals.bootstrap`.
+        options: Of `misfired.stats.means.bootstrap`.
 
     Returns:
         Columns `model`, `kind`, `condition` (or `gap`: contrast minus stereotyped), `layer`, `value`,

@@ -14,7 +14,7 @@ from misfired.errors import ArgumentError
 from misfired.localise.cases import Case
 from misfired.localise.held import Held, Interventions, Margins, unembed
 from misfired.localise.probe import SITES, Probe, Rows
-from misfired.prompts import CONDITIONS
+from misfired.prompts.prompt_set import CONDITIONS
 
 DIRECTIONS = ("denoising", "noising")
 TARGETS = ("last", "span")

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from misfired.outcomes import build_outcomes
+from misfired.report.tables import contrasts_table, detection_table, expected_table
 from misfired.stats import by_expected, controlled_primings, priming_contrasts, signal_detection
-from misfired.stats.tables import contrasts_table, detection_table, expected_table
+from misfired.stats.outcomes import build_outcomes
 
 __all__ = ["design_tables"]
 

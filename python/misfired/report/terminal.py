@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from misfired.demo import Demo
-from misfired.pipeline import Run, Scores
 from misfired.report.design import design_tables
-from misfired.scoring.devices import MODES, KvCache
-from misfired.scoring.markers import complaint
-from misfired.stats.tables import interval, number, summary_tables
+from misfired.report.tables import interval, number, summary_tables
+from misfired.runs.pipeline import Run, Scores
+from misfired.scoring.llama.devices import MODES, KvCache
+from misfired.scoring.llama.markers import complaint
 
 #: Below this mean mass most of what the model wants to say is neither yes nor no.
 LOW_MASS = 0.5

@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 import polars as pl
 
-from misfired.prompts import PromptSet
+from misfired.prompts.prompt_set import PromptSet
 
 #: What was measured of one prompt, by column.
 Row = dict[str, Any]

@@ -13,8 +13,8 @@ from typing import Any
 
 from misfired.errors import CacheError
 from misfired.scoring.backend import Row
-from misfired.scoring.engine import Job
 from misfired.scoring.forms import Form
+from misfired.scoring.llama.engine import Job
 
 FILE = "answers.sqlite3"
 
@@ -120,7 +120,7 @@ class AnswerCache:
             ) from None
 
 
-class Shelf:
+class ShardCache:
     """What a cache knows of one shard, and what it is to learn of it; nothing where there is no cache.
 
     Args:

@@ -15,8 +15,8 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
-from misfired.scoring.guard import open_model, try_rendering
-from misfired.scoring.model import Model
+from misfired.scoring.llama.guard import open_model, try_rendering
+from misfired.scoring.llama.model import Model
 
 #: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
 FROZEN_DATE = datetime.date(2025, 1, 1)

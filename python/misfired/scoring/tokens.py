@@ -11,6 +11,7 @@ import numpy as np
 
 from misfired import _core
 from misfired.errors import TemplateError
+from misfired.prompts.shots import Shot
 from misfired.scoring.forms import AnswerTokens, Ids, find_forms
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import (
@@ -20,7 +21,6 @@ from misfired.scoring.template import (
     Message,
     opens_reasoning,
 )
-from misfired.shots import Shot
 
 #: Stands for the pair's text while the template is rendered; no real text holds these code points.
 _MARK = "\ue000\ue001\ue002"

@@ -9,7 +9,7 @@ import polars as pl
 
 from misfired import _core
 from misfired.errors import ArgumentError, DataError
-from misfired.metrics import outcome_codes
+from misfired.stats.measures import outcome_codes
 
 Flags = Sequence[Any] | npt.NDArray[Any] | pl.Series
 """Whether each prompt was answered correctly; None or NaN where unscored."""

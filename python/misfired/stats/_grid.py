@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.metrics import UNSCORED, outcome_codes
+from misfired.stats.measures import UNSCORED, outcome_codes
 
 _TEXT = ("id", "category", "scenario", "priming")
 _FLAGS = ("stereotyped", "contrast")

@@ -8,11 +8,11 @@ import polars as pl
 
 from misfired import _core
 from misfired.errors import ArgumentError, DataError
-from misfired.metrics import MEASURES
 from misfired.stats._arrays import Sampling, resample
 from misfired.stats._grid import Grid, grid_of_runs
 from misfired.stats._seed import Rng, seed_of
 from misfired.stats.identity import check_published
+from misfired.stats.measures import MEASURES
 from misfired.stats.testing import adjust
 
 __all__ = ["COMPARISON_SCHEMA", "LEADERBOARD_SCHEMA", "compare", "leaderboard"]

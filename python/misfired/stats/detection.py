@@ -8,10 +8,10 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.metrics import UNSCORED
-from misfired.outcomes import build_outcomes
 from misfired.stats._arrays import Sampling, as_groups, resample
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.measures import UNSCORED
+from misfired.stats.outcomes import build_outcomes
 from misfired.stats.summary import SUMMARY_SCHEMA, summarize
 
 __all__ = ["DETECTION_SCHEMA", "EXPECTED_SCHEMA", "by_expected", "signal_detection"]

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError
-from misfired.metrics import MEASURES
 from misfired.stats._arrays import Flags, Labels, Sampling, as_codes, as_groups, resample
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.measures import MEASURES
 from misfired.stats.results import Bootstrap, Estimate, named_warnings
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from misfired.metrics import MEASURES
 from misfired.stats._arrays import Answers, Sampling, resample
 from misfired.stats._grid import Grid, grid_of_outcomes
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.measures import MEASURES
 
 SUMMARY_SCHEMA = pl.Schema(
     {

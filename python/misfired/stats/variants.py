@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.metrics import MEASURES
 from misfired.stats._arrays import Answers, Sampling, resample
 from misfired.stats._grid import Grid, grid_of_runs
 from misfired.stats._seed import Rng, seed_of
+from misfired.stats.measures import MEASURES
 
 __all__ = ["VARIANTS_SCHEMA", "compare_variants"]
 

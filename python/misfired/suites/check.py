@@ -11,7 +11,7 @@ import polars as pl
 
 from misfired import _core
 from misfired.errors import ArgumentError
-from misfired.scoring.guard import open_model
+from misfired.scoring.llama.guard import open_model
 from misfired.suites.matching import match_pairs
 
 __all__ = ["check_pairs"]

@@ -8,20 +8,20 @@ from typing import Any
 
 import polars as pl
 
-from misfired.asking import Asking
 from misfired.errors import ArgumentError, ServerError
-from misfired.prompts import PromptSet
+from misfired.prompts.prompt_set import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import Answers, Row
-from misfired.scoring.cache import AnswerCache, Shelf, keyed
-from misfired.scoring.devices import Devices
-from misfired.scoring.engine import Settings
+from misfired.scoring.cache import AnswerCache, ShardCache, keyed
+from misfired.scoring.llama.devices import Devices
+from misfired.scoring.llama.engine import Settings
+from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Client, Fault
 from misfired.scoring.server.keys import Keys, ask_identity, is_kept
 from misfired.scoring.server.pool import in_parallel
 from misfired.scoring.server.reply import Identity, abstained, read_reply
-from misfired.scoring.server.request import Form
+from misfired.scoring.server.request import RequestTemplate
 
 #: A run ends where so many prompts in a row have failed: the server is gone, or was never there.
 MOST_FAILED = 10
@@ -33,7 +33,7 @@ class ServerBackend:
     errors_may_pass = True
     n_parallel = 1
 
-    def __init__(self, url: str, asking: Asking) -> None:
+    def __init__(self, url: str, asking: ScoringOptions) -> None:
         """Find the model.
 
         Raises:
@@ -50,7 +50,7 @@ class ServerBackend:
             n_attempts=self.options.n_attempts,
             concurrency=self.options.concurrency,
         )
-        self.form = Form(
+        self.form = RequestTemplate(
             self.options.server_model or only_model(self.client),
             asking.protocol,
             seed=asking.seed,
@@ -88,7 +88,7 @@ class ServerBackend:
         """
         raise ArgumentError(
             f"a server does not tell its tokens, by which neutral sentences are chosen for "
-            f"{len(texts)} texts: give the suite a column 'neutral' (misfired.neutral.add_neutral)"
+            f"{len(texts)} texts: give the suite a column 'neutral' (misfired.prompts.neutral.add_neutral)"
         )
 
     def open(self, sample: pl.DataFrame) -> None:  # noqa: ARG002  the question is its own
@@ -113,7 +113,7 @@ class ServerBackend:
         blank = dict.fromkeys(self.columns)
         nothing = {**blank, "outcome": "error", "reason": NO_TEXT}
         yield [(row, nothing) for row in missing if row not in asked]
-        shelf = Shelf(self.cache, self._known_keys(asked), recorded)
+        shelf = ShardCache(self.cache, self._known_keys(asked), recorded)
         yield list(shelf.known.items())
         self._n_answered += len(recorded) + len(shelf.known)
         unknown = [row for row in asked if row not in shelf.known]
@@ -265,7 +265,7 @@ def _row_of(fault: Fault) -> Row:
     return {"answer": None, "outcome": "error", "reason": str(fault)}
 
 
-def _check_asking(asking: Asking) -> None:
+def _check_asking(asking: ScoringOptions) -> None:
     if asking.template not in {None, "plain"}:
         raise ArgumentError(
             f"template is {asking.template!r}, but a server renders its own chat template; without it: "

@@ -8,13 +8,13 @@ from typing import Any
 
 from misfired.errors import MisfiredError
 from misfired.scoring.backend import Row
-from misfired.scoring.doctor import Finding
+from misfired.scoring.llama.doctor import Finding
 from misfired.scoring.protocol import GENERATE, LOGIT, Protocol
 from misfired.scoring.server.backend import only_model
 from misfired.scoring.server.client import Client, Fault
 from misfired.scoring.server.options import ServerOptions
 from misfired.scoring.server.reply import read_reply
-from misfired.scoring.server.request import TRIAL, Form
+from misfired.scoring.server.request import TRIAL, RequestTemplate
 
 
 def examine_server(url: str, options: ServerOptions) -> list[Finding]:
@@ -34,7 +34,7 @@ def examine_server(url: str, options: ServerOptions) -> list[Finding]:
 def _ask(
     name: str, client: Client, model: str, protocol: Protocol, options: ServerOptions
 ) -> tuple[Finding, Row | None]:
-    form = Form(model, protocol, extra_body=options.extra_body)
+    form = RequestTemplate(model, protocol, extra_body=options.extra_body)
 
     def read(content: Any) -> Row:
         return read_reply(content, protocol, "yes")

@@ -12,7 +12,7 @@ from misfired.scoring.backend import Row
 from misfired.scoring.cache import key_of
 from misfired.scoring.server.client import Client, Fault
 from misfired.scoring.server.reply import Identity, read_identity
-from misfired.scoring.server.request import TRIAL, Form
+from misfired.scoring.server.request import TRIAL, RequestTemplate
 
 #: Reasons that say nothing of the model and may pass: the provider's filter, a text that a busy server
 #: left empty.
@@ -29,7 +29,7 @@ class Keys:
     """
 
     url: str
-    form: Form
+    form: RequestTemplate
 
     def of(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
         """The key of an answer that came with a fingerprint.
@@ -51,7 +51,7 @@ class Keys:
         )
 
 
-def ask_identity(client: Client, form: Form) -> Identity:
+def ask_identity(client: Client, form: RequestTemplate) -> Identity:
     """Ask a harmless question for what the server calls itself now.
 
     Raises:

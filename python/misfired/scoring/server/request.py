@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from misfired.errors import ArgumentError
+from misfired.prompts.shots import Shot
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import turns
-from misfired.shots import Shot
 
 #: Tokens listed at a position; the most that OpenAI, llama-server and vLLM give.
 N_TOP = 20
@@ -23,8 +23,8 @@ _FIXED = ("messages", "prompt", "model", "stream", "n")
 
 
 @dataclass(frozen=True)
-class Form:
-    """The form of all requests of a run.
+class RequestTemplate:
+    """The template of all requests of a run.
 
     Args:
         model: The model's name at the server.
@@ -72,7 +72,7 @@ class Form:
 
         Example:
             >>> from misfired.scoring.protocol import BARE
-            >>> body = Form("small", BARE).body("Is it?")
+            >>> body = RequestTemplate("small", BARE).body("Is it?")
             >>> body["messages"], body["top_logprobs"]
             ([{'role': 'user', 'content': 'Is it?'}], 20)
         """

@@ -1,0 +1,1 @@
+"""From pairs to the prompts that are put to a model."""

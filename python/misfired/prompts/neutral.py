@@ -1,0 +1,126 @@
+"""Neutral sentences as long as a suite's cues, in the tokens of the model at hand."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from misfired.prompts.primings import Priming
+
+__all__ = ["MAX_DIFFERENCE", "CountTokens", "add_neutral", "neutral_facts", "with_neutral"]
+
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
+"""Gives the number of tokens of each of some texts."""
+
+MAX_DIFFERENCE = 2
+"""Tokens by which a neutral sentence may be longer or shorter than its cue."""
+
+_N_LISTED = 24
+
+#: What is known of a place, and the things that make the sentence as long as it must be.
+_PLACES = (
+    (
+        "the market sells",
+        "apples bread cheese corn eggs fish flour grapes honey jam lemons lettuce melons milk nuts "
+        "oil olives onions pears plums rice salt soup sugar tea",
+    ),
+    (
+        "the library lends",
+        "books maps films games music plays poems novels magazines papers puzzles prints records "
+        "songs stories tools atlases letters guides journals notes posters recipes texts scores",
+    ),
+    (
+        "the museum shows",
+        "coins clocks maps ships stamps stones shells vases masks bells drums lamps bowls chairs "
+        "tables doors tiles gems fans keys flags glass silver gold ropes",
+    ),
+    (
+        "the park has",
+        "trees ponds paths lawns hills bridges benches roses ferns gates streams birds ducks geese "
+        "grass leaves moss rocks sand steps signs walls lights swings tables",
+    ),
+    (
+        "the shed holds",
+        "nails boards bolts boxes bricks buckets cans chains cords crates hoses hooks jars ladders "
+        "paint pipes planks pots ropes saws screws seeds tape wire wood",
+    ),
+    (
+        "the kitchen needs",
+        "bowls cups forks plates knives spoons pans pots trays jars towels chairs lamps shelves salt "
+        "water flour butter rice sugar beans oil tea bread fruit",
+    ),
+)
+
+
+def _sentences() -> Iterator[str]:
+    """Every sentence, from short to long for each place."""
+    for start, things in _PLACES:
+        listed = things.split()
+        for n in range(1, min(_N_LISTED, len(listed)) + 1):
+            *before, last = listed[:n]
+            things_listed = f"{', '.join(before)} and {last}" if before else last
+            yield f"It is known that {start} {things_listed}."
+
+
+def add_neutral(pairs: pl.DataFrame, count_tokens: CountTokens) -> pl.DataFrame:
+    """Give each pair a neutral sentence of its cue's length.
+
+    A pair whose cue is null, or for whose cue no sentence comes within `MAX_DIFFERENCE` tokens, has
+    none: null. Equal cues have equal sentences; among those of the least difference the cue's own
+    text chooses.
+
+    Args:
+        pairs: A suite.
+        count_tokens: The number of tokens of each of some sentences.
+
+    Returns:
+        The suite with the columns `neutral` and `neutral_difference`: the sentence's tokens minus
+        those of the cue (int64).
+
+    Example:
+        >>> pairs = pl.DataFrame({"cue": ["It is not okay to assume old people forget things."]})
+        >>> made = add_neutral(pairs, lambda texts: [len(text.split()) for text in texts])
+        >>> made["neutral"][0].split()[:4], made["neutral_difference"][0]
+        (['It', 'is', 'known', 'that'], 0)
+    """
+    cues = pairs["cue"].unique(maintain_order=True).drop_nulls().to_list()
+    sentences = list(_sentences())
+    lengths = np.array(count_tokens(sentences))
+    rows = []
+    for cue, n_tokens in zip(cues, count_tokens(cues), strict=True):
+        difference = lengths - n_tokens
+        least = np.abs(difference).min()
+        nearest = np.flatnonzero(np.abs(difference) == least)
+        # A checksum, since Python's own hash differs from process to process.
+        place = nearest[zlib.crc32(cue.encode()) % len(nearest)]
+        if least <= MAX_DIFFERENCE:
+            rows.append((cue, sentences[place], int(difference[place])))
+    schema = {"cue": pl.String, "neutral": pl.String, "neutral_difference": pl.Int64}
+    chosen = pl.DataFrame(rows, schema=schema, orient="row")
+    return pairs.join(chosen, on="cue", how="left", maintain_order="left")
+
+
+def with_neutral(
+    pairs: pl.DataFrame, primings: Iterable[Priming], count_tokens: CountTokens
+) -> pl.DataFrame:
+    """The pairs, with neutral sentences if a priming needs them and the suite brings none."""
+    needed = any(priming.column == "neutral" for priming in primings)
+    return add_neutral(pairs, count_tokens) if needed and "neutral" not in pairs.columns else pairs
+
+
+def neutral_facts(pairs: pl.DataFrame) -> dict[str, Any]:
+    """How well the sentences match their cues, where `add_neutral` chose them."""
+    if "neutral_difference" not in pairs.columns:
+        return {}
+    difference = pairs["neutral_difference"]
+    return {
+        "neutral": {
+            "n_matched": difference.count(),
+            "n_unmatched": pairs["cue"].count() - difference.count(),
+            "largest_difference": difference.abs().max(),
+        }
+    }

@@ -1,0 +1,1 @@
+"""Run folders, their manifests, and the pipeline that fills them."""

@@ -1,0 +1,110 @@
+"""Several models, several suites: one run for each, one after the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from misfired.errors import ArgumentError, MisfiredError
+from misfired.runs.pipeline import Progress, Run, run
+from misfired.scoring.server.client import is_url
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from misfired.scoring.options import RunOptions
+
+
+def run_names(models: Sequence[Path | str]) -> list[str]:
+    """A folder name for each model: its file name, with its parent's before it where two are equal.
+
+    A server is named by its host and port.
+
+    Example:
+        >>> run_names(["a/base.gguf", "b/base.gguf", "b/chat.gguf", "http://127.0.0.1:8000/v1"])
+        ['a-base', 'b-base', 'chat', '127.0.0.1-8000']
+
+    Raises:
+        ArgumentError: A model is named twice.
+    """
+    paths = [_named_path(model) for model in models]
+    stems = Counter(path.stem for path in paths)
+    names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
+    twice = [name for name, n_times in Counter(names).items() if n_times > 1]
+    if twice:
+        raise ArgumentError(f"model {twice[0]!r} is named twice")
+    return names
+
+
+def _named_path(model: Path | str) -> Path:
+    if is_url(model):
+        # The suffix stands for that of a model file, lest a host's last part be taken for one.
+        return Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
+    return Path(model).resolve()
+
+
+def run_many(
+    models: Sequence[Path | str],
+    suites: pl.DataFrame | Mapping[str, pl.DataFrame],
+    *,
+    out: Path | str,
+    templates: Sequence[str] = (),
+    ray: str | None = None,
+    progress: Callable[[str], Progress] | None = None,
+    **options: Unpack[RunOptions],
+) -> dict[str, Run | MisfiredError]:
+    """`misfired.run` for every model on every suite, each in a folder of its own.
+
+    One model is in memory at a time; on a Ray cluster the shards of all runs are in flight together.
+    A run that fails does not stop the others.
+
+    Args:
+        models: GGUF files, or addresses of servers.
+        suites: Pairs, or several by name.
+        out: Folder of the run folders: `<model>`, or `<model>/<suite>` where suites have names.
+        templates: Chat templates, each of which every model is asked through, in the place of the option
+            `template`; run folders are then called `<model>-<template>`.
+        ray: Address of a Ray cluster, or `local`.
+        progress: Given a run's name, returns the callback for it.
+        options: As for `misfired.run`; see `RunOptions`.
+
+    Returns:
+        For each run folder, relative to `out`, the run or the error that ended it.
+
+    Raises:
+        ArgumentError: No model, or one named twice, or templates of one name.
+    """
+    if not models:
+        raise ArgumentError("no model was named")
+    named = suites if isinstance(suites, Mapping) else {"": suites}
+    asked: dict[str, str | None] = {f"-{Path(each).stem}": each for each in templates} or {
+        "": options.get("template")
+    }
+    if len(asked) < len(templates):
+        raise ArgumentError(f"two of the templates have one name: {', '.join(templates)}")
+    jobs = {
+        f"{name}{suffix}/{suite}".rstrip("/"): (model, pairs, template)
+        for name, model in zip(run_names(models), models, strict=True)
+        for suffix, template in asked.items()
+        for suite, pairs in named.items()
+    }
+
+    def work(name: str) -> Run | MisfiredError:
+        model, pairs, template = jobs[name]
+        own = cast("RunOptions", {**options, "template": template})
+        tell = None if progress is None else progress(name)
+        try:
+            return run(model, pairs, out=Path(out) / name, ray=ray, progress=tell, **own)
+        except MisfiredError as error:
+            return error
+
+    if ray is None:
+        return {name: work(name) for name in jobs}
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return dict(zip(jobs, pool.map(work, jobs), strict=True))

@@ -1,0 +1,1 @@
+"""GGUF models scored in this process through llama.cpp."""

@@ -1,0 +1,175 @@
+"""Does a prompt's score depend on its neighbours? Measured in every run, never assumed.
+
+llama.cpp rounds some activations to 16 or 8 bits on the CPU: those that meet f16 or quantised weights,
+and the argument of GELU, which it looks up in a table. A difference of 1e-7 in the order of a sum can
+then come out as 1e-4 or more in an answer. Where that happens, `exact` gives each prompt batches of
+its own (`solo`), which without flash attention reproduces the very bits of a prompt that is scored
+alone; where even that does not, it lets no prompt keep anything of another (`fresh`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from misfired.scoring.answers import decision_column
+from misfired.scoring.backend import Row
+from misfired.scoring.llama.devices import KvCache
+from misfired.scoring.llama.engine import Job, Packing, Settings
+from misfired.scoring.llama.generate import engine_for
+from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.protocol import Protocol
+
+#: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck.
+N_TRIED = 24
+
+#: As many where a text is written for each, or where luck cannot hide anything.
+N_FEW = 6
+
+#: The largest difference that `exact` accepts.
+TOLERANCE = 1e-5
+
+#: Prompts scored again, alone, when a run is done.
+N_CHECKED = 16
+
+
+def _is_compared(column: str) -> bool:
+    return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp", "least_gap"}
+
+
+def choose_packing(model: Model, context: Context, job: Job, settings: Settings) -> dict[str, Any]:
+    """Try whether what prompts share changes their scores.
+
+    Returns:
+        `packing`, and for `exact` what it was chosen by: `n_tried` prompts, spread evenly over the
+        job, and `differences`, the largest between each packing that was tried and alone. `fast`
+        packs without asking; models whose state cannot be rolled back never pack.
+    """
+    if not model.can_share_prefixes:
+        return {"packing": "fresh", "n_tried": 0, "differences": {}}
+    if settings.mode == "fast":
+        return {"packing": "packed", "n_tried": 0, "differences": {}}
+    tried = _tried(job, N_FEW if job.protocol.generates else N_TRIED)
+    single = {row: alone(model, context, job, row) for row in tried}
+    differences: dict[Packing, float] = {}
+    packing: Packing = "fresh"
+    for candidate in _candidates(job, settings.kv_cache) if tried else ():
+        measured = _score(model, context, job, tried, candidate)
+        differences[candidate] = max(_difference(measured[row], single[row]) for row in tried)
+        # Texts need not be written one at a time: the engine repeats those that hang on a close choice.
+        if differences[candidate] <= TOLERANCE or job.protocol.generates:
+            packing = candidate
+            break
+    return {"packing": packing, "n_tried": len(tried), "differences": differences}
+
+
+def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
+    """Packings that may give the score of a prompt alone, the fastest first.
+
+    A cache of fewer bits rounds what differs by 1e-7, and flash attention divides its sums by the shape
+    of the batch: a few prompts may show no difference, and many do.
+    """
+    if job.protocol.generates:
+        return ("packed",)
+    if cache.flash_attention != "off":
+        return ()
+    return ("packed", "solo") if {cache.type_k, cache.type_v} == {"f32"} else ("solo",)
+
+
+def measure_effect(model: Model, unchanged: Context, changed: Context, job: Job) -> dict[str, Any]:
+    """Score some prompts, each alone, on a context without and on one with an intervention.
+
+    Returns:
+        `n_tried` prompts, spread evenly over the job; `n_changed`, those for which anything differs;
+        `max_change`, the largest |difference| of the log-probabilities and of `logit_diff` (`margin`),
+        null for texts.
+    """
+    rows = _tried(job, N_FEW)
+    both = [[alone(model, context, job, row) for row in rows] for context in (unchanged, changed)]
+    changes = [_difference(*pair) for pair in zip(*both, strict=True)]
+    return {
+        "n_tried": len(rows),
+        "n_changed": sum(before != after for before, after in zip(*both, strict=True)),
+        "max_change": None if job.protocol.generates else max(changes, default=0.0),
+    }
+
+
+def check_invariance(
+    answers: pl.DataFrame,
+    protocol: Protocol,
+    score_alone: Callable[[list[int]], list[Row]],
+    *,
+    seed: int = 0,
+    n_checked: int = N_CHECKED,
+) -> dict[str, Any]:
+    """Score a random sample again, each prompt alone in the cache, and compare.
+
+    Args:
+        answers: One row per prompt, with what was measured.
+        protocol: By which they were measured.
+        score_alone: Scores the prompts of those numbers, each alone.
+        seed: Chooses the sample.
+        n_checked: How many.
+
+    Returns:
+        `n_checked`; `max_difference`, the largest |difference| of the log-probabilities and of
+        `logit_diff` (`margin`); `label_flips` among the sample; `n_within` of all prompts whose
+        |logit_diff| (|margin|, the least lead of a text's choices) is not above `max_difference`:
+        their answer could have come out otherwise. For texts also `texts_differ`.
+    """
+    generates = protocol.generates
+    decision = answers["least_gap" if generates else decision_column(list(protocol.answers))]
+    scored = decision.is_not_null().arg_true().to_list()
+    rng = np.random.default_rng(seed)
+    sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:n_checked].tolist())]
+    measured = answers[sample].to_dicts()
+    both = list(zip(score_alone(sample), measured, strict=True))
+    largest = max((_difference(alone, row) for alone, row in both), default=0.0)
+    differ = sum(alone.get("text") != row.get("text") for alone, row in both)
+    return {
+        **({"texts_differ": differ} if generates else {}),
+        "n_checked": len(sample),
+        "max_difference": largest,
+        "label_flips": sum(alone["answer"] != row["answer"] for alone, row in both),
+        "n_within": int((decision.abs() <= largest).sum()),
+    }
+
+
+def _tried(job: Job, n_tried: int) -> list[int]:
+    rows = job.rows
+    return sorted({rows[place * len(rows) // n_tried] for place in range(n_tried)} if rows else ())
+
+
+def _score(
+    model: Model, context: Context, job: Job, rows: list[int], packing: Packing
+) -> dict[int, Row]:
+    engine = engine_for(model, context, job, rows, packing=packing)
+    return {
+        row: measured
+        for block in range(engine.scorer.n_blocks)
+        for batch in engine.run_block(block)
+        for row, measured in batch
+    }
+
+
+def alone(model: Model, context: Context, job: Job, row: int) -> Row:
+    """Score one prompt of a job with nothing else in the cache."""
+    return _score(model, context, job, [row], "fresh")[row]
+
+
+def _difference(left: dict[str, Any], right: dict[str, Any]) -> float:
+    if left.get("text") != right.get("text"):
+        # Two texts part where a choice was close; what follows says nothing about rounding.
+        return float(min(left["least_gap"], right["least_gap"]))
+    names = [name for name in left if _is_compared(name)]
+    if any(row[name] is None for row in (left, right) for name in names):
+        return 0.0
+    return max(_apart(left[name], right[name]) for name in names)
+
+
+def _apart(left: float, right: float) -> float:
+    # The disjoint part of a form may be nothing, whose logarithm is minus infinity on both sides.
+    return 0.0 if left == right else abs(left - right)

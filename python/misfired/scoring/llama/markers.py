@@ -1,0 +1,163 @@
+"""Markers of a chat template, and whether a model knows them: a base model may not.
+
+A template that was written for another model marks turns by special tokens. A vocabulary that lacks one
+spells it out in ordinary tokens; one that has it may never have been trained on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llama_cpp import llama_cpp as capi
+from llama_cpp._ggml import libggml
+
+from misfired.scoring.llama.library import captured_errors
+from misfired.scoring.llama.model import Model
+from misfired.scoring.tokens import PromptTokenizer
+
+#: What marks a turn in the templates of known models, where the vocabulary that a template was written
+#: for is not at hand: `<|im_start|>`, `<start_of_turn>`, `[INST]`.
+_LOOKS_LIKE_ONE = re.compile(r"<\|[^<>|\s]{1,40}\|>|<[a-z]+(?:_[a-z]+)+>|\[/?[A-Z_]{3,20}\]")
+
+#: Ordinary tokens that embeddings are compared with.
+N_ORDINARY = 1000
+
+#: An embedding shorter than this share of the 5th percentile of ordinary ones is taken for untrained, and
+#: so is one whose cosine with another marker's exceeds `SAME`.
+SHORT = 0.5
+SAME = 0.999
+
+#: Tokens whose embeddings are read at a time: llama.cpp reserves logits for each.
+_N_READ = 32
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A marker of a template, as a model sees it.
+
+    Attributes:
+        text: Its spelling.
+        n_tokens: Tokens that it becomes; 1 for a special token of the vocabulary.
+        is_special: Whether it is one.
+        relative_norm: Length of its embedding relative to the median of ordinary tokens; None where it
+            is no special token or the embeddings cannot be read.
+        looks_untrained: By the limits above: an indication, no proof.
+    """
+
+    text: str
+    n_tokens: int
+    is_special: bool
+    relative_norm: float | None = None
+    looks_untrained: bool = False
+
+
+def find_markers(model: Model, tokenizer: PromptTokenizer) -> list[Marker]:
+    """The markers that a tokenizer's template puts around a prompt, in order of appearance."""
+    own = {text: int(token) for token, text, *_ in model.tokenizer.special_tokens() if text}
+    texts = _spelled(tokenizer.frame, {*own, *tokenizer.template.special})
+    known = [own[text] for text in texts if text in own]
+    judged = dict(zip(known, _judge(model, known, set(own.values())), strict=True))
+    return [
+        Marker(text, 1, True, *judged[own[text]])
+        if text in own
+        else Marker(text, len(model.tokenizer.encode(text, parse_special=False)), is_special=False)
+        for text in texts
+    ]
+
+
+def describe(markers: Sequence[Marker]) -> dict[str, Any]:
+    """Markers as the manifest keeps them: how many are spelled out or look untrained, and all of them."""
+    return {
+        "n_spelled_out": sum(not marker.is_special for marker in markers),
+        "n_untrained": sum(marker.looks_untrained for marker in markers),
+        "markers": [asdict(marker) for marker in markers],
+    }
+
+
+def complaint(described: dict[str, Any]) -> str | None:
+    """One sentence if the model does not know all markers of its template, else None."""
+    said = []
+    for count, is_one, what in (
+        ("n_spelled_out", lambda row: not row["is_special"], "spelled out in ordinary tokens"),
+        ("n_untrained", lambda row: row["looks_untrained"], "with embeddings that look untrained"),
+    ):
+        texts = list(dict.fromkeys(row["text"] for row in described["markers"] if is_one(row)))
+        if texts:
+            said.append(f"{described[count]} {what} ({' '.join(texts)})")
+    if not said:
+        return None
+    return f"Template: of {len(described['markers'])} markers {' and '.join(said)}."
+
+
+def _spelled(frame: str, special: Collection[str]) -> list[str]:
+    longest_first = sorted(special, key=len, reverse=True)
+    known = "|".join([*map(re.escape, longest_first), _LOOKS_LIKE_ONE.pattern])
+    return list(dict.fromkeys(re.findall(known, frame)))
+
+
+def _judge(
+    model: Model, tokens: Sequence[int], special: Collection[int]
+) -> list[tuple[float | None, bool]]:
+    """For each token the relative length of its embedding, and whether it looks untrained."""
+    if not tokens:
+        return []
+    ordinary = [token for token in range(model.tokenizer.n_vocab) if token not in special]
+    rows = embeddings(model, [*tokens, *ordinary[:: max(1, len(ordinary) // N_ORDINARY)]])
+    if rows is None:
+        return [(None, False)] * len(tokens)
+    lengths = np.linalg.norm(rows, axis=1)
+    own, usual = np.split(lengths, [len(tokens)])
+    unit = rows[: len(tokens)] / np.maximum(own, np.finfo(np.float64).tiny)[:, None]
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, 0.0)
+    untrained = (own < SHORT * np.quantile(usual, 0.05)) | (cosine.max(axis=1) > SAME)
+    return list(zip((own / np.median(usual)).tolist(), untrained.tolist(), strict=True))
+
+
+def embeddings(model: Model, tokens: Sequence[int]) -> npt.NDArray[np.float64] | None:
+    """Token embeddings as the model reads them, shape (token, width); None if its graph has no such node.
+
+    llama.cpp looks the rows up and dequantises them; the rest of the graph is not computed.
+    """
+    read: list[npt.NDArray[np.float32]] = []
+    ggml: Any = libggml
+    ggml.ggml_get_name.restype, ggml.ggml_get_name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    ggml.ggml_nbytes.restype, ggml.ggml_nbytes.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
+    ggml.ggml_backend_tensor_get.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_void_p),
+        *(ctypes.c_size_t, ctypes.c_size_t),
+    ]
+
+    def look(node: int, ask: bool, _: object) -> bool:
+        if ask:
+            return bool(ggml.ggml_get_name(node) == b"embd")
+        values = np.empty(ggml.ggml_nbytes(node) // 4, np.float32)
+        ggml.ggml_backend_tensor_get(node, values.ctypes.data, 0, values.nbytes)
+        read.append(values)
+        return False
+
+    params = capi.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch = 256, _N_READ, _N_READ
+    params.cb_eval = capi.ggml_backend_sched_eval_callback(look)
+    with captured_errors():
+        context = capi.llama_init_from_model(model.pointer, params)
+        if not context:
+            return None
+        try:
+            for start in range(0, len(tokens), _N_READ):
+                some = tokens[start : start + _N_READ]
+                ids = (ctypes.c_int32 * len(some))(*some)
+                capi.llama_memory_clear(capi.llama_get_memory(context), True)
+                capi.llama_decode(context, capi.llama_batch_get_one(ids, len(some)))
+        finally:
+            capi.llama_free(context)
+    values = np.concatenate(read) if read else np.zeros(0, np.float32)
+    if not len(values) or len(values) % len(tokens):
+        return None
+    return values.reshape(len(tokens), -1).astype(np.float64)

@@ -1,0 +1,294 @@
+"""Model files and contexts: loading, checking, and giving back."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import llama_cpp as capi
+
+from misfired import _core
+from misfired.errors import ArgumentError, ModelError
+from misfired.scoring.intervention import Intervention, Sizes
+from misfired.scoring.llama.devices import (
+    CACHE_TYPES,
+    FLASH_ATTENTION,
+    MODES,
+    Devices,
+    KvCache,
+)
+from misfired.scoring.llama.library import captured_errors, load_library, versions
+
+#: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
+N_SEQUENCES = 64
+
+#: The smallest batch that a plan can work with.
+LEAST_BATCH = 4
+
+GGUF_HEADER_BYTES = 24
+
+#: What llama.cpp calls the first part of a split model.
+_FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
+
+
+def default_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
+    """Refuse what llama.cpp would refuse with less to say.
+
+    Raises:
+        ModelError: The file is missing, is no GGUF, or holds no weights where it needs them.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with path.open("rb") as file:
+            header = file.read(GGUF_HEADER_BYTES)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    if header[:4] != b"GGUF":
+        raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
+    if len(header) < GGUF_HEADER_BYTES:
+        raise ModelError(
+            f"{path}: truncated GGUF ({len(header)} bytes, the header has {GGUF_HEADER_BYTES})"
+        )
+    if needs_weights and int.from_bytes(header[8:16], "little") == 0:
+        raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
+
+
+@dataclass
+class Context(AbstractContextManager["Context"]):
+    """A llama.cpp context; whatever computes with it keeps it alive and takes turns."""
+
+    n_ctx: int
+    n_batch: int
+    n_sequences: int
+    _handle: _core.Context | None = field(repr=False)
+
+    @property
+    def handle(self) -> _core.Context:
+        """What the compiled core computes with."""
+        if self._handle is None:
+            raise ModelError("the context has been closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Give the memory back, as soon as nothing computes with it; a second call does nothing."""
+        self._handle = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class Model(AbstractContextManager["Model"]):
+    """A GGUF model loaded through the installed llama-cpp-python.
+
+    Args:
+        path: The GGUF file (of a split model the first part).
+        devices: Where its layers are computed.
+        vocab_only: Load vocabulary and metadata, no weights.
+
+    Raises:
+        ModelError: The file is missing, no GGUF, truncated, without weights, or of an architecture
+            that the installed llama.cpp does not know.
+    """
+
+    path: Path
+    devices: Devices = field(default_factory=Devices)
+    vocab_only: bool = False
+    metadata: dict[str, str] = field(init=False, repr=False)
+    _address: int = field(init=False, repr=False)
+    _open: tuple[_core.Model, _core.Tokenizer] | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
+        check_gguf(self.path, needs_weights=not self.vocab_only)
+        library = load_library()
+        params = capi.llama_model_default_params()
+        self.devices.apply(params)
+        params.vocab_only = self.vocab_only
+        if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
+            # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
+            params.use_extra_bufts = False
+        with captured_errors() as errors:
+            address = capi.llama_model_load_from_file(os.fsencode(self.path), params)
+            if not address:
+                reason = _load_failure(errors)
+                raise ModelError(f"{self.path}: llama.cpp cannot load this file: {reason}")
+        self._address = int(address)
+        handle = _core.Model(library, self._address)
+        self._open = handle, _core.Tokenizer(handle)
+        self.metadata = _metadata(self._address)
+
+    def _opened(self) -> tuple[_core.Model, _core.Tokenizer]:
+        if self._open is None:
+            raise ModelError(f"{self.path}: the model has been closed")
+        return self._open
+
+    @property
+    def tokenizer(self) -> _core.Tokenizer:
+        """The model's vocabulary."""
+        return self._opened()[1]
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source of the model's own chat template."""
+        source = capi.llama_model_chat_template(self.pointer, None)
+        return None if source is None else source.decode(errors="replace")
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Tokens of context that the model was trained for."""
+        return int(capi.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def sizes(self) -> Sizes:
+        """Layers, heads of a layer, width of the residual stream."""
+        model = self.pointer
+        counts = (capi.llama_model_n_layer, capi.llama_model_n_head, capi.llama_model_n_embd)
+        return Sizes(*(int(count(model)) for count in counts))
+
+    @property
+    def can_share_prefixes(self) -> bool:
+        """False for recurrent and hybrid models, whose state cannot be rolled back in part."""
+        recurrent = capi.llama_model_is_recurrent(self.pointer)
+        return not (recurrent or capi.llama_model_is_hybrid(self.pointer))
+
+    @property
+    def description(self) -> str:
+        """llama.cpp's one-line description: architecture, size, quantisation."""
+        buffer = ctypes.create_string_buffer(256)
+        capi.llama_model_desc(self.pointer, buffer, len(buffer))
+        return buffer.value.decode(errors="replace")
+
+    @property
+    def end_of_text(self) -> int:
+        """Token id that ends a text, -1 if there is none."""
+        vocab = capi.llama_model_get_vocab(self.pointer)
+        return int(capi.llama_vocab_eos(vocab))
+
+    def context(
+        self,
+        n_ctx: int,
+        *,
+        n_batch: int,
+        cache: KvCache = MODES["exact"],
+        n_threads: int | None = None,
+        n_sequences: int = N_SEQUENCES,
+        unified: bool = True,
+        watched: bool = False,
+        intervention: Intervention | None = None,
+    ) -> Context:
+        """Make a context with an empty K/V cache of `n_ctx` tokens.
+
+        The cache is one for all sequences, or not `unified` and split evenly among them.
+
+        Where it is `watched`, what it computes can be read and overwritten. An `intervention` that has
+        been checked against the model is at work in all that it computes.
+
+        Raises:
+            ArgumentError: A batch below `LEAST_BATCH`.
+            ModelError: llama.cpp cannot make it, most often for want of memory.
+        """
+        if n_batch < LEAST_BATCH:
+            raise ArgumentError(f"n_batch is {n_batch}, at least {LEAST_BATCH} needed")
+        params = capi.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = params.n_ubatch = n_batch
+        # llama.cpp aborts where a batch cannot hold a token of each sequence.
+        params.n_seq_max = min(n_sequences, n_batch)
+        params.kv_unified = unified
+        params.type_k, params.type_v = CACHE_TYPES[cache.type_k], CACHE_TYPES[cache.type_v]
+        params.flash_attn_type = FLASH_ATTENTION[cache.flash_attention]
+        params.n_threads = params.n_threads_batch = n_threads or default_threads()
+        ablations = intervention.ablations if intervention else ()
+        watcher = _core.Watcher(load_library()) if watched or ablations else None
+        if watcher is not None:
+            callback, user_data = watcher.callback
+            params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
+            params.cb_eval_user_data = user_data
+        with captured_errors() as errors:
+            address = capi.llama_init_from_model(self.pointer, params)
+            if not address:
+                raise ModelError(
+                    f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
+                    f"{_load_failure(errors)}"
+                )
+        handle = _core.Context(self._opened()[0], int(address), watcher)
+        if intervention is not None:
+            for each in ablations:
+                handle.ablate(each.layer, each.head, intervention.outputs(each, self.sizes.n_head))
+            self._add_direction(address, intervention)
+        return Context(n_ctx, n_batch, int(params.n_seq_max), handle)
+
+    def _add_direction(self, context: Any, intervention: Intervention) -> None:
+        rows, direction = intervention.control_vector(self.sizes), intervention.direction
+        if rows is None or direction is None:
+            return
+        data = rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        code = capi.llama_set_adapter_cvec(
+            context, data, rows.size, self.sizes.n_embd, *direction.layers
+        )
+        if code != 0:
+            raise ModelError(f"{self.path}: llama.cpp refuses the control vector (code {code})")
+
+    def close(self) -> None:
+        """Give the memory back, as soon as nothing computes with it; a second call does nothing."""
+        self._open = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pointer(self) -> Any:
+        """What llama.cpp's own functions are called with."""
+        self._opened()
+        return ctypes.c_void_p(self._address)
+
+
+def model_sha256(path: Path) -> str:
+    """SHA-256 of a model file, in hexadecimal; of a split model over all of its parts in order."""
+    digest = hashlib.sha256()
+    split = _FIRST_PART.fullmatch(path.name)
+    names = [path.name]
+    if split is not None:
+        n_parts = int(split[2])
+        names = [f"{split[1]}-{part:05d}-of-{split[2]}.gguf" for part in range(1, n_parts + 1)]
+    for name in names:
+        with path.with_name(name).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _load_failure(errors: list[str]) -> str:
+    lines = [line for line in errors if line]
+    # The first line is the cause; those after it are each caller's "failed to load". It may hold
+    # whatever the file holds where a name should be.
+    first = lines[0][:300] if lines else "no reason given"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first)
+
+
+def _metadata(address: int) -> dict[str, str]:
+    model = ctypes.c_void_p(address)
+    buffer = ctypes.create_string_buffer(4096)
+    found: dict[str, str] = {}
+    for index in range(capi.llama_model_meta_count(model)):
+        capi.llama_model_meta_key_by_index(model, index, buffer, len(buffer))
+        key = buffer.value.decode(errors="replace")
+        capi.llama_model_meta_val_str_by_index(model, index, buffer, len(buffer))
+        if not key.startswith("tokenizer."):
+            found[key] = buffer.value.decode(errors="replace")
+    return found

@@ -1,0 +1,146 @@
+"""A Ray cluster that answers prompts: a task for each shard, each in a process with the model loaded."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import polars as pl
+
+from misfired.errors import ArgumentError, MisfiredError, ScoringError
+from misfired.scoring.answers import measured_columns
+from misfired.scoring.backend import Answers, Counts, Row, drain
+from misfired.scoring.llama.backend import LocalBackend
+from misfired.scoring.options import ScoringOptions
+
+if TYPE_CHECKING:
+    from misfired.prompts.prompt_set import PromptSet
+
+#: Workers that may be lost while a shard is answered, before the run gives up.
+N_RETRIES = 5
+
+
+_connecting = threading.Lock()
+
+
+class RayBackend:
+    """Answers shards on a Ray cluster; every node reads the model under the same path.
+
+    A task takes as many of a node's CPUs as `n_threads` (one by default) and, with layers offloaded,
+    one of its GPUs. The shard of a worker that is lost is given to another.
+    """
+
+    errors_may_pass = False
+
+    def __init__(self, path: Path | str, asking: ScoringOptions, address: str) -> None:
+        """Connect to a cluster, or with address `local` start one on this machine.
+
+        Raises:
+            ArgumentError: Ray is not installed, or no cluster answers at the address.
+            ModelError: As `LocalBackend`, from a worker.
+            TemplateError: The same.
+        """
+        self._ray = _connect(address)
+        n_threads = asking.settings.n_threads or 1
+        self.path = Path(path)
+        self.asking = replace(asking, settings=replace(asking.settings, n_threads=n_threads))
+        self._sample: pl.DataFrame | None = None
+        work = self._ray.remote(
+            num_cpus=n_threads,
+            num_gpus=1 if asking.devices.n_gpu_layers else 0,
+            max_retries=N_RETRIES,
+        )(_work)
+        self._work = functools.partial(work.remote, self.path, self.asking)
+        self.n_parallel = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // n_threads)
+
+    @property
+    def columns(self) -> Mapping[str, pl.DataType]:
+        """Names and types of what the protocol measures."""
+        return measured_columns(self.asking.protocol)
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the same run on one machine: a folder begun there goes on here, and back."""
+        return cast("dict[str, Any]", self._get("settings"))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """As on one machine."""
+        return cast("list[int]", self._get("count_tokens", texts))
+
+    def open(self, sample: pl.DataFrame) -> None:
+        """Keep the sample; each worker looks at it when it loads the model."""
+        self._sample = sample
+
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
+        """Have a worker answer a shard; its answers come all at once."""
+        rows, counts = self._get("answer", shard, recorded)
+        yield rows
+        return cast("Counts", counts)
+
+    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
+        """As on one machine, found by one of the workers."""
+        return cast("dict[str, Any]", self._get("facts", prompts, answers))
+
+    def close(self) -> None:
+        """Leave the cluster to whoever started it."""
+
+    def _get(self, what: str, *arguments: Any) -> Any:
+        try:
+            return self._ray.get(self._work(self._sample, what, *arguments))
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, MisfiredError):
+                raise error.cause from None
+            raise
+        except self._ray.exceptions.RayError as error:
+            raise ScoringError(f"{self.path}: the cluster lost this task: {error}") from None
+
+
+def _connect(address: str) -> Any:
+    try:
+        import ray  # noqa: PLC0415  an optional extra
+    except ImportError:
+        raise ArgumentError("--ray needs Ray: pip install 'misfired[ray]'") from None
+    with _connecting:
+        if not ray.is_initialized():
+            try:
+                ray.init(
+                    address=None if address == "local" else address,
+                    log_to_driver=False,
+                    configure_logging=False,
+                )
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise ArgumentError(f"ray is {address!r}: no cluster there ({reason})") from None
+    return ray
+
+
+def _work(
+    path: Path, asking: ScoringOptions, sample: pl.DataFrame | None, what: str, *arguments: Any
+) -> Any:
+    """Runs in a worker, which keeps the last model it has loaded."""
+    backend = _loaded(path, asking)
+    if sample is not None and not backend.is_open:
+        backend.open(sample)
+    if what == "answer":
+        return _collected(backend.answer(*arguments))
+    return getattr(backend, what)(*arguments)
+
+
+_kept: list[tuple[Path, ScoringOptions, LocalBackend]] = []
+
+
+def _loaded(path: Path, asking: ScoringOptions) -> LocalBackend:
+    if not _kept or _kept[0][:2] != (path, asking):
+        while _kept:
+            _kept.pop()[2].close()
+        _kept.append((path, asking, LocalBackend(path, asking)))
+    return _kept[0][2]
+
+
+def _collected(answers: Answers) -> tuple[list[tuple[int, Row]], Counts]:
+    rows: list[tuple[int, Row]] = []
+    counts = drain(answers, rows.extend)
+    return rows, counts

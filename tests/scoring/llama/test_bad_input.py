@@ -1,0 +1,116 @@
+"""Whatever is wrong with a model, a template or a prompt is said in one line that names it."""
+
+import hashlib
+
+import polars as pl
+import pytest
+
+from helpers import make_suite
+from misfired import ArgumentError, ModelError, TemplateError, score
+from misfired.scoring.llama.model import Model, model_sha256
+from misfired.scoring.protocol import Protocol
+from random_model import make_model
+
+pytestmark = pytest.mark.model
+
+
+def test_no_such_file(tmp_path) -> None:
+    with pytest.raises(ModelError, match=r"nowhere\.gguf: no such model file"):
+        Model(tmp_path / "nowhere.gguf")
+
+
+def test_not_a_gguf(tmp_path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"PK\x03\x04 a zip file of some length")
+    with pytest.raises(ModelError, match=r"a\.gguf: not a GGUF file \(it begins with b'PK"):
+        Model(tmp_path / "a.gguf")
+
+
+@pytest.mark.parametrize("keep", [4, 23, 3000, 60_000, -1])
+def test_a_truncated_gguf(small_model, tmp_path, keep: int) -> None:
+    whole = small_model.read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(whole[:keep])
+    with pytest.raises(ModelError, match=r"cut\.gguf: (truncated GGUF|llama\.cpp cannot load)"):
+        Model(tmp_path / "cut.gguf")
+
+
+def test_a_vocabulary_without_weights(test_data) -> None:
+    with pytest.raises(ModelError, match="a vocabulary without weights"):
+        Model(test_data / "vocab" / "ggml-vocab-gpt-2.gguf")
+
+
+def test_no_chat_template(tmp_path) -> None:
+    path = make_model(tmp_path / "base.gguf", "llama", chat_template="")
+    with pytest.raises(TemplateError, match="no chat template; name one: --template plain"):
+        score(path, make_suite())
+    assert len(score(path, make_suite(), template="plain").answers) == 48
+
+
+def test_a_prompt_longer_than_the_context(small_model) -> None:
+    with pytest.raises(
+        ArgumentError,
+        match=r"prompt pair_0 \(none, stereotyped\): \d+ tokens, but n_ctx 64 leaves 32",
+    ):
+        score(small_model, make_suite(), n_ctx=64)
+
+
+def test_a_prompt_longer_than_the_model_was_trained_for(tmp_path) -> None:
+    path = make_model(tmp_path / "short.gguf", "llama", n_ctx_train=32)
+    with pytest.raises(ArgumentError, match=r"\d+ tokens, the model was trained for 32"):
+        score(path, make_suite())
+
+
+def test_an_answer_form_that_cannot_be_told_apart(small_model) -> None:
+    forms = {"yes": ("yes", "yes, indeed"), "no": ("yes, but no",)}
+    with pytest.raises(
+        ModelError, match=r"answer 'yes': none of its forms \('yes', 'yes, indeed'\)"
+    ):
+        score(small_model, make_suite(), protocol=Protocol("own", "1", "", forms))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"mode": "precise"}, "mode is 'precise', not one of exact, fast"),
+        ({"protocol": "oracle"}, "protocol is 'oracle', not one of"),
+        ({"priming": ["hint"]}, "priming is 'hint', not one of"),
+        ({"n_batch": 0}, "n_batch is 0, at least 1 needed"),
+        ({"n_batch": 2}, "n_batch is 2, at least 4 needed"),
+    ],
+)
+def test_options_out_of_range(small_model, option, message) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        score(small_model, make_suite(), **option)
+
+
+def test_a_pair_without_a_cue_is_counted_not_dropped(small_model) -> None:
+    suite = make_suite().with_columns(
+        cue=pl.when(pl.col("id") == "pair_3").then(None).otherwise(pl.col("cue"))
+    )
+    answers = score(small_model, suite, priming=["none", "cue"]).answers
+    assert len(answers) == 3 * len(suite)
+    (row,) = answers.filter(pl.col("outcome") == "error").to_dicts()
+    assert (row["id"], row["priming"], row["condition"]) == ("pair_3", "cue", "stereotyped")
+    assert row["reason"] == "the suite has no text for this priming"
+    assert row["logit_diff"] is None
+
+
+@pytest.mark.parametrize("missing", ["model", "suite"])
+def test_the_command_says_it_in_one_line(misfired, small_model, tmp_path, missing) -> None:
+    model = tmp_path / "none.gguf" if missing == "model" else small_model
+    suite = tmp_path / "none.parquet"
+    code, out, err = misfired("run", model, "--suite", suite, "-o", tmp_path / "run")
+    assert code in {1, 2}
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_hash_of_a_split_model_is_over_all_parts(tmp_path) -> None:
+    parts = [tmp_path / f"m-0000{n}-of-00002.gguf" for n in (1, 2)]
+    for part, content in zip(parts, (b"one", b"two"), strict=True):
+        part.write_bytes(content)
+    assert model_sha256(parts[0]) == hashlib.sha256(b"onetwo").hexdigest()
+    parts[1].write_bytes(b"other")
+    assert model_sha256(parts[0]) == hashlib.sha256(b"oneother").hexdigest()
+    assert model_sha256(parts[1]) == hashlib.sha256(b"other").hexdigest()
