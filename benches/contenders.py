@@ -19,15 +19,17 @@ import numpy as np
 from llama_cpp import llama_cpp as capi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import misfired
 from misfired.scoring.llama.devices import CACHE_TYPES, FLASH_ATTENTION, MODES
-from misfired.scoring.llama.engine import Job, Settings, open_context, prepare
+
+import misfired
+from misfired.scoring.llama.engine import Job
 from misfired.scoring.llama.generate import engine_for
 from misfired.scoring.llama.invariance import choose_packing
 from misfired.scoring.llama.library import captured_errors
 from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.llama.session import open_context, prepare, template_for
+from misfired.scoring.options import DecodingOptions
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.suites.organism import build_organism_suite
 from random_model import make_model
@@ -81,7 +83,7 @@ def misfired_ready(
     model: Model, job: Job, mode: str, n_threads: int
 ) -> Iterator[tuple[Callable[[], dict[str, int]], dict[str, object]]]:
     """Everything before the first token is done, the choice of packing too."""
-    settings = Settings(mode, n_threads=n_threads, kv_cache=MODES[mode])
+    settings = DecodingOptions(mode=mode, n_threads=n_threads)
     with open_context(model, job, settings) as context:
         packing = choose_packing(model, context, job, settings)
         yield lambda: _answer_all(model, context, job, packing), packing

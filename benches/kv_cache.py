@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from misfired.scoring.llama.devices import KvCache
 
 from misfired import _core
-from misfired.scoring.llama.devices import KvCache
 from misfired.scoring.llama.engine import ragged
 from misfired.scoring.llama.model import Model
 

@@ -68,4 +68,4 @@ def check_one_of(name: str, value: str, allowed: Iterable[str]) -> None:
         ArgumentError: The message lists them.
     """
     if value not in allowed:
-        raise ArgumentError(f"{name} is {value!r}, not one of {', '.join(allowed)}")
+        raise ArgumentError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

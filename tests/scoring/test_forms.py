@@ -15,11 +15,12 @@ from misfired.errors import DataError, ModelError
 from misfired.runs.pipeline import score
 from misfired.scoring.answers import read_answer
 from misfired.scoring.forms import AnswerTokens, find_forms
-from misfired.scoring.llama.engine import Engine, Settings, calibrate, open_context, prepare
+from misfired.scoring.llama.engine import Engine
 from misfired.scoring.llama.invariance import choose_packing
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import calibrate, open_context, prepare, template_for
+from misfired.scoring.options import DecodingOptions
 from misfired.scoring.protocol import LOGIT, WHOLE
-from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from reference.form_events import form_probabilities
 from reference.plain_scorer import PlainScorer
@@ -152,9 +153,9 @@ def check_one_by_one(path: Path, protocol) -> None:
     with Model(path) as model:
         tokenizer = PromptTokenizer(model.tokenizer, template_for(model, "plain"), protocol)
         job = prepare(tokenizer, texts, texts, ["yes"] * len(texts))
-        with open_context(model, job, Settings()) as context:
+        with open_context(model, job, DecodingOptions()) as context:
             job = calibrate(model, context, job)
-            packing = choose_packing(model, context, job, Settings())["packing"]
+            packing = choose_packing(model, context, job, DecodingOptions())["packing"]
             packed = {
                 row: (measured, logp)
                 for engine in [Engine(model, context, job, packing=packing)]

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from misfired.scoring.protocol_file import read_protocol
 
 from misfired.errors import ArgumentError, DataError
 from misfired.scoring.protocol import LOGIT, PROTOCOLS, get_protocol
-from misfired.scoring.protocol_file import read_protocol
 
 PAPER = """
 name = "paper"

@@ -12,8 +12,9 @@ from misfired import ArgumentError, TemplateError, run, score
 from misfired.prompts.shots import Shot, draw_shots
 from misfired.scoring.forms import common_prefix
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import GENERATE, JSON, LOGIT
-from misfired.scoring.template import PLAIN, ChatTemplate, template_for
+from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 from reference.plain_scorer import PlainScorer
 

@@ -8,8 +8,9 @@ from misfired import DataError, TemplateError, run
 from misfired.prompts.primings import PRIMINGS, Priming
 from misfired.prompts.shots import Shot
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import LOGIT
-from misfired.scoring.template import PLAIN, ChatTemplate, template_for
+from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 
 pytestmark = pytest.mark.model

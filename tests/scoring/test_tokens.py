@@ -9,8 +9,9 @@ import pytest
 from helpers import ARCHITECTURES, make_suite
 from misfired import TemplateError, score
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import BARE, LOGIT
-from misfired.scoring.template import ChatTemplate, template_for
+from misfired.scoring.template import ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 
 pytestmark = pytest.mark.model

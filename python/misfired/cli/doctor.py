@@ -6,10 +6,10 @@ from typing import Annotated, cast
 import typer
 
 from misfired.cli import options
+from misfired.scoring.backend import is_url
 from misfired.scoring.llama.doctor import as_rows, examine
-from misfired.scoring.server.client import is_url
+from misfired.scoring.options import ServerOptions
 from misfired.scoring.server.examine import examine_server
-from misfired.scoring.server.options import ServerOptions
 
 _SIGNS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
@@ -49,7 +49,9 @@ def doctor(
       misfired doctor http://127.0.0.1:8000/v1 --server-model NAME
     """
     if is_url(model):
-        asked = ServerOptions(server_model, api_key_env, extra_body=extra_body)
+        asked = ServerOptions(
+            server_model=server_model, api_key_env=api_key_env, extra_body=extra_body
+        )
         findings = examine_server(str(model), asked)
     else:
         findings = examine(

@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from misfired.scoring.protocol import PROTOCOLS, Protocol
-from misfired.scoring.protocol_file import read_protocol
+from misfired.scoring.protocol import PROTOCOLS, Protocol, read_protocol
 
 
 def protocols(

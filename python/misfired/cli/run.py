@@ -23,9 +23,9 @@ from misfired.runs.many import run_many
 from misfired.runs.pipeline import Progress, Run, Scores
 from misfired.runs.pipeline import run as run_pipeline
 from misfired.runs.pipeline import score as score_pipeline
+from misfired.scoring.backend import is_url
 from misfired.scoring.llama.explain import explain as explain_prompt
 from misfired.scoring.protocol import get_protocol
-from misfired.scoring.server.client import is_url
 from misfired.stats import compare_variants, leaderboard
 from misfired.stats.outcomes import build_outcomes
 from misfired.suites import build_pairs, read_suite

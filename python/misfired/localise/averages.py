@@ -12,8 +12,8 @@ from misfired.localise.cases import build_cases, choose_cases
 from misfired.localise.probe import Probe, Rows
 from misfired.localise.run import read_run
 from misfired.localise.sweeps import Chunk, chunks
-from misfired.scoring.llama.devices import Devices
 from misfired.scoring.llama.guard import open_model
+from misfired.scoring.options import Devices
 from misfired.scoring.tokens import PromptTokenizer
 
 
@@ -77,7 +77,7 @@ def averages(
         DataError: A run of another model, or without failures or controls.
         ModelError: A model that cannot be probed.
     """
-    with open_model(model, Devices(n_gpu_layers)) as opened:
+    with open_model(model, Devices(n_gpu_layers=n_gpu_layers)) as opened:
         data = read_run(run, opened, priming=priming)
         chosen = choose_cases(data.outcomes, n_pairs=n_pairs, rng=seed)
         tokenizer = PromptTokenizer(opened.tokenizer, data.template, data.protocol, data.shots)

@@ -13,7 +13,7 @@ from misfired.errors import DataError
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming
 from misfired.prompts.prompt_set import build_prompts
-from misfired.scoring.llama.engine import prepare
+from misfired.scoring.llama.session import prepare
 from misfired.scoring.tokens import Ids, PromptTokenizer
 
 #: Two prompts agree again where so many tokens in a row are the same.

@@ -13,9 +13,9 @@ from llama_cpp import llama_cpp as capi
 
 from misfired import _core
 from misfired.errors import ModelError
-from misfired.scoring.llama.devices import MODES, Mode
 from misfired.scoring.llama.engine import CELLS, ragged
 from misfired.scoring.llama.model import Model
+from misfired.scoring.options import MODES, Mode
 
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.float32]

@@ -15,8 +15,9 @@ from misfired.prompts.primings import Priming
 from misfired.prompts.shots import Shot
 from misfired.runs.folder import read_answers, read_manifest, read_pairs
 from misfired.scoring.llama.model import Model, model_sha256
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.template import ChatTemplate, template_for
+from misfired.scoring.template import ChatTemplate
 from misfired.stats.outcomes import build_outcomes
 
 

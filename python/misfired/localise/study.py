@@ -26,10 +26,10 @@ from misfired.localise.check import check_probe, redecoding
 from misfired.localise.probe import Probe
 from misfired.localise.run import RunData, check_base, read_run
 from misfired.localise.sweeps import Chunk, References, chunks
-from misfired.scoring.llama.devices import MODES, Devices, Mode
 from misfired.scoring.llama.guard import open_model, try_loading
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.model import Model, model_sha256
+from misfired.scoring.options import MODES, Devices, Mode
 from misfired.scoring.tokens import PromptTokenizer
 
 #: Called with (units of work done, units in all).
@@ -229,12 +229,12 @@ def localise(
     started = time.time()
     if base is not None:
         try_loading(base)
-    with open_model(model, Devices(n_gpu_layers)) as opened:
+    with open_model(model, Devices(n_gpu_layers=n_gpu_layers)) as opened:
         data = read_run(run, opened, priming=priming)
         study = _Study(opened, data, options, progress)
         study.probe_model("instruct", opened)
         if base is not None:
-            with open_model(base, Devices(n_gpu_layers)) as other:
+            with open_model(base, Devices(n_gpu_layers=n_gpu_layers)) as other:
                 check_base(opened, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model("base", other)
         found = study.found()

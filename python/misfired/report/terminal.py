@@ -14,8 +14,8 @@ from misfired.demo import Demo
 from misfired.report.design import design_tables
 from misfired.report.tables import interval, number, summary_tables
 from misfired.runs.pipeline import Run, Scores
-from misfired.scoring.llama.devices import MODES, KvCache
 from misfired.scoring.llama.markers import complaint
+from misfired.scoring.options import MODES, KvCache
 
 #: Below this mean mass most of what the model wants to say is neither yes nor no.
 LOW_MASS = 0.5

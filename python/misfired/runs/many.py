@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError
+from misfired.options import takes_options
 from misfired.runs.pipeline import Progress, Run, run
-from misfired.scoring.server.client import is_url
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from misfired.scoring.options import RunOptions
+from misfired.scoring.backend import is_url
+from misfired.scoring.options import ScoringOptions
+from misfired.stats.options import ResamplingOptions
 
 
 def run_names(models: Sequence[Path | str]) -> list[str]:
@@ -49,6 +47,7 @@ def _named_path(model: Path | str) -> Path:
     return Path(model).resolve()
 
 
+@takes_options(ScoringOptions, ResamplingOptions)
 def run_many(
     models: Sequence[Path | str],
     suites: pl.DataFrame | Mapping[str, pl.DataFrame],
@@ -57,7 +56,7 @@ def run_many(
     templates: Sequence[str] = (),
     ray: str | None = None,
     progress: Callable[[str], Progress] | None = None,
-    **options: Unpack[RunOptions],
+    **options: Any,
 ) -> dict[str, Run | MisfiredError]:
     """`misfired.run` for every model on every suite, each in a folder of its own.
 
@@ -72,7 +71,7 @@ def run_many(
             `template`; run folders are then called `<model>-<template>`.
         ray: Address of a Ray cluster, or `local`.
         progress: Given a run's name, returns the callback for it.
-        options: As for `misfired.run`; see `RunOptions`.
+        options: As for `misfired.run`.
 
     Returns:
         For each run folder, relative to `out`, the run or the error that ended it.
@@ -97,7 +96,7 @@ def run_many(
 
     def work(name: str) -> Run | MisfiredError:
         model, pairs, template = jobs[name]
-        own = cast("RunOptions", {**options, "template": template})
+        own = {**options, "template": template}
         tell = None if progress is None else progress(name)
         try:
             return run(model, pairs, out=Path(out) / name, ray=ray, progress=tell, **own)

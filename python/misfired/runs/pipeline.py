@@ -5,34 +5,32 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from misfired.errors import ArgumentError
+from misfired.options import takes_options
 from misfired.prompts.neutral import neutral_facts, with_neutral
 from misfired.prompts.prompt_set import N_SHARD, PromptSet
-from misfired.prompts.shots import draw_shots
+from misfired.prompts.shots import Shot, draw_shots
 from misfired.runs.folder import RunFolder, pairs_sha256, read_answers, read_manifest
-from misfired.scoring.backend import Backend, Counts, Row, drain
-from misfired.scoring.llama.backend import LocalBackend
+from misfired.scoring.backend import Backend, Counts, Row, drain, is_url
 from misfired.scoring.llama.library import versions
-from misfired.scoring.llama.ray import RayBackend
-from misfired.scoring.options import AskingOptions, ScoringOptions, asking_of
-from misfired.scoring.server.backend import ServerBackend
-from misfired.scoring.server.client import is_url
+from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
+from misfired.stats.options import ResamplingOptions
 from misfired.stats.outcomes import OUTCOMES, build_outcomes
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: Called with (prompts done, prompts in all).
 Progress = Callable[[int, int], None]
+
+#: Options of a run that decide its summary.
+_STATISTICS = ("n_resamples", "unit", "confidence_level")
 
 #: Prompts, evenly spread over all, that a backend looks at before the first shard.
 N_SAMPLE = 24
@@ -61,6 +59,7 @@ class Run:
     summary: pl.DataFrame
 
 
+@takes_options(ScoringOptions)
 def score(
     model: Path | str,
     pairs: pl.DataFrame,
@@ -68,7 +67,7 @@ def score(
     out: Path | str | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
-    **options: Unpack[AskingOptions],
+    **options: Any,
 ) -> Scores:
     """Put every prompt of a suite to a model and read its answers.
 
@@ -78,7 +77,7 @@ def score(
         out: A run folder to keep the answers in and to resume from.
         ray: Address of a Ray cluster that is to do it, `local` for one on this machine.
         progress: Called after each batch.
-        options: How to ask; see `AskingOptions`.
+        options: How to ask; see `misfired.scoring.options.ScoringOptions`.
 
     Returns:
         One answer per prompt, in the order of `build_prompts`.
@@ -90,20 +89,19 @@ def score(
         ServerError: The server cannot be reached, or refuses every request.
         RunFolderError: `out` cannot be written or was made with other settings.
     """
-    return _measure(model, pairs, asking_of(options), out=out, ray=ray, progress=progress).scores
+    asked = ScoringOptions.of(options)
+    return _measure(model, pairs, asked, out=out, ray=ray, progress=progress).scores
 
 
+@takes_options(ScoringOptions, ResamplingOptions)
 def run(
     model: Path | str,
     pairs: pl.DataFrame,
     *,
     out: Path | str | None = None,
-    n_resamples: int = 10_000,
-    unit: str = "scenario",
-    confidence_level: float = 0.95,
     ray: str | None = None,
     progress: Progress | None = None,
-    **options: Unpack[AskingOptions],
+    **options: Any,
 ) -> Run:
     """Score a suite and summarise it: `score`, then `summarize`.
 
@@ -111,20 +109,17 @@ def run(
     left, and an interrupted run goes on where it was. Arguments and errors are those of `score` and
     `misfired.summarize`.
     """
-    asking = asking_of(options)
-    statistics = {
-        "n_resamples": n_resamples,
-        "unit": unit,
-        "confidence_level": confidence_level,
-        "rng": asking.seed,
-    }
-    return _measure(model, pairs, asking, statistics, out=out, ray=ray, progress=progress)
+    own = {name: options.pop(name) for name in _STATISTICS if name in options}
+    asked = ScoringOptions.of(options)
+    resampling = ResamplingOptions(**own, seed=asked.seed)
+    statistics = {name: getattr(resampling, name) for name in _STATISTICS} | {"rng": asked.seed}
+    return _measure(model, pairs, asked, statistics, out=out, ray=ray, progress=progress)
 
 
 def _measure(
     model: Path | str,
     pairs: pl.DataFrame,
-    asking: ScoringOptions,
+    options: ScoringOptions,
     statistics: dict[str, Any] | None = None,
     *,
     out: Path | str | None,
@@ -135,12 +130,11 @@ def _measure(
         raise ArgumentError("the suite has no pairs")
     suite = pairs
     shots, pairs = draw_shots(
-        suite, asking.n_shots, seed=asking.shots_seed, hold_out=asking.hold_out
+        suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
-    asking = replace(asking, shots=shots)
     with contextlib.ExitStack() as stack:
-        backend = stack.enter_context(contextlib.closing(_backend(model, asking, ray)))
-        settings = _settings(backend, pairs, asking, statistics)
+        backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
+        settings = _settings(backend, pairs, options, shots, statistics)
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
         if folder is not None and folder.complete and not _is_taken_up(folder, backend):
             scores = Scores(read_answers(folder.path), read_manifest(folder.path))
@@ -148,8 +142,8 @@ def _measure(
         started = time.time()
         if folder is not None:
             folder.keep_pairs(pairs)
-        pairs = with_neutral(pairs, asking.primings, backend.count_tokens)
-        prompts = PromptSet(pairs, asking.primings)
+        pairs = with_neutral(pairs, options.primings, backend.count_tokens)
+        prompts = PromptSet(pairs, options.primings)
         n_recorded = len(folder.recorded) if folder else 0
         answers, counts = _answer(backend, prompts, AnswerRecorder(folder, len(prompts), progress))
         summary = _summary(answers, statistics)
@@ -175,16 +169,25 @@ def _measure(
         return Run(Scores(answers, manifest), summary)
 
 
-def _backend(model: Path | str, asking: ScoringOptions, ray: str | None) -> Backend:
+def _backend(
+    model: Path | str, options: ScoringOptions, ray: str | None, shots: Sequence[Shot]
+) -> Backend:
+    """Open the model. Backends are imported here: a server needs no llama.cpp, a file no HTTP."""
     if is_url(model):
         if ray is not None:
             raise ArgumentError("ray is for model files; a server does its own work")
-        return ServerBackend(str(model), asking)
-    if asking.server.given:
-        raise ArgumentError(
-            f"{asking.server.given[0]} is for a server, but the model is no http(s) address: {model}"
-        )
-    return LocalBackend(model, asking) if ray is None else RayBackend(model, asking, ray)
+        from misfired.scoring.server.backend import ServerBackend  # noqa: PLC0415
+
+        return ServerBackend(str(model), options, shots)
+    if given := options.given(ServerOptions):
+        raise ArgumentError(f"{given[0]} must go with a server's http(s) address, got {model}")
+    if ray is not None:
+        from misfired.scoring.llama.ray import RayBackend  # noqa: PLC0415
+
+        return RayBackend(model, options, ray, shots)
+    from misfired.scoring.llama.backend import LocalBackend  # noqa: PLC0415
+
+    return LocalBackend(model, options, shots)
 
 
 def _is_taken_up(folder: RunFolder, backend: Backend) -> bool:
@@ -264,17 +267,21 @@ def _add(total: Counts, more: Counts) -> None:
 
 
 def _settings(
-    backend: Backend, pairs: pl.DataFrame, asking: ScoringOptions, statistics: dict[str, Any] | None
+    backend: Backend,
+    pairs: pl.DataFrame,
+    options: ScoringOptions,
+    shots: Sequence[Shot],
+    statistics: dict[str, Any] | None,
 ) -> dict[str, Any]:
     settings = {
         "suite": ", ".join(pairs["suite"].unique().sort().to_list()),
         "suite_sha256": pairs_sha256(pairs),
         "n_pairs": len(pairs),
         "n_shard": N_SHARD,
-        "primings": [priming.to_json() for priming in asking.primings],
-        "protocol": asking.protocol.to_json(),
-        "shots": _shots(asking),
-        "seed": asking.seed,
+        "primings": [priming.to_json() for priming in options.primings],
+        "protocol": options.resolved_protocol.to_json(),
+        "shots": _shots(options, shots),
+        "seed": options.seed,
         **backend.settings(),
         "misfired": versions()["misfired"],
     }
@@ -283,12 +290,12 @@ def _settings(
     return settings
 
 
-def _shots(asking: ScoringOptions) -> dict[str, Any] | None:
+def _shots(options: ScoringOptions, shots: Sequence[Shot]) -> dict[str, Any] | None:
     """The demonstrations and how they were drawn, for the manifest."""
-    if not asking.shots:
+    if not shots:
         return None
-    drawn = [asdict(shot) for shot in asking.shots]
-    return {"seed": asking.shots_seed, "hold_out": asking.hold_out, "demonstrations": drawn}
+    drawn = [asdict(shot) for shot in shots]
+    return {"seed": options.shots_seed, "hold_out": options.hold_out, "demonstrations": drawn}
 
 
 def _tally(answers: pl.DataFrame) -> dict[str, int]:

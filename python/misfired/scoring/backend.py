@@ -80,3 +80,13 @@ def drain(answers: Answers, take: Callable[[list[tuple[int, Row]]], None]) -> Co
                 take(next(answers))
             except StopIteration as end:
                 return cast("Counts", end.value)
+
+
+def is_url(model: object) -> bool:
+    """Whether a model is named by the address of a server.
+
+    Example:
+        >>> is_url("http://127.0.0.1:8000/v1"), is_url("http.gguf")
+        (True, False)
+    """
+    return isinstance(model, str) and model.startswith(("http://", "https://"))

@@ -9,12 +9,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from misfired.errors import CacheError
 from misfired.scoring.backend import Row
 from misfired.scoring.forms import Form
-from misfired.scoring.llama.engine import Job
+
+if TYPE_CHECKING:
+    from misfired.scoring.llama.engine import Job
 
 FILE = "answers.sqlite3"
 

@@ -1,175 +1,240 @@
-"""How a model is asked: every option that decides its answers, in one place."""
+"""Options of scoring: everything that decides how a model is asked and how it computes.
+
+Each option is one field: default, help and check stand there and nowhere else. Nothing here needs
+llama.cpp.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, ClassVar, Literal
 
-from misfired.errors import ArgumentError, check_one_of
+from misfired.errors import ArgumentError
+from misfired.options import Options, at_least, more_than, one_of, option
 from misfired.prompts.primings import PRIMINGS, Priming, check_primings
-from misfired.prompts.shots import Shot
-from misfired.scoring.intervention import Intervention
-from misfired.scoring.intervention_file import read_intervention
-from misfired.scoring.llama.devices import MODES, Devices, Mode
-from misfired.scoring.llama.engine import Settings
-from misfired.scoring.protocol import LOGIT, Protocol, get_protocol
-from misfired.scoring.server.options import ServerOptions
+from misfired.prompts.shots import HELD_OUT
+from misfired.scoring.intervention import Intervention, read_intervention
+from misfired.scoring.protocol import PROTOCOLS, Protocol, get_protocol
 
+Mode = Literal["exact", "fast"]
 
-class AskingOptions(TypedDict, total=False):
-    """Keyword arguments of `misfired.score` and `misfired.run`; each may be left out.
+#: Types of the K/V cache, as llama.cpp names them; those after bf16 are quantised.
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
 
-    Attributes:
-        priming: Names from `misfired.prompts.primings.PRIMINGS`, paths of TOML files, or primings; `none`
-            is added where one needs it.
-        protocol: A name that `misfired.scoring.protocol.PROTOCOLS` lists, the path of a TOML file,
-            or a `Protocol`.
-        template: None for the model's own chat template, `plain`, a Jinja file, or a GGUF file whose
-            template is taken.
-        mode: `exact` (f32 K/V cache, no flash attention: a score does not depend on the batch
-            beyond float rounding) or `fast` (f16 cache, flash attention where possible).
-        n_gpu_layers: Layers to offload; -1 offloads all.
-        split_mode, main_gpu, tensor_split: How they are divided among several devices; see
-            `misfired.scoring.llama.devices.Devices`.
-        cache_type_k, cache_type_v, flash_attention: Instead of the mode's own; see
-            `misfired.scoring.llama.devices.KvCache`.
-        n_threads: CPU threads; all cores by default.
-        n_ctx: Cells of the K/V cache; by default as many as the longest prompt and a batch need.
-        n_batch: Tokens a batch.
-        n_shots: Demonstrations before every prompt, drawn from the suite; see
-            `misfired.prompts.shots.draw_shots`.
-        shots_seed: Chooses them.
-        hold_out: What is not measured for their sake: their `scenario`s, or only their `pair`s.
-        intervention: Heads to ablate or a direction to add while the model answers: a TOML file (see
-            `misfired.scoring.intervention_file.read_intervention`) or an `Intervention`.
-        cache: A folder that keeps answers across runs; see `misfired.scoring.cache`.
-        seed: Chooses the prompts of the batch-invariance check; sent to a server.
-        server_model, api_key_env, concurrency, timeout, n_attempts, price, extra_body: For a server;
-            see `misfired.scoring.server.options.ServerOptions`.
-    """
+FLASH_ATTENTION = ("auto", "off", "on")
 
-    priming: Sequence[str | Priming]
-    protocol: str | Protocol
-    template: str | None
-    mode: str
-    n_gpu_layers: int
-    split_mode: str | None
-    main_gpu: int | None
-    tensor_split: tuple[float, ...] | None
-    cache_type_k: str | None
-    cache_type_v: str | None
-    flash_attention: str | None
-    n_threads: int | None
-    n_ctx: int | None
-    n_batch: int | None
-    intervention: Path | str | Intervention | None
-    n_shots: int
-    shots_seed: int
-    hold_out: str
-    cache: Path | str | None
-    seed: int
-    server_model: str | None
-    api_key_env: str | None
-    concurrency: int
-    timeout: float
-    n_attempts: int
-    price: tuple[float, float] | None
-    extra_body: Mapping[str, Any]
-
-
-class RunOptions(AskingOptions, total=False):
-    """Keyword arguments of `misfired.run` and `misfired.run_many`; each may be left out.
-
-    Attributes:
-        n_resamples: Bootstrap resamples.
-        unit: What is resampled, `scenario` or `pair`.
-        confidence_level: Between 0 and 1.
-    """
-
-    n_resamples: int
-    unit: str
-    confidence_level: float
+#: Ways of llama.cpp to divide a model among devices: not at all, by layers, or by rows of each matrix.
+SPLIT_MODES = ("none", "layer", "row")
 
 
 @dataclass(frozen=True)
-class ScoringOptions:
+class KvCache:
+    """Types of the K/V cache, and how attention reads it."""
+
+    type_k: str = "f32"
+    type_v: str = "f32"
+    flash_attention: str = "off"
+
+
+#: The K/V cache of each mode; design/scoring.md measures what they cost.
+MODES = {"exact": KvCache(), "fast": KvCache("f16", "f16", "auto")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions(Options):
+    """How a prompt is put to a model and how its answer is read."""
+
+    priming: Sequence[str | Priming] = option(
+        ("none",),
+        help=f"Sentences put to the prompts: {', '.join(PRIMINGS)}, or TOML files of your own.",
+    )
+    protocol: str | Protocol = option(
+        "logit",
+        help=f"How to ask and read: {', '.join(PROTOCOLS)} (see `misfired protocols`), or a TOML file.",
+    )
+    template: str | None = option(
+        None,
+        help="Chat template: plain, a Jinja file, or a GGUF file that has one. Default: the model's own.",
+    )
+    n_shots: int = option(
+        0,
+        help="Few-shot demonstrations before every prompt, drawn from the suite.",
+        check=at_least(0),
+    )
+    shots_seed: int = option(0, help="Seed of the few-shot draw.")
+    hold_out: str = option(
+        "scenario",
+        help="Exclude each demonstration's whole scenario, or only its pair.",
+        check=one_of(HELD_OUT),
+    )
+
+    @cached_property
+    def primings(self) -> tuple[Priming, ...]:
+        """Primings in their standard order, with those that others need."""
+        return check_primings(self.priming)
+
+    @cached_property
+    def resolved_protocol(self) -> Protocol:
+        """The protocol that `protocol` names."""
+        named = self.protocol
+        return named if isinstance(named, Protocol) else get_protocol(named)
+
+    def check_together(self) -> None:
+        """Resolve names and files now, so that errors come early and files are read once."""
+        super().check_together()
+        _ = self.primings, self.resolved_protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices(Options):
+    """Where the layers of a model are computed. None leaves the choice to llama.cpp."""
+
+    PANEL: ClassVar[str | None] = "Devices"
+
+    n_gpu_layers: int = option(0, help="Layers to offload to the GPU; -1 offloads all.")
+    split_mode: str | None = option(
+        None,
+        help="Divide the model among devices by layer or row; none: do not.",
+        check=one_of(SPLIT_MODES),
+    )
+    main_gpu: int | None = option(
+        None, help="Device of a model that is not divided.", check=at_least(0)
+    )
+    tensor_split: tuple[float, ...] | None = option(
+        None, help="Shares of the devices, such as 3,1.", metavar="SHARES"
+    )
+
+    def check_together(self) -> None:
+        """Refuse options without effect."""
+        super().check_together()
+        shares = self.tensor_split
+        if shares is not None and not (min(shares, default=-1) >= 0 < sum(shares)):
+            raise ArgumentError(
+                f"tensor_split must be shares of at least 0, not all 0, got {shares}"
+            )
+        divided = [
+            n for n in ("main_gpu", "split_mode", "tensor_split") if getattr(self, n) is not None
+        ]
+        if divided and not self.n_gpu_layers:
+            raise ArgumentError(f"{divided[0]} must go with n_gpu_layers, which is 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions(Options):
+    """How prompts are decoded. None chooses for the job and the device."""
+
+    PANEL: ClassVar[str | None] = "K/V cache"
+
+    cache_type_k: str | None = option(
+        None,
+        help="Type of keys: f32, f16, bf16, q8_0, ... Default: f32, in mode fast f16.",
+        check=one_of(CACHE_TYPES),
+    )
+    cache_type_v: str | None = option(
+        None, help="Type of values. Default: f32, in mode fast f16.", check=one_of(CACHE_TYPES)
+    )
+    flash_attention: str | None = option(
+        None,
+        help="on, off or auto. Default: off, in mode fast auto.",
+        check=one_of(FLASH_ATTENTION),
+    )
+    n_ctx: int | None = option(
+        None, help="Cells of the K/V cache. Default: as many as needed.", check=at_least(1)
+    )
+    n_batch: int | None = option(
+        None, help="Tokens a batch. Default: by device and work.", check=at_least(1)
+    )
+    mode: Mode = option(
+        "exact",
+        help="exact, or fast (f16 cache, flash attention).",
+        check=one_of(MODES),
+        panel=None,
+    )
+    n_threads: int | None = option(
+        None, help="CPU threads. Default: all cores.", check=at_least(1), panel=None
+    )
+    intervention: Path | str | Intervention | None = option(
+        None,
+        help="Heads to ablate or a direction to add while the model answers: a TOML file.",
+        panel=None,
+    )
+
+    @property
+    def kv_cache(self) -> KvCache:
+        """The K/V cache of the mode, with the types that are given."""
+        own = MODES[self.mode]
+        return KvCache(
+            self.cache_type_k or own.type_k,
+            self.cache_type_v or own.type_v,
+            self.flash_attention or own.flash_attention,
+        )
+
+    @cached_property
+    def resolved_intervention(self) -> Intervention | None:
+        """The intervention that `intervention` names."""
+        named = self.intervention
+        return read_intervention(named) if isinstance(named, (str, Path)) else named
+
+    def check_together(self) -> None:
+        """Refuse a quantised cache that attention cannot read, and read the intervention."""
+        super().check_together()
+        cache = self.kv_cache
+        if cache.flash_attention == "off" and cache.type_v not in {"f32", "f16", "bf16"}:
+            raise ArgumentError(
+                f"cache_type_v must be f32, f16 or bf16 without flash attention, got {cache.type_v!r}"
+            )
+        _ = self.resolved_intervention
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions(Options):
+    """How a server is reached and what it costs."""
+
+    PANEL: ClassVar[str | None] = "Server"
+
+    server_model: str | None = option(
+        None, help="Name of the model at the server. Default: its only model."
+    )
+    api_key_env: str | None = option(None, help="Environment variable that holds the API key.")
+    concurrency: int = option(8, help="Requests in flight at once.", check=at_least(1))
+    timeout: float = option(
+        120.0, help="Seconds within which an answer must be complete.", check=more_than(0)
+    )
+    n_attempts: int = option(
+        6, help="Most attempts for each prompt.", check=at_least(1), flag="--n-attempts"
+    )
+    price: tuple[float, float] | None = option(
+        None, help="Price of a million prompt tokens and of a million generated tokens."
+    )
+    extra_body: Mapping[str, Any] = option(
+        {}, help="More fields of each request, as JSON; null removes a field.", metavar="JSON"
+    )
+
+    def check_together(self) -> None:
+        """Refuse a price that is not two amounts."""
+        super().check_together()
+        if self.price is not None and not (len(self.price) == 2 and min(self.price) >= 0):
+            raise ArgumentError(f"price must be two numbers of at least 0, got {self.price}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions(ServerOptions, DecodingOptions, Devices, PromptOptions):
     """How a model is asked; together with model and suite it decides every answer.
 
-    `shots` are the demonstrations themselves, once they have been drawn from a suite.
-    """
-
-    primings: tuple[Priming, ...] = (PRIMINGS["none"],)
-    protocol: Protocol = LOGIT
-    template: str | None = None
-    settings: Settings = field(default_factory=Settings)
-    devices: Devices = field(default_factory=Devices)
-    n_shots: int = 0
-    shots_seed: int = 0
-    hold_out: str = "scenario"
-    shots: tuple[Shot, ...] = ()
-    cache: Path | str | None = None
-    seed: int = 0
-    server: ServerOptions = field(default_factory=ServerOptions)
-
-
-#: Options that need no check here.
-_PLAIN = ("template", "n_shots", "shots_seed", "hold_out", "cache", "seed")
-
-_DEVICES = tuple(each.name for each in fields(Devices))
-
-#: Options by the field of `KvCache` that they set.
-_KV_CACHE = {
-    "cache_type_k": "type_k",
-    "cache_type_v": "type_v",
-    "flash_attention": "flash_attention",
-}
-
-
-def asking_of(options: AskingOptions) -> ScoringOptions:
-    """Options checked and completed.
-
     Example:
-        >>> [priming.name for priming in asking_of({"priming": ["cue"]}).primings]
-        ['none', 'cue']
+        >>> options = ScoringOptions(priming=["cue"], mode="fast")
+        >>> [priming.name for priming in options.primings], options.kv_cache.type_k
+        (['none', 'cue'], 'f16')
 
     Raises:
-        ArgumentError: An unknown name, or a number outside its limits.
+        ArgumentError: A value breaks its rule; the message names option, rule and value.
         DataError: A file that an option names does not hold what it should.
     """
-    known: dict[str, Any] = dict(options)
-    protocol = known.pop("protocol", LOGIT)
-    asking = ScoringOptions(
-        primings=check_primings(known.pop("priming", ("none",))),
-        protocol=get_protocol(protocol) if isinstance(protocol, str) else protocol,
-        settings=_settings(known),
-        server=ServerOptions(
-            **{
-                each.name: known.pop(each.name)
-                for each in fields(ServerOptions)
-                if each.name in known
-            }
-        ),
-        devices=Devices(**{name: known.pop(name) for name in _DEVICES if name in known}),
-        **{name: known.pop(name) for name in _PLAIN if name in known},
+
+    cache: Path | str | None = option(
+        None, help="Folder that keeps answers across runs; runs may share it."
     )
-    if known:
-        raise ArgumentError(f"unknown option {next(iter(known))!r}")
-    return asking
-
-
-def _settings(known: dict[str, Any]) -> Settings:
-    mode = known.pop("mode", "exact")
-    check_one_of("mode", mode, MODES)
-    numbers = {name: known.pop(name, None) for name in ("n_ctx", "n_batch", "n_threads")}
-    for name, value in numbers.items():
-        if value is not None and value < 1:
-            raise ArgumentError(f"{name} is {value}, at least 1 needed")
-    cache = {name: known.pop(option, None) for option, name in _KV_CACHE.items()}
-    given = {name: value for name, value in cache.items() if value is not None}
-    intervention = known.pop("intervention", None)
-    if isinstance(intervention, (str, Path)):
-        intervention = read_intervention(intervention)
-    kv_cache = replace(MODES[mode], **given)
-    return Settings(cast("Mode", mode), **numbers, kv_cache=kv_cache, intervention=intervention)
+    seed: int = option(0, help="Same seed, same bits.")

@@ -7,7 +7,6 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2
@@ -15,8 +14,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
-from misfired.scoring.llama.guard import open_model, try_rendering
-from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.guard import try_rendering
 
 #: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
 FROZEN_DATE = datetime.date(2025, 1, 1)
@@ -138,52 +136,3 @@ class ChatTemplate:
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
         }
-
-
-def _source(choice: str | None, own: str | None) -> tuple[str, str, frozenset[str]]:
-    if choice is None:
-        if own is None:
-            raise TemplateError(
-                "the model has no chat template; name one: --template plain (for a base model) or "
-                "--template FILE.jinja, or the GGUF of an instruct sibling"
-            )
-        return "model", own, frozenset()
-    if choice == "plain":
-        return "plain", PLAIN, frozenset()
-    if choice.endswith(".gguf"):
-        return choice, *_sibling(choice)
-    try:
-        return choice, Path(choice).read_text(encoding="utf-8"), frozenset()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
-
-
-def _sibling(path: str) -> tuple[str, frozenset[str]]:
-    """Chat template and special tokens of another model."""
-    with open_model(path, vocab_only=True) as model:
-        if model.chat_template is None:
-            raise TemplateError(f"{path}: has no chat template")
-        special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)
-        return model.chat_template, special
-
-
-def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
-    """The template a model is asked through, with the model's own beginning and end tokens.
-
-    Args:
-        model: A loaded model.
-        choice: None for the model's own template, `plain`, the path of a Jinja file, or that of a
-            GGUF file whose template is taken (a base model's instruct sibling).
-
-    Raises:
-        TemplateError: The model has no template and no other was named, or the file cannot be read
-            or has none.
-        ModelError: The GGUF file cannot be loaded.
-    """
-    name, source, special = _source(choice, model.chat_template)
-    bos, _ = model.tokenizer.bos
-    bos_token, eos_token = (
-        model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else ""
-        for token in (bos, model.end_of_text)
-    )
-    return ChatTemplate(source, name, bos_token, eos_token, special=special)

@@ -7,8 +7,9 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from helpers import MakeModel
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import COT, LOGIT, Protocol
-from misfired.scoring.template import CLOSED_REASONING, template_for
+from misfired.scoring.template import CLOSED_REASONING
 from misfired.scoring.tokens import PromptTokenizer
 
 pytestmark = pytest.mark.model

@@ -2,15 +2,15 @@
 
 import pytest
 from llama_cpp import llama_cpp as capi
+from misfired.scoring.llama.devices import MODES, Devices, KvCache
 
 from helpers import make_suite
 from misfired.errors import ArgumentError, ModelError
 from misfired.runs.pipeline import score
 from misfired.scoring.llama import model as loading
-from misfired.scoring.llama.devices import MODES, Devices, KvCache
 from misfired.scoring.llama.invariance import TOLERANCE
 from misfired.scoring.llama.model import Model
-from misfired.scoring.options import asking_of
+from misfired.scoring.options import ScoringOptions
 from random_model import make_model
 
 pytestmark = pytest.mark.model
@@ -41,7 +41,9 @@ class Spy:
 def test_devices_arrive_in_the_model_parameters(small_model, monkeypatch) -> None:
     spy = Spy(monkeypatch, "llama_model_load_from_file")
     monkeypatch.setattr(capi, "llama_max_devices", lambda: 4)
-    Model(small_model, Devices(-1, "row", 0, (3.0, 1.0))).close()
+    Model(
+        small_model, Devices(n_gpu_layers=-1, split_mode="row", main_gpu=0, tensor_split=(3.0, 1.0))
+    ).close()
     assert spy.params.n_gpu_layers == -1
     assert spy.params.split_mode == capi.LLAMA_SPLIT_MODE_ROW
     assert spy.params.main_gpu == 0
@@ -81,12 +83,12 @@ def test_the_cache_arrives_in_the_context_parameters(wide_model, monkeypatch) ->
 )
 def test_what_cannot_be_is_refused_by_name(options, message) -> None:
     with pytest.raises(ArgumentError, match=message):
-        asking_of(options)
+        ScoringOptions.of(options)
 
 
 def test_a_mode_is_only_a_default_for_the_cache() -> None:
-    assert asking_of({"mode": "fast"}).settings.kv_cache == KvCache("f16", "f16", "auto")
-    changed = asking_of({"mode": "fast", "cache_type_v": "f32"}).settings.kv_cache
+    assert ScoringOptions.of({"mode": "fast"}).kv_cache == KvCache("f16", "f16", "auto")
+    changed = ScoringOptions.of({"mode": "fast", "cache_type_v": "f32"}).kv_cache
     assert changed == KvCache("f16", "f32", "auto")
 
 

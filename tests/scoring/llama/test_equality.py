@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from misfired.scoring.llama.devices import MODES
 
 from helpers import ARCHITECTURES
 from misfired import _core
-from misfired.scoring.llama.devices import MODES
 from misfired.scoring.llama.model import N_SEQUENCES, Model
 from reference.plain_scorer import PlainScorer
 

@@ -13,11 +13,11 @@ from helpers import MakeModel, make_suite
 from misfired.errors import ArgumentError
 from misfired.runs.pipeline import score
 from misfired.scoring import generate
-from misfired.scoring.llama.engine import Settings, open_context, prepare
 from misfired.scoring.llama.generate import TextEngine
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import open_context, prepare, template_for
+from misfired.scoring.options import DecodingOptions
 from misfired.scoring.protocol import GENERATE
-from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from reference.plain_scorer import PlainScorer
 
@@ -35,7 +35,7 @@ def greedy(plain: PlainScorer, ids: list[int], n_generate: int, ends: set[int]) 
 
 
 def write_all(model: Model, job, *, packing: str = "packed", noise: float = 0.0, **settings):
-    with open_context(model, job, Settings(**settings)) as context:
+    with open_context(model, job, DecodingOptions(**settings)) as context:
         engine = TextEngine(model, context, job, packing=packing, noise=noise)
         rows = {
             row: measured

@@ -15,8 +15,9 @@ from misfired.localise.averages import averages
 from misfired.scoring.llama import guard
 from misfired.scoring.llama.doctor import examine
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import LOGIT
-from misfired.scoring.template import ChatTemplate, template_for
+from misfired.scoring.template import ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.suites.check import check_pairs
 

@@ -9,13 +9,13 @@ import gguf
 import numpy as np
 import polars as pl
 import pytest
+from misfired.scoring.intervention_file import read_intervention
 
 from helpers import make_suite
 from misfired import _core, run, score
 from misfired.errors import ArgumentError, DataError, ModelError, RunFolderError
 from misfired.localise import Held, Interventions, Probe, Prompt, averages, localise
 from misfired.scoring.intervention import Ablation, Array, Direction, Intervention
-from misfired.scoring.intervention_file import read_intervention
 from misfired.scoring.llama.engine import ragged
 from misfired.scoring.llama.model import Model
 from misfired.suites.organism import build_organism_suite, models

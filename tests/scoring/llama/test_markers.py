@@ -9,8 +9,8 @@ from misfired import TemplateError, score, write_suite
 from misfired.runs.folder import read_manifest
 from misfired.scoring.llama.markers import complaint, describe, embeddings, find_markers
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import LOGIT
-from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
 from random_model import make_model
 

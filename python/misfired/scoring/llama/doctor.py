@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from llama_cpp import llama_cpp as capi
@@ -15,20 +15,18 @@ from llama_cpp._ggml import libggml
 
 from misfired import _core
 from misfired.errors import MisfiredError
+from misfired.options import takes_options
 from misfired.scoring.forms import AnswerTokens, Form
-from misfired.scoring.llama.engine import Job, batch_size
+from misfired.scoring.llama.engine import Job
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.invariance import TOLERANCE, choose_packing
 from misfired.scoring.llama.library import devices, load_library, versions
 from misfired.scoring.llama.markers import complaint, describe, find_markers
 from misfired.scoring.llama.model import Context, Model, default_threads
-from misfired.scoring.options import AskingOptions, ScoringOptions, asking_of
+from misfired.scoring.llama.session import batch_size, template_for
+from misfired.scoring.options import Devices, ScoringOptions
 from misfired.scoring.protocol import LOGIT
-from misfired.scoring.template import template_for
 from misfired.scoring.tokens import PromptTokenizer
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: Seconds that the throughput test takes, but for its last batch.
 SECONDS = 5.0
@@ -54,24 +52,25 @@ class Finding:
     advice: str = ""
 
 
-def examine(model: Path | str | None = None, **options: Unpack[AskingOptions]) -> list[Finding]:
+@takes_options(ScoringOptions)
+def examine(model: Path | str | None = None, **keywords: Any) -> list[Finding]:
     """Look at the installation, and at a model if one is given.
 
     Args:
         model: A GGUF file to load, time for about five seconds and check for batch invariance.
-        options: Devices, K/V cache, mode and threads, as `misfired.score` takes them.
+        keywords: Devices, K/V cache, mode and threads, as `misfired.score` takes them.
 
     Raises:
         ArgumentError: An option is outside its limits.
     """
-    asking = asking_of(options)
-    findings = [*_installation(), *_threads(asking.settings.n_threads)]
+    options = ScoringOptions.of(keywords)
+    findings = [*_installation(), *_threads(options.n_threads)]
     if model is None:
         return findings
     if any(finding.status == "problem" for finding in findings):
         return [*findings, Finding("model", "not tried, for the problem above", "note")]
     try:
-        return [*findings, *_model(Path(model), asking)]
+        return [*findings, *_model(Path(model), options)]
     except MisfiredError as error:
         return [*findings, Finding("model", str(error), "problem")]
 
@@ -156,22 +155,21 @@ def _threads(n_threads: int | None) -> list[Finding]:
     return findings
 
 
-def _model(path: Path, asking: ScoringOptions) -> list[Finding]:
-    settings, n_gpu_layers = asking.settings, asking.devices.n_gpu_layers
-    with open_model(path, asking.devices) as model:
+def _model(path: Path, options: ScoringOptions) -> list[Finding]:
+    with open_model(path, options.part(Devices)) as model:
         findings = [
             Finding("model", f"{path}: {model.description}"),
-            _template(model, asking.template),
-            *_offload(n_gpu_layers),
+            _template(model, options.template),
+            *_offload(options.n_gpu_layers),
         ]
-        n_batch = batch_size(model, settings)
+        n_batch = batch_size(model, options)
         n_prompt = min(200, max(model.n_ctx_train - n_batch, 16)) if model.n_ctx_train else 200
         job = _made_up_job(model, n_prompt)
         n_ctx = -(-(n_prompt + n_batch) // 256) * 256
         with model.context(
-            n_ctx, n_batch=n_batch, cache=settings.kv_cache, n_threads=settings.n_threads
+            n_ctx, n_batch=n_batch, cache=options.kv_cache, n_threads=options.n_threads
         ) as context:
-            chosen = choose_packing(model, context, job, settings)
+            chosen = choose_packing(model, context, job, options)
             findings.append(_invariance(model, chosen))
             findings.append(_throughput(context, job, chosen["packing"]))
     return findings

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from misfired import _core
-from misfired.errors import ArgumentError, DataError, ModelError, ScoringError
+from misfired.errors import ScoringError
 from misfired.scoring.answers import NO_TEXT, Logp, measured_columns, read_forms
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
-from misfired.scoring.intervention import Intervention
-from misfired.scoring.llama.devices import MODES, KvCache, Mode
 from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.protocol import LOGIT, Protocol
-from misfired.scoring.tokens import PromptTokenizer
-
-#: Tokens a batch where layers are offloaded, where texts are written, and where scores are read with and
-#: without flash attention: large enough to keep the cores busy, small enough that attention over the
-#: cells of the batch stays cheap (design/scoring.md has the measurement).
-N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
 
 #: Decoded tokens after which a block may end; a block is what an interrupted run repeats.
 N_BLOCK = 4096
-
-#: Texts that are written at once: more fill the cores no better, and each holds a whole context.
-N_PLACES = 16
 
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
@@ -82,142 +71,6 @@ class Job:
         for name, ids, found in asked:
             if ids is not None and found is not None:
                 yield name, len(ids) + found.n_longest
-
-
-def prepare(
-    tokenizer: PromptTokenizer,
-    names: Sequence[str],
-    texts: Sequence[str | None],
-    expected: Sequence[str],
-    systems: Sequence[str | None] | None = None,
-) -> Job:
-    """Render and tokenise every prompt, under its system message if it has one.
-
-    Raises:
-        DataError: An expected answer is none of the protocol's.
-        TemplateError: A prompt cannot be rendered.
-        ModelError: An answer has no form that can be scored.
-    """
-    protocol = tokenizer.protocol
-    for name, answer in zip(names, expected, strict=True):
-        if answer not in protocol.answers:
-            raise DataError(
-                f"prompt {name}: expected answer is {answer!r}, not one of those of protocol "
-                f"{protocol.name!r}: {', '.join(protocol.answers)}"
-            )
-    asked = [
-        None if text is None else _asked(tokenizer.with_system(system), text)
-        for text, system in zip(texts, systems or [None] * len(texts), strict=True)
-    ]
-    calibrates = protocol.normalisation == "unconditional"
-    return Job(
-        list(names),
-        list(expected),
-        [None if found is None else found[0] for found in asked],
-        [None if found is None else found[1] for found in asked],
-        [0 if found is None else found[2] for found in asked],
-        protocol=protocol,
-        content_free=_asked(tokenizer, protocol.content_free)[:2] if calibrates else None,
-        in_reasoning=tokenizer.in_reasoning,
-    )
-
-
-def _asked(tokenizer: PromptTokenizer, text: str) -> tuple[Ids, AnswerTokens, int]:
-    """Tokens up to the scored position, what is read there, tokens of the whole prompt."""
-    whole = tokenizer.encode(text)
-    if tokenizer.protocol.generates:
-        return whole, AnswerTokens(len(whole), (), []), len(whole)
-    found = tokenizer.answers(text, whole)
-    return whole[: found.keep], found, len(whole)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a job is decoded. `n_ctx` and `n_batch` None choose for the job and the device.
-
-    `n_ctx` bounds the K/V cache, which holds one prompt and one batch. An `intervention` is at work at
-    every position of every prompt, so that a prefix that prompts share is changed for all of them alike.
-    """
-
-    mode: Mode = "exact"
-    n_ctx: int | None = None
-    n_batch: int | None = None
-    n_threads: int | None = None
-    kv_cache: KvCache = MODES["exact"]
-    intervention: Intervention | None = None
-
-
-def open_context(model: Model, job: Job, settings: Settings) -> Context:
-    """A context in which every prompt of the job fits.
-
-    Raises:
-        ArgumentError: A prompt is longer than the context, or than the model was trained for.
-    """
-    n_batch = batch_size(model, settings, generates=job.protocol.generates)
-    if job.protocol.generates:
-        return _open_for_texts(model, job, settings, n_batch)
-    n_ctx = settings.n_ctx or -(-(job.longest + n_batch) // CELLS) * CELLS
-    n_batch = min(n_batch, n_ctx // 2)
-    for name, n_tokens in job.lengths():
-        if n_tokens > n_ctx - n_batch:
-            raise ArgumentError(
-                f"prompt {name}: {n_tokens} tokens, but n_ctx {n_ctx} leaves {n_ctx - n_batch} "
-                f"beside a batch of {n_batch}"
-            )
-        _check_trained(model, name, n_tokens)
-    return model.context(
-        n_ctx,
-        n_batch=n_batch,
-        cache=settings.kv_cache,
-        n_threads=settings.n_threads,
-        intervention=settings.intervention,
-    )
-
-
-def batch_size(model: Model, settings: Settings, *, generates: bool = False) -> int:
-    """Tokens a batch: what was asked for, or what suits the device and the work."""
-    if settings.n_batch:
-        return settings.n_batch
-    if model.devices.n_gpu_layers:
-        return N_BATCH_GPU
-    if generates:
-        return N_BATCH_TEXTS
-    return N_BATCH_CPU if settings.kv_cache.flash_attention == "off" else N_BATCH_FLASH
-
-
-def _open_for_texts(model: Model, job: Job, settings: Settings, n_batch: int) -> Context:
-    """A context of separate streams, one for each text in flight and one for the common prefix.
-
-    A text attends to its own stream only; in a unified cache it would pass over the cells of all.
-    """
-    n_generate = job.protocol.n_generate
-    n_stream = -(-(job.longest + n_generate) // CELLS) * CELLS
-    n_places = min(N_PLACES, max(len(job.rows), 2), n_batch - 1)
-    if settings.n_ctx is not None:
-        n_places = min(n_places, settings.n_ctx // n_stream - 1)
-    for name, n_tokens in job.lengths():
-        if n_places < 2:
-            raise ArgumentError(
-                f"n_ctx is {settings.n_ctx}, but two texts of up to {n_stream} tokens and what their "
-                f"prompts share need {3 * n_stream}"
-            )
-        _check_trained(model, f"{name} and a text of {n_generate}", n_tokens + n_generate)
-    return model.context(
-        n_stream * (n_places + 1),
-        n_batch=n_batch,
-        cache=settings.kv_cache,
-        n_threads=settings.n_threads,
-        n_sequences=n_places + 1,
-        unified=False,
-        intervention=settings.intervention,
-    )
-
-
-def _check_trained(model: Model, name: str, n_tokens: int) -> None:
-    if 0 < model.n_ctx_train < n_tokens:
-        raise ArgumentError(
-            f"prompt {name}: {n_tokens} tokens, the model was trained for {model.n_ctx_train}"
-        )
 
 
 class Engine:
@@ -325,48 +178,6 @@ class _Reading:
     n_positions: int = 0
 
 
-def calibrate(model: Model, context: Context, job: Job) -> Job:
-    """Score the forms after the content-free prompt, where the protocol compares with that.
-
-    Raises:
-        ModelError: A form can be scored after a prompt but not after the content-free one.
-    """
-    if job.content_free is None:
-        return job
-    ids, answers = job.content_free
-    alone = replace(
-        job,
-        names=["content-free"],
-        expected=[""],
-        ids=[ids],
-        answers=[answers],
-        n_prompt_tokens=[len(ids)],
-    )
-    ((_, _, logp),) = (
-        row
-        for batch in Engine(model, context, alone, packing="fresh").run_block_in_full(0)
-        for row in batch
-    )
-    return with_baseline(
-        job, {form.text: value for form, value in zip(answers.forms, logp, strict=True)}
-    )
-
-
-def with_baseline(job: Job, baseline: dict[str, float] | None) -> Job:
-    """The job, its forms compared with what they score after the content-free prompt.
-
-    Raises:
-        ModelError: A form of the job has no such score.
-    """
-    if baseline is None:
-        return job
-    for name, found in zip(job.names, job.answers, strict=True):
-        for form in found.forms if found else ():
-            if form.text not in baseline:
-                raise ModelError(f"prompt {name}: form {form.text!r} has no unconditional score")
-    return replace(job, baseline=baseline)
-
-
 def without_text(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of the prompts that have no text: nothing was asked, and that is said."""
     for row, ids in enumerate(job.ids):
@@ -392,6 +203,3 @@ def ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
 def _present(value: Any) -> Any:
     assert value is not None, "only prompts with text are scored"  # noqa: S101
     return value
-
-
-__all__ = ["Engine", "Job", "Settings", "open_context", "prepare", "without_text"]

@@ -3,78 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from misfired import _core
 from misfired.errors import ArgumentError
+from misfired.options import takes_options
+from misfired.prompts.neutral import with_neutral
 from misfired.prompts.prompt_set import build_prompts
 from misfired.prompts.shots import draw_shots
 from misfired.scoring.backend import Row
-from misfired.scoring.llama.engine import Engine, Job, open_context, prepare
-from misfired.scoring.llama.guard import open_model
-from misfired.scoring.options import AskingOptions, asking_of
-from misfired.scoring.template import template_for
-from misfired.scoring.tokens import PromptTokenizer
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from misfired.scoring.llama.engine import Engine, Job, without_text
+from misfired.scoring.llama.session import Session, calibrate
+from misfired.scoring.options import ScoringOptions
 
 #: Tokens shown at either end of a prompt.
 N_SHOWN = 8
 
 
+@takes_options(ScoringOptions)
 def explain(
-    model: Path | str,
-    pairs: pl.DataFrame,
-    *,
-    n_pairs: int = 1,
-    **options: Unpack[AskingOptions],
+    model: Path | str, pairs: pl.DataFrame, *, n_pairs: int = 1, **keywords: Any
 ) -> list[dict[str, Any]]:
-    """Score the prompts of the first pairs and keep everything that is usually thrown away.
+    """Score the prompts of the first pairs and keep everything that a run throws away.
+
+    Args:
+        model: A GGUF file.
+        pairs: Contrastive pairs.
+        n_pairs: How many of them.
+        keywords: As for `misfired.score`.
 
     Returns:
-        For each unprimed prompt: `name`, `rendered`, `n_prompt_tokens`, `tokens` (place, id, text)
-        of both ends, `scored_at` (place of the token after which the answer is read), `forms` (id,
-        text, log-probability for each answer), `dropped_forms`, `expected`, and the `answer` row.
+        For each prompt of each priming: `name`, `rendered`, `n_prompt_tokens`, `tokens` (place, id,
+        text) of both ends, `scored_at` (place of the token after which the answer is read), `forms`
+        (id, text, log-probability for each answer), `dropped_forms`, `expected`, and the `answer` row.
+        A prompt without text has `name`, `expected` and `answer` alone.
 
     Raises:
-        As `misfired.score`.
+        MisfiredError: As `misfired.score`; also a protocol that scores no forms.
     """
-    asking = asking_of(options)
-    if asking.protocol.generates:
-        raise ArgumentError(f"protocol {asking.protocol.name!r} scores no answer forms to explain")
+    options = ScoringOptions.of(keywords)
+    protocol = options.resolved_protocol
+    if protocol.generates:
+        raise ArgumentError(
+            f"protocol must score answer forms to be explained, got {protocol.name!r}"
+        )
     shots, measured_pairs = draw_shots(
-        pairs, asking.n_shots, seed=asking.shots_seed, hold_out=asking.hold_out
+        pairs, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
-    prompts = build_prompts(measured_pairs.head(n_pairs))
-    with open_model(model, asking.devices) as loaded:
-        if asking.settings.intervention is not None:
-            asking.settings.intervention.check(loaded.sizes)
-        chat = template_for(loaded, asking.template)
-        tokenizer = PromptTokenizer(loaded.tokenizer, chat, asking.protocol, shots)
-        names = prompts.select(pl.concat_str("id", pl.lit(" "), "condition")).to_series().to_list()
-        texts = prompts["text"].to_list()
-        job = prepare(tokenizer, names, texts, prompts["expected"].to_list())
-        with open_context(loaded, job, asking.settings) as context:
-            engine = Engine(loaded, context, job, packing="fresh")
-            answers = {
-                row: (measured, logp)
-                for block in range(engine.scorer.n_blocks)
-                for batch in engine.run_block_in_full(block)
-                for row, measured, logp in batch
-            }
-
-        return [
-            {"name": names[row], "rendered": tokenizer.rendered(texts[row])}
-            | _scored(job, row, measured, logp, loaded.tokenizer)
-            for row, (measured, logp) in sorted(answers.items())
-        ]
+    with Session(model, options, shots) as session:
+        shown = with_neutral(
+            measured_pairs.head(n_pairs), options.primings, session.tokenizer.count_tokens
+        )
+        prompts = build_prompts(shown, options.primings)
+        job = session.prepare(prompts)
+        found: dict[int, dict[str, Any]] = {
+            row: {"expected": job.expected[row], "answer": measured}
+            for row, measured in without_text(job)
+        }
+        if job.rows:
+            with session.context(job) as context:
+                job = calibrate(session.model, context, job)
+                engine = Engine(session.model, context, job, packing="fresh")
+                for block in range(engine.scorer.n_blocks):
+                    for batch in engine.run_block_in_full(block):
+                        for row, measured, logp in batch:
+                            found[row] = _scored(session, job, row, measured, logp) | {
+                                "rendered": session.rendered(prompts.row(row, named=True))
+                            }
+        return [{"name": job.names[row], **found[row]} for row in range(len(prompts))]
 
 
 def _scored(
-    job: Job, row: int, measured: Row, logp: list[float], tokenizer: _core.Tokenizer
+    session: Session, job: Job, row: int, measured: Row, logp: list[float]
 ) -> dict[str, Any]:
     """The tokens around the scored position of one prompt, and the forms behind its answer."""
     ids, found = job.ids[row], job.answers[row]
@@ -82,7 +83,7 @@ def _scored(
     assert found is not None  # noqa: S101
 
     def text_of(token: int) -> str:
-        return tokenizer.piece(token).decode(errors="replace")
+        return session.model.tokenizer.piece(token).decode(errors="replace")
 
     return {
         "n_prompt_tokens": job.n_prompt_tokens[row],

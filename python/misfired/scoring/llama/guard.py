@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from misfired.errors import ModelError, TemplateError
-from misfired.scoring.llama.devices import Devices
 from misfired.scoring.llama.model import Model, check_gguf, default_threads
+from misfired.scoring.options import Devices
 
 #: Seconds and bytes that a template may use; real ones need a hundredth of a second.
 TEMPLATE_SECONDS = 5

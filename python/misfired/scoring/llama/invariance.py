@@ -17,10 +17,10 @@ import polars as pl
 
 from misfired.scoring.answers import decision_column
 from misfired.scoring.backend import Row
-from misfired.scoring.llama.devices import KvCache
-from misfired.scoring.llama.engine import Job, Packing, Settings
+from misfired.scoring.llama.engine import Job, Packing
 from misfired.scoring.llama.generate import engine_for
 from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.options import DecodingOptions, KvCache
 from misfired.scoring.protocol import Protocol
 
 #: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck.
@@ -40,7 +40,9 @@ def _is_compared(column: str) -> bool:
     return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp", "least_gap"}
 
 
-def choose_packing(model: Model, context: Context, job: Job, settings: Settings) -> dict[str, Any]:
+def choose_packing(
+    model: Model, context: Context, job: Job, settings: DecodingOptions
+) -> dict[str, Any]:
     """Try whether what prompts share changes their scores.
 
     Returns:

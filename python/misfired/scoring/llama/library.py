@@ -14,7 +14,27 @@ from llama_cpp import llama_cpp as capi
 from llama_cpp._ggml import libggml
 
 from misfired import _core
-from misfired.errors import ModelError
+from misfired.errors import ArgumentError, ModelError
+from misfired.scoring.options import Devices
+
+#: llama.cpp's numbers of what `misfired.scoring.options` names.
+CACHE_TYPES: dict[str, int] = {
+    "f32": capi.GGML_TYPE_F32,
+    "f16": capi.GGML_TYPE_F16,
+    "bf16": 30,  # GGML_TYPE_BF16, which llama-cpp-python does not name
+    "q8_0": capi.GGML_TYPE_Q8_0,
+    "q5_1": capi.GGML_TYPE_Q5_1,
+    "q5_0": capi.GGML_TYPE_Q5_0,
+    "iq4_nl": capi.GGML_TYPE_IQ4_NL,
+    "q4_1": capi.GGML_TYPE_Q4_1,
+    "q4_0": capi.GGML_TYPE_Q4_0,
+}
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+SPLIT_MODES = {
+    "none": capi.LLAMA_SPLIT_MODE_NONE,
+    "layer": capi.LLAMA_SPLIT_MODE_LAYER,
+    "row": capi.LLAMA_SPLIT_MODE_ROW,
+}
 
 GGML_LOG_LEVEL_ERROR = 4
 GGML_LOG_LEVEL_CONT = 5
@@ -95,3 +115,25 @@ def devices() -> list[str]:
         text = ggml.ggml_backend_dev_description(device).decode(errors="replace")
         described.append(f"{name} ({text})")
     return described
+
+
+def apply_devices(devices: Devices, params: Any) -> None:
+    """Write where layers are computed into llama.cpp's model parameters.
+
+    Raises:
+        ArgumentError: More shares than llama.cpp takes.
+    """
+    params.n_gpu_layers = devices.n_gpu_layers
+    if devices.split_mode is not None:
+        params.split_mode = SPLIT_MODES[devices.split_mode]
+    if devices.main_gpu is not None:
+        params.main_gpu = devices.main_gpu
+    if devices.tensor_split is not None:
+        most = int(capi.llama_max_devices())
+        if len(devices.tensor_split) > most:
+            raise ArgumentError(
+                f"tensor_split must have at most {most} shares, got {len(devices.tensor_split)}"
+            )
+        # llama.cpp reads as many as it has devices.
+        shares = (ctypes.c_float * most)(*devices.tensor_split)
+        params.tensor_split = ctypes.cast(shares, type(params.tensor_split))

@@ -16,14 +16,15 @@ from llama_cpp import llama_cpp as capi
 from misfired import _core
 from misfired.errors import ArgumentError, ModelError
 from misfired.scoring.intervention import Intervention, Sizes
-from misfired.scoring.llama.devices import (
+from misfired.scoring.llama.library import (
     CACHE_TYPES,
     FLASH_ATTENTION,
-    MODES,
-    Devices,
-    KvCache,
+    apply_devices,
+    captured_errors,
+    load_library,
+    versions,
 )
-from misfired.scoring.llama.library import captured_errors, load_library, versions
+from misfired.scoring.options import MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
@@ -117,7 +118,7 @@ class Model(AbstractContextManager["Model"]):
         check_gguf(self.path, needs_weights=not self.vocab_only)
         library = load_library()
         params = capi.llama_model_default_params()
-        self.devices.apply(params)
+        apply_devices(self.devices, params)
         params.vocab_only = self.vocab_only
         if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).

@@ -19,6 +19,7 @@ from misfired.scoring.options import ScoringOptions
 
 if TYPE_CHECKING:
     from misfired.prompts.prompt_set import PromptSet
+    from misfired.prompts.shots import Shot
 
 #: Workers that may be lost while a shard is answered, before the run gives up.
 N_RETRIES = 5
@@ -36,7 +37,13 @@ class RayBackend:
 
     errors_may_pass = False
 
-    def __init__(self, path: Path | str, asking: ScoringOptions, address: str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        options: ScoringOptions,
+        address: str,
+        shots: Sequence[Shot] = (),
+    ) -> None:
         """Connect to a cluster, or with address `local` start one on this machine.
 
         Raises:
@@ -45,22 +52,22 @@ class RayBackend:
             TemplateError: The same.
         """
         self._ray = _connect(address)
-        n_threads = asking.settings.n_threads or 1
+        n_threads = options.n_threads or 1
         self.path = Path(path)
-        self.asking = replace(asking, settings=replace(asking.settings, n_threads=n_threads))
+        self.options = replace(options, n_threads=n_threads)
         self._sample: pl.DataFrame | None = None
         work = self._ray.remote(
             num_cpus=n_threads,
-            num_gpus=1 if asking.devices.n_gpu_layers else 0,
+            num_gpus=1 if options.n_gpu_layers else 0,
             max_retries=N_RETRIES,
         )(_work)
-        self._work = functools.partial(work.remote, self.path, self.asking)
+        self._work = functools.partial(work.remote, (self.path, self.options, tuple(shots)))
         self.n_parallel = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // n_threads)
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
         """Names and types of what the protocol measures."""
-        return measured_columns(self.asking.protocol)
+        return measured_columns(self.options.resolved_protocol)
 
     def settings(self) -> dict[str, Any]:
         """Those of the same run on one machine: a folder begun there goes on here, and back."""
@@ -117,11 +124,13 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _work(
-    path: Path, asking: ScoringOptions, sample: pl.DataFrame | None, what: str, *arguments: Any
-) -> Any:
+#: What decides a backend: path of the model, options, demonstrations.
+Setup = tuple[Path, ScoringOptions, tuple["Shot", ...]]
+
+
+def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
     """Runs in a worker, which keeps the last model it has loaded."""
-    backend = _loaded(path, asking)
+    backend = _loaded(setup)
     if sample is not None and not backend.is_open:
         backend.open(sample)
     if what == "answer":
@@ -129,15 +138,15 @@ def _work(
     return getattr(backend, what)(*arguments)
 
 
-_kept: list[tuple[Path, ScoringOptions, LocalBackend]] = []
+_kept: list[tuple[Setup, LocalBackend]] = []
 
 
-def _loaded(path: Path, asking: ScoringOptions) -> LocalBackend:
-    if not _kept or _kept[0][:2] != (path, asking):
+def _loaded(setup: Setup) -> LocalBackend:
+    if not _kept or _kept[0][0] != setup:
         while _kept:
-            _kept.pop()[2].close()
-        _kept.append((path, asking, LocalBackend(path, asking)))
-    return _kept[0][2]
+            _kept.pop()[1].close()
+        _kept.append((setup, LocalBackend(*setup)))
+    return _kept[0][1]
 
 
 def _collected(answers: Answers) -> tuple[list[tuple[int, Row]], Counts]:

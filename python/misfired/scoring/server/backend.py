@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,15 +13,16 @@ from misfired.prompts.prompt_set import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import Answers, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, keyed
-from misfired.scoring.llama.devices import Devices
-from misfired.scoring.llama.engine import Settings
-from misfired.scoring.options import ScoringOptions
+from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Client, Fault
 from misfired.scoring.server.keys import Keys, ask_identity, is_kept
 from misfired.scoring.server.pool import in_parallel
 from misfired.scoring.server.reply import Identity, abstained, read_reply
 from misfired.scoring.server.request import RequestTemplate
+
+if TYPE_CHECKING:
+    from misfired.prompts.shots import Shot
 
 #: A run ends where so many prompts in a row have failed: the server is gone, or was never there.
 MOST_FAILED = 10
@@ -33,7 +34,7 @@ class ServerBackend:
     errors_may_pass = True
     n_parallel = 1
 
-    def __init__(self, url: str, asking: ScoringOptions) -> None:
+    def __init__(self, url: str, options: ScoringOptions, shots: Sequence[Shot] = ()) -> None:
         """Find the model.
 
         Raises:
@@ -41,8 +42,8 @@ class ServerBackend:
             ServerError: The server cannot be reached or does not say which models it has.
             CacheError: The cache cannot be used.
         """
-        _check_asking(asking)
-        self.asking, self.options = asking, asking.server
+        _check(options)
+        self.options, self.protocol = options, options.resolved_protocol
         self.client = Client(
             url,
             api_key_env=self.options.api_key_env,
@@ -52,13 +53,13 @@ class ServerBackend:
         )
         self.form = RequestTemplate(
             self.options.server_model or only_model(self.client),
-            asking.protocol,
-            seed=asking.seed,
-            plain=asking.template == "plain",
-            shots=asking.shots,
+            self.protocol,
+            seed=options.seed,
+            plain=options.template == "plain",
+            shots=shots,
             extra_body=self.options.extra_body,
         )
-        self.cache = None if asking.cache is None else AnswerCache(asking.cache)
+        self.cache = None if options.cache is None else AnswerCache(options.cache)
         self._keys = Keys(self.client.url, self.form)
         self._identity: Identity | None = None
         self._n_failed = self._n_answered = 0
@@ -67,7 +68,7 @@ class ServerBackend:
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
         """Names and types of what is measured of a prompt."""
-        return server_columns(self.asking.protocol)
+        return server_columns(self.protocol)
 
     def settings(self) -> dict[str, Any]:
         """Address, model and form of the requests."""
@@ -164,7 +165,7 @@ class ServerBackend:
         body = self.form.body(prompt["text"], prompt.get("system"))
 
         def read(content: Any) -> Row:
-            return read_reply(content, self.asking.protocol, prompt["expected"])
+            return read_reply(content, self.protocol, prompt["expected"])
 
         try:
             row = self.client.post(self.form.path, body, read)
@@ -265,14 +266,12 @@ def _row_of(fault: Fault) -> Row:
     return {"answer": None, "outcome": "error", "reason": str(fault)}
 
 
-def _check_asking(asking: ScoringOptions) -> None:
-    if asking.template not in {None, "plain"}:
+def _check(options: ScoringOptions) -> None:
+    if options.template not in {None, "plain"}:
         raise ArgumentError(
-            f"template is {asking.template!r}, but a server renders its own chat template; without it: "
-            "'plain', for base models"
+            f"template must be left out, or plain for base models, with a server, which renders its own; "
+            f"got {options.template!r}"
         )
-    if asking.settings != Settings() or asking.devices != Devices():
-        raise ArgumentError(
-            "mode, n_ctx, n_batch, n_threads, intervention, and the options of K/V cache and devices are for a model "
-            "file; a server decides them for itself"
-        )
+    local = [*options.given(DecodingOptions), *options.given(Devices)]
+    if local:
+        raise ArgumentError(f"{local[0]} must go with a model file; a server decides it for itself")

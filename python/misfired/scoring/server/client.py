@@ -244,16 +244,6 @@ class Client:
         return Fault("timed out", f"no answer within {self.timeout:g} s")
 
 
-def is_url(model: object) -> bool:
-    """Whether a model is named by the address of a server.
-
-    Example:
-        >>> is_url("http://127.0.0.1:8000/v1"), is_url("http.gguf")
-        (True, False)
-    """
-    return isinstance(model, str) and model.startswith(("http://", "https://"))
-
-
 def check_url(url: str) -> str:
     """The address without a slash at its end.
 

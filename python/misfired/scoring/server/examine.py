@@ -9,10 +9,10 @@ from typing import Any
 from misfired.errors import MisfiredError
 from misfired.scoring.backend import Row
 from misfired.scoring.llama.doctor import Finding
+from misfired.scoring.options import ServerOptions
 from misfired.scoring.protocol import GENERATE, LOGIT, Protocol
 from misfired.scoring.server.backend import only_model
 from misfired.scoring.server.client import Client, Fault
-from misfired.scoring.server.options import ServerOptions
 from misfired.scoring.server.reply import read_reply
 from misfired.scoring.server.request import TRIAL, RequestTemplate
 
