@@ -12,11 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from misfired import _core
+from misfired.stats.options import INTERVAL_METHODS
 
-METHODS = (
-    "percentile", "basic", "bca", "studentised", "normal", "t", "logit", "wilson",
-    "clopper_pearson",
-)  # fmt: skip
 RATES_ONLY = {"logit", "wilson", "clopper_pearson"}
 DESIGNS = (199, 25)
 RATES = (0.05, 0.15)
@@ -34,15 +31,17 @@ def sizes(n_scenarios: int) -> np.ndarray:
 
 def coverage(n_scenarios: int, rate: float, correlation: float, unit: str, n: int) -> np.ndarray:
     return _core.coverage(
-        sizes(n_scenarios), rate, PRIMED, ACCURACY, correlation, list(METHODS), unit, 0.95, n,
-        N_RESAMPLES, 2026, None,
+        sizes(n_scenarios), mar=rate, primed=PRIMED, accuracy_contrast=ACCURACY,
+        correlation=correlation, methods=list(INTERVAL_METHODS), unit=unit, confidence_level=0.95,
+        n_simulations=n, n_resamples=N_RESAMPLES, seed=2026, n_threads=None,
     )  # fmt: skip
 
 
 def rejections(n_scenarios: int, share: float, correlation: float, n: int) -> np.ndarray:
     return _core.power(
-        sizes(n_scenarios), share, share, correlation, 0.05, "two-sided", n, 2026, None
-    )
+        sizes(n_scenarios), gain=share, loss=share, correlation=correlation, alpha=0.05,
+        alternative="two-sided", n_simulations=n, seed=2026, n_threads=None,
+    )  # fmt: skip
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
@@ -61,7 +60,7 @@ def interval_tables(n_scenarios: int, unit: str, n: int) -> list[str]:
     tables = []
     for question, name in enumerate(("MAR", "change in MAR")):
         rows = []
-        for k, method in enumerate(METHODS):
+        for k, method in enumerate(INTERVAL_METHODS):
             if question and method in RATES_ONLY:
                 continue
             block = found[:, k, question]

@@ -23,6 +23,7 @@ __all__ = [
     "bbq_statement",
     "build_profile",
     "coverage",
+    "design_effect",
     "intraclass_correlation",
     "match_texts",
     "mcnemar",
@@ -49,6 +50,7 @@ def resample(
     scenario: _Numbers,
     category: _Numbers,
     weights: _Floats,
+    *,
     paired: bool,
     measures: list[str],
     unit: str,
@@ -65,6 +67,7 @@ def resample(
 def measure_values(counts: _Floats, measures: list[str]) -> tuple[_Floats, list[str | None]]: ...
 def coverage(
     sizes: _Numbers,
+    *,
     mar: float,
     primed: float,
     accuracy_contrast: float,
@@ -78,11 +81,12 @@ def coverage(
     n_threads: int | None,
 ) -> _Floats: ...
 def mcnemar(
-    b: npt.NDArray[np.uint64], c: npt.NDArray[np.uint64], alternative: str, mid_p: bool
+    b: npt.NDArray[np.uint64], c: npt.NDArray[np.uint64], *, alternative: str, mid_p: bool
 ) -> _Floats: ...
 def permutation(
     codes: _Codes,
     scenario: _Numbers,
+    *,
     measure: str | None,
     unit: str,
     alternative: str,
@@ -92,24 +96,27 @@ def permutation(
 ) -> tuple[float, float, bool, int]: ...
 def adjust(p_values: _Floats, method: str) -> _Floats: ...
 def proportion_interval(
-    hits: float, n: float, method: str, confidence_level: float
+    hits: float, n: float, *, method: str, confidence_level: float
 ) -> tuple[float, float]: ...
 def t_quantile(p: float, degrees: float) -> float: ...
+def design_effect(sizes: npt.NDArray[np.int64], correlation: float) -> float: ...
 def intraclass_correlation(hits: _Numbers, trials: _Numbers) -> float: ...
 def power(
     sizes: _Numbers,
+    *,
     gain: float,
     loss: float,
     correlation: float,
     alpha: float,
     alternative: str,
-    n_simulations: int,
+    n_simulations: int | None,
     seed: int,
     n_threads: int | None,
 ) -> _Floats: ...
 def agreement(
     codes: _Codes,
     cluster: _Numbers,
+    *,
     n_values: int,
     method: str,
     confidence_level: float,
@@ -121,6 +128,7 @@ def ranking(
     codes: _Codes,
     scenario: _Numbers,
     category: _Numbers,
+    *,
     measure: str,
     unit: str,
     stratified: bool,

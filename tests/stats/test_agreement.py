@@ -89,13 +89,18 @@ def test_threads_cannot_change_a_bit():
 @pytest.mark.parametrize(
     ("rows", "options", "error", "message"),
     [
-        ([[1, 2], [1]], {}, DataError, "rows of different length"),
-        ([], {}, DataError, "or none"),
-        ([[1, 2, 3]], {"method": "cohen"}, DataError, "3 raters, expected 2"),
-        ([[1, 2], [1, None]], {"method": "fleiss"}, DataError, "1 to 2 ratings"),
+        ([[1, 2], [1]], {}, DataError, "one column for each rater, got none or other lengths"),
+        ([], {}, DataError, "got none"),
+        ([[1, 2, 3]], {"method": "cohen"}, DataError, "must be of 2 raters for cohen, got 3"),
+        ([[1, 2], [1, None]], {"method": "fleiss"}, DataError, "got 1 to 2 ratings"),
         ([[1, 2]], {"method": "scott"}, ArgumentError, 'method: "scott"'),
-        ([[1, 2]], {"confidence_level": 0}, ArgumentError, "confidence_level: 0"),
-        ([[1, 2]], {"n_resamples": 0}, ArgumentError, "n_resamples: 0"),
+        (
+            [[1, 2]],
+            {"confidence_level": 0},
+            ArgumentError,
+            "confidence_level must be between 0 and 1, got 0",
+        ),
+        ([[1, 2]], {"n_resamples": 0}, ArgumentError, "n_resamples must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments_are_named(rows, options, error, message):

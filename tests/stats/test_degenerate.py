@@ -20,6 +20,7 @@ from misfired.stats import (
     study_tests,
     summarize,
 )
+from misfired.stats.options import INTERVAL_METHODS
 
 T, F, N = True, False, None
 
@@ -32,10 +33,7 @@ DATA = {
     "all_unscored": ([N, N, N, N], [N, T, N, N], ["a", "a", "b", "b"]),
     "empty": ([], [], []),
 }
-METHODS = (
-    None, "percentile", "basic", "bca", "studentised", "normal", "t", "logit", "wilson",
-    "clopper_pearson",
-)  # fmt: skip
+METHODS = (None, *INTERVAL_METHODS)
 MAR = {
     "no_discordant_pair": (0.0, "constant"),
     "no_contrast_correct": (None, "no_contrast_correct"),

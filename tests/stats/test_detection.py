@@ -14,6 +14,8 @@ from misfired.stats.detection import EXPECTED_SCHEMA
 from reference import detection as twin
 from reference import resampling
 
+PASS = {"by_category": False, "stratified": False, "confidence_level": 0.9, "n_threads": None}
+
 
 def pick(frame, **where):
     return frame.filter(**where).row(0, named=True)
@@ -83,15 +85,15 @@ def test_a_suite_that_expects_only_yes_has_no_d_prime():
     ("change", "message"),
     [
         (lambda f: f.drop("expected"), "column 'expected' is missing"),
-        (lambda f: f.head(0), "no rows"),
+        (lambda f: f.head(0), "answers must have at least 1 row, got 0"),
         (lambda f: pl.concat([f, f.head(1)]), "more than one row"),
         (
             lambda f: f.with_columns(expected=pl.lit("maybe")),
-            "'expected': 'maybe', expected one of yes, no",
+            "'expected' must be one of yes, no, got 'maybe'",
         ),
         (
             lambda f: f.with_columns(answer=pl.lit("maybe")),
-            "'answer': 'maybe', expected one of yes, no, null",
+            "'answer' must be one of yes, no, null, got 'maybe'",
         ),
         (
             lambda f: f.with_columns(scenario=pl.col("scenario") + pl.col("condition")),
@@ -130,8 +132,9 @@ def test_adjusted_mar_and_its_percentiles_equal_the_twin(units, seed):
             cells = np.repeat(np.arange(4), tables[g, condition])
             codes[condition, np.flatnonzero(scenario == g)[: len(cells)]] = cells
     found, reasons, *_ = _core.resample(
-        codes, scenario, scenario * 0, np.array([[1.0, -1.0]]), False, ["mar_adjusted"],
-        "scenario", False, False, "percentile", 0.9, 60, seed, None,
+        codes, scenario, scenario * 0, np.array([[1.0, -1.0]]), paired=False,
+        measures=["mar_adjusted"], unit="scenario", method="percentile", n_resamples=60, seed=seed,
+        **PASS,
     )  # fmt: skip
     rows = [first + second for first, second in units]
     total = np.sum(rows, axis=0)
@@ -157,8 +160,8 @@ def test_d_prime_and_criterion_equal_the_twin(table):
     codes = np.repeat(np.arange(4, dtype=np.uint8), table)[None]
     zeros = np.zeros(codes.shape[1], dtype=np.uint32)
     found = _core.resample(
-        codes, zeros, zeros, np.eye(1), True, ["d_prime", "criterion"], "pair", False, False,
-        "normal", 0.9, 1, 0, None,
+        codes, zeros, zeros, np.eye(1), paired=True, measures=["d_prime", "criterion"], unit="pair",
+        method="normal", n_resamples=1, seed=0, **PASS,
     )[0]  # fmt: skip
     expected = [twin.d_prime(table), twin.criterion(table)]
     np.testing.assert_allclose(found[0, 0, :, 0], expected, rtol=1e-12, atol=1e-12)
@@ -316,6 +319,6 @@ def test_a_measure_of_two_conditions_is_refused_where_there_is_one():
     codes, zeros = np.zeros((1, 2), dtype=np.uint8), np.zeros(2, dtype=np.uint32)
     with pytest.raises(ArgumentError, match="weights: 1, expected 2 series for mar_adjusted"):
         _core.resample(
-            codes, zeros, zeros, np.eye(1), True, ["mar_adjusted"], "pair", False, False, None,
-            0.9, 1, 0, None,
+            codes, zeros, zeros, np.eye(1), paired=True, measures=["mar_adjusted"], unit="pair",
+            method=None, n_resamples=1, seed=0, **PASS,
         )  # fmt: skip

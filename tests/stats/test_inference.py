@@ -160,9 +160,9 @@ def test_adjusted_p_values_agree_with_statsmodels(method, name):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: mcnemar(-1, 2), ArgumentError, "b: -1, expected at least 0"),
+        (lambda: mcnemar(-1, 2), ArgumentError, "b must be at least 0, got -1"),
         (lambda: mcnemar(1, 2, alternative="more"), ArgumentError, 'alternative: "more"'),
-        (lambda: adjust([1.5]), ArgumentError, "p_values: 1.5, expected 0 to 1"),
+        (lambda: adjust([1.5]), ArgumentError, "p_values must be from 0 to 1, got 1.5"),
         (
             lambda: adjust([0.5], method="sidak"),
             ArgumentError,
@@ -171,15 +171,19 @@ def test_adjusted_p_values_agree_with_statsmodels(method, name):
         (
             lambda: permutation_test([True], [True, False]),
             DataError,
-            "contrast: 2 outcomes, expected 1",
+            "contrast must have 1 outcomes, got 2",
         ),
         (lambda: permutation_test([True], [True], measure="mar"), ArgumentError, "two series"),
         (
             lambda: permutation_test([[True]] * 3, [[True]] * 3),
             ArgumentError,
-            "stereotyped: 3 series, expected 1 or 2",
+            "stereotyped must have 1 or 2 series, got 3",
         ),
-        (lambda: permutation_test([True], [True], n_resamples=0), ArgumentError, "n_resamples: 0"),
+        (
+            lambda: permutation_test([True], [True], n_resamples=0),
+            ArgumentError,
+            "n_resamples must be at least 1, got 0",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):

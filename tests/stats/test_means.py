@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from misfired.errors import ArgumentError
-from misfired.stats.means import bootstrap, sign_flip
+from misfired.stats.means import mean_interval, sign_flip
 from reference.localise_plain import plain_bootstrap
 
 values = st.lists(
@@ -21,20 +21,20 @@ values = st.lists(
 
 @given(values, st.integers(0, 3))
 @settings(deadline=None, max_examples=40)
-def test_bootstrap_equals_its_plain_twin(rows: list[tuple[float, str]], seed: int) -> None:
+def test_mean_interval_equals_its_plain_twin(rows: list[tuple[float, str]], seed: int) -> None:
     numbers = np.array([[value] for value, _ in rows], np.float64)
     scenarios = [scenario for _, scenario in rows]
-    found = bootstrap(numbers, scenarios, n_resamples=50, rng=seed)
+    found = mean_interval(numbers, scenarios, n_resamples=50, rng=seed)
     value, low, high = plain_bootstrap(numbers[:, 0].tolist(), scenarios, n_resamples=50, rng=seed)
     assert found.value[0] == pytest.approx(value, abs=1e-12)
     assert found.low[0] == pytest.approx(low, abs=1e-12)
     assert found.high[0] == pytest.approx(high, abs=1e-12)
 
 
-def test_bootstrap_of_single_pairs_agrees_with_the_normal_interval() -> None:
+def test_mean_interval_of_single_pairs_agrees_with_the_normal_interval() -> None:
     rng = np.random.default_rng(3)
     numbers = rng.normal(2, 1, (400, 1))
-    found = bootstrap(numbers, [str(i) for i in range(400)], n_resamples=4000)
+    found = mean_interval(numbers, [str(i) for i in range(400)], n_resamples=4000)
     low, high = stats.norm.interval(0.95, numbers.mean(), numbers.std() / 20)
     assert (found.low[0], found.high[0]) == pytest.approx((low, high), abs=0.01)
 
@@ -44,16 +44,18 @@ def test_the_same_seed_gives_the_same_bits_and_chunks_do_not_matter(
 ) -> None:
     numbers = np.random.default_rng(0).normal(size=(30, 2))
     scenarios = [str(i // 3) for i in range(30)]
-    one = bootstrap(numbers, scenarios, n_resamples=500, rng=5)
+    one = mean_interval(numbers, scenarios, n_resamples=500, rng=5)
     monkeypatch.setattr("misfired.stats.means._CHUNK", 7)
-    other = bootstrap(numbers, scenarios, n_resamples=500, rng=5)
+    other = mean_interval(numbers, scenarios, n_resamples=500, rng=5)
     np.testing.assert_allclose([one.low, one.high], [other.low, other.high], rtol=1e-12)
 
 
 def test_an_undefined_ratio_is_nan_without_an_interval() -> None:
     numbers = np.array([[1.0, 0.0], [2.0, 0.0]])
     with np.errstate(divide="ignore"):
-        found = bootstrap(numbers, ["a", "b"], lambda m: m[..., :1] / m[..., 1:], n_resamples=10)
+        found = mean_interval(
+            numbers, ["a", "b"], lambda m: m[..., :1] / m[..., 1:], n_resamples=10
+        )
     assert np.isnan([found.value[0], found.low[0], found.high[0]]).all()
 
 
@@ -81,15 +83,15 @@ def test_sign_flip_is_not_below_its_level_under_the_null() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_resamples": 0}, "n_resamples is 0"),
-        ({"confidence_level": 1.0}, "confidence_level is 1.0"),
+        ({"n_resamples": 0}, "n_resamples must be at least 1, got 0"),
+        ({"confidence_level": 1.0}, "confidence_level must be between 0 and 1, got 1.0"),
     ],
 )
 def test_options_out_of_range(options: dict[str, float], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        bootstrap(np.ones((2, 1)), ["a", "b"], **options)
+        mean_interval(np.ones((2, 1)), ["a", "b"], **options)
 
 
 def test_no_rows() -> None:
-    with pytest.raises(ArgumentError, match="0 rows for 0 scenarios"):
-        bootstrap(np.ones((0, 1)), [])
+    with pytest.raises(ArgumentError, match="must have a row for each scenario label, got 0 for 0"):
+        mean_interval(np.ones((0, 1)), [])

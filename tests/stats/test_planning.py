@@ -75,7 +75,10 @@ def test_power_of_independent_pairs_agrees_with_the_normal_approximation():
 
 def test_the_sign_flip_test_keeps_its_level_and_mcnemar_does_not():
     sizes = np.resize(np.arange(4, 21, dtype=np.uint32), 199)
-    plain, _, flip = _core.power(sizes, 0.1, 0.1, 0.3, 0.05, "two-sided", 4_000, 0, None)
+    plain, _, flip = _core.power(
+        sizes, gain=0.1, loss=0.1, correlation=0.3, alpha=0.05, alternative="two-sided",
+        n_simulations=4_000, seed=0, n_threads=None,
+    )  # fmt: skip
     assert plain > 0.12
     assert flip == pytest.approx(0.05, abs=4 * math.sqrt(0.05 * 0.95 / 4_000))
 
@@ -143,23 +146,55 @@ def test_clustered_annotators_are_worth_fewer():
     [
         (lambda: power(0.7, 0.5, **STUDY), ArgumentError, "gain: 0.7, expected 0 to 1, and"),
         (lambda: power(0.1, 0.1, **STUDY | {"correlation": 1}), ArgumentError, "correlation: 1"),
-        (lambda: power(0.1, 0.1, **STUDY | {"n_scenarios": 0}), ArgumentError, "n_scenarios: 0"),
+        (
+            lambda: power(0.1, 0.1, **STUDY | {"n_scenarios": 0}),
+            ArgumentError,
+            "n_scenarios must be at least 1, got 0",
+        ),
         (lambda: power(0.1, 0.1, alpha=0, **STUDY), ArgumentError, "alpha: 0"),
-        (lambda: power(0.1, 0.1, n_simulations=0, **STUDY), ArgumentError, "n_simulations: 0"),
-        (lambda: minimum_detectable(0.1, target=0.01, **STUDY), ArgumentError, "target: 0.01"),
-        (lambda: minimum_detectable(0.1, share=0, **STUDY), ArgumentError, "share: 0, expected ab"),
-        (lambda: interval_width(0, **STUDY), ArgumentError, "rate: 0, expected above 0"),
-        (lambda: interval_width(5, share=0, **STUDY), ArgumentError, "share: 0"),
-        (lambda: interval_width(5, **STUDY | {"n_scenarios": 1}), ArgumentError, "n_scenarios: 1"),
+        (
+            lambda: power(0.1, 0.1, n_simulations=0, **STUDY),
+            ArgumentError,
+            "n_simulations must be at least 1, got 0",
+        ),
+        (
+            lambda: minimum_detectable(0.1, target=0.01, **STUDY),
+            ArgumentError,
+            "target must be between alpha = 0.05 and 1, got 0.01",
+        ),
+        (
+            lambda: minimum_detectable(0.1, share=0, **STUDY),
+            ArgumentError,
+            "share must be more than 0 and at most 1, got 0",
+        ),
+        (
+            lambda: interval_width(0, **STUDY),
+            ArgumentError,
+            "rate must be between 0 and 100, got 0",
+        ),
+        (lambda: interval_width(5, share=0, **STUDY), ArgumentError, "share must be more than 0"),
+        (
+            lambda: interval_width(5, **STUDY | {"n_scenarios": 1}),
+            ArgumentError,
+            "n_scenarios must be at least 2, got 1",
+        ),
         (
             lambda: sample_size(5, 0, pairs_per_scenario=1, correlation=0),
             ArgumentError,
-            "width: 0, expected above 0",
+            "width must be more than 0, got 0",
         ),
-        (lambda: upper_bound(0), ArgumentError, "hits: 0 of 0"),
-        (lambda: upper_bound(9, confidence_level=1), ArgumentError, "confidence_level: 1"),
-        (lambda: upper_bound(9, cluster_size=0), ArgumentError, "cluster_size, correlation: 0, 0"),
-        (lambda: mar_bounds([True], []), DataError, "contrast: 0 outcomes, expected 1"),
+        (lambda: upper_bound(0), ArgumentError, "n must be at least 1, got 0"),
+        (
+            lambda: upper_bound(9, confidence_level=1),
+            ArgumentError,
+            "confidence_level must be between 0 and 1, got 1",
+        ),
+        (
+            lambda: upper_bound(9, cluster_size=0),
+            ArgumentError,
+            "cluster_size must be at least 1, got 0",
+        ),
+        (lambda: mar_bounds([True], []), DataError, "contrast must have 1 outcomes, got 0"),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):
@@ -169,8 +204,19 @@ def test_bad_arguments_are_named(call, error, message):
 
 def test_coverage_of_the_default_methods():
     sizes = np.resize(np.arange(4, 21, dtype=np.uint32), 199)
-    options = (["clopper_pearson", "studentised"], "scenario", 0.95, 300, 299, 1)
-    one, two = (_core.coverage(sizes, 0.1, 0.1, 0.9, 0.2, *options, n) for n in (1, 2))
+    options = {
+        "mar": 0.1,
+        "primed": 0.1,
+        "accuracy_contrast": 0.9,
+        "correlation": 0.2,
+        "methods": ["clopper_pearson", "studentised"],
+        "unit": "scenario",
+        "confidence_level": 0.95,
+        "n_simulations": 300,
+        "n_resamples": 299,
+        "seed": 1,
+    }
+    one, two = (_core.coverage(sizes, **options, n_threads=n) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
     # Four standard errors of 300 simulations: 5 points.
     assert one[0, 0, 0] / 300 == pytest.approx(0.95, abs=0.05)

@@ -169,7 +169,9 @@ def test_equal_primings_cannot_be_tested(outcomes):
 
 
 def test_what_is_wrong_is_named(outcomes):
-    with pytest.raises(ArgumentError, match="priming: 'absent', expected one of none, cue_both"):
+    with pytest.raises(
+        ArgumentError, match=r"priming must be one of none, cue_both, .*, got 'absent'"
+    ):
         priming_contrasts(outcomes, control="absent")
     with pytest.raises(DataError, match="nothing to compare with the control 'neutral_both'"):
         priming_contrasts(outcomes.filter(priming="neutral_both"))

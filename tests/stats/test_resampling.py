@@ -253,22 +253,22 @@ def test_too_many_pairs_for_a_count_are_refused():
 def test_a_matrix_in_fortran_order_is_refused():
     codes = np.asfortranarray(np.zeros((2, 3), dtype=np.uint8))
     zeros = np.zeros(3, dtype=np.uint32)
-    with pytest.raises(ArgumentError, match=r"codes: .*expected C order"):
+    with pytest.raises(ArgumentError, match="codes must be a matrix in C order"):
         _core.resample(
             codes,
             zeros,
             zeros,
             np.eye(2),
-            True,
-            ["mar"],
-            "pair",
-            True,
-            False,
-            "percentile",
-            0.9,
-            1,
-            0,
-            None,
+            paired=True,
+            measures=["mar"],
+            unit="pair",
+            by_category=True,
+            stratified=False,
+            method="percentile",
+            confidence_level=0.9,
+            n_resamples=1,
+            seed=0,
+            n_threads=None,
         )
 
 

@@ -106,20 +106,20 @@ def test_a_zero_denominator_is_null_with_its_reason():
     ("change", "message"),
     [
         (lambda f: f.drop("contrast"), "column 'contrast' is missing"),
-        (lambda f: f.with_columns(id=pl.lit(1)), "column 'id' is Int32, expected String"),
+        (lambda f: f.with_columns(id=pl.lit(1)), "column 'id' must be String, got Int32"),
         (
             lambda f: f.with_columns(contrast=pl.lit("yes")),
-            "'contrast' is String, expected Boolean",
+            "'contrast' must be Boolean, got String",
         ),
         (
             lambda f: f.with_columns(scenario=pl.lit(None, pl.String)),
-            "row 0, column 'scenario': null",
+            "row 0, column 'scenario' must be a name, got null",
         ),
         (
             lambda f: pl.concat([f, f.head(1)]),
             "'religion_q0_p0', priming 'none': more than one row",
         ),
-        (lambda f: f.head(0), "no rows, expected at least 1"),
+        (lambda f: f.head(0), "outcomes must have at least 1 row, got 0"),
         (
             lambda f: f.with_columns(
                 category=pl.when(pl.col("priming") == "cue").then(pl.lit("x")).otherwise("category")
@@ -134,7 +134,7 @@ def test_a_bad_frame_is_refused_with_row_and_column(change, message):
 
 
 def test_a_seed_out_of_range_is_refused():
-    with pytest.raises(ArgumentError, match="rng: -1, expected 0 to 18446744073709551615"):
+    with pytest.raises(ArgumentError, match="rng must be from 0 to 18446744073709551615, got -1"):
         summarize(outcomes(), rng=-1)
 
 

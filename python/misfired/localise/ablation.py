@@ -15,7 +15,7 @@ from misfired.localise.probe import Probe
 from misfired.localise.summary import specificity_of
 from misfired.localise.sweeps import Chunk, ablate_together, chunks
 from misfired.stats import summarize
-from misfired.stats.means import bootstrap
+from misfired.stats.means import mean_interval
 
 Heads = tuple[tuple[int, int], ...]
 
@@ -164,7 +164,7 @@ def _changes(
     cases: Sequence[Case], before: _Margins, after: _Margins, options: dict[str, float]
 ) -> list[dict[str, object]]:
     frames = [_outcomes(cases, margins, name) for margins, name in ((before, "none"), (after, "x"))]
-    summary = summarize(pl.concat(frames), unit="scenario", **options)  # type: ignore[arg-type]
+    summary = summarize(pl.concat(frames), unit="scenario", **options)
     overall = summary.filter(pl.col("slice") == "overall")
     found = {(r["priming"], r["measure"]): r for r in overall.iter_rows(named=True)}
     rows = []
@@ -209,7 +209,7 @@ def _share(
     names = [name for name, keep in zip(scenarios, counted.tolist(), strict=True) if keep]
     numbers: dict[str, float | None] = dict.fromkeys(("after", "change", "low", "high"))
     if len(values):
-        found = bootstrap(
+        found = mean_interval(
             values,
             names,
             lambda means: 100.0 * means[..., :1] / means[..., 1:] - start,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import Interval, bootstrap, sign_flip
+from misfired.stats.means import MeanInterval, mean_interval, sign_flip
 from misfired.stats.testing import adjust
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ def lens_curves(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
 
     Args:
         lens: Rows of the lens with a column `model`.
-        options: Of `misfired.stats.means.bootstrap`.
+        options: Of `misfired.stats.means.mean_interval`.
 
     Returns:
         Columns `model`, `kind`, `condition` (or `gap`: contrast minus stereotyped), `layer`, `value`,
@@ -39,7 +39,7 @@ def lens_curves(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
     for (model, kind), part in lens.group_by("model", "kind", maintain_order=True):
         curves, scenarios = _lens_arrays(part)
         for name, values in curves.items():
-            found = bootstrap(values, scenarios, **options)
+            found = mean_interval(values, scenarios, **options)
             rows += _layers(found, {"model": model, "kind": kind, "condition": name}, scenarios)
     return pl.DataFrame(rows)
 
@@ -64,11 +64,11 @@ def lens_figures(lens: pl.DataFrame, **options: Any) -> pl.DataFrame:
         scale = (last[0] + last[1]) / 2
         falls = (stereotyped[:, :-1].max(axis=1, initial=-np.inf) > 0) & (stereotyped[:, -1] <= 0)
         found = {
-            "greatest_divergence": bootstrap(curves["gap"], scenarios, greatest, **options),
-            "onset_of_suppression": bootstrap(
+            "greatest_divergence": mean_interval(curves["gap"], scenarios, greatest, **options),
+            "onset_of_suppression": mean_interval(
                 np.hstack([curves["gap"], scale]), scenarios, onset, **options
             ),
-            "rises_then_falls": bootstrap(100.0 * falls[:, None], scenarios, **options),
+            "rises_then_falls": mean_interval(100.0 * falls[:, None], scenarios, **options),
         }
         keys = {"probe": "lens", "model": model, "kind": kind}
         rows += [_figure(keys, measure, value, scenarios) for measure, value in found.items()]
@@ -133,7 +133,7 @@ def recovery_curves(patched: pl.DataFrame, **options: Any) -> pl.DataFrame:
         changes, scenarios = _wide(part, pl.col("patched") - pl.col("before"))
         whole, _ = _wide(part, pl.col("donor") - pl.col("before"))
         flips, _ = _wide(part, (pl.col("patched") > 0) != (pl.col("before") > 0))
-        found = bootstrap(np.hstack([changes, whole]), scenarios, _ratio, **options)
+        found = mean_interval(np.hstack([changes, whole]), scenarios, _ratio, **options)
         labels = dict(zip(names, keys, strict=True))
         rows += [
             {**row, "flipped": 100.0 * share}
@@ -155,7 +155,7 @@ def recovery_figures(patched: pl.DataFrame, **options: Any) -> pl.DataFrame:
     for keys, part in failures.group_by("site", "target", "direction", maintain_order=True):
         changes, scenarios = _wide(part, pl.col("patched") - pl.col("before"))
         whole, _ = _wide(part, pl.col("donor") - pl.col("before"))
-        found = bootstrap(
+        found = mean_interval(
             np.hstack([changes, whole]),
             scenarios,
             lambda means: _first_half(_ratio(means)),
@@ -205,7 +205,7 @@ def head_map(
     failures = heads.filter(pl.col("kind") == "failure")
     for (model, method), part in failures.group_by("model", "method", maintain_order=True):
         specificity, scenarios, places = specificity_of(part)
-        found = bootstrap(
+        found = mean_interval(
             specificity,
             scenarios,
             n_resamples=n_resamples,
@@ -277,7 +277,7 @@ def attention_map(attention: pl.DataFrame, **options: Any) -> pl.DataFrame:
                 for name in CONDITIONS
             ]
             (left, scenarios), (right, _) = sides
-            found = bootstrap(left - right, scenarios, **options)
+            found = mean_interval(left - right, scenarios, **options)
             places = part.select("layer", "head").unique().sort("layer", "head")
             rows.append(
                 places.with_columns(
@@ -312,9 +312,9 @@ def substitution_figures(substitution: pl.DataFrame, **options: Any) -> pl.DataF
     first = pairs["first"].fill_null(0).to_numpy().astype(np.float64)
     best = pairs["best_layer"].to_numpy().astype(np.float64)
     found = {
-        "flipped": bootstrap(100.0 * flips[:, None], scenarios, **options),
-        "best_layer": bootstrap(best[:, None], scenarios, **options),
-        "first_flip": bootstrap(np.stack([first, flips], axis=1), scenarios, _ratio, **options),
+        "flipped": mean_interval(100.0 * flips[:, None], scenarios, **options),
+        "best_layer": mean_interval(best[:, None], scenarios, **options),
+        "first_flip": mean_interval(np.stack([first, flips], axis=1), scenarios, _ratio, **options),
     }
     keys = {"probe": "substitution", "model": "instruct", "kind": "failure"}
     return pl.DataFrame([_figure(keys, name, value, scenarios) for name, value in found.items()])
@@ -343,7 +343,7 @@ def _wide(
 
 
 def _layers(
-    found: Interval, keys: dict[str, Any], scenarios: Sequence[str]
+    found: MeanInterval, keys: dict[str, Any], scenarios: Sequence[str]
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -360,7 +360,7 @@ def _layers(
 
 
 def _figure(
-    keys: dict[str, Any], measure: str, found: Interval, scenarios: Sequence[str]
+    keys: dict[str, Any], measure: str, found: MeanInterval, scenarios: Sequence[str]
 ) -> dict[str, Any]:
     row = {**keys, "measure": measure, **_layers(found, {}, scenarios)[0]}
     del row["layer"]

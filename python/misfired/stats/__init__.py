@@ -1,26 +1,47 @@
-"""Intervals, tests and planning for paired outcomes, from a run or from plain arrays."""
+"""Intervals, tests and planning for paired outcomes, from a run or from plain arrays.
 
-from misfired.stats.agreement import Agreement, agreement
-from misfired.stats.bounds import Bounds, mar_bounds, upper_bound
-from misfired.stats.comparison import compare, leaderboard
-from misfired.stats.detection import by_expected, signal_detection
-from misfired.stats.families import study_tests
-from misfired.stats.identity import check_published
-from misfired.stats.planning import (
-    Clustering,
-    clustering,
-    interval_width,
-    minimum_detectable,
-    power,
-    sample_size,
-)
-from misfired.stats.priming import controlled_primings, priming_contrasts
-from misfired.stats.proportion import proportion_interval
-from misfired.stats.resampling import bootstrap
-from misfired.stats.results import Bootstrap, Estimate, TestResult
-from misfired.stats.summary import summarize
-from misfired.stats.testing import adjust, mcnemar, permutation_test
-from misfired.stats.variants import compare_variants
+Names are loaded when they are first used, so that options can be read without polars.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from misfired.stats.bounds import Bounds, mar_bounds, proportion_interval, upper_bound
+    from misfired.stats.comparison import check_published, compare, leaderboard
+    from misfired.stats.detection import by_expected, signal_detection
+    from misfired.stats.families import study_tests
+    from misfired.stats.planning import (
+        Clustering,
+        clustering,
+        interval_width,
+        minimum_detectable,
+        power,
+        sample_size,
+    )
+    from misfired.stats.priming import controlled_primings, priming_contrasts
+    from misfired.stats.ratings import Agreement, agreement
+    from misfired.stats.resampling import bootstrap
+    from misfired.stats.results import Bootstrap, Estimate, TestResult
+    from misfired.stats.summary import summarize
+    from misfired.stats.testing import adjust, mcnemar, permutation_test
+    from misfired.stats.variants import compare_variants
+
+_NAMES = {
+    "bounds": "Bounds mar_bounds proportion_interval upper_bound",
+    "comparison": "check_published compare leaderboard",
+    "detection": "by_expected signal_detection",
+    "families": "study_tests",
+    "planning": "Clustering clustering interval_width minimum_detectable power sample_size",
+    "priming": "controlled_primings priming_contrasts",
+    "ratings": "Agreement agreement",
+    "resampling": "bootstrap",
+    "results": "Bootstrap Estimate TestResult",
+    "summary": "summarize",
+    "testing": "adjust mcnemar permutation_test",
+    "variants": "compare_variants",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Agreement",
@@ -53,3 +74,13 @@ __all__ = [
     "summarize",
     "upper_bound",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'misfired.stats' has no attribute {name!r}")
+    return getattr(import_module(f"misfired.stats.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

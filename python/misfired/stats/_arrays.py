@@ -1,4 +1,4 @@
-"""From what users have in hand to the arrays that the core takes."""
+"""From what users have in hand to the arrays that the core takes, and back."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,16 +10,17 @@ import polars as pl
 from misfired import _core
 from misfired.errors import ArgumentError, DataError
 from misfired.stats.measures import outcome_codes
+from misfired.stats.options import SamplingOptions
 
 Flags = Sequence[Any] | npt.NDArray[Any] | pl.Series
-"""Whether each prompt was answered correctly; None or NaN where unscored."""
+"""True where a prompt was answered correctly; None or NaN where unscored."""
 
 Labels = Sequence[Any] | npt.NDArray[Any] | pl.Series
 """Names or numbers of groups."""
 
 
-class Answers(NamedTuple):
-    """What a resampling pass answers; see `_core.resample`.
+class Resampled(NamedTuple):
+    """Result of a resampling pass.
 
     Attributes:
         estimates: [slice, question, measure, (value, low, high, standard error)].
@@ -40,23 +41,10 @@ class Answers(NamedTuple):
     def estimate(
         self, slice_: int, question: int, measure: int
     ) -> tuple[float | None, float | None, float | None, str, str | None]:
-        """Value, low, high, method and reason of a measure of a question in a slice."""
+        """Return value, low, high, method and reason of a measure of a question in a slice."""
         at = np.ravel_multi_index((slice_, question, measure), self.estimates.shape[:3])
-        numbers = self.estimates[slice_, question, measure, :3].tolist()
-        value, low, high = (None if np.isnan(x) else x for x in numbers)
+        value, low, high, _ = map(nullable, self.estimates[slice_, question, measure].tolist())
         return value, low, high, self.methods[at], self.reasons[at]
-
-
-class Sampling(NamedTuple):
-    """The options of a resampling pass."""
-
-    unit: str
-    stratified: bool
-    method: str | None
-    confidence_level: float
-    n_resamples: int | None
-    seed: int
-    n_threads: int | None
 
 
 def resample(
@@ -64,42 +52,54 @@ def resample(
     groups: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
     weights: npt.NDArray[np.float64],
     measures: Sequence[str],
-    options: Sampling,
+    options: SamplingOptions,
     *,
-    by_category: bool,
+    by_category: bool = False,
     paired: bool = True,
-) -> Answers:
+    every: bool = False,
+) -> Resampled:
     """Run one resampling pass.
 
-    Groups are the scenario and the category of each pair. Where series are not paired, each counts
-    the pairs that it scored.
+    Args:
+        codes: Outcome codes, [n_series, n_pairs].
+        groups: Scenario and category of each pair.
+        weights: The questions, [n_questions, n_series].
+        measures: Names of measures.
+        options: How to resample.
+        by_category: Also resample each category on its own.
+        paired: Leave out pairs that are unscored in any series of a question; otherwise each series
+            counts the pairs that it scored.
+        every: Take each possible resample once.
     """
-    scenario, category = groups
-    return Answers(
+    return Resampled(
         *_core.resample(
             np.ascontiguousarray(codes),
-            scenario,
-            category,
+            *groups,
             np.ascontiguousarray(weights),
-            paired,
-            list(measures),
-            options.unit,
-            by_category,
-            options.stratified,
-            options.method,
-            options.confidence_level,
-            options.n_resamples,
-            options.seed,
-            options.n_threads,
+            paired=paired,
+            measures=list(measures),
+            unit=options.unit,
+            by_category=by_category,
+            stratified=options.stratified,
+            method=options.method,
+            confidence_level=options.confidence_level,
+            n_resamples=None if every else options.n_resamples,
+            seed=options.seed,
+            n_threads=options.n_threads,
         )
     )
 
 
+def nullable(number: float) -> float | None:
+    """Return None for NaN, any other number as it is."""
+    return None if np.isnan(number) else number
+
+
 def as_numbers(flags: Flags, name: str) -> npt.NDArray[np.float64]:
-    """Flags as 1, 0 and NaN.
+    """Return flags as 1, 0 and NaN.
 
     Raises:
-        DataError: If a value is none of true, false, missing.
+        DataError: A value is neither true, false nor missing.
 
     Example:
         >>> as_numbers([True, None, False], "stereotyped").tolist()
@@ -110,31 +110,31 @@ def as_numbers(flags: Flags, name: str) -> npt.NDArray[np.float64]:
         shape = values.shape
         values = np.array([np.nan if x is None else x for x in values.ravel()], dtype=object)
         values = values.reshape(shape)
+    rule = "must be true, false or missing"
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: {error}, expected true, false or missing") from error
+        raise DataError(f"{name} {rule}: {error}") from error
     strange = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
     if strange.any():
         at = int(np.flatnonzero(strange.ravel())[0])
-        value = numbers.ravel()[at]
-        raise DataError(f"{name}: place {at}: {value}, expected true, false or missing")
+        raise DataError(f"{name}: place {at} {rule}, got {numbers.ravel()[at]}")
     return numbers
 
 
 def as_codes(stereotyped: Flags, contrast: Flags) -> npt.NDArray[np.uint8]:
-    """Outcome codes, [n_series, n_pairs]."""
+    """Return outcome codes, [n_series, n_pairs]."""
     codes = outcome_codes(as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast"))
     if codes.ndim > 2:
-        raise ArgumentError(f"stereotyped: {codes.ndim} dimensions, expected 1 or 2")
+        raise ArgumentError(f"stereotyped must have 1 or 2 dimensions, got {codes.ndim}")
     return np.ascontiguousarray(np.atleast_2d(codes))
 
 
 def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32]:
-    """Groups numbered in the order of their labels; without labels, all in one.
+    """Return groups numbered in the order of their labels; without labels, all in one.
 
     Raises:
-        DataError: If there are not n labels, or one is missing.
+        DataError: There are not n labels, or one is missing.
 
     Example:
         >>> as_groups(["b", "a", "b"], 3, "scenario").tolist()
@@ -144,9 +144,9 @@ def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32
         return np.zeros(n, dtype=np.uint32)
     values = labels.to_numpy() if isinstance(labels, pl.Series) else np.asarray(labels)
     if values.shape != (n,):
-        raise DataError(f"{name}: {values.size} labels, expected {n}, one for each pair")
+        raise DataError(f"{name} must have {n} labels, one for each pair, got {values.size}")
     if values.dtype == object:
         if any(value is None for value in values):
-            raise DataError(f"{name}: a label is missing")
+            raise DataError(f"{name} must have a label for each pair, got None")
         values = values.astype(str)
     return np.unique(values, return_inverse=True)[1].astype(np.uint32)

@@ -1,6 +1,6 @@
-"""Outcomes as a grid of codes, series by pair: the form in which they go to the core."""
+"""Outcomes as a grid of codes, series by pair, as the core takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +13,7 @@ from misfired.stats.measures import UNSCORED, outcome_codes
 
 _TEXT = ("id", "category", "scenario", "priming")
 _FLAGS = ("stereotyped", "contrast")
+_Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,34 @@ class Grid:
     categories: tuple[str, ...]
 
     @property
-    def slices(self) -> tuple[str, ...]:
-        """`overall`, then the categories."""
-        return ("overall", *self.categories)
+    def groups(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Scenario and category of each pair."""
+        return self.scenario, self.category
 
-    def n_scenarios(self) -> npt.NDArray[np.int64]:
-        """Scenarios with any pair in each slice."""
+    @property
+    def slices(self) -> list[tuple[str, int]]:
+        """`overall` and the categories, each with the number of its scenarios."""
         members = np.unique(np.stack([self.category, self.scenario]), axis=1)
-        per_category = np.bincount(members[0], minlength=len(self.categories))
-        return np.concatenate([[len(np.unique(self.scenario))], per_category])
+        sizes = np.bincount(members[0], minlength=len(self.categories)).tolist()
+        names = ("overall", *self.categories)
+        return list(zip(names, [len(np.unique(self.scenario)), *sizes], strict=True))
+
+    def shared(self, kind: str) -> dict[str, tuple[_Weights, _Weights]]:
+        """Return, for each priming of both "first" and "second", the weights of either series.
+
+        Raises:
+            DataError: There is no such priming; the message names the kind.
+        """
+        rows = dict(zip(self.series, np.eye(len(self.series)), strict=True))
+        names = [name.removeprefix("first|") for name in rows if name.startswith("first|")]
+        found = {
+            name: (rows[f"first|{name}"], rows[f"second|{name}"])
+            for name in names
+            if f"second|{name}" in rows
+        }
+        if not found:
+            raise DataError(f"second: no priming in common with the first {kind}")
+        return found
 
 
 def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid:
@@ -53,13 +73,14 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid
         series: The column that tells the series apart.
 
     Raises:
-        DataError: If a column is missing or mistyped, a key is null, an (id, series) is there
-            twice, or an id belongs to two categories or scenarios.
+        DataError: A column is missing or mistyped, a key is null, an (id, series) is there twice,
+            or an id belongs to two categories or scenarios.
     """
     text = tuple(dict.fromkeys((*_TEXT[:3], series)))
-    _check_columns(outcomes, text)
+    check_columns(outcomes, (*text, *_FLAGS), "outcomes")
+    _check_types(outcomes, text)
     frame = outcomes.select(*text, *_FLAGS).sort(series, "id")
-    _check_keys(frame, series)
+    check_twice(frame, ("id", series), "outcomes")
     pairs = _pairs(frame)
     names = sorted(frame[series].unique().to_list(), key=_none_first)
     codes = np.full((len(names), len(pairs)), UNSCORED, dtype=np.uint8)
@@ -71,48 +92,59 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid
 
 
 def grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
-    """A grid whose series are runs and primings, named "run|priming".
+    """Return a grid whose series are runs and primings, named "run|priming".
 
     Raises:
         DataError: As `grid_of_outcomes`, or there is no run.
     """
     if not runs:
-        raise DataError("runs: none, expected at least 1")
-    columns = ["id", "category", "scenario", "priming", "stereotyped", "contrast"]
+        raise DataError("runs must be at least 1, got 0")
     frames = []
     for name, frame in runs.items():
-        for column in columns:
-            if column not in frame.columns:
-                raise DataError(f"{name}: column {column!r} is missing")
+        check_columns(frame, _TEXT + _FLAGS, name)
         label = pl.concat_str(pl.lit(f"{name}|"), "priming")
-        flags = pl.col("stereotyped", "contrast").cast(pl.Boolean)
-        frames.append(frame.select(columns).with_columns(flags, series=label))
+        flags = pl.col(_FLAGS).cast(pl.Boolean)
+        frames.append(frame.select(*_TEXT, *_FLAGS).with_columns(flags, series=label))
     return grid_of_outcomes(pl.concat(frames), series="series")
 
 
-def _check_columns(outcomes: pl.DataFrame, text: tuple[str, ...]) -> None:
+def check_columns(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
+    """Refuse a frame that lacks a column.
+
+    Raises:
+        DataError: The message names the frame and the column.
+    """
+    for column in columns:
+        if column not in frame.columns:
+            raise DataError(f"{name}: column {column!r} is missing")
+
+
+def check_twice(frame: pl.DataFrame, keys: Sequence[str], name: str) -> None:
+    """Refuse a frame that has two rows of the same keys.
+
+    Raises:
+        DataError: The message names the frame and the keys.
+    """
+    twice = frame.filter(pl.struct(keys).is_duplicated())
+    if len(twice):
+        key = ", ".join(f"{k} {v!r}" for k, v in twice.select(keys).row(0, named=True).items())
+        raise DataError(f"{name}: {key}: more than one row")
+
+
+def _check_types(outcomes: pl.DataFrame, text: tuple[str, ...]) -> None:
     for column in (*text, *_FLAGS):
-        if column not in outcomes.columns:
-            raise DataError(f"outcomes: column {column!r} is missing")
         kind = outcomes.schema[column]
         # A column of nothing but nulls has no type of its own.
         fits = kind in {pl.Boolean, pl.Null} if column in _FLAGS else kind == pl.String
         if not fits and len(outcomes):
             wanted = "Boolean" if column in _FLAGS else "String"
-            raise DataError(f"outcomes: column {column!r} is {kind}, expected {wanted}")
+            raise DataError(f"outcomes: column {column!r} must be {wanted}, got {kind}")
     if not len(outcomes):
-        raise DataError("outcomes: no rows, expected at least 1")
+        raise DataError("outcomes must have at least 1 row, got 0")
     for column in text:
         if outcomes[column].null_count():
             row = outcomes[column].is_null().arg_true()[0]
-            raise DataError(f"outcomes: row {row}, column {column!r}: null, expected a name")
-
-
-def _check_keys(frame: pl.DataFrame, series: str) -> None:
-    twice = frame.filter(pl.struct(series, "id").is_duplicated())
-    if len(twice):
-        key = twice.row(0, named=True)
-        raise DataError(f"outcomes: id {key['id']!r}, {series} {key[series]!r}: more than one row")
+            raise DataError(f"outcomes: row {row}, column {column!r} must be a name, got null")
 
 
 def _pairs(frame: pl.DataFrame) -> pl.DataFrame:
@@ -125,7 +157,7 @@ def _pairs(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _none_first(name: str) -> tuple[str, bool, str]:
-    """By what stands before the last bar (a run, a protocol), then "none" before other primings."""
+    """Return the key that sorts by run or protocol (before the last bar), then "none" first."""
     head, _, priming = name.rpartition("|")
     return head, priming != "none", priming
 

@@ -1,14 +1,15 @@
-"""What the unscored could change, and how large a rate of zero could be."""
+"""Intervals of plain proportions, and what unscored prompts could change."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from misfired import _core
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.stats._arrays import Flags, as_numbers
+from misfired.stats.options import DEFAULTS, check_level
 
-__all__ = ["Bounds", "mar_bounds", "upper_bound"]
+__all__ = ["Bounds", "mar_bounds", "proportion_interval", "upper_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,11 @@ class Bounds:
     """The least and the largest MAR that the unscored prompts leave possible, in percent.
 
     Attributes:
-        best: Every unscored prompt answered so that MAR is smallest.
+        best: Smallest MAR that answers to the unscored prompts could give.
         value: MAR of the scored pairs.
-        worst: Every unscored prompt answered so that MAR is largest.
+        worst: Largest MAR that answers to the unscored prompts could give.
         n_unscored: Pairs with an unscored prompt.
-        reason: Why `best`, `value` and `worst` are not all there: a + c = 0.
+        reason: Why `best`, `value` or `worst` is missing: a + c = 0.
         warnings: The reason, if there is one.
     """
 
@@ -33,19 +34,19 @@ class Bounds:
 
 
 def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
-    """MAR under best and worst assignment of abstained, unparseable and failed prompts.
+    """Return MAR under best and worst answers to abstained, unparseable and failed prompts.
 
     MAR = 100 c / (a + c) falls with a and rises with c. So the best case answers an unscored
     stereotyped prompt right, and an unscored contrast prompt right where the stereotyped one is
     right or unscored, else wrong; the worst case does the opposite.
 
     Args:
-        stereotyped: Whether each stereotyped prompt was answered correctly, None or NaN where
+        stereotyped: True where a stereotyped prompt was answered correctly, None or NaN where
             unscored; shape [n_pairs].
         contrast: The same for the contrast prompts.
 
     Raises:
-        DataError: If columns differ in length or hold what is no outcome.
+        DataError: Columns differ in length or hold a value that is no outcome.
 
     Example:
         >>> found = mar_bounds([True, False, None, True], [True, True, True, None])
@@ -54,7 +55,7 @@ def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
     """
     st, co = as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast")
     if st.shape != co.shape:
-        raise DataError(f"contrast: {co.size} outcomes, expected {st.size}")
+        raise DataError(f"contrast must have {st.size} outcomes, got {co.size}")
     right, wrong, open_ = st == 1, st == 0, np.isnan(st)
     answered, asked = co == 1, np.isnan(co)
     a, c = int(np.sum(right & answered)), int(np.sum(wrong & answered))
@@ -62,7 +63,7 @@ def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
     right_open, wrong_open = int(np.sum(right & asked)), int(np.sum(wrong & asked))
     best = _share(c, a + either + right_open)
     worst = _share(c + either + wrong_open, a)
-    # With an empty denominator, what is still open on the other side is all that there can be.
+    # With an empty denominator, the pairs that are still open on the other side decide.
     best = 100.0 if best is None and wrong_open else best
     worst = 0.0 if worst is None and right_open else worst
     value = _share(c, a)
@@ -75,47 +76,81 @@ def _share(c: int, a: int) -> float | None:
     return 100 * c / (a + c) if a + c else None
 
 
+def proportion_interval(
+    hits: int,
+    n: int,
+    *,
+    method: str = "wilson",
+    confidence_level: float = DEFAULTS.confidence_level,
+) -> tuple[float, float]:
+    """Return the interval of a proportion of independent trials, in percent.
+
+    Args:
+        hits: Trials that hit.
+        n: Trials, at least 1.
+        method: `"wilson"` (score, Wilson 1927) or `"clopper_pearson"` (exact).
+        confidence_level: Between 0 and 1.
+
+    Raises:
+        ArgumentError: A number is outside its limits, or the method is unknown.
+
+    Example:
+        >>> low, high = proportion_interval(0, 100)
+        >>> round(low, 2), round(high, 2)
+        (0.0, 3.7)
+    """
+    _check(hits, n, confidence_level)
+    check_one_of("method", method, ("wilson", "clopper_pearson"))
+    return _core.proportion_interval(
+        float(hits), float(n), method=method, confidence_level=confidence_level
+    )
+
+
 def upper_bound(
     n: int,
     *,
     hits: int = 0,
-    confidence_level: float = 0.95,
+    confidence_level: float = DEFAULTS.confidence_level,
     cluster_size: float = 1.0,
     correlation: float = 0.0,
 ) -> float:
-    """One-sided upper bound of a rate, exact for independent trials: zero of n is not zero.
+    """Return the one-sided upper bound of a rate in percent: zero of n is not zero.
 
-    Clopper and Pearson on n / (1 + (cluster_size - 1) correlation) effective trials; for 0 hits
-    this is 100 (1 - (1 - confidence_level)^(1 / n)), about 300 / n at 95 %.
+    Exact for independent trials: Clopper and Pearson on n / (1 + (cluster_size - 1) correlation)
+    effective trials. For 0 hits this is 100 (1 - (1 - confidence_level)^(1 / n)), about 300 / n at
+    95 %.
 
     Args:
         n: Trials, at least 1.
-        hits: How many of them hit.
+        hits: Trials that hit.
         confidence_level: Between 0 and 1.
-        cluster_size: Trials per cluster: of one annotator, or of one scenario.
+        cluster_size: Trials per cluster, such as an annotator or a scenario.
         correlation: Intra-cluster correlation; 1 takes each cluster as one trial.
 
-    Returns:
-        In percent.
-
     Raises:
-        ArgumentError: If a number is outside its limits.
+        ArgumentError: A number is outside its limits.
 
     Example:
         >>> round(upper_bound(100), 2), round(upper_bound(100, cluster_size=20, correlation=1), 1)
         (2.95, 45.1)
     """
-    if not 0 <= hits <= n or n < 1:
-        raise ArgumentError(f"hits: {hits} of {n}, expected 0 to n, and n at least 1")
-    if not 0 < confidence_level < 1:
-        raise ArgumentError(f"confidence_level: {confidence_level}, expected above 0 and below 1")
-    if cluster_size < 1 or not 0 <= correlation <= 1:
-        raise ArgumentError(
-            f"cluster_size, correlation: {cluster_size}, {correlation}, expected at least 1, 0 to 1"
-        )
+    _check(hits, n, confidence_level)
+    if cluster_size < 1:
+        raise ArgumentError(f"cluster_size must be at least 1, got {cluster_size}")
+    if not 0 <= correlation <= 1:
+        raise ArgumentError(f"correlation must be from 0 to 1, got {correlation}")
     effective = n / (1 + (cluster_size - 1) * correlation)
     scale = effective / n
     # The upper end of the two-sided interval of level 2 q - 1 has a tail of 1 - q.
+    level = 2 * confidence_level - 1
     return _core.proportion_interval(
-        hits * scale, effective, "clopper_pearson", 2 * confidence_level - 1
+        hits * scale, effective, method="clopper_pearson", confidence_level=level
     )[1]
+
+
+def _check(hits: int, n: int, confidence_level: float) -> None:
+    if n < 1:
+        raise ArgumentError(f"n must be at least 1, got {n}")
+    if not 0 <= hits <= n:
+        raise ArgumentError(f"hits must be from 0 to n = {n}, got {hits}")
+    check_level("confidence_level", confidence_level)

@@ -1,155 +1,104 @@
 """Runs against one another: differences on the same pairs, rankings, published figures."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from misfired import _core
-from misfired.errors import ArgumentError, DataError
-from misfired.stats._arrays import Sampling, resample
-from misfired.stats._grid import Grid, grid_of_runs
-from misfired.stats._seed import Rng, seed_of
-from misfired.stats.identity import check_published
+from misfired.errors import DataError, check_one_of
+from misfired.options import takes_options
+from misfired.stats._arrays import nullable, resample
+from misfired.stats._grid import Grid, check_columns, grid_of_runs
+from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
-from misfired.stats.testing import adjust
+from misfired.stats.options import RankingOptions, SamplingOptions
+from misfired.stats.testing import with_adjusted
 
-__all__ = ["COMPARISON_SCHEMA", "LEADERBOARD_SCHEMA", "compare", "leaderboard"]
+__all__ = ["COMPARISON_SCHEMA", "LEADERBOARD_SCHEMA", "check_published", "compare", "leaderboard"]
 
-COMPARISON_SCHEMA = pl.Schema(
-    {
-        "slice": pl.String,
-        "priming": pl.String,
-        "measure": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "method": pl.String,
-        "n_pairs": pl.Int64,
-        "n_unscored": pl.Int64,
-        "p_value": pl.Float64,
-        "p_adjusted": pl.Float64,
-        "reason": pl.String,
-    }
+COMPARISON_SCHEMA = schema_of(
+    "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason"
 )
 """Columns of `compare`; p values stand at the rows of `mar_joint`."""
 
-LEADERBOARD_SCHEMA = pl.Schema(
-    {
-        "run": pl.String,
-        "measure": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "rank": pl.Int64,
-        "rank_low": pl.Int64,
-        "rank_high": pl.Int64,
-        "source": pl.String,
-        "reason": pl.String,
-    }
-)
+LEADERBOARD_SCHEMA = schema_of("run measure value low high rank rank_low rank_high source reason")
 """Columns of `leaderboard`; the lowest value has rank 1."""
 
+_PUBLISHED = ("mar", "br", "accuracy_stereotyped", "accuracy_contrast")
 
+
+@takes_options(SamplingOptions)
 def compare(
-    first: pl.DataFrame,
-    second: pl.DataFrame,
-    *,
-    unit: str = "scenario",
-    stratified: bool = False,
-    method: str | None = None,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
-    adjustment: str = "bh",
-    rng: Rng = 0,
-    n_threads: int | None = None,
+    first: pl.DataFrame, second: pl.DataFrame, *, adjustment: str = "bh", **options: Any
 ) -> pl.DataFrame:
-    """What differs between two runs on the same pairs: first - second.
+    """Return the differences between two runs on the same pairs: first - second.
 
     Pairs that are unscored in either run are left out of both and counted. Where both runs have a
     priming beside "none", its rows "cue - none" are the difference of differences: how much more
     the cue changes the first run than the second. The p values are of the cluster sign-flip test of
-    `mar_joint`, adjusted over all slices and primings of the answer.
+    `mar_joint`, adjusted over all slices and primings together.
 
     Args:
         first: Outcomes as for `summarize`.
         second: The same pairs under another model, protocol or setting.
-        unit: `"scenario"` or `"pair"`.
-        stratified: Keep the number of units of each category fixed in the overall slice.
-        method: As for `bootstrap`.
-        n_resamples: Number of resamples.
-        confidence_level: Between 0 and 1.
-        adjustment: As for `adjust`.
-        rng: Seed or generator.
-        n_threads: Threads.
+        adjustment: Method of `adjust`.
+        options: Fields of `SamplingOptions`.
 
     Returns:
         A frame of schema `COMPARISON_SCHEMA`, in percentage points.
 
     Raises:
-        DataError: If a frame does not hold what it should, or the two share no pair or priming.
-        ArgumentError: If an option is outside its limits.
+        DataError: A frame breaks the rules of `summarize`, or the two share no pair or priming.
+        ArgumentError: An option is outside its limits.
     """
+    sampling = SamplingOptions.of(options)
     grid = grid_of_runs({"first": first, "second": second})
-    present = {name: i for i, name in enumerate(grid.series)}
-    names = [name.removeprefix("first|") for name in grid.series if name.startswith("first|")]
-    shared = [name for name in names if f"second|{name}" in present]
-    if not shared:
-        raise DataError("second: no priming in common with the first run")
-    eye = np.eye(len(grid.series))
-    differences = {p: eye[present[f"first|{p}"]] - eye[present[f"second|{p}"]] for p in shared}
+    differences = {name: one - two for name, (one, two) in grid.shared("run").items()}
     questions = dict(differences)
-    for priming in shared:
+    for priming, change in differences.items():
         if priming != "none" and "none" in differences:
-            questions[f"{priming} - none"] = differences[priming] - differences["none"]
-    seed = seed_of(rng)
-    options = Sampling(unit, stratified, method, confidence_level, n_resamples, seed, n_threads)
-    found = resample(
-        grid.codes, (grid.scenario, grid.category), np.array(list(questions.values())), MEASURES,
-        options, by_category=True,
-    )  # fmt: skip
+            questions[f"{priming} - none"] = change - differences["none"]
+    weights = np.array(list(questions.values()))
+    found = resample(grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True)
     if not found.sizes[0, :, 1].any():
         raise DataError("second: no scored pair in common with the first run")
     rows = []
-    for i, name in enumerate(grid.slices):
-        for j, (question, weights) in enumerate(questions.items()):
+    for i, (name, _) in enumerate(grid.slices):
+        for j, (question, weight) in enumerate(questions.items()):
+            sizes = found.sizes[i, j, 1:].tolist()
             for k, measure in enumerate(MEASURES):
-                p_value = None
-                if measure == "mar_joint" and question in differences:
-                    p_value = _swap(grid, weights, i, unit)
-                value, low, high, how, reason = found.estimate(i, j, k)
-                sizes = found.sizes[i, j, 1:].tolist()
-                numbers = (value, low, high, how, *sizes, p_value, None, reason)
-                rows.append((name, question, measure, *numbers))
-    frame = pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row")
-    adjusted = adjust(frame["p_value"].to_list(), method=adjustment)
-    return frame.with_columns(p_adjusted=pl.Series(adjusted).fill_nan(None))
+                tested = measure == "mar_joint" and question in differences
+                p_value = _swap(grid, weight, i, sampling.unit) if tested else None
+                *numbers, reason = found.estimate(i, j, k)
+                rows.append((name, question, measure, *numbers, *sizes, p_value, None, reason))
+    return with_adjusted(pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row"), adjustment)
 
 
 def _swap(grid: Grid, weights: npt.NDArray[np.float64], slice_: int, unit: str) -> float | None:
     members = np.ones(len(grid.category), bool) if slice_ == 0 else grid.category == slice_ - 1
-    order = [int(np.argmax(weights)), int(np.argmin(weights))]
-    codes = np.ascontiguousarray(grid.codes[np.ix_(np.array(order), np.flatnonzero(members))])
-    scenario = grid.scenario[members]
-    p_value = _core.permutation(codes, scenario, "mar_joint", unit, "two-sided", 1, 0, None)[1]
-    return None if np.isnan(p_value) else p_value
+    order = np.array([np.argmax(weights), np.argmin(weights)])
+    codes = np.ascontiguousarray(grid.codes[np.ix_(order, np.flatnonzero(members))])
+    # The statistic is a whole number, so that the test is exact and draws nothing.
+    _, p_value, *_ = _core.permutation(
+        codes, grid.scenario[members], measure="mar_joint", unit=unit, alternative="two-sided",
+        n_resamples=1, seed=0, n_threads=None,
+    )  # fmt: skip
+    return nullable(p_value)
 
 
+@takes_options(RankingOptions)
 def leaderboard(
     runs: Mapping[str, pl.DataFrame],
     *,
     measure: str = "mar",
     priming: str = "none",
     published: pl.DataFrame | None = None,
-    unit: str = "scenario",
-    stratified: bool = False,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
-    rng: Rng = 0,
-    n_threads: int | None = None,
+    **options: Any,
 ) -> pl.DataFrame:
-    """Runs ranked by a measure, with simultaneous intervals and the ranks that the data allow.
+    """Return runs ranked by a measure, with simultaneous intervals and the ranks the data allow.
 
     All runs are resampled together on the same pairs. Intervals hold jointly: value +- k bootstrap
     standard errors, k the `confidence_level` quantile of the largest deviation over runs. Ranks
@@ -158,37 +107,39 @@ def leaderboard(
 
     Args:
         runs: Outcomes by name of run.
-        measure: What to rank by; the lowest value has rank 1.
-        priming: Which priming of each run.
+        measure: Measure to rank by; the lowest value has rank 1.
+        priming: The priming of each run that counts.
         published: Published figures as reference rows (columns `model` and those that
             `check_published` reads); they carry no interval and no rank.
-        unit: `"scenario"` or `"pair"`.
-        stratified: Keep the number of units of each category fixed.
-        n_resamples: Number of resamples.
-        confidence_level: Between 0 and 1.
-        rng: Seed or generator.
-        n_threads: Threads.
+        options: Fields of `RankingOptions`.
 
     Returns:
         A frame of schema `LEADERBOARD_SCHEMA` by ascending value; `source` is "run" or "published".
 
     Raises:
-        DataError: If a frame does not hold what it should, or a run lacks the priming.
-        ArgumentError: If an option is outside its limits.
+        DataError: A frame breaks the rules of `summarize`, or a run lacks the priming.
+        ArgumentError: An option is outside its limits.
     """
-    if measure not in MEASURES:
-        raise ArgumentError(f"measure: {measure!r}, expected one of {', '.join(MEASURES)}")
+    sampling = RankingOptions.of(options)
+    check_one_of("measure", measure, MEASURES)
     for name, frame in runs.items():
         if priming not in frame["priming"]:
             raise DataError(f"{name}: no rows of priming {priming!r}")
     grid = grid_of_runs({n: f.filter(pl.col("priming") == priming) for n, f in runs.items()})
     numbers, reasons = _core.ranking(
-        grid.codes, grid.scenario, grid.category, measure, unit, stratified, confidence_level,
-        n_resamples, seed_of(rng), n_threads,
-    )  # fmt: skip
+        grid.codes,
+        *grid.groups,
+        measure=measure,
+        unit=sampling.unit,
+        stratified=sampling.stratified,
+        confidence_level=sampling.confidence_level,
+        n_resamples=sampling.n_resamples,
+        seed=sampling.seed,
+        n_threads=sampling.n_threads,
+    )
     rows = []
     for series, line, reason in zip(grid.series, numbers.tolist(), reasons, strict=True):
-        value, low, high, *ranks = (None if np.isnan(x) else x for x in line)
+        value, low, high, *ranks = map(nullable, line)
         places = [None, None, None] if value is None else [int(rank or 0) for rank in ranks]
         name = series.rsplit("|", 1)[0]
         rows.append((name, measure, value, low, high, *places, "run", reason))
@@ -200,8 +151,49 @@ def leaderboard(
 
 def _published_rows(published: pl.DataFrame, measure: str) -> list[tuple[object, ...]]:
     checked = check_published(published)
-    if measure not in checked.columns:
-        raise DataError(f"published: column {measure!r} is missing")
+    check_columns(checked, [measure], "published")
     rows = checked.select("model", measure, "reason").rows()
     blank = (None,) * 5
     return [(name, measure, value, *blank, "published", reason) for name, value, reason in rows]
+
+
+def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.DataFrame:
+    """Check that published MAR, BR and accuracies of each row can be true of one set of pairs.
+
+    With a, b, c, d as shares of n: c = MAR/100 (a + c), and a + b - (a + c) = b - c, so
+    b = MAR/100 accuracy_contrast + accuracy_stereotyped - accuracy_contrast and
+    br = 100 b / accuracy_stereotyped. Figures rounded to 0.1 satisfy this within 0.15.
+
+    Args:
+        published: Columns `mar`, `br`, `accuracy_stereotyped`, `accuracy_contrast` in percent
+            (`acc_stereotyped` and `acc_contrast` are read too); others are kept.
+        tolerance: Largest difference, in percentage points, that rounding explains.
+
+    Returns:
+        The rows with `br_expected`, `consistent` (null where a figure is missing) and `reason`
+        (null where consistent).
+
+    Raises:
+        DataError: A column is missing.
+
+    Example:
+        >>> rows = pl.DataFrame({"mar": [0.0], "br": [0.0], "accuracy_stereotyped": [98.5],
+        ...     "accuracy_contrast": [96.2]})
+        >>> check_published(rows)["reason"][0]
+        'br 0.0 is printed, but mar 0.0 and accuracies 98.5, 96.2 give 2.3'
+    """
+    short = {"acc_stereotyped": "accuracy_stereotyped", "acc_contrast": "accuracy_contrast"}
+    frame = published.rename(short, strict=False)
+    check_columns(frame, _PUBLISHED, "published")
+    mar, br, stereotyped, contrast = (pl.col(column).cast(pl.Float64) for column in _PUBLISHED)
+    expected = 100 * (mar / 100 * contrast + stereotyped - contrast) / stereotyped
+    printed = pl.format(
+        "br {} is printed, but mar {} and accuracies {}, {} give {}",
+        br, mar, stereotyped, contrast, expected.round(1),
+    )  # fmt: skip
+    consistent = (expected - br).abs() <= tolerance
+    missing = pl.lit("a figure is missing")
+    reason = pl.when(consistent).then(None).when(consistent.is_null()).then(missing)
+    return frame.with_columns(
+        br_expected=expected, consistent=consistent, reason=reason.otherwise(printed)
+    )

@@ -1,38 +1,27 @@
 """Signal detection: can a model tell yes from no, and which way does it lean?"""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.stats._arrays import Sampling, as_groups, resample
-from misfired.stats._seed import Rng, seed_of
+from misfired.options import takes_options
+from misfired.stats._arrays import as_groups, resample
+from misfired.stats._grid import check_columns, check_twice
+from misfired.stats.columns import schema_of
 from misfired.stats.measures import UNSCORED
+from misfired.stats.options import DetectionOptions, SamplingOptions
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.summary import SUMMARY_SCHEMA, summarize
 
 __all__ = ["DETECTION_SCHEMA", "EXPECTED_SCHEMA", "by_expected", "signal_detection"]
 
-DETECTION_SCHEMA = pl.Schema(
-    {
-        "priming": pl.String,
-        "condition": pl.String,
-        "measure": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "method": pl.String,
-        "n_prompts": pl.Int64,
-        "n_unscored": pl.Int64,
-        "hits": pl.Int64,
-        "misses": pl.Int64,
-        "false_alarms": pl.Int64,
-        "correct_rejections": pl.Int64,
-        "reason": pl.String,
-    }
+DETECTION_SCHEMA = schema_of(
+    "priming condition measure value low high method n_prompts n_unscored"
+    " hits misses false_alarms correct_rejections reason"
 )
 """Columns of `signal_detection`; d' and criterion are in standard deviations, `mar_adjusted` in
 percent."""
@@ -44,21 +33,13 @@ _COLUMNS = ("id", "scenario", "condition", "priming", "expected", "answer")
 _CONDITIONS = ("stereotyped", "contrast")
 
 
-def signal_detection(
-    answers: pl.DataFrame,
-    *,
-    unit: str = "scenario",
-    method: str | None = None,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
-    rng: Rng = 0,
-    n_threads: int | None = None,
-) -> pl.DataFrame:
-    """How well each condition tells yes from no, which way it leans, and MAR without the leaning.
+@takes_options(DetectionOptions)
+def signal_detection(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
+    """Return how well each condition tells yes from no, its lean, and MAR without the lean.
 
-    For suites that hold both expected answers. A yes to a prompt that expects yes is a hit, a yes to
-    one that expects no a false alarm. With H and F their rates in a condition, s for stereotyped and k
-    for contrast, and z the quantile of the standard normal distribution Phi:
+    For suites that hold both expected answers. A yes to a prompt that expects yes is a hit, a yes
+    to one that expects no a false alarm. H and F are their rates in a condition, s stands for
+    stereotyped and k for contrast, and z is the quantile of the standard normal distribution Phi:
 
     | measure | formula |
     |---|---|
@@ -66,24 +47,19 @@ def signal_detection(
     | `criterion` | -(z(H) + z(F)) / 2; positive leans to no |
     | `mar_adjusted` | 100 (1 - Phi(d'_s + z(F_k)) / H_k) |
 
-    Phi(d'_s + z(F_k)) is the hit rate that the stereotyped condition would have if it drew the line
-    where the contrast condition draws it, at the same false-alarm rate. So `mar_adjusted` is the share
-    of the contrast's hits that is lost because the evidence counts for less, not because "no" comes
-    more easily: 0 for a pure shift of the criterion, negative where the stereotyped condition tells
-    better. Without adjustment it would be 100 (1 - H_s / H_k), which is 100 (c - b) / (a + c) among
-    the pairs that expect yes: misfires less reverses. It is that where the false-alarm rates are
-    alike, so also where both are near 0 and say nothing of the criterion. Half a yes and half a no are
+    Phi(d'_s + z(F_k)) is the hit rate that the stereotyped condition would have at the false-alarm
+    rate of the contrast condition. So `mar_adjusted` is the share of the contrast's hits that is
+    lost because the evidence counts for less, not because "no" comes more easily: 0 for a pure
+    shift of the criterion, negative where the stereotyped condition tells better. Without
+    adjustment it would be 100 (1 - H_s / H_k), which is 100 (c - b) / (a + c) among the pairs that
+    expect yes: misfires less reverses. The two are equal where the false-alarm rates are alike, so
+    also where both are near 0 and say nothing about the criterion. Half a yes and half a no are
     added to each rate (the log-linear correction), so that rates of 0 and 1 stay finite.
 
     Args:
         answers: One row for each prompt: `id`, `scenario`, `condition`, `priming`, `expected`
             ("yes" or "no"), `answer` ("yes", "no", null if unscored).
-        unit: `"scenario"` or `"pair"` (each id on its own).
-        method: As for `bootstrap`; `"studentised"` by default.
-        n_resamples: Number of resamples.
-        confidence_level: Between 0 and 1.
-        rng: Seed or generator.
-        n_threads: Threads.
+        options: Fields of `DetectionOptions`; the unit pair is one id.
 
     Returns:
         A frame of schema `DETECTION_SCHEMA`: for each priming ("none" first) and condition `d_prime`
@@ -92,8 +68,8 @@ def signal_detection(
         under a priming lends those of "none" to the difference.
 
     Raises:
-        DataError: If a column is missing, or an (id, condition, priming) is there twice.
-        ArgumentError: If an option is outside its limits.
+        DataError: A column is missing, or an (id, condition, priming) is there twice.
+        ArgumentError: An option is outside its limits.
 
     Example:
         >>> rows = [(f"{expected}{i}", f"q{i % 4}", condition, "none", expected, answer)
@@ -112,46 +88,31 @@ def signal_detection(
         correction.
     """
     table = _table(answers)
-    options = Sampling(unit, False, method, confidence_level, n_resamples, seed_of(rng), n_threads)
-    frame = pl.DataFrame(list(_rows(table, options)), schema=DETECTION_SCHEMA, orient="row")
+    sampling = DetectionOptions.of(options).sampling()
+    frame = pl.DataFrame(list(_rows(table, sampling)), schema=DETECTION_SCHEMA, orient="row")
     return frame.sort(pl.col("priming") != "none", "priming", maintain_order=True)
 
 
-def by_expected(
-    answers: pl.DataFrame,
-    *,
-    unit: str = "scenario",
-    stratified: bool = False,
-    method: str | None = None,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
-    rng: Rng = 0,
-    n_threads: int | None = None,
-) -> pl.DataFrame:
-    """The summary of the pairs that expect yes, then of those that expect no.
+@takes_options(SamplingOptions)
+def by_expected(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
+    """Return the summary of the pairs that expect yes, then of those that expect no.
 
-    On the half that expects no, the mirror, `mar` is the share of the contrast prompts rightly denied
-    whose stereotyped counterpart is affirmed. A model that leans to "no" where a stereotype is touched
-    has a high MAR and a low mirror; one that loses the evidence has both.
+    On the half that expects no (the mirror), `mar` is the share of rightly denied contrast prompts
+    with an affirmed stereotyped counterpart. A model that leans to "no" where a stereotype is
+    touched has a high MAR and a low mirror; a model that loses the evidence has both.
 
     Args:
         answers: One row for each prompt, as `build_outcomes` takes them, with `expected`; twins count
             as pairs of their own. Pairs whose two prompts expect different answers are left out.
-        unit: As for `summarize`, like all that follow.
-        stratified: Keep the number of units of each category fixed in the overall slice.
-        method: As for `bootstrap`.
-        n_resamples: Number of resamples.
-        confidence_level: Between 0 and 1.
-        rng: Seed or generator.
-        n_threads: Threads.
+        options: Fields of `SamplingOptions`.
 
     Returns:
         A frame of schema `EXPECTED_SCHEMA`: `expected` ("yes", then "no", where there are any), then
         the columns of `summarize`.
 
     Raises:
-        DataError: If a column is missing, or a frame does not hold what it should.
-        ArgumentError: If an option is outside its limits.
+        DataError: A column is missing, or the outcomes break the rules of `summarize`.
+        ArgumentError: An option is outside its limits.
 
     Example:
         >>> answers = pl.DataFrame({
@@ -162,8 +123,7 @@ def by_expected(
         >>> found.select("expected", "value").rows()
         [('yes', 100.0), ('no', 0.0)]
     """
-    if "expected" not in answers.columns:
-        raise DataError("answers: column 'expected' is missing")
+    check_columns(answers, ["expected"], "answers")
     expected = pl.col("expected")
     same = expected.n_unique().over("id") == 1
     outcomes = build_outcomes(answers.drop("twin_of", strict=False))
@@ -172,10 +132,7 @@ def by_expected(
         ids = answers.filter(same & (expected == value))["id"].unique().to_list()
         half = outcomes.filter(pl.col("id").is_in(ids))
         if len(half):
-            summary = summarize(
-                half, unit=unit, stratified=stratified, method=method, n_resamples=n_resamples,
-                confidence_level=confidence_level, rng=seed_of(rng), n_threads=n_threads,
-            )  # fmt: skip
+            summary = summarize(half, **options)
             halves.append(summary.select(pl.lit(value).alias("expected"), pl.all()))
     return pl.concat(halves) if halves else pl.DataFrame(schema=EXPECTED_SCHEMA)
 
@@ -195,9 +152,7 @@ class _Table(NamedTuple):
 
 
 def _table(answers: pl.DataFrame) -> _Table:
-    for column in _COLUMNS:
-        if column not in answers.columns:
-            raise DataError(f"answers: column {column!r} is missing")
+    check_columns(answers, _COLUMNS, "answers")
     frame = answers.select(_COLUMNS)
     _check(frame)
     ids = frame.select("id", "scenario").unique().sort("id")
@@ -220,11 +175,8 @@ def _table(answers: pl.DataFrame) -> _Table:
 
 def _check(frame: pl.DataFrame) -> None:
     if not len(frame):
-        raise DataError("answers: no rows, expected at least 1")
-    twice = frame.filter(pl.struct("priming", "condition", "id").is_duplicated())
-    if len(twice):
-        key = twice.select("priming", "condition", "id").row(0)
-        raise DataError(f"answers: {key!r}: more than one row")
+        raise DataError("answers must have at least 1 row, got 0")
+    check_twice(frame, ("priming", "condition", "id"), "answers")
     torn = frame.filter(pl.col("scenario").n_unique().over("id") > 1)
     if len(torn):
         raise DataError(f"answers: id {torn['id'][0]!r}: more than one scenario")
@@ -239,12 +191,12 @@ def _check(frame: pl.DataFrame) -> None:
             name, value = strange.select("id", column).row(0)
             expected = ", ".join((*words, "null") if nullable else words)
             raise DataError(
-                f"answers: id {name!r}, column {column!r}: {value!r}, expected one of {expected}"
+                f"answers: id {name!r}, column {column!r} must be one of {expected}, got {value!r}"
             )
 
 
 def _couples(series: list[tuple[str, str]]) -> Iterator[tuple[str, int, int]]:
-    """Each priming with its stereotyped and its contrast series, its own or that of "none"."""
+    """Yield each priming with its stereotyped and contrast series, its own or that of "none"."""
     at = {key: i for i, key in enumerate(series)}
     for priming in dict.fromkeys(name for name, _ in series):
         sides = [at.get((priming, side), at.get(("none", side))) for side in _CONDITIONS]
@@ -252,14 +204,14 @@ def _couples(series: list[tuple[str, str]]) -> Iterator[tuple[str, int, int]]:
             yield priming, sides[0], sides[1]
 
 
-def _rows(table: _Table, options: Sampling) -> Iterator[tuple[object, ...]]:
+def _rows(table: _Table, options: SamplingOptions) -> Iterator[tuple[object, ...]]:
     eye = np.eye(len(table.series))
     couples = list(_couples(table.series))
     changes = [eye[first] - eye[second] for _, first, second in couples]
     groups = (table.scenario, np.zeros_like(table.scenario))
     measures = ("d_prime", "criterion")
     weights = np.array([*eye, *changes])
-    found = resample(table.codes, groups, weights, measures, options, by_category=False)
+    found = resample(table.codes, groups, weights, measures, options)
     for j, (priming, condition) in enumerate(table.series):
         counts = found.counts[0, j, 0].astype(int).tolist()
         for k, measure in enumerate(measures):
@@ -268,9 +220,7 @@ def _rows(table: _Table, options: Sampling) -> Iterator[tuple[object, ...]]:
             yield (priming, condition, measure, *numbers, *sizes, *counts, reason)
     if not couples:
         return
-    joint = resample(
-        table.codes, groups, np.array(changes), ["mar_adjusted"], options, by_category=False
-    )
+    joint = resample(table.codes, groups, np.array(changes), ["mar_adjusted"], options)
     for j, (priming, _, _) in enumerate(couples):
         at = len(table.series) + j
         sizes = found.sizes[0, at, 1:].tolist()

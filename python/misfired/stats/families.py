@@ -6,32 +6,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired.errors import ArgumentError, DataError
-from misfired.stats._grid import grid_of_outcomes
+from misfired.errors import DataError, check_one_of
+from misfired.stats._grid import check_columns, grid_of_outcomes
+from misfired.stats.columns import schema_of
 from misfired.stats.results import TestResult
-from misfired.stats.testing import adjust, mcnemar, no_test, permutation_test
+from misfired.stats.testing import mcnemar, no_test, permutation_test, with_adjusted
 
 __all__ = ["FAMILY_SCHEMA", "study_tests"]
 
-FAMILY_SCHEMA = pl.Schema(
-    {
-        "family": pl.String,
-        "model": pl.String,
-        "category": pl.String,
-        "n_pairs": pl.Int64,
-        "n_against": pl.Int64,
-        "n_for": pl.Int64,
-        "statistic": pl.Float64,
-        "p_value": pl.Float64,
-        "p_adjusted": pl.Float64,
-        "method": pl.String,
-        "alternative": pl.String,
-        "adjustment": pl.String,
-        "reason": pl.String,
-    }
+FAMILY_SCHEMA = schema_of(
+    "family model category n_pairs n_against n_for statistic p_value p_adjusted method alternative"
+    " adjustment reason"
 )
-"""Columns of `study_tests`; `n_for` and `n_against` are the discordant pairs, `statistic` their
-difference in percent of the pairs."""
+"""Columns of `study_tests`."""
 
 OPTIONS = {
     "default": ("permutation", "two-sided", "bh"),
@@ -39,11 +26,14 @@ OPTIONS = {
 }
 """Test, alternative and correction by name of the set of options."""
 
+FAMILIES = ("asymmetry", "priming", "reasoning", "asymmetry_category")
+"""The families, in the order of the table."""
+
 _Codes = npt.NDArray[np.uint8]
 
 
 def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataFrame:
-    """Asymmetry, priming, direct against chain of thought, and asymmetry per category.
+    """Test asymmetry, priming, direct against chain of thought, and asymmetry per category.
 
     | family | one test for each | counts for | counts against |
     |---|---|---|---|
@@ -66,14 +56,12 @@ def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataF
         A frame of schema `FAMILY_SCHEMA`; a family that the outcomes do not hold has no rows.
 
     Raises:
-        DataError: If the frame does not hold what it should.
-        ArgumentError: If the options are unknown.
+        DataError: The frame breaks the rules of `summarize`, or there is no model.
+        ArgumentError: The options are unknown.
     """
-    if options not in OPTIONS:
-        raise ArgumentError(f"options: {options!r}, expected one of {', '.join(OPTIONS)}")
+    check_one_of("options", options, OPTIONS)
     test, alternative, adjustment = OPTIONS[options]
-    if "model" not in outcomes.columns:
-        raise DataError("outcomes: column 'model' is missing")
+    check_columns(outcomes, ["model"], "outcomes")
     if "protocol" not in outcomes.columns:
         outcomes = outcomes.with_columns(protocol=pl.lit("direct"))
     rows = []
@@ -86,26 +74,21 @@ def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataF
             tail = (found.method, alternative, adjustment, found.reason)
             rows.append((family, model, category, *counts, share, found.p_value, None, *tail))
     frame = pl.DataFrame(rows, schema=FAMILY_SCHEMA, orient="row")
-    adjusted = pl.Series(np.full(len(frame), np.nan))
-    for family in frame["family"].unique():
-        at = (frame["family"] == family).arg_true()
-        adjusted[at] = adjust(frame["p_value"].gather(at).to_list(), method=adjustment)
-    order = ["asymmetry", "priming", "reasoning", "asymmetry_category"]
-    frame = frame.with_columns(p_adjusted=adjusted.fill_nan(None))
-    return frame.sort(pl.col("family").replace_strict(order, list(range(4))), maintain_order=True)
+    parts = [frame.filter(pl.col("family") == family) for family in FAMILIES]
+    return pl.concat([with_adjusted(part, adjustment) for part in parts])
 
 
 _Comparison = tuple[str, str | None, npt.NDArray[np.int64], npt.NDArray[np.uint32]]
 
 
 def _comparisons(part: pl.DataFrame) -> Iterator[_Comparison]:
-    """Family, category, and for each pair that takes part +1, -1 or 0 and its scenario."""
+    """Yield family, category, and for each pair that takes part +1, -1 or 0 and its scenario."""
     series = pl.concat_str("protocol", "priming", separator="|")
     grid = grid_of_outcomes(part.with_columns(series=series), series="series")
     at = {name: i for i, name in enumerate(grid.series)}
     protocols = sorted({name.split("|")[0] for name in at} - {"cot"})
     if len(protocols) > 1:
-        raise DataError(f"outcomes: protocols {', '.join(protocols)}, expected one beside cot")
+        raise DataError(f"outcomes must have one protocol beside cot, got {', '.join(protocols)}")
     direct = protocols[0] if protocols else "cot"
     plain = at.get(f"{direct}|none")
     if plain is not None:

@@ -1,4 +1,4 @@
-"""Scenario bootstrap and sign-flip tests of the means that localisation reports."""
+"""Scenario bootstrap and sign-flip tests of means, as localisation reports them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from misfired.errors import ArgumentError
+from misfired.stats.options import DEFAULTS, check_count, check_level
 
 Floats = npt.NDArray[np.float64]
 
@@ -17,7 +18,7 @@ _CHUNK = 1_000
 
 
 @dataclass(frozen=True)
-class Interval:
+class MeanInterval:
     """An estimate with a percentile interval; `low` and `high` have the shape of `value`."""
 
     value: Floats
@@ -25,20 +26,21 @@ class Interval:
     high: Floats
 
 
-def bootstrap(
+def mean_interval(
     values: Floats,
     scenarios: Sequence[str],
     statistic: Callable[[Floats], Floats] = lambda means: means,
     *,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
+    n_resamples: int = DEFAULTS.n_resamples,
+    confidence_level: float = DEFAULTS.confidence_level,
     rng: int = 0,
-) -> Interval:
-    r"""Percentile interval of a function of means, with whole scenarios resampled.
+) -> MeanInterval:
+    r"""Return the percentile interval of a function of means, with whole scenarios resampled.
 
     With :math:`w` a multinomial draw of as many scenarios as there are, a resample has the means
     :math:`\sum_s w_s \sum_{i \in s} x_i / \sum_s w_s n_s`. Resamples on which the statistic is not
-    finite are left out of the interval; where the statistic itself is not, all three are NaN.
+    finite are left out of the interval. Where the statistic itself is not finite, value and both
+    ends are NaN.
 
     Args:
         values: Shape (n, k): one row for each pair, k quantities.
@@ -49,15 +51,16 @@ def bootstrap(
         rng: Seed; the same seed gives the same bits.
 
     Raises:
-        ArgumentError: No rows, or an option out of range.
+        ArgumentError: There is no row, or an option is outside its limits.
 
     Example:
-        >>> found = bootstrap(np.array([[1.0], [3.0]]), ["a", "a"])
+        >>> found = mean_interval(np.array([[1.0], [3.0]]), ["a", "a"])
         >>> found.value.tolist(), found.low.tolist()
         ([2.0], [2.0])
     """
     sums, sizes = _by_scenario(values, scenarios)
-    _check(n_resamples, confidence_level)
+    check_count("n_resamples", n_resamples)
+    check_level("confidence_level", confidence_level)
     generator = np.random.default_rng(rng)
     n = len(sizes)
     draws = []
@@ -76,13 +79,17 @@ def bootstrap(
     value = np.asarray(statistic(sums.sum(axis=0) / sizes.sum()), np.float64)
     undefined = ~np.isfinite(value)
     value[undefined] = low[undefined] = high[undefined] = np.nan
-    return Interval(value, low, high)
+    return MeanInterval(value, low, high)
 
 
 def sign_flip(
-    values: Floats, scenarios: Sequence[str], *, n_resamples: int = 10_000, rng: int = 0
+    values: Floats,
+    scenarios: Sequence[str],
+    *,
+    n_resamples: int = DEFAULTS.n_resamples,
+    rng: int = 0,
 ) -> Floats:
-    r"""One-sided p-values for means above 0, by random signs of whole scenarios.
+    r"""Return one-sided p-values for means above 0, by random signs of whole scenarios.
 
     .. math:: p = (1 + \#\{b: T_b \ge T\}) / (1 + B), \quad T_b = \sum_s \pm_b \sum_{i \in s} x_i
 
@@ -102,7 +109,7 @@ def sign_flip(
         array([0.001, 1.   ])
     """
     sums, _ = _by_scenario(values, scenarios)
-    _check(n_resamples, 0.5)
+    check_count("n_resamples", n_resamples)
     generator = np.random.default_rng(rng)
     observed = sums.sum(axis=0)
     # A pattern that differs from the observed only by rounding counts as equal to it.
@@ -117,15 +124,10 @@ def sign_flip(
 
 def _by_scenario(values: Floats, scenarios: Sequence[str]) -> tuple[Floats, Floats]:
     if len(values) == 0 or len(values) != len(scenarios):
-        raise ArgumentError(f"values: {len(values)} rows for {len(scenarios)} scenarios")
+        raise ArgumentError(
+            f"values must have a row for each scenario label, got {len(values)} for {len(scenarios)}"
+        )
     names, codes = np.unique(np.asarray(scenarios, dtype=object).astype(str), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, codes, values)
     return sums, np.bincount(codes).astype(np.float64)
-
-
-def _check(n_resamples: int, confidence_level: float) -> None:
-    if n_resamples < 1:
-        raise ArgumentError(f"n_resamples is {n_resamples}, at least 1 needed")
-    if not 0 < confidence_level < 1:
-        raise ArgumentError(f"confidence_level is {confidence_level}, not between 0 and 1")

@@ -1,34 +1,138 @@
-"""Options of the statistics: how samples are drawn again and what becomes of them."""
+"""Options of the statistics: what is resampled, how often, and how intervals are made from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
+import numpy as np
+
+from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, between, one_of, option
+
+Rng = int | np.random.Generator | None
+"""A seed, a generator that draws one, or None for fresh entropy."""
 
 UNITS = ("scenario", "pair")
 
-METHODS = (
+INTERVAL_METHODS = (
     "percentile", "basic", "bca", "studentised", "normal", "t", "logit", "wilson", "clopper_pearson",
 )  # fmt: skip
+"""The last three are for rates alone."""
+
+check_level = between(0, 1)
+check_count = at_least(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResamplingOptions(Options):
-    """How intervals are made by resampling.
+class DrawOptions(Options):
+    """How often samples are drawn again, and the level of the intervals."""
 
-    Raises:
-        ArgumentError: A value breaks its rule.
+    n_resamples: int = option(10_000, help="Bootstrap resamples.", check=check_count)
+    confidence_level: float = option(
+        0.95, help="Confidence level of intervals, between 0 and 1.", check=check_level
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitOptions(Options):
+    """What is resampled."""
+
+    unit: str = option(
+        "scenario",
+        help="What is resampled: scenario, with all its pairs, or pair.",
+        check=one_of(UNITS),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions(Options):
+    """How intervals are made from resamples.
+
+    Without a method, each measure takes the one of best coverage: `"clopper_pearson"` for rates,
+    `"studentised"` for differences (docs/coverage.md).
     """
 
-    n_resamples: int = option(10_000, help="Bootstrap resamples.", check=at_least(1))
-    unit: str = option("scenario", help="What is resampled: scenario or pair.", check=one_of(UNITS))
-    confidence_level: float = option(
-        0.95, help="Confidence level of intervals, between 0 and 1.", check=between(0, 1)
-    )
     method: str | None = option(
         None,
         help="How intervals are made. Default: per measure, by coverage.",
-        check=one_of(METHODS),
+        check=one_of(INTERVAL_METHODS),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrataOptions(Options):
+    """What stays fixed in a resample."""
+
+    stratified: bool = option(
+        False, help="Keep the number of units of each category fixed in the overall slice."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResamplingOptions(MethodOptions, DrawOptions, UnitOptions):
+    """Options of the statistics of a run, which takes a seed."""
+
     seed: int = option(0, help="Same seed, same bits.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RngOptions(DrawOptions):
+    """Options of the functions of `misfired.stats`, which take `rng` as scipy does."""
+
+    rng: Rng = option(0, help="Seed or generator; None takes fresh entropy.")
+    n_threads: int | None = option(
+        None, help="Threads, all cores by default; any number gives the same bits."
+    )
+
+    @cached_property
+    def seed(self) -> int:
+        """The seed that `rng` gives; a generator is asked once."""
+        return seed_of(self.rng)
+
+    def sampling(self) -> SamplingOptions:
+        """Return these options with the defaults of the others."""
+        return SamplingOptions(**{each.name: getattr(self, each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(RngOptions, MethodOptions, StrataOptions, UnitOptions):
+    """All options of a resampling pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingOptions(RngOptions, StrataOptions, UnitOptions):
+    """Options of `leaderboard`, whose intervals hold jointly and so have one method."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantOptions(RngOptions, MethodOptions, StrataOptions):
+    """Options of `compare_variants`, which resamples scenarios."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptions(RngOptions, MethodOptions, UnitOptions):
+    """Options of `signal_detection`, which knows no categories."""
+
+
+DEFAULTS = SamplingOptions()
+"""For signatures that have single options."""
+
+
+def seed_of(rng: Rng) -> int:
+    """Return the seed: the number itself, a draw from a generator, or fresh entropy for None.
+
+    Raises:
+        ArgumentError: A number is outside 0 .. 2**64 - 1.
+
+    Example:
+        >>> seed_of(7)
+        7
+    """
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(0, 2**63))
+    if rng is None:
+        return int(np.random.default_rng().integers(0, 2**63))
+    if not 0 <= rng < 2**64:
+        raise ArgumentError(f"rng must be from 0 to {2**64 - 1}, got {rng}")
+    return int(rng)

@@ -10,17 +10,17 @@ _KEYS = ["id", "category", "scenario"]
 
 
 def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFrame:
-    """Pair the answers up.
+    """Return the outcomes of pairs from the answers to their prompts.
 
-    A side counts as right (true) or wrong (false); an answer that is neither is null and its reason
-    is kept. Where a priming has no prompts of its own on a side, that side's outcome is the one of
-    priming `none` on the same pair.
+    A side is right (true) or wrong (false); an answer that is neither is null and its reason is
+    kept. A priming without prompts of its own on a side takes that side's outcome from priming
+    `none` of the same pair.
 
     Args:
         answers: Columns `id`, `category`, `scenario`, `priming`, `condition`, `outcome`, `reason`;
             `twin_of` where the suite has twins.
-        twins: Pair up the twins (rows with `twin_of`) instead of the pairs. They are never mixed: in
-            a twin a right answer denies what a right answer affirms in its pair.
+        twins: Take the twins (rows with `twin_of`) instead of the pairs. They are never mixed: a
+            right answer to a twin denies what a right answer to its pair affirms.
 
     Returns:
         Columns `id`, `category`, `scenario`, `priming`, `stereotyped`, `contrast` (boolean or null),

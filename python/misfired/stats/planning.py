@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from misfired import _core
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
-from misfired.stats._seed import Rng, seed_of
+from misfired.stats.options import DEFAULTS, Rng, check_count, check_level, seed_of
 from misfired.stats.results import named_warnings
 
 __all__ = [
@@ -25,17 +24,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """How much pairs of one scenario resemble one another in their misfires.
+    """How alike the pairs of one scenario are in their misfires.
 
     Attributes:
         correlation: Intra-class correlation by analysis of variance among pairs with a correct
             contrast answer; may be slightly negative by chance. None if it cannot be estimated.
-        design_effect: 1 + (sum m^2 / sum m - 1) correlation (Kish), by which the variance of MAR
-            exceeds that of independent pairs.
+        design_effect: 1 + (sum m^2 / sum m - 1) correlation (Kish 1965), by which the variance of
+            MAR exceeds that of independent pairs.
         n_effective: Independent pairs that would give the same precision.
         reason: Why there is no number: `no_contrast_correct`, `one_unit` (a single scenario),
             `single_pairs` (no scenario with two pairs that count), `constant` (no variation).
-        warnings: Names of what a careful reader would want to know (`named_warnings`).
+        warnings: See `named_warnings`.
     """
 
     correlation: float | None
@@ -46,15 +45,15 @@ class Clustering:
 
 
 def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Clustering:
-    """Intra-class correlation of misfires by scenario, and the design effect for MAR.
+    """Return the intra-class correlation of misfires by scenario, and the design effect for MAR.
 
     Args:
-        stereotyped: Whether each stereotyped prompt was answered correctly, shape [n_pairs].
+        stereotyped: True where a stereotyped prompt was answered correctly, shape [n_pairs].
         contrast: The same for the contrast prompts.
         scenario: Scenario of each pair.
 
     Raises:
-        DataError: If columns differ in length or hold what is no outcome.
+        DataError: Columns differ in length or hold a value that is no outcome.
 
     Example:
         >>> clustering([True, True, False, False], [True] * 4, ["a", "a", "b", "b"]).n_effective
@@ -72,23 +71,13 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     if not math.isfinite(correlation):
         alone = "single_pairs" if trials.max() == 1 else "constant"
         return _no_clustering(alone if n_used > 1 else "one_unit", n_used)
-    deff = design_effect(trials, correlation)
+    effect = _core.design_effect(trials.astype(np.int64), correlation)
     warnings = named_warnings(None, n_used)
-    return Clustering(correlation, deff, float(trials.sum() / deff), warnings=warnings)
+    return Clustering(correlation, effect, float(trials.sum() / effect), warnings=warnings)
 
 
 def _no_clustering(reason: str, n_scenarios: int) -> Clustering:
     return Clustering(None, None, None, reason, named_warnings(reason, n_scenarios))
-
-
-def design_effect(sizes: npt.NDArray[np.int64], correlation: float) -> float:
-    """Kish's design effect: 1 + (sum m^2 / sum m - 1) correlation.
-
-    Example:
-        >>> design_effect(np.array([10, 10]), 0.1)
-        1.9
-    """
-    return float(1 + (np.sum(sizes**2) / np.sum(sizes) - 1) * correlation)
 
 
 def power(
@@ -101,10 +90,10 @@ def power(
     alpha: float = 0.05,
     alternative: str = "two-sided",
     n_simulations: int | None = None,
-    rng: Rng = 0,
+    rng: Rng = DEFAULTS.rng,
     n_threads: int | None = None,
 ) -> float:
-    """Power of the cluster sign-flip test on paired outcomes.
+    """Return the power of the cluster sign-flip test on paired outcomes.
 
     For asymmetry, gain and loss are the shares of misfires (c/n) and of the reverse (b/n); for a
     change, of pairs that misfire in the second run only and in the first only.
@@ -125,24 +114,29 @@ def power(
         rng: Seed or generator.
         n_threads: Threads.
 
-    Returns:
-        Probability of rejection.
-
     Raises:
-        ArgumentError: If a number is outside its limits.
+        ArgumentError: A number is outside its limits.
 
     Example:
         >>> round(power(0.08, 0.04, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 3)
         0.963
     """
-    sizes = _sizes(n_scenarios, pairs_per_scenario)
-    if n_simulations is not None and n_simulations < 1:
-        raise ArgumentError(f"n_simulations: {n_simulations}, expected at least 1")
-    answers = _core.power(
-        sizes, gain, loss, correlation, alpha, alternative, n_simulations or 0, seed_of(rng),
-        n_threads,
-    )  # fmt: skip
-    return float(answers[-1])
+    check_count("n_scenarios", n_scenarios)
+    if n_simulations is not None:
+        check_count("n_simulations", n_simulations)
+    pattern = np.atleast_1d(np.asarray(pairs_per_scenario, dtype=np.uint32))
+    found = _core.power(
+        np.resize(pattern, n_scenarios),
+        gain=gain,
+        loss=loss,
+        correlation=correlation,
+        alpha=alpha,
+        alternative=alternative,
+        n_simulations=n_simulations,
+        seed=seed_of(rng),
+        n_threads=n_threads,
+    )
+    return float(found[-1])
 
 
 def minimum_detectable(
@@ -156,48 +150,40 @@ def minimum_detectable(
     alpha: float = 0.05,
     alternative: str = "two-sided",
 ) -> float | None:
-    """The smallest gain - loss that the sign-flip test finds with the wanted power, by formula.
+    """Return the smallest gain - loss that the sign-flip test finds with the wanted power, by formula.
 
-    Args:
-        loss: Share of pairs that count against, 0 to 1: reverse misfires, or resolved ones.
-        n_scenarios: Number of scenarios.
-        pairs_per_scenario: One number for all, or sizes that are repeated in turn.
-        correlation: Intra-scenario correlation.
-        share: Share of pairs in the denominator: 1 for joint MAR, the expected contrast accuracy for
-            MAR.
-        target: Wanted power.
-        alpha: Significance level.
-        alternative: `"two-sided"` or `"greater"`.
+    Arguments are those of `power`, with `target` for the wanted power and `share` for the share of
+    pairs in the denominator: 1 for joint MAR, the expected contrast accuracy for MAR. `loss` is that
+    of reverse misfires, or of resolved ones; `alternative` is `"two-sided"` or `"greater"`.
 
     Returns:
         In percentage points: 100 (gain - loss) / share; None if no gain reaches the power. A model
         without reverse misfires shows a MAR of that size; a change of MAR is of that size.
 
     Raises:
-        ArgumentError: If a number is outside its limits.
+        ArgumentError: A number is outside its limits.
 
     Example:
         >>> round(minimum_detectable(0.04, n_scenarios=199, pairs_per_scenario=10,
         ...     correlation=0.1), 2)
         2.85
     """
-    if not 0 < share <= 1:
-        raise ArgumentError(f"share: {share}, expected above 0 and at most 1")
+    _check_share(share)
     if not alpha < target < 1:
-        raise ArgumentError(f"target: {target}, expected above alpha = {alpha} and below 1")
+        raise ArgumentError(f"target must be between alpha = {alpha} and 1, got {target}")
 
-    def reached(gain: float) -> float:
-        return power(
+    def reached(gain: float) -> bool:
+        return target <= power(
             gain, loss, n_scenarios=n_scenarios, pairs_per_scenario=pairs_per_scenario,
             correlation=correlation, alpha=alpha, alternative=alternative,
         )  # fmt: skip
 
     low, high = loss, 1.0 - loss
-    if high <= low or reached(high) < target:
+    if high <= low or not reached(high):
         return None
     while high - low > 1e-9:
         middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) >= target else (middle, high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
     return 100 * (high - loss) / share
 
 
@@ -208,9 +194,9 @@ def interval_width(
     pairs_per_scenario: float,
     correlation: float,
     share: float = 1.0,
-    confidence_level: float = 0.95,
+    confidence_level: float = DEFAULTS.confidence_level,
 ) -> float:
-    """The expected width of a rate's `"logit"` interval.
+    """Return the expected width of a rate's `"logit"` interval, in percentage points.
 
     On the logit scale the half-width is t sqrt(deff / (m G share rate (1 - rate))), with
     deff = 1 + (m share - 1) correlation and G - 1 degrees of freedom.
@@ -223,28 +209,26 @@ def interval_width(
         share: Share of pairs in the denominator: for MAR, the expected contrast accuracy, 0 to 1.
         confidence_level: Between 0 and 1.
 
-    Returns:
-        In percentage points.
-
     Raises:
-        ArgumentError: If a number is outside its limits.
+        ArgumentError: A number is outside its limits.
 
     Example:
         >>> round(interval_width(10, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 2)
         3.67
     """
     if not 0 < rate < 100:
-        raise ArgumentError(f"rate: {rate}, expected above 0 and below 100")
+        raise ArgumentError(f"rate must be between 0 and 100, got {rate}")
     if n_scenarios < 2:
-        raise ArgumentError(f"n_scenarios: {n_scenarios}, expected at least 2")
-    for name, number in (("share", share), ("correlation", correlation)):
-        if not 0 <= number <= 1 or (name == "share" and number == 0):
-            raise ArgumentError(f"{name}: {number}, expected 0 to 1")
+        raise ArgumentError(f"n_scenarios must be at least 2, got {n_scenarios}")
+    if not 0 <= correlation <= 1:
+        raise ArgumentError(f"correlation must be from 0 to 1, got {correlation}")
+    _check_share(share)
+    check_level("confidence_level", confidence_level)
     p = rate / 100
     m = pairs_per_scenario * share
-    deff = 1 + max(m - 1, 0) * correlation
+    effect = 1 + max(m - 1, 0) * correlation
     quantile = _core.t_quantile((1 + confidence_level) / 2, n_scenarios - 1)
-    half = quantile * math.sqrt(deff / (m * n_scenarios * p * (1 - p)))
+    half = quantile * math.sqrt(effect / (m * n_scenarios * p * (1 - p)))
     centre = math.log(p / (1 - p))
     low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))
     return 100 * (high - low)
@@ -257,27 +241,21 @@ def sample_size(
     pairs_per_scenario: float,
     correlation: float,
     share: float = 1.0,
-    confidence_level: float = 0.95,
+    confidence_level: float = DEFAULTS.confidence_level,
 ) -> int:
-    """The fewest scenarios whose interval is expected to be no wider than wanted.
+    """Return the fewest scenarios with an expected interval no wider than wanted.
 
-    Args:
-        rate: Expected rate in percent.
-        width: Wanted width in percentage points.
-        pairs_per_scenario: Pairs in each scenario.
-        correlation: Intra-scenario correlation.
-        share: Share of pairs in the denominator.
-        confidence_level: Between 0 and 1.
+    `width` is the wanted width in percentage points; the others are those of `interval_width`.
 
     Raises:
-        ArgumentError: If a number is outside its limits.
+        ArgumentError: A number is outside its limits.
 
     Example:
         >>> sample_size(10, 4, pairs_per_scenario=10, correlation=0.1)
         168
     """
     if not width > 0:
-        raise ArgumentError(f"width: {width}, expected above 0")
+        raise ArgumentError(f"width must be more than 0, got {width}")
 
     def fits(n_scenarios: int) -> bool:
         return interval_width(
@@ -295,8 +273,6 @@ def sample_size(
     return high
 
 
-def _sizes(n_scenarios: int, pairs_per_scenario: int | Sequence[int]) -> npt.NDArray[np.uint32]:
-    if n_scenarios < 1:
-        raise ArgumentError(f"n_scenarios: {n_scenarios}, expected at least 1")
-    pattern = np.atleast_1d(np.asarray(pairs_per_scenario, dtype=np.uint32))
-    return np.resize(pattern, n_scenarios)
+def _check_share(share: float) -> None:
+    if not 0 < share <= 1:
+        raise ArgumentError(f"share must be more than 0 and at most 1, got {share}")

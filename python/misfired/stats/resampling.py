@@ -1,17 +1,20 @@
 """Intervals for paired outcomes of any origin."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError
-from misfired.stats._arrays import Flags, Labels, Sampling, as_codes, as_groups, resample
-from misfired.stats._seed import Rng, seed_of
+from misfired.options import takes_options
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, nullable, resample
 from misfired.stats.measures import MEASURES
+from misfired.stats.options import DEFAULTS, SamplingOptions
 from misfired.stats.results import Bootstrap, Estimate, named_warnings
 
 
+@takes_options(SamplingOptions)
 def bootstrap(
     stereotyped: Flags | pl.DataFrame,
     contrast: Flags | None = None,
@@ -21,17 +24,13 @@ def bootstrap(
     weights: Sequence[float] | None = None,
     measures: Sequence[str] = MEASURES,
     unit: str | None = None,
-    stratified: bool = False,
-    method: str | None = None,
-    n_resamples: int | str = 10_000,
-    confidence_level: float = 0.95,
-    rng: Rng = 0,
-    n_threads: int | None = None,
+    n_resamples: int | str = DEFAULTS.n_resamples,
+    **options: Any,
 ) -> Bootstrap:
-    """Measures of paired outcomes with their intervals.
+    """Return measures of paired outcomes with their intervals.
 
     Args:
-        stereotyped: Whether each stereotyped prompt was answered correctly, None or NaN where
+        stereotyped: True where a stereotyped prompt was answered correctly, None or NaN where
             unscored: shape [n_pairs], or [n_series, n_pairs] for weighted sums of series on the
             same pairs. Or a frame with columns `stereotyped`, `contrast` and, if it has them,
             `scenario` and `category`.
@@ -43,22 +42,16 @@ def bootstrap(
         measures: Names of measures.
         unit: `"scenario"` resamples scenarios with all their pairs (the default where scenarios are
             given), `"pair"` pairs.
-        stratified: Keep the number of units of each category fixed.
-        method: `"percentile"`, `"basic"`, `"bca"`, `"studentised"`, `"normal"`, `"t"`; for rates
-            also `"logit"`, `"wilson"`, `"clopper_pearson"`. None takes the method of best coverage:
-            `"clopper_pearson"` for rates, `"studentised"` for differences (docs/coverage.md).
         n_resamples: Number of resamples, or `"all"` for each of the G^G resamples of at most 8
             scenarios.
-        confidence_level: Between 0 and 1.
-        rng: Seed or generator; None takes fresh entropy.
-        n_threads: Threads, all cores by default; any number gives the same bits.
+        options: Further fields of `SamplingOptions`.
 
     Returns:
         An estimate for each measure.
 
     Raises:
-        DataError: If columns differ in length or hold what is no outcome.
-        ArgumentError: If an option is outside its limits.
+        DataError: Columns differ in length or hold a value that is no outcome.
+        ArgumentError: An option is outside its limits.
 
     Example:
         >>> result = bootstrap(
@@ -73,30 +66,34 @@ def bootstrap(
         category = frame["category"] if category is None and "category" in frame else category
         stereotyped, contrast = frame["stereotyped"], frame["contrast"]
     if contrast is None:
-        raise ArgumentError("contrast: missing, expected an outcome for each pair")
+        raise ArgumentError("contrast must have an outcome for each pair, got None")
     codes = as_codes(stereotyped, contrast)
     if weights is None and len(codes) > 1:
-        raise ArgumentError(f"weights: missing, expected {len(codes)}, one for each series")
+        raise ArgumentError(f"weights must be {len(codes)}, one for each series, got None")
     weight_row = np.array([[1.0]] if weights is None else [list(weights)], dtype=np.float64)
     if weight_row.shape[1] != len(codes):
-        raise ArgumentError(f"weights: {weight_row.shape[1]}, expected {len(codes)}")
+        raise ArgumentError(f"weights must be {len(codes)}, got {weight_row.shape[1]}")
     if not weight_row.any():
-        raise ArgumentError("weights: all 0, expected at least one other")
+        raise ArgumentError("weights must have one that is not 0, got all 0")
     n = codes.shape[1]
     unit = ("pair" if scenario is None else "scenario") if unit is None else unit
     if unit == "scenario" and scenario is None:
-        raise ArgumentError("scenario: missing, expected a label for each pair to resample by")
-    options = Sampling(
-        unit, stratified, method, confidence_level, _number(n_resamples), seed_of(rng), n_threads
-    )
+        raise ArgumentError(
+            "scenario must have a label for each pair where it is the unit, got None"
+        )
+    every = n_resamples == "all"
+    if isinstance(n_resamples, str) and not every:
+        raise ArgumentError(f'n_resamples must be a number or "all", got {n_resamples!r}')
+    drawn = {} if every else {"n_resamples": n_resamples}
+    sampling = SamplingOptions.of(options | drawn | {"unit": unit})
     groups = (as_groups(scenario, n, "scenario"), as_groups(category, n, "category"))
-    answers = resample(codes, groups, weight_row, measures, options, by_category=False)
-    n_units, n_pairs, n_unscored = answers.sizes[0, 0].tolist()
+    found = resample(codes, groups, weight_row, measures, sampling, every=every)
+    n_units, n_pairs, n_unscored = found.sizes[0, 0].tolist()
     estimates = []
     for k, measure in enumerate(measures):
-        value, low, high, error = (_null(x) for x in answers.estimates[0, 0, k].tolist())
-        how, reason = answers.methods[k], answers.reasons[k]
-        undefined = bool(answers.n_undefined[0, 0, k])
+        value, low, high, error = map(nullable, found.estimates[0, 0, k].tolist())
+        how, reason = found.methods[k], found.reasons[k]
+        undefined = bool(found.n_undefined[0, 0, k])
         warnings = named_warnings(reason, n_units, undefined=undefined)
         estimates.append(Estimate(measure, value, low, high, error, how, reason, warnings))
     return Bootstrap(
@@ -105,19 +102,7 @@ def bootstrap(
         n_units,
         n_pairs,
         n_unscored,
-        options.n_resamples,
-        confidence_level,
-        options.seed,
+        None if every else sampling.n_resamples,
+        sampling.confidence_level,
+        sampling.seed,
     )
-
-
-def _number(n_resamples: int | str) -> int | None:
-    if n_resamples == "all":
-        return None
-    if isinstance(n_resamples, str) or n_resamples < 1:
-        raise ArgumentError(f'n_resamples: {n_resamples}, expected at least 1, or "all"')
-    return n_resamples
-
-
-def _null(number: float) -> float | None:
-    return None if np.isnan(number) else number

@@ -1,4 +1,4 @@
-"""What the functions of `misfired.stats` return: frozen, printable, exportable."""
+"""Results of the functions of `misfired.stats`: frozen, printable, exportable."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ FEW_UNITS = 20
 def named_warnings(
     reason: str | None, n_units: int, *, fewest: int = FEW_UNITS, undefined: bool = False
 ) -> tuple[str, ...]:
-    """What a careful reader would want to know of a result.
+    """Return the names of the warnings that a result deserves.
 
     - `few_units`: fewer than `fewest`;
     - `undefined_resamples`: some resamples had no value and were left out;
@@ -34,14 +34,14 @@ class Estimate:
     """A measure with its interval.
 
     Attributes:
-        measure: Its name.
+        measure: Name of the measure.
         value: In percent; percentage points for a difference. None where there is none.
         low: Lower end of the interval, None where there is none.
         high: Upper end of the interval.
         standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
         method: How the interval was made.
         reason: Why there is no value, or no interval.
-        warnings: Names of what a careful reader would want to know (`named_warnings`).
+        warnings: See `named_warnings`.
     """
 
     measure: str
@@ -60,10 +60,10 @@ class Bootstrap:
 
     Attributes:
         estimates: One for each measure.
-        unit: What was resampled.
-        n_units: How many units there are.
+        unit: What was resampled, scenario or pair.
+        n_units: Number of units.
         n_pairs: Pairs that are scored in all series.
-        n_unscored: Pairs that are not.
+        n_unscored: Pairs that are not scored in all series.
         n_resamples: Resamples drawn; None if all possible ones were taken.
         confidence_level: Of the intervals.
         seed: The seed used: `rng=seed` gives the same numbers.
@@ -85,7 +85,7 @@ class Bootstrap:
         raise KeyError(measure)
 
     def to_frame(self) -> pl.DataFrame:
-        """One row for each measure."""
+        """Return one row for each measure."""
         rows = [dataclasses.asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
         frame = pl.DataFrame(rows, schema_overrides=_SCHEMA)
         return frame.with_columns(
@@ -96,7 +96,7 @@ class Bootstrap:
         )
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps(dataclasses.asdict(self))
 
 
@@ -112,19 +112,19 @@ _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """What a test found.
+    """Result of a test.
 
     Attributes:
         statistic: The observed difference, in the units of the test.
         p_value: None if the test could not be made; may underflow to 0 (see `log_p_value`).
         log_p_value: Natural logarithm of the p value.
         alternative: Which departures from the null hypothesis count.
-        method: Which test.
-        n: Units or pairs on which it stands.
+        method: Name of the test.
+        n: Number of units or pairs.
         reason: Why there is no p value.
         seed: The seed used, if the p value was sampled.
-        warnings: `few_units` where so few units cannot give a p value below 0.05, and the reason why
-            there is none.
+        warnings: `few_units` where so few units cannot give a p value below 0.05, and the reason
+            why there is none.
     """
 
     __test__ = False  # not a test of pytest's
@@ -140,10 +140,10 @@ class TestResult:
     warnings: tuple[str, ...] = ()
 
     def to_frame(self) -> pl.DataFrame:
-        """One row."""
+        """Return one row."""
         row = dataclasses.asdict(self) | {"warnings": list(self.warnings)}
         return pl.DataFrame([row], schema_overrides={"warnings": pl.List(pl.String)})
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps(dataclasses.asdict(self))

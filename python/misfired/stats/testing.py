@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from misfired import _core
 from misfired.errors import ArgumentError
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
-from misfired.stats._seed import Rng, seed_of
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, nullable
+from misfired.stats.options import DEFAULTS, Rng, check_count, seed_of
 from misfired.stats.results import TestResult, named_warnings
 
 FEWEST = 6
@@ -33,7 +34,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
         statistic = c - b; the p value in log space, right at any count.
 
     Raises:
-        ArgumentError: If a count is negative or the alternative unknown.
+        ArgumentError: A count is negative, or the alternative is unknown.
 
     Example:
         >>> round(mcnemar(1, 4, alternative="greater").p_value, 4)
@@ -43,9 +44,9 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     """
     for name, count in (("b", b), ("c", c)):
         if count < 0:
-            raise ArgumentError(f"{name}: {count}, expected at least 0")
+            raise ArgumentError(f"{name} must be at least 0, got {count}")
     against, for_ = np.array([[b], [c]], dtype=np.uint64)
-    log_p = float(_core.mcnemar(against, for_, alternative, mid_p)[0])
+    log_p = float(_core.mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
     if np.isnan(log_p):
         return no_test(0.0, "no_discordant_pair", alternative, name, 0)
@@ -63,7 +64,7 @@ def permutation_test(
     measure: str | None = None,
     alternative: str = "two-sided",
     n_resamples: int = 100_000,
-    rng: Rng = 0,
+    rng: Rng = DEFAULTS.rng,
     n_threads: int | None = None,
 ) -> TestResult:
     """Cluster permutation test: of asymmetry within a run, or of change between two.
@@ -76,7 +77,7 @@ def permutation_test(
     for `mar` and `br`: p = (1 + as extreme) / (1 + n_resamples).
 
     Args:
-        stereotyped: Whether each prompt was answered correctly, shape [n_pairs], or [2, n_pairs]
+        stereotyped: True where a prompt was answered correctly, shape [n_pairs], or [2, n_pairs]
             for a change, first - second.
         contrast: The same for the contrast prompts.
         scenario: Scenario of each pair; without, each pair is its own.
@@ -90,8 +91,8 @@ def permutation_test(
         statistic: the discrepancy, or the change of the measure, in percentage points.
 
     Raises:
-        DataError: If columns differ in length or hold what is no outcome.
-        ArgumentError: If an option is outside its limits.
+        DataError: Columns differ in length or hold a value that is no outcome.
+        ArgumentError: An option is outside its limits.
 
     Example:
         >>> st, co = [False, False, False, True], [True, True, True, True]
@@ -100,21 +101,24 @@ def permutation_test(
     """
     codes = as_codes(stereotyped, contrast)
     if len(codes) > 2:
-        raise ArgumentError(f"stereotyped: {len(codes)} series, expected 1 or 2")
+        raise ArgumentError(f"stereotyped must have 1 or 2 series, got {len(codes)}")
     if len(codes) == 1 and measure is not None:
-        raise ArgumentError(f"measure: {measure!r}, expected two series for a change")
-    if n_resamples < 1:
-        raise ArgumentError(f"n_resamples: {n_resamples}, expected at least 1")
+        raise ArgumentError(f"measure must be None without two series, got {measure!r}")
+    check_count("n_resamples", n_resamples)
     measure = "mar_joint" if len(codes) == 2 and measure is None else measure
-    n = codes.shape[1]
-    # Pairs of equal outcome are grouped in the core; scenarios of one pair would be slower.
-    unit = "pair" if scenario is None else "scenario"
     seed = seed_of(rng)
     statistic, p_value, exact, n_clusters = _core.permutation(
-        codes, as_groups(scenario, n, "scenario"), measure, unit, alternative, n_resamples, seed,
-        n_threads,
-    )  # fmt: skip
-    value = None if np.isnan(statistic) else statistic
+        codes,
+        as_groups(scenario, codes.shape[1], "scenario"),
+        measure=measure,
+        # Pairs of equal outcome are grouped in the core; scenarios of one pair would be slower.
+        unit="pair" if scenario is None else "scenario",
+        alternative=alternative,
+        n_resamples=n_resamples,
+        seed=seed,
+        n_threads=n_threads,
+    )
+    value = nullable(statistic)
     name = "sign_flip" if exact else "sign_flip_sampled"
     if np.isnan(p_value):
         reason = "no_value" if value is None else "no_discordant_pair"
@@ -130,7 +134,7 @@ def permutation_test(
 def no_test(
     statistic: float | None, reason: str, alternative: str, method: str, n: int
 ) -> TestResult:
-    """The result of a test that could not be made."""
+    """Return the result of a test that could not be made."""
     warnings = named_warnings(reason, n, fewest=FEWEST)
     return TestResult(statistic, None, None, alternative, method, n, reason, warnings=warnings)
 
@@ -150,7 +154,7 @@ def adjust(
         Adjusted p values in the same order, float64.
 
     Raises:
-        ArgumentError: If a p value is outside 0 to 1, or the method unknown.
+        ArgumentError: A p value is outside 0 to 1, or the method is unknown.
 
     Example:
         >>> adjust([0.01, 0.04, 0.03]).tolist()
@@ -159,5 +163,11 @@ def adjust(
     numbers = np.array([np.nan if p is None else p for p in p_values], dtype=np.float64)
     strange = (numbers < 0) | (numbers > 1)
     if strange.any():
-        raise ArgumentError(f"p_values: {numbers[strange][0]}, expected 0 to 1")
+        raise ArgumentError(f"p_values must be from 0 to 1, got {numbers[strange][0]}")
     return _core.adjust(numbers, method)
+
+
+def with_adjusted(frame: pl.DataFrame, method: str) -> pl.DataFrame:
+    """Return a table with `p_adjusted` from its `p_value`, all rows one family."""
+    adjusted = adjust(frame["p_value"].to_list(), method=method)
+    return frame.with_columns(p_adjusted=pl.Series(adjusted).fill_nan(None))

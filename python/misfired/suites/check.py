@@ -102,7 +102,7 @@ def check_pairs(
         "glitches": _glitches(first),
         "scenario_size": _quantiles(sizes, {"least": 0, "median": 0.5, "most": 1}),
         "n_effective": {
-            f"{r:g}": float(sizes.sum() / (1 + ((sizes**2).sum() / sizes.sum() - 1) * r))
+            f"{r:g}": float(sizes.sum() / _core.design_effect(sizes.astype(np.int64), r))
             for r in correlations
         },
     }

@@ -15,6 +15,7 @@ type Floats<'py> = Bound<'py, PyArray1<f64>>;
 
 /// ln p of `McNemar`'s exact test for each pair of counts; NaN without discordant pairs.
 #[pyfunction]
+#[pyo3(signature = (b, c, *, alternative, mid_p))]
 pub(crate) fn mcnemar<'py>(
     py: Python<'py>,
     b: PyReadonlyArray1<'py, u64>,
@@ -34,6 +35,7 @@ pub(crate) fn mcnemar<'py>(
 /// Cluster permutation test: asymmetry of one series, or change of a measure between two.
 /// (statistic, p value, exact, clusters)
 #[pyfunction]
+#[pyo3(signature = (codes, scenario, *, measure, unit, alternative, n_resamples, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"
@@ -76,6 +78,7 @@ pub(crate) fn adjust<'py>(
 
 /// Wilson or Clopper-Pearson interval of a proportion, in percent; NaN without trials.
 #[pyfunction]
+#[pyo3(signature = (hits, n, *, method, confidence_level))]
 pub(crate) fn proportion_interval(
     py: Python<'_>,
     hits: f64,
@@ -106,9 +109,16 @@ pub(crate) fn intraclass_correlation(
     errors::enter_core(py, || Ok(stats::intraclass_correlation(hits, trials)))
 }
 
-/// Power by formula (no simulations), or rejections of `McNemar`, its mid-p version and the sign-flip
-/// test among simulated studies.
+/// Kish's design effect of clusters of these sizes.
 #[pyfunction]
+pub(crate) fn design_effect(sizes: PyReadonlyArray1<'_, i64>, correlation: f64) -> PyResult<f64> {
+    Ok(stats::design_effect(sizes.as_slice()?, correlation))
+}
+
+/// Power by formula (no simulations), or the shares of simulated studies that `McNemar`, its mid-p
+/// version and the sign-flip test reject.
+#[pyfunction]
+#[pyo3(signature = (sizes, *, gain, loss, correlation, alpha, alternative, n_simulations, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"
@@ -121,7 +131,7 @@ pub(crate) fn power<'py>(
     correlation: f64,
     alpha: f64,
     alternative: &str,
-    n_simulations: u64,
+    n_simulations: Option<u64>,
     seed: u64,
     n_threads: Option<usize>,
 ) -> PyResult<Floats<'py>> {
@@ -129,17 +139,17 @@ pub(crate) fn power<'py>(
     let answer = errors::enter_core(py, || {
         let alternative = alternative.parse()?;
         let design = Design { sizes, gain, loss, correlation, alpha, alternative };
-        if n_simulations == 0 {
-            return Ok(vec![design.power()?]);
+        match n_simulations {
+            None => Ok(vec![design.power()?]),
+            Some(n) => Ok(design.simulated_power(n, seed, n_threads)?.to_vec()),
         }
-        let rejections = design.rejections(n_simulations, seed, n_threads)?;
-        Ok(rejections.iter().map(|&n| n as f64 / n_simulations as f64).collect())
     })?;
     Ok(answer.into_pyarray(py))
 }
 
 /// A coefficient of agreement with its interval: (value, low, high).
 #[pyfunction]
+#[pyo3(signature = (codes, cluster, *, n_values, method, confidence_level, n_resamples, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"
@@ -167,6 +177,8 @@ pub(crate) fn agreement(
 
 /// Ranks and simultaneous intervals: [series, (value, low, high, rank, best rank, worst rank)].
 #[pyfunction]
+#[pyo3(signature = (codes, scenario, category, *, measure, unit, stratified, confidence_level, n_resamples,
+    seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"

@@ -21,7 +21,7 @@ mod _core {
     use super::generate::Generator;
     #[pymodule_export]
     use super::inference::{
-        adjust, agreement, intraclass_correlation, mcnemar, permutation, power,
+        adjust, agreement, design_effect, intraclass_correlation, mcnemar, permutation, power,
         proportion_interval, ranking, t_quantile,
     };
     #[pymodule_export]

@@ -1,4 +1,4 @@
-//! Simulations: how intervals fare where the truth is known.
+//! Simulations: how often intervals cover a truth that is known.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 use misfired_core::stats::{self, Coverage, CoverageRequest, Method, Population};
@@ -9,6 +9,8 @@ use crate::errors;
 
 /// Coverage of intervals: [method, (MAR, change), (covered, below, above, undefined, width)].
 #[pyfunction]
+#[pyo3(signature = (sizes, *, mar, primed, accuracy_contrast, correlation, methods, unit, confidence_level,
+    n_simulations, n_resamples, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"

@@ -24,8 +24,8 @@ pub(crate) type Values<'py> = (Bound<'py, PyArray2<f64>>, Vec<Option<&'static st
 
 /// Resample once for all slices, questions and measures.
 #[pyfunction]
-#[pyo3(signature = (codes, scenario, category, weights, paired, measures, unit, by_category, stratified, method,
-    confidence_level, n_resamples, seed, n_threads))]
+#[pyo3(signature = (codes, scenario, category, weights, *, paired, measures, unit, by_category, stratified,
+    method, confidence_level, n_resamples, seed, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"
@@ -103,7 +103,8 @@ pub(crate) fn c_order<'a, T: Element>(
     name: &str,
 ) -> PyResult<&'a [T]> {
     if !matrix.is_c_contiguous() {
-        let message = format!("{name}: a matrix in Fortran order or with gaps, expected C order");
+        let message =
+            format!("{name} must be a matrix in C order, got one in Fortran order or with gaps");
         return Err(errors::raise(matrix.py(), "ArgumentError", message));
     }
     Ok(matrix.as_slice()?)

@@ -35,7 +35,7 @@ pub use order::{Keys, quantile_pair};
 pub use permutation::{
     PermutationOptions, Permuted, asymmetry, change, sign_flip_exact, swap_test,
 };
-pub use planning::{Design, intraclass_correlation};
+pub use planning::{Design, design_effect, intraclass_correlation};
 pub use ranking::{Ranked, ranking};
 pub use request::{Estimate, Request, Summary};
 pub use resample::resample;

@@ -30,6 +30,16 @@ pub fn intraclass_correlation(hits: &[u32], trials: &[u32]) -> f64 {
     (between - within) / (between + (size - 1.0) * within)
 }
 
+/// Kish's design effect of clusters of m items: 1 + (sum m^2 / sum m - 1) correlation. The variance of
+/// a mean exceeds that of independent items by this factor.
+#[must_use]
+pub fn design_effect<T: Copy + Into<i64>>(sizes: &[T], correlation: f64) -> f64 {
+    let size = |&m: &T| -> i64 { m.into() };
+    let sum: i64 = sizes.iter().map(size).sum();
+    let squares: i64 = sizes.iter().map(|m| size(m).pow(2)).sum();
+    1.0 + (squares as f64 / sum as f64 - 1.0) * correlation
+}
+
 /// A comparison of paired outcomes: of each pair's two answers, the first alone is wrong with
 /// probability `gain`, the second alone with probability `loss`.
 #[derive(Debug, Clone)]
@@ -69,18 +79,17 @@ impl Design {
     }
 
     /// Power of the cluster sign-flip test by its normal approximation: the difference has variance
-    /// deff ((gain + loss) - (gain - loss)^2) / n, without the square under the null, and
-    /// deff = 1 + (sum m^2 / sum m - 1) correlation.
+    /// deff ((gain + loss) - (gain - loss)^2) / n, without the square under the null, where deff is
+    /// the [`design_effect`].
     ///
     /// # Errors
     /// If a share is outside its limits.
     pub fn power(&self) -> Result<f64> {
         self.check()?;
         let n: f64 = self.sizes.iter().map(|&m| f64::from(m)).sum();
-        let squares: f64 = self.sizes.iter().map(|&m| f64::from(m).powi(2)).sum();
         let effect = self.gain - self.loss;
         let both = self.gain + self.loss;
-        let deff = 1.0 + (squares / n - 1.0) * self.correlation;
+        let deff = design_effect(&self.sizes, self.correlation);
         let null = (deff * both / n).sqrt();
         let error = (deff * (both - effect * effect) / n).sqrt();
         let tail = |effect: f64, alpha: f64| {
@@ -128,17 +137,17 @@ impl Design {
         if sum > 0.0 { (shares[0] / sum, shares[1] / sum) } else { (self.gain, self.loss) }
     }
 
-    /// How many of the simulated studies each test rejects: exact `McNemar`, its mid-p version, and
+    /// Share of the simulated studies that each test rejects: exact `McNemar`, its mid-p version, and
     /// the exact cluster sign-flip test.
     ///
     /// # Errors
     /// If a share is outside its limits.
-    pub fn rejections(
+    pub fn simulated_power(
         &self,
         n_simulations: u64,
         seed: u64,
         n_threads: Option<usize>,
-    ) -> Result<[u64; 3]> {
+    ) -> Result<[f64; 3]> {
         self.check()?;
         let streams = Streams::new(seed, Purpose::Simulation);
         let alternative = self.alternative;
@@ -149,8 +158,9 @@ impl Design {
             Ok([plain(false), plain(true), flip].map(|p| u64::from(p <= self.alpha)))
         };
         let add = |x: [u64; 3], y: [u64; 3]| Ok(std::array::from_fn(|i| x[i] + y[i]));
-        with_threads(n_threads, || {
+        let rejections: Result<[u64; 3]> = with_threads(n_threads, || {
             (0..n_simulations).into_par_iter().map(simulate).try_reduce(|| [0; 3], add)
-        })
+        });
+        Ok(rejections?.map(|n| n as f64 / n_simulations as f64))
     }
 }

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from misfired import _core
-from misfired.errors import ArgumentError, DataError
-from misfired.stats._arrays import Labels, as_groups
-from misfired.stats._seed import Rng, seed_of
+from misfired.errors import DataError
+from misfired.options import takes_options
+from misfired.stats._arrays import Labels, as_groups, nullable
+from misfired.stats.options import RngOptions
 from misfired.stats.results import named_warnings
 
 __all__ = ["Agreement", "agreement"]
@@ -21,15 +22,15 @@ class Agreement:
     """A coefficient of agreement.
 
     Attributes:
-        value: 1 for perfect, 0 for what chance gives. None if chance alone would agree perfectly.
+        value: 1 for perfect agreement, 0 for chance. None if chance alone would agree perfectly.
         low: Lower end of the percentile interval over clusters of items.
         high: Upper end.
-        method: Which coefficient.
+        method: Name of the coefficient.
         n_items: Items with at least two ratings.
-        n_raters: Raters.
+        n_raters: Number of raters.
         reason: Why there is no value, or no interval.
         seed: The seed used.
-        warnings: Names of what a careful reader would want to know (`named_warnings`).
+        warnings: See `named_warnings`.
     """
 
     value: float | None
@@ -43,17 +44,15 @@ class Agreement:
     warnings: tuple[str, ...] = ()
 
 
+@takes_options(RngOptions)
 def agreement(
     ratings: Sequence[Sequence[Any]] | npt.NDArray[Any],
     *,
     method: str = "krippendorff",
     cluster: Labels | None = None,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
-    rng: Rng = 0,
-    n_threads: int | None = None,
+    **options: Any,
 ) -> Agreement:
-    """Agreement on nominal ratings beyond chance, with an interval.
+    """Return agreement on nominal ratings beyond chance, with an interval.
 
     Args:
         ratings: One row for each item, one column for each rater; None where missing.
@@ -61,49 +60,49 @@ def agreement(
             with as many ratings), `"cohen"` (kappa; two raters, items with both).
         cluster: Groups of items that are resampled together, such as scenarios; each item alone
             by default.
-        n_resamples: Number of resamples.
-        confidence_level: Between 0 and 1.
-        rng: Seed or generator.
-        n_threads: Threads.
+        options: Fields of `RngOptions`.
 
     Raises:
-        DataError: If rows differ in length, or the ratings do not fit the method.
-        ArgumentError: If an option is outside its limits.
+        DataError: Rows differ in length, or the ratings do not fit the method.
+        ArgumentError: An option is outside its limits.
 
     Example:
         >>> result = agreement([["y", "y"], ["y", "n"], ["n", "n"], ["n", "n"]], method="cohen")
         >>> result.value
         0.5
     """
-    if not 0 < confidence_level < 1:
-        raise ArgumentError(f"confidence_level: {confidence_level}, expected above 0 and below 1")
-    if n_resamples < 1:
-        raise ArgumentError(f"n_resamples: {n_resamples}, expected at least 1")
+    sampling = RngOptions.of(options)
     codes, n_values = _codes(ratings)
     rated = np.sum(codes < n_values, axis=1)
     if method == "cohen" and codes.shape[1] != 2:
-        raise DataError(f"ratings: {codes.shape[1]} raters, expected 2 for cohen")
+        raise DataError(f"ratings must be of 2 raters for cohen, got {codes.shape[1]}")
     if method == "fleiss" and len(set(rated.tolist())) > 1:
         raise DataError(
-            f"ratings: {rated.min()} to {rated.max()} ratings for an item, expected as many for"
-            " each for fleiss"
+            "ratings must be equally many for each item for fleiss,"
+            f" got {rated.min()} to {rated.max()} ratings"
         )
     n_items = len(codes)
     alone = np.arange(n_items, dtype=np.uint32)
     groups = alone if cluster is None else as_groups(cluster, n_items, "cluster")
-    seed = seed_of(rng)
-    value, low, high = (
-        None if np.isnan(x) else x
-        for x in _core.agreement(
-            codes, groups, n_values, method, confidence_level, n_resamples, seed, n_threads
-        )
+    value, low, high = map(
+        nullable,
+        _core.agreement(
+            codes,
+            groups,
+            n_values=n_values,
+            method=method,
+            confidence_level=sampling.confidence_level,
+            n_resamples=sampling.n_resamples,
+            seed=sampling.seed,
+            n_threads=sampling.n_threads,
+        ),
     )
     reason = "constant" if value is None or low is None else None
     if not np.any(rated > 1):
         reason = "no_scored_pair"
     n = int(np.sum(rated > 1))
     warnings = named_warnings(reason, len(np.unique(groups)))
-    return Agreement(value, low, high, method, n, codes.shape[1], reason, seed, warnings)
+    return Agreement(value, low, high, method, n, codes.shape[1], reason, sampling.seed, warnings)
 
 
 def _codes(
@@ -111,10 +110,12 @@ def _codes(
 ) -> tuple[npt.NDArray[np.uint8], int]:
     rows = [list(row) for row in ratings]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
-        raise DataError("ratings: rows of different length, or none, expected one column per rater")
+        raise DataError(
+            "ratings must be rows of one length, one column for each rater, got none or other lengths"
+        )
     values = sorted({value for row in rows for value in row if not _missing(value)}, key=repr)
     if len(values) > 250:
-        raise DataError(f"ratings: {len(values)} different values, expected at most 250")
+        raise DataError(f"ratings must have at most 250 different values, got {len(values)}")
     number = {value: code for code, value in enumerate(values)}
     codes = [[255 if _missing(value) else number[value] for value in row] for row in rows]
     return np.array(codes, dtype=np.uint8), len(values)
