@@ -97,8 +97,9 @@ def sweep() -> object:
     codes, scenario = data(n_series=50)
     category = (scenario * 8 // N_SCENARIOS).astype(np.uint32)
     return _core.resample(
-        codes, scenario, category, np.eye(50), True, list(MEASURES), "scenario", True, False, "bca",
-        0.95, B, 0, None,
+        codes, scenario, category, np.eye(50), paired=True, measures=list(MEASURES),
+        unit="scenario", by_category=True, stratified=False, method="bca", confidence_level=0.95,
+        n_resamples=B, seed=0, n_threads=None,
     )  # fmt: skip
 
 

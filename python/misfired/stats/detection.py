@@ -87,9 +87,9 @@ def signal_detection(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         Macmillan and Creelman 2005, "Detection theory", chapters 1 and 2; Hautus 1995 for the
         correction.
     """
-    table = _table(answers)
     sampling = DetectionOptions.of(options).sampling()
-    frame = pl.DataFrame(list(_rows(table, sampling)), schema=DETECTION_SCHEMA, orient="row")
+    rows = list(_rows(_table(answers), sampling))
+    frame = pl.DataFrame(rows, schema=DETECTION_SCHEMA, orient="row")
     return frame.sort(pl.col("priming") != "none", "priming", maintain_order=True)
 
 
