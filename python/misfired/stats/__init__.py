@@ -44,36 +44,13 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "Agreement",
-    "Bootstrap",
-    "Bounds",
-    "Clustering",
-    "Estimate",
-    "TestResult",
-    "adjust",
-    "agreement",
-    "bootstrap",
-    "by_expected",
-    "check_published",
-    "clustering",
-    "compare",
-    "compare_variants",
-    "controlled_primings",
-    "interval_width",
-    "leaderboard",
-    "mar_bounds",
-    "mcnemar",
-    "minimum_detectable",
-    "permutation_test",
-    "power",
-    "priming_contrasts",
-    "proportion_interval",
-    "sample_size",
-    "signal_detection",
-    "study_tests",
-    "summarize",
+    "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "TestResult", "adjust",
+    "agreement", "bootstrap", "by_expected", "check_published", "clustering", "compare",
+    "compare_variants", "controlled_primings", "interval_width", "leaderboard", "mar_bounds",
+    "mcnemar", "minimum_detectable", "permutation_test", "power", "priming_contrasts",
+    "proportion_interval", "sample_size", "signal_detection", "study_tests", "summarize",
     "upper_bound",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

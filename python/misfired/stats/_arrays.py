@@ -90,6 +90,32 @@ def resample(
     )
 
 
+def permute(
+    codes: npt.NDArray[np.uint8],
+    scenario: npt.NDArray[np.uint32],
+    measure: str | None,
+    options: SamplingOptions,
+    *,
+    alternative: str = "two-sided",
+) -> tuple[float | None, float | None, bool, int]:
+    """Test the change of a measure between two series, or without measure the asymmetry of one.
+
+    Returns:
+        Statistic, p value, whether the test is exact, and the number of clusters.
+    """
+    statistic, p_value, exact, n_clusters = _core.permutation(
+        np.ascontiguousarray(codes),
+        scenario,
+        measure=measure,
+        unit=options.unit,
+        alternative=alternative,
+        n_resamples=options.n_resamples,
+        seed=options.seed,
+        n_threads=options.n_threads,
+    )
+    return nullable(statistic), nullable(p_value), exact, n_clusters
+
+
 def nullable(number: float) -> float | None:
     """Return None for NaN, any other number as it is."""
     return None if np.isnan(number) else number

@@ -10,7 +10,7 @@ import polars as pl
 from misfired import _core
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
-from misfired.stats._arrays import nullable, resample
+from misfired.stats._arrays import nullable, permute, resample
 from misfired.stats._grid import Grid, check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
@@ -71,22 +71,18 @@ def compare(
             sizes = found.sizes[i, j, 1:].tolist()
             for k, measure in enumerate(MEASURES):
                 tested = measure == "mar_joint" and question in differences
-                p_value = _swap(grid, weight, i, sampling.unit) if tested else None
+                p_value = _swap(grid, weight, i, sampling) if tested else None
                 *numbers, reason = found.estimate(i, j, k)
                 rows.append((name, question, measure, *numbers, *sizes, p_value, None, reason))
     return with_adjusted(pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row"), adjustment)
 
 
-def _swap(grid: Grid, weights: npt.NDArray[np.float64], slice_: int, unit: str) -> float | None:
+def _swap(
+    grid: Grid, weights: npt.NDArray[np.float64], slice_: int, options: SamplingOptions
+) -> float | None:
     members = np.ones(len(grid.category), bool) if slice_ == 0 else grid.category == slice_ - 1
-    order = np.array([np.argmax(weights), np.argmin(weights)])
-    codes = np.ascontiguousarray(grid.codes[np.ix_(order, np.flatnonzero(members))])
-    # The statistic is a whole number, so that the test is exact and draws nothing.
-    _, p_value, *_ = _core.permutation(
-        codes, grid.scenario[members], measure="mar_joint", unit=unit, alternative="two-sided",
-        n_resamples=1, seed=0, n_threads=None,
-    )  # fmt: skip
-    return nullable(p_value)
+    order = [int(np.argmax(weights)), int(np.argmin(weights))]
+    return permute(grid.codes[order][:, members], grid.scenario[members], "mar_joint", options)[1]
 
 
 @takes_options(RankingOptions)

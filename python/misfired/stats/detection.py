@@ -1,7 +1,7 @@
 """Signal detection: can a model tell yes from no, and which way does it lean?"""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,40 +137,28 @@ def by_expected(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
     return pl.concat(halves) if halves else pl.DataFrame(schema=EXPECTED_SCHEMA)
 
 
-class _Table(NamedTuple):
-    """Codes by series and id: 0 hit, 1 miss, 2 false alarm, 3 correct rejection, `UNSCORED`.
-
-    Attributes:
-        series: (priming, condition), all that are stereotyped first.
-        codes: uint8 [n_series, n_ids].
-        scenario: uint32 [n_ids].
-    """
-
-    series: list[tuple[str, str]]
-    codes: npt.NDArray[np.uint8]
-    scenario: npt.NDArray[np.uint32]
+_Table = tuple[list[tuple[str, str]], npt.NDArray[np.uint8], npt.NDArray[np.uint32]]
 
 
 def _table(answers: pl.DataFrame) -> _Table:
+    """Return series as (priming, condition), codes [n_series, n_ids] and the scenario of each id.
+
+    Stereotyped series come first. A code is 0 hit, 1 miss, 2 false alarm, 3 correct rejection, or
+    `UNSCORED`.
+    """
     check_columns(answers, _COLUMNS, "answers")
-    frame = answers.select(_COLUMNS)
+    code = 2 * (pl.col("expected") == "no") + (pl.col("answer") == "no")
+    frame = answers.select(*_COLUMNS, code=code)
     _check(frame)
     ids = frame.select("id", "scenario").unique().sort("id")
-    series = frame.select("priming", "condition").unique().sort("condition", "priming")
-    pairs = sorted(series.rows(), key=lambda row: _CONDITIONS.index(row[1]))
-    code = 2 * (pl.col("expected") == "no") + (pl.col("answer") == "no")
-    placed = (
-        frame.with_columns(code=code)
-        .join(ids.select("id").with_row_index("place"), on="id")
-        .join(
-            pl.DataFrame(pairs, schema=series.schema, orient="row").with_row_index("line"),
-            on=["priming", "condition"],
-        )
-        .drop_nulls("code")
-    )
-    codes = np.full((len(pairs), len(ids)), UNSCORED, dtype=np.uint8)
+    names = frame.select("priming", "condition").unique().sort("condition", "priming")
+    series = sorted(names.rows(), key=lambda row: _CONDITIONS.index(row[1]))
+    lines = pl.DataFrame(series, schema=names.schema, orient="row").with_row_index("line")
+    placed = frame.join(ids.with_row_index("place"), on="id").join(lines, on=names.columns)
+    placed = placed.drop_nulls("code")
+    codes = np.full((len(series), len(ids)), UNSCORED, dtype=np.uint8)
     codes[placed["line"].to_numpy(), placed["place"].to_numpy()] = placed["code"].to_numpy()
-    return _Table(pairs, codes, as_groups(ids["scenario"], len(ids), "scenario"))
+    return series, codes, as_groups(ids["scenario"], len(ids), "scenario")
 
 
 def _check(frame: pl.DataFrame) -> None:
@@ -205,14 +193,15 @@ def _couples(series: list[tuple[str, str]]) -> Iterator[tuple[str, int, int]]:
 
 
 def _rows(table: _Table, options: SamplingOptions) -> Iterator[tuple[object, ...]]:
-    eye = np.eye(len(table.series))
-    couples = list(_couples(table.series))
+    series, codes, scenario = table
+    eye = np.eye(len(series))
+    couples = list(_couples(series))
     changes = [eye[first] - eye[second] for _, first, second in couples]
-    groups = (table.scenario, np.zeros_like(table.scenario))
+    groups = (scenario, np.zeros_like(scenario))
     measures = ("d_prime", "criterion")
     weights = np.array([*eye, *changes])
-    found = resample(table.codes, groups, weights, measures, options)
-    for j, (priming, condition) in enumerate(table.series):
+    found = resample(codes, groups, weights, measures, options)
+    for j, (priming, condition) in enumerate(series):
         counts = found.counts[0, j, 0].astype(int).tolist()
         for k, measure in enumerate(measures):
             *numbers, reason = found.estimate(0, j, k)
@@ -220,9 +209,9 @@ def _rows(table: _Table, options: SamplingOptions) -> Iterator[tuple[object, ...
             yield (priming, condition, measure, *numbers, *sizes, *counts, reason)
     if not couples:
         return
-    joint = resample(table.codes, groups, np.array(changes), ["mar_adjusted"], options)
+    joint = resample(codes, groups, np.array(changes), ["mar_adjusted"], options)
     for j, (priming, _, _) in enumerate(couples):
-        at = len(table.series) + j
+        at = len(series) + j
         sizes = found.sizes[0, at, 1:].tolist()
         estimates = [(measure, found.estimate(0, at, k)) for k, measure in enumerate(measures)]
         for measure, estimate in (*estimates, ("mar_adjusted", joint.estimate(0, j, 0))):

@@ -66,17 +66,11 @@ def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFram
 def _add_side(rows: pl.DataFrame, side: pl.DataFrame, condition: str) -> pl.DataFrame:
     reason = f"_{condition}_reason"
     own = side.select(
-        "id", "priming", pl.col("right").alias(condition), pl.col("reason").alias(reason)
+        "id", _from="priming", **{condition: pl.col("right"), reason: pl.col("reason")}
     )
-    lent = own.filter(pl.col("priming") == "none").drop("priming")
-    primed = own.get_column("priming").unique().to_list()
-    has_own = pl.col("priming").is_in(primed)
-    with_own = rows.with_row_index("_row").filter(has_own)
-    without = rows.with_row_index("_row").filter(~has_own)
-    joined = pl.concat(
-        [
-            with_own.join(own, on=["id", "priming"], how="left"),
-            without.join(lent, on="id", how="left"),
-        ]
-    ).sort("_row")
-    return joined.with_columns(pl.col(reason).fill_null("not asked")).drop("_row")
+    has_own = pl.col("priming").is_in(own["_from"].unique().to_list())
+    source = pl.when(has_own).then("priming").otherwise(pl.lit("none"))
+    joined = rows.with_columns(_from=source).join(
+        own, on=["id", "_from"], how="left", maintain_order="left"
+    )
+    return joined.with_columns(pl.col(reason).fill_null("not asked")).drop("_from")

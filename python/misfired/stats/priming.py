@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
-from misfired.stats._arrays import nullable, resample
+from misfired.stats._arrays import permute, resample
 from misfired.stats._grid import Grid, grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.options import SamplingOptions
@@ -110,22 +109,12 @@ def _rows(
     found = resample(grid.codes, grid.groups, weights, _MEASURES, options)
     for j, (contrast, priming, row) in enumerate(questions):
         series = [np.argmax(row)] if contrast == "side" else [np.argmax(row), np.argmin(row)]
-        codes = np.ascontiguousarray(grid.codes[series])
         sizes = found.sizes[0, j, 1:].tolist()
         for measure in _MEASURES[1:] if contrast == "cue" else _MEASURES[:1]:
             *numbers, reason = found.estimate(0, j, _MEASURES.index(measure))
-            _, p_value, *_ = _core.permutation(
-                codes,
-                grid.scenario,
-                measure=None if contrast == "side" else measure,
-                unit=options.unit,
-                alternative="two-sided",
-                n_resamples=options.n_resamples,
-                seed=options.seed,
-                n_threads=options.n_threads,
-            )
-            row_end = (*sizes, nullable(p_value), None, reason)
-            yield (contrast, priming, measure, *numbers, *row_end)
+            tested = None if contrast == "side" else measure
+            p_value = permute(grid.codes[series], grid.scenario, tested, options)[1]
+            yield (contrast, priming, measure, *numbers, *sizes, p_value, None, reason)
 
 
 def controlled_primings(answers: pl.DataFrame) -> tuple[str, tuple[str, ...]] | None:

@@ -8,8 +8,8 @@ import polars as pl
 
 from misfired import _core
 from misfired.errors import ArgumentError
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, nullable
-from misfired.stats.options import DEFAULTS, Rng, check_count, seed_of
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, permute
+from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
 from misfired.stats.results import TestResult, named_warnings
 
 FEWEST = 6
@@ -104,27 +104,20 @@ def permutation_test(
         raise ArgumentError(f"stereotyped must have 1 or 2 series, got {len(codes)}")
     if len(codes) == 1 and measure is not None:
         raise ArgumentError(f"measure must be None without two series, got {measure!r}")
-    check_count("n_resamples", n_resamples)
     measure = "mar_joint" if len(codes) == 2 and measure is None else measure
-    seed = seed_of(rng)
-    statistic, p_value, exact, n_clusters = _core.permutation(
-        codes,
-        as_groups(scenario, codes.shape[1], "scenario"),
-        measure=measure,
-        # Pairs of equal outcome are grouped in the core; scenarios of one pair would be slower.
-        unit="pair" if scenario is None else "scenario",
-        alternative=alternative,
-        n_resamples=n_resamples,
-        seed=seed,
-        n_threads=n_threads,
+    # Pairs of equal outcome are grouped in the core; scenarios of one pair would be slower.
+    unit = "pair" if scenario is None else "scenario"
+    options = SamplingOptions(unit=unit, n_resamples=n_resamples, rng=rng, n_threads=n_threads)
+    groups = as_groups(scenario, codes.shape[1], "scenario")
+    value, p_value, exact, n_clusters = permute(
+        codes, groups, measure, options, alternative=alternative
     )
-    value = nullable(statistic)
     name = "sign_flip" if exact else "sign_flip_sampled"
-    if np.isnan(p_value):
+    if p_value is None:
         reason = "no_value" if value is None else "no_discordant_pair"
         return no_test(value, reason, alternative, name, n_clusters)
     log_p = float(np.log(p_value)) if p_value > 0 else float("-inf")
-    used = None if exact else seed
+    used = None if exact else options.seed
     warnings = named_warnings(None, n_clusters, fewest=FEWEST)
     return TestResult(
         value, p_value, log_p, alternative, name, n_clusters, seed=used, warnings=warnings
