@@ -1,4 +1,4 @@
-"""From what users have in hand to the arrays that the core takes, and back."""
+"""Conversions between the data of users and the arrays of the core."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -78,14 +78,8 @@ def resample(
             np.ascontiguousarray(weights),
             paired=paired,
             measures=list(measures),
-            unit=options.unit,
             by_category=by_category,
-            stratified=options.stratified,
-            method=options.method,
-            confidence_level=options.confidence_level,
-            n_resamples=None if every else options.n_resamples,
-            seed=options.seed,
-            n_threads=options.n_threads,
+            **options.arguments() | ({"n_resamples": None} if every else {}),
         )
     )
 
@@ -101,7 +95,7 @@ def permute(
     """Test the change of a measure between two series, or without measure the asymmetry of one.
 
     Returns:
-        Statistic, p value, whether the test is exact, and the number of clusters.
+        Statistic, p value, True if the test is exact, and the number of clusters.
     """
     statistic, p_value, exact, n_clusters = _core.permutation(
         np.ascontiguousarray(codes),

@@ -1,4 +1,4 @@
-"""Intervals of plain proportions, and what unscored prompts could change."""
+"""Intervals of plain proportions, and bounds of MAR over unscored prompts."""
 
 from dataclasses import dataclass
 

@@ -48,7 +48,7 @@ def schema_of(columns: str) -> pl.Schema:
     """Return the schema of a table from the names of its columns, separated by spaces.
 
     Example:
-        >>> schema_of("priming value")
-        Schema({'priming': String, 'value': Float64})
+        >>> schema_of("priming value").dtypes()
+        [String, Float64]
     """
     return pl.Schema({name: COLUMNS[name][0] for name in columns.split()})

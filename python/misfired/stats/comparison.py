@@ -123,15 +123,7 @@ def leaderboard(
             raise DataError(f"{name}: no rows of priming {priming!r}")
     grid = grid_of_runs({n: f.filter(pl.col("priming") == priming) for n, f in runs.items()})
     numbers, reasons = _core.ranking(
-        grid.codes,
-        *grid.groups,
-        measure=measure,
-        unit=sampling.unit,
-        stratified=sampling.stratified,
-        confidence_level=sampling.confidence_level,
-        n_resamples=sampling.n_resamples,
-        seed=sampling.seed,
-        n_threads=sampling.n_threads,
+        grid.codes, *grid.groups, measure=measure, **sampling.arguments()
     )
     rows = []
     for series, line, reason in zip(grid.series, numbers.tolist(), reasons, strict=True):

@@ -1,9 +1,10 @@
-"""Options of the statistics: what is resampled, how often, and how intervals are made from it."""
+"""Options of the statistics: unit and number of resamples, level and method of intervals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,11 @@ class DrawOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitOptions(Options):
-    """What is resampled."""
+    """The unit of resampling."""
 
     unit: str = option(
         "scenario",
-        help="What is resampled: scenario, with all its pairs, or pair.",
+        help="Unit of resampling: scenario, with all its pairs, or pair.",
         check=one_of(UNITS),
     )
 
@@ -62,7 +63,7 @@ class MethodOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class StrataOptions(Options):
-    """What stays fixed in a resample."""
+    """Strata that every resample keeps."""
 
     stratified: bool = option(
         False, help="Keep the number of units of each category fixed in the overall slice."
@@ -94,6 +95,11 @@ class RngOptions(DrawOptions):
         """Return these options with the defaults of the others."""
         return SamplingOptions(**{each.name: getattr(self, each.name) for each in fields(self)})
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the keywords of the core: the same names, with the seed for `rng`."""
+        names = {each.name for each in fields(self)} - {"rng"} | {"seed"}
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions(RngOptions, MethodOptions, StrataOptions, UnitOptions):
@@ -102,7 +108,7 @@ class SamplingOptions(RngOptions, MethodOptions, StrataOptions, UnitOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RankingOptions(RngOptions, StrataOptions, UnitOptions):
-    """Options of `leaderboard`, whose intervals hold jointly and so have one method."""
+    """Options of `leaderboard`; its joint intervals have one method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +118,7 @@ class VariantOptions(RngOptions, MethodOptions, StrataOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionOptions(RngOptions, MethodOptions, UnitOptions):
-    """Options of `signal_detection`, which knows no categories."""
+    """Options of `signal_detection`, which takes no categories."""
 
 
 DEFAULTS = SamplingOptions()

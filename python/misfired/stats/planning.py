@@ -1,4 +1,4 @@
-"""How large a study has to be, and what a clustered one is worth."""
+"""Sizes of studies: power, detectable differences, widths, and the cost of clustering."""
 
 import math
 from collections.abc import Sequence

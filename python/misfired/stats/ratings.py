@@ -56,8 +56,8 @@ def agreement(
 
     Args:
         ratings: One row for each item, one column for each rater; None where missing.
-        method: `"krippendorff"` (alpha; missing ratings allowed), `"fleiss"` (kappa; every item
-            with as many ratings), `"cohen"` (kappa; two raters, items with both).
+        method: `"krippendorff"` (alpha; missing ratings allowed), `"fleiss"` (kappa; equally
+            many ratings for every item), `"cohen"` (kappa; two raters, items with both).
         cluster: Groups of items that are resampled together, such as scenarios; each item alone
             by default.
         options: Fields of `RngOptions`.
@@ -84,19 +84,10 @@ def agreement(
     n_items = len(codes)
     alone = np.arange(n_items, dtype=np.uint32)
     groups = alone if cluster is None else as_groups(cluster, n_items, "cluster")
-    value, low, high = map(
-        nullable,
-        _core.agreement(
-            codes,
-            groups,
-            n_values=n_values,
-            method=method,
-            confidence_level=sampling.confidence_level,
-            n_resamples=sampling.n_resamples,
-            seed=sampling.seed,
-            n_threads=sampling.n_threads,
-        ),
+    numbers = _core.agreement(
+        codes, groups, n_values=n_values, method=method, **sampling.arguments()
     )
+    value, low, high = map(nullable, numbers)
     reason = "constant" if value is None or low is None else None
     if not np.any(rated > 1):
         reason = "no_scored_pair"

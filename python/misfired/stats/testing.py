@@ -19,9 +19,9 @@ __all__ = ["adjust", "mcnemar", "permutation_test"]
 
 
 def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = False) -> TestResult:
-    """McNemar's exact test: are c of b + c discordant pairs more than a fair coin gives?
+    """Test by McNemar's exact test if c of b + c discordant pairs are more than half.
 
-    It takes pairs as independent. Pairs of one scenario are not, so its level is too high on
+    The test takes pairs as independent. Pairs of one scenario are not, so its level is too high on
     clustered data (docs/coverage.md); `permutation_test` keeps its level.
 
     Args:
@@ -67,12 +67,12 @@ def permutation_test(
     rng: Rng = DEFAULTS.rng,
     n_threads: int | None = None,
 ) -> TestResult:
-    """Cluster permutation test: of asymmetry within a run, or of change between two.
+    """Test asymmetry within a run, or change between two, by permuting whole scenarios.
 
     With one series, the null hypothesis is that the stereotyped and the contrast answer of a pair
     are exchangeable; the statistic is the sum of c - b, and whole scenarios flip their sign. With
-    two series, it is that a pair's answers are exchangeable between the series; whole scenarios
-    change places. Exact over all 2^G flips (by dynamic programming over the sums) wherever the
+    two series, the null hypothesis is that a pair's answers are exchangeable between the series, and
+    whole scenarios change places. Exact over all 2^G flips (by dynamic programming over the sums) wherever the
     statistic is a whole number: asymmetry, and change in measures whose denominator is n. Sampled
     for `mar` and `br`: p = (1 + as extreme) / (1 + n_resamples).
 
