@@ -72,9 +72,9 @@ def permutation_test(
     With one series, the null hypothesis is that the stereotyped and the contrast answer of a pair
     are exchangeable; the statistic is the sum of c - b, and whole scenarios flip their sign. With
     two series, the null hypothesis is that a pair's answers are exchangeable between the series, and
-    whole scenarios change places. Exact over all 2^G flips (by dynamic programming over the sums) wherever the
-    statistic is a whole number: asymmetry, and change in measures whose denominator is n. Sampled
-    for `mar` and `br`: p = (1 + as extreme) / (1 + n_resamples).
+    whole scenarios change places. The test is exact over all 2^G flips (by dynamic programming over
+    the sums) wherever the statistic is a whole number: asymmetry, and change in measures with the
+    denominator n. It is sampled for `mar` and `br`: p = (1 + as extreme) / (1 + n_resamples).
 
     Args:
         stereotyped: True where a prompt was answered correctly, shape [n_pairs], or [2, n_pairs]
