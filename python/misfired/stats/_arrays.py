@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
+from misfired._core import permutation
+from misfired._core import resample as core_resample
 from misfired.errors import ArgumentError, DataError
 from misfired.stats.measures import outcome_codes
 from misfired.stats.options import SamplingOptions
@@ -72,7 +73,7 @@ def resample(
         every: Take each possible resample once.
     """
     return Resampled(
-        *_core.resample(
+        *core_resample(
             np.ascontiguousarray(codes),
             *groups,
             np.ascontiguousarray(weights),
@@ -97,7 +98,7 @@ def permute(
     Returns:
         Statistic, p value, True if the test is exact, and the number of clusters.
     """
-    statistic, p_value, exact, n_clusters = _core.permutation(
+    statistic, p_value, exact, n_clusters = permutation(
         np.ascontiguousarray(codes),
         scenario,
         measure=measure,

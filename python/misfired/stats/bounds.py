@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from misfired import _core
+from misfired._core import proportion_interval as core_proportion_interval
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.stats._arrays import Flags, as_numbers
 from misfired.stats.options import DEFAULTS, check_level
@@ -101,7 +101,7 @@ def proportion_interval(
     """
     _check(hits, n, confidence_level)
     check_one_of("method", method, ("wilson", "clopper_pearson"))
-    return _core.proportion_interval(
+    return core_proportion_interval(
         float(hits), float(n), method=method, confidence_level=confidence_level
     )
 
@@ -143,7 +143,7 @@ def upper_bound(
     scale = effective / n
     # The upper end of the two-sided interval of level 2 q - 1 has a tail of 1 - q.
     level = 2 * confidence_level - 1
-    return _core.proportion_interval(
+    return core_proportion_interval(
         hits * scale, effective, method="clopper_pearson", confidence_level=level
     )[1]
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
+from misfired._core import ranking
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
 from misfired.stats._arrays import nullable, permute, resample
@@ -122,9 +122,7 @@ def leaderboard(
         if priming not in frame["priming"]:
             raise DataError(f"{name}: no rows of priming {priming!r}")
     grid = grid_of_runs({n: f.filter(pl.col("priming") == priming) for n, f in runs.items()})
-    numbers, reasons = _core.ranking(
-        grid.codes, *grid.groups, measure=measure, **sampling.arguments()
-    )
+    numbers, reasons = ranking(grid.codes, *grid.groups, measure=measure, **sampling.arguments())
     rows = []
     for series, line, reason in zip(grid.series, numbers.tolist(), reasons, strict=True):
         value, low, high, *ranks = map(nullable, line)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from misfired import _core
+from misfired._core import design_effect, intraclass_correlation, t_quantile
+from misfired._core import power as core_power
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
 from misfired.stats.options import DEFAULTS, Rng, check_count, check_level, seed_of
@@ -67,11 +68,11 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     n_used = int(np.sum(trials > 0))
     if not trials.any():
         return _no_clustering("no_contrast_correct", n_used)
-    correlation = _core.intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
+    correlation = intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
     if not math.isfinite(correlation):
         alone = "single_pairs" if trials.max() == 1 else "constant"
         return _no_clustering(alone if n_used > 1 else "one_unit", n_used)
-    effect = _core.design_effect(trials.astype(np.int64), correlation)
+    effect = design_effect(trials.astype(np.int64), correlation)
     warnings = named_warnings(None, n_used)
     return Clustering(correlation, effect, float(trials.sum() / effect), warnings=warnings)
 
@@ -125,7 +126,7 @@ def power(
     if n_simulations is not None:
         check_count("n_simulations", n_simulations)
     pattern = np.atleast_1d(np.asarray(pairs_per_scenario, dtype=np.uint32))
-    found = _core.power(
+    found = core_power(
         np.resize(pattern, n_scenarios),
         gain=gain,
         loss=loss,
@@ -227,7 +228,7 @@ def interval_width(
     p = rate / 100
     m = pairs_per_scenario * share
     effect = 1 + max(m - 1, 0) * correlation
-    quantile = _core.t_quantile((1 + confidence_level) / 2, n_scenarios - 1)
+    quantile = t_quantile((1 + confidence_level) / 2, n_scenarios - 1)
     half = quantile * math.sqrt(effect / (m * n_scenarios * p * (1 - p)))
     centre = math.log(p / (1 - p))
     low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from misfired import _core
+from misfired._core import agreement as core_agreement
 from misfired.errors import DataError
 from misfired.options import takes_options
 from misfired.stats._arrays import Labels, as_groups, nullable
@@ -84,7 +84,7 @@ def agreement(
     n_items = len(codes)
     alone = np.arange(n_items, dtype=np.uint32)
     groups = alone if cluster is None else as_groups(cluster, n_items, "cluster")
-    numbers = _core.agreement(
+    numbers = core_agreement(
         codes, groups, n_values=n_values, method=method, **sampling.arguments()
     )
     value, low, high = map(nullable, numbers)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
+from misfired._core import adjust as core_adjust
+from misfired._core import mcnemar as core_mcnemar
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, permute
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
@@ -46,7 +47,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
         if count < 0:
             raise ArgumentError(f"{name} must be at least 0, got {count}")
     against, for_ = np.array([[b], [c]], dtype=np.uint64)
-    log_p = float(_core.mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
+    log_p = float(core_mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
     if np.isnan(log_p):
         return no_test(0.0, "no_discordant_pair", alternative, name, 0)
@@ -157,7 +158,7 @@ def adjust(
     strange = (numbers < 0) | (numbers > 1)
     if strange.any():
         raise ArgumentError(f"p_values must be from 0 to 1, got {numbers[strange][0]}")
-    return _core.adjust(numbers, method)
+    return core_adjust(numbers, method)
 
 
 def with_adjusted(frame: pl.DataFrame, method: str) -> pl.DataFrame:

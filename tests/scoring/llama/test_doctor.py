@@ -60,7 +60,9 @@ def test_what_is_broken_is_a_problem(
 
 
 def test_too_many_threads_and_a_missing_gpu_are_noted(small_model: Path) -> None:
-    found = by_name(doctor.examine(small_model, n_threads=(os.cpu_count() or 1) + 1, n_gpu_layers=-1))
+    found = by_name(
+        doctor.examine(small_model, n_threads=(os.cpu_count() or 1) + 1, n_gpu_layers=-1)
+    )
     assert found["threads"].advice.startswith("--n-threads")
     assert "offload" in found or "CPU" not in found["devices"].value.split("(")[0]
 
