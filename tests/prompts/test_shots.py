@@ -107,5 +107,7 @@ def test_what_cannot_be_drawn_is_refused_with_numbers() -> None:
     assert len(draw_shots(pairs, 4, hold_out="pair")[1]) == 8
     with pytest.raises(ArgumentError, match="n_shots is -1"):
         draw_shots(pairs, -1)
-    with pytest.raises(ArgumentError, match="hold_out is 'category'"):
+    with pytest.raises(
+        ArgumentError, match="hold_out must be one of scenario, pair, got 'category'"
+    ):
         draw_shots(pairs, 1, hold_out="category")

@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from misfired.scoring.protocol_file import read_protocol
 
 from misfired.errors import ArgumentError, DataError
-from misfired.scoring.protocol import LOGIT, PROTOCOLS, get_protocol
+from misfired.scoring.protocol import LOGIT, PROTOCOLS, get_protocol, read_protocol
 
 PAPER = """
 name = "paper"
@@ -50,7 +49,11 @@ def test_a_file_gives_a_protocol(tmp_path: Path) -> None:
         ('name = "paper"', "", "'name' is missing"),
         ('version = "2"', "version = 2", "version is 2, a value of type str"),
         ('version = "2"', 'version = " "', "version is empty"),
-        ('reading = "whole_form"', 'reading = "maybe"', "reading is 'maybe', not one of"),
+        (
+            'reading = "whole_form"',
+            'reading = "maybe"',
+            "reading must be one of first_token, whole_form, text, got 'maybe'",
+        ),
         ('reading = "whole_form"', 'readings = "x"', "unknown field 'readings'"),
         ('reading = "whole_form"', 'reading = "first_token"', "needs reading 'whole_form'"),
         ('reading = "whole_form"', "thinking = true", "needs reading"),

@@ -117,14 +117,14 @@ def test_several_models_are_listed_one_is_taken(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mode": "fast"}, "are for a model file"),
-        ({"n_gpu_layers": 1}, "are for a model file"),
-        ({"template": "own.jinja"}, "renders its own chat template"),
+        ({"mode": "fast"}, "mode must go with a model file"),
+        ({"n_gpu_layers": 1}, "n_gpu_layers must go with a model file"),
+        ({"template": "own.jinja"}, "with a server, which renders its own; got 'own.jinja'"),
         ({"ray": "local"}, "ray is for model files"),
-        ({"concurrency": 0}, "concurrency is 0, at least 1 needed"),
-        ({"n_attempts": 0}, "n_attempts is 0, at least 1 needed"),
-        ({"timeout": 0.0}, "timeout is 0, more than 0 seconds needed"),
-        ({"price": (1.0, -1.0)}, "price is"),
+        ({"concurrency": 0}, "concurrency must be at least 1, got 0"),
+        ({"n_attempts": 0}, "n_attempts must be at least 1, got 0"),
+        ({"timeout": 0.0}, "timeout must be more than 0, got 0"),
+        ({"price": (1.0, -1.0)}, "price must be two numbers of at least 0"),
         ({"extra_body": {"stream": True}}, "holds 'stream'"),
         ({"protocol": "json"}, "begins the model's answer"),
     ],
@@ -135,7 +135,7 @@ def test_options_that_make_no_sense_with_a_server(options, said) -> None:
 
 
 def test_options_of_a_server_make_no_sense_with_a_file() -> None:
-    with pytest.raises(ArgumentError, match=r"timeout is for a server, .*: model\.gguf"):
+    with pytest.raises(ArgumentError, match=r"timeout must go with a server.*, got model\.gguf"):
         score("model.gguf", PAIRS, timeout=1.0)
 
 

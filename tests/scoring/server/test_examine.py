@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from misfired.scoring.server.options import ServerOptions
 
 from loopback_server import KEY, free_port, serving
+from misfired.scoring.options import ServerOptions
 from misfired.scoring.server import client
 from misfired.scoring.server.examine import examine_server
 
