@@ -1,29 +1,40 @@
-"""Files: hashed in pieces, read as TOML, and written so that they appear whole or not at all."""
+"""Files: hashed in pieces, read as strict TOML, and written whole or not at all."""
 
+import copy
+import dataclasses
 import hashlib
 import os
+import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from misfired.errors import DataError
+import msgspec
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from misfired.errors import ArgumentError, DataError
 
-__all__ = ["file_sha256", "read_toml", "replacing"]
+__all__ = ["file_sha256", "read_struct", "read_toml", "replacing"]
+
+Content = TypeVar("Content")
+
+#: What msgspec's names of types are called in TOML.
+_RULES = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a text",
+}
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place once the block has succeeded.
+    """Yield a temporary path beside `path` that replaces it once the block has succeeded.
 
-    Where the block fails, `path` stays as it was and nothing is left behind.
+    If the block fails, `path` stays as it was and nothing is left behind.
 
     Raises:
         OSError: The folder is missing or cannot be written; the message names `path`.
@@ -45,21 +56,103 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """Return the content of a TOML file.
 
     Raises:
         DataError: It cannot be read, or is no TOML; the message names the file.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not TOML: {error}") from None
+    return content
+
+
+def read_struct(path: Path, kind: type[Content]) -> Content:
+    """Return the content of a TOML file as a dataclass or a msgspec struct.
+
+    The fields of `kind` are the schema: every key must be a field, every value must have its type.
+
+    Raises:
+        DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
+            its limits; the message names file, key, rule and value.
+    """
+    content = read_toml(path)
+    try:
+        # msgspec refuses unknown keys of structs, but ignores those of dataclasses.
+        if dataclasses.is_dataclass(kind):
+            _check_keys(content, [field.name for field in dataclasses.fields(kind)])
+        return msgspec.convert(content, kind)
+    except ArgumentError as error:
+        problem: object = error
+    except msgspec.ValidationError as error:
+        refused = isinstance(error.__cause__, ArgumentError)
+        problem = error.__cause__ if refused else _in_words(str(error), content, kind)
+    raise DataError(f"{path}: {problem}")
+
+
+def _check_keys(content: dict[str, Any], known: list[str], where: str = "") -> None:
+    for key in content:
+        if key not in known:
+            raise ArgumentError(f"unknown key {where + key!r}, must be one of {', '.join(known)}")
+
+
+def _in_words(error: str, content: dict[str, Any], kind: Any) -> str:
+    """Say what msgspec refused with the key path that stands in the file."""
+    problem, _, path = error.partition(" - at `$")
+    name = ""
+    value: Any = content
+    schema: Any = msgspec.inspect.type_info(kind)
+    for told, place in re.findall(r"\.([^.\[`]+)|\[([^\]]+)\]", path):
+        key = _refused_key(error, content, value, kind) if place == "..." else told
+        schema = _inside(schema, key)
+        name += f".{key}" if key else f"[{place}]"
+        value = value[key or int(place)]
+    name = name.removeprefix(".")
+    where = f"{name}." if name else ""
+    if "unknown field" in problem:
+        fields = [field.name for field in schema.fields]
+        unknown = next(key for key in value if key not in fields)
+        return f"unknown key {where + unknown!r}, must be one of {', '.join(fields)}"
+    if "missing required" in problem:
+        return f"key {where + problem.split('`')[1]!r} is missing"
+    expected = re.match(r"Expected `([^`]+)`(.*), got", problem)
+    if expected is None:
+        return f"{name}: {problem}"
+    types = [_RULES.get(one, one) for one in expected[1].split(" | ") if one != "null"]
+    return f"{name} must be {' or '.join(types)}{expected[2]}, got {value!r}"
+
+
+def _refused_key(error: str, content: Any, table: dict[str, Any], kind: Any) -> str:
+    """Find the key of a table that msgspec's path leaves out: alone, it gives the same error."""
+    every = copy.copy(table)
+    for key, value in every.items():
+        table.clear()
+        table[key] = value
+        try:
+            msgspec.convert(content, kind)
+        except msgspec.ValidationError as again:
+            if str(again) == error:
+                break
+    return key
+
+
+def _inside(schema: Any, key: str) -> Any:
+    """Return msgspec's description of what lies under a key, or in a list."""
+    for one in getattr(schema, "types", (schema,)):
+        fields = {field.encode_name: field.type for field in getattr(one, "fields", ())}
+        if key in fields:
+            return fields[key]
+        for inner in ("value_type", "item_type"):
+            if hasattr(one, inner):
+                return getattr(one, inner)
+    return None
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -66,9 +66,12 @@ def test_order_and_what_is_added():
 @pytest.mark.parametrize(
     ("primings", "message"),
     [
-        (["cu"], "priming is 'cu', not one of none, cue, .*, nor a .toml file"),
-        ([Priming("cue", text="Be kind.")], "priming 'cue' is built in; another name needed"),
-        ([Priming("a", text="A."), Priming("a", text="B.")], "priming 'a' is defined twice"),
+        (["cu"], "priming must be none, cue, .* or a .toml file, got 'cu'"),
+        ([Priming("cue", text="Be kind.")], "priming must not have a built-in name, got 'cue'"),
+        (
+            [Priming("a", text="A."), Priming("a", text="B.")],
+            "primings must differ in name, got two named 'a'",
+        ),
     ],
 )
 def test_bad_choices(primings, message):
@@ -121,24 +124,36 @@ def test_a_file_of_primings(tmp_path, suite):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no priming, at least one table needed"),
+        ("", "must hold at least one priming, got none"),
         ("[a\n", "not TOML: "),
-        ("a = 1", "priming 'a': 1 is no table"),
-        ("[cue]\ntext = 'x'", "priming 'cue': the name is that of a built-in priming"),
-        ("[a]", "priming 'a': text or column is missing"),
-        ("[a]\ntext = 'x'\ncolumn = 'y'", "priming 'a': text and column are both given"),
-        ("[a]\ntext = ' '", "priming 'a': text is empty"),
-        ("[a]\ntext = 3", "priming 'a': text is 3, a text needed"),
-        ("[a]\ntext = 'x'\nside = 'both'", "priming 'a': unknown field 'side', not one of sides,"),
-        ("[a]\ntext = 'x'\nrole = 'tool'", "priming 'a': role is 'tool', not one of user, system"),
-        ("[a]\ntext = 'x'\nsides = 'both'", "priming 'a': sides is 'both', a list of texts needed"),
-        ("[a]\ntext = 'x'\nsides = []", "priming 'a': sides is empty, some of stereotyped,"),
-        ("[a]\ntext = 'x'\nsides = ['left']", r"priming 'a': sides is \['left'\], some of ster"),
+        ("a = 1", "a must be a table, got 1"),
+        ("[cue]\ntext = 'x'", "priming 'cue': name must not be that of a built-in priming"),
+        ("[a]", "priming 'a': text or column must be given, got neither"),
+        ("[a]\ntext = 'x'\ncolumn = 'y'", "priming 'a': text or column must be given, got both"),
+        ("[a]\ntext = ' '", "priming 'a': text must not be empty, got ' '"),
+        ("[a]\ntext = 3", "a.text must be a text, got 3"),
+        (
+            "[a]\ntext = 'x'\nside = 'both'",
+            "unknown key 'a.side', must be one of sides, text, column, role",
+        ),
+        (
+            "[a]\ntext = 'x'\nrole = 'tool'",
+            "priming 'a': role must be one of user, system, got 'tool'",
+        ),
+        ("[a]\ntext = 'x'\nsides = 'both'", "a.sides must be a list, got 'both'"),
+        (
+            "[a]\ntext = 'x'\nsides = []",
+            r"priming 'a': sides must be some of stereotyped, contrast, each once, got \[\]",
+        ),
+        (
+            "[a]\ntext = 'x'\nsides = ['left']",
+            r"priming 'a': sides must be some of .*, got \['left'\]",
+        ),
         (
             "[a]\ntext = 'x'\nsides = ['contrast', 'contrast']",
-            r"priming 'a': sides is \['contrast', 'contrast'\], some of stereotyped, contrast needed, each once",
+            r"priming 'a': sides must be some of .*, each once, got \['contrast', 'contrast'\]",
         ),
-        ("['A b']\ntext = 'x'", "priming 'A b': name is 'A b': lower-case letters"),
+        ("['A b']\ntext = 'x'", "priming 'A b': name must be lower-case letters"),
     ],
 )
 def test_bad_files_are_refused_with_file_field_and_value(tmp_path, content, message):
@@ -187,3 +202,8 @@ def test_the_placebo_is_the_cue_about_a_group_that_does_not_occur(test_data):
             assert not pairs[side].str.contains("left-handed", literal=True).any()
         assert pairs["placebo"].str.starts_with("It is not okay to assume left-handed people").all()
     assert pairs["placebo"][0].replace("left-handed", "old") == pairs["cue"][0]
+
+
+def test_which_priming_is_a_control_stays_out_of_the_manifest():
+    assert "control" not in PRIMINGS["neutral"].to_json()
+    assert Priming.from_json(PRIMINGS["none"].to_json()) == PRIMINGS["none"]

@@ -45,23 +45,39 @@ def test_a_file_gives_a_protocol(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('name = "paper"', 'name = "Pa per"', "name is 'Pa per'"),
+        (
+            'name = "paper"',
+            'name = "Pa per"',
+            "name must be lower-case letters, digits, - _ ., got 'Pa per'",
+        ),
         ('name = "paper"', "", "'name' is missing"),
-        ('version = "2"', "version = 2", "version is 2, a value of type str"),
-        ('version = "2"', 'version = " "', "version is empty"),
+        ('version = "2"', "version = 2", "version must be a text, got 2"),
+        ('version = "2"', 'version = " "', "version must not be empty, got ' '"),
         (
             'reading = "whole_form"',
             'reading = "maybe"',
             "reading must be one of first_token, whole_form, text, got 'maybe'",
         ),
-        ('reading = "whole_form"', 'readings = "x"', "unknown field 'readings'"),
-        ('reading = "whole_form"', 'reading = "first_token"', "needs reading 'whole_form'"),
-        ('reading = "whole_form"', "thinking = true", "needs reading"),
-        ('["B", "(B)"]', '["B", "A"]', "form 'A' is listed twice"),
-        ('["B", "(B)"]', '"B"', "answers.no is 'B', a list of texts"),
-        ('["B", "(B)"]', "[]", "at least one form"),
-        ('["B", "(B)"]', '[" "]', "a form is empty"),
-        ('no = ["B", "(B)"]', "", "answers holds 1, at least 2"),
+        (
+            'reading = "whole_form"',
+            'readings = "x"',
+            "unknown key 'readings', must be one of name, version",
+        ),
+        (
+            'reading = "whole_form"',
+            'reading = "first_token"',
+            "normalisation must be sum with reading 'first_token', got 'per_byte'",
+        ),
+        ('reading = "whole_form"', "thinking = true", "must be sum with reading 'first_token'"),
+        (
+            '["B", "(B)"]',
+            '["B", "A"]',
+            "answers.no must hold forms listed once, got 'A' (also under 'yes')",
+        ),
+        ('["B", "(B)"]', '"B"', "answers.no must be a list, got 'B'"),
+        ('["B", "(B)"]', "[]", "answers.no must be a list of at least one form, got ()"),
+        ('["B", "(B)"]', '[" "]', "answers.no must hold no empty form, got ' '"),
+        ('no = ["B", "(B)"]', "", "answers must be at least 2, got 1"),
         ('name = "paper"', "name = ", "not TOML"),
     ],
 )
@@ -82,10 +98,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reading": "text"}, "n_generate is 0, at least 1"),
-        ({"n_generate": 5}, "n_generate is 5, 0 needed"),
-        ({"stop": ("\n",)}, "stop needs reading 'text'"),
-        ({"reading": "text", "n_generate": 5, "stop": ("",)}, "stop holds an empty text"),
+        ({"reading": "text"}, "n_generate must be at least 1 with reading 'text', got 0"),
+        ({"n_generate": 5}, "n_generate must be 0 with reading 'first_token', got 5"),
+        ({"stop": ("\n",)}, "stop must go with reading 'text', got 'first_token'"),
+        ({"reading": "text", "n_generate": 5, "stop": ("",)}, "stop must hold no empty text"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, object], message: str) -> None:

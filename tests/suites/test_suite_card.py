@@ -40,27 +40,31 @@ def test_twins_are_counted_apart():
         (
             'name = "invented"',
             'name = "other"',
-            "bakers.parquet, row 1: suite: 'invented@1.0.0', but",
+            "bakers.parquet, row 1: suite must be 'other@1.0.0' as in .*, got 'invented@1.0.0'",
         ),
-        ('version = "1.0.0"', 'version = "2"', "bakers.card.toml says 'invented@2'"),
-        ("pairs = 24", "pairs = 25", "counts.pairs is 25, but bakers.parquet has 24"),
-        ("twins = 0", "rows = 24", "counts.rows: unknown, not one of pairs, twins, scenarios"),
-        ('sha256 = "', 'sha256 = "0', "but that of bakers.parquet is '"),
+        ('version = "1.0.0"', 'version = "2"', "suite must be 'invented@2' as in bakers.card.toml"),
+        ("pairs = 24", "pairs = 25", "counts.pairs must be 24 as in bakers.parquet, got 25"),
+        (
+            "twins = 0",
+            "rows = 24",
+            "unknown key 'counts.rows', must be one of pairs, twins, scenarios",
+        ),
+        ('sha256 = "', 'sha256 = "0', "sha256 must be '[0-9a-f]{64}' as of bakers.parquet, got '0"),
         ('"yes", "no"', '"yes", "maybe"', "bakers.parquet, row 1: expected_stereotyped|not one of"),
         (
             "licence",
             "license",
-            "unknown field 'license', not one of name, version, licence, source",
+            "unknown key 'license', must be one of name, version, licence, source",
         ),
-        ('name = "invented"', "name = 3", "name is 3, a text needed"),
-        ('name = "invented"', 'name = " "', "name is ' ', a text needed"),
-        ('name = "invented"\n', "", "field 'name' is missing"),
+        ('name = "invented"', "name = 3", "name must be a text, got 3"),
+        ('name = "invented"', 'name = " "', "name must not be empty, got ' '"),
+        ('name = "invented"\n', "", "key 'name' is missing"),
         (
             'answers = ["yes", "no"]',
             'answers = ["yes"]',
-            "answers is \\['yes'\\], a list of at least",
+            "answers must be at least two different texts, got \\['yes'\\]",
         ),
-        ("pairs = 24", 'pairs = "24"', "counts is {'pairs': '24'"),
+        ("pairs = 24", 'pairs = "24"', "counts.pairs must be a whole number, got '24'"),
         ("[counts]", "[counts", "bakers.card.toml: not TOML: "),
     ],
 )
@@ -79,7 +83,9 @@ def test_a_card_that_disagrees_is_named_with_field_and_value(file, old, new, mes
 
 def test_a_card_whose_suite_was_changed_is_noticed(file):
     write_suite(make_suite().with_columns(cue=pl.lit("Be fair.")), file)
-    with pytest.raises(DataError, match=r"sha256 is '[0-9a-f]{64}', but that of"):
+    with pytest.raises(
+        DataError, match=r"sha256 must be '[0-9a-f]{64}' as of .*, got '[0-9a-f]{64}'"
+    ):
         read_suite(file)
 
 
@@ -101,7 +107,7 @@ def test_a_card_needs_licence_and_source_and_one_suite(tmp_path):
         write_suite(make_suite(4), tmp_path / "a.jsonl", licence="MIT")
     suite = make_suite(4)
     two = pl.concat([suite, suite.with_columns(id=pl.col("id") + "b", suite=pl.lit("other@1"))])
-    with pytest.raises(DataError, match=r"invented@1.0.0, other@1; a card is of one"):
+    with pytest.raises(DataError, match=r"must be of one suite, got invented@1.0.0, other@1"):
         write_suite(two, tmp_path / "b.jsonl", **LICENCE)
 
 

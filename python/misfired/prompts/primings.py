@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from misfired.errors import ArgumentError, DataError
-from misfired.files import read_toml
+import msgspec
+
+from misfired.errors import ArgumentError, DataError, check_one_of
+from misfired.files import read_struct
 
 __all__ = ["CONDITIONS", "PRIMINGS", "Priming", "check_primings", "read_primings"]
 
@@ -32,6 +34,8 @@ class Priming:
         column: Or the suite's column that holds each pair's own. With neither, nothing is added.
         role: `user`: the sentence stands before the prompt, a space between. `system`: it is the
             system message above it.
+        control: Its place among the primings that others are compared with, 1 the first choice;
+            0: others are not compared with it.
 
     Raises:
         ArgumentError: A field is outside its limits; the message names it.
@@ -46,35 +50,34 @@ class Priming:
     text: str | None = None
     column: str | None = None
     role: str = "user"
+    control: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ArgumentError(
-                f"name is {self.name!r}: lower-case letters, digits and _ needed, a letter first"
+                f"name must be lower-case letters, digits and _, a letter first, got {self.name!r}"
             )
-        for side in self.sides:
-            if side not in CONDITIONS or self.sides.count(side) > 1:
-                raise ArgumentError(
-                    f"sides is {list(self.sides)!r}, some of {', '.join(CONDITIONS)} needed, each once"
-                )
-        if not self.sides:
-            raise ArgumentError(f"sides is empty, some of {', '.join(CONDITIONS)} needed")
-        if self.role not in _ROLES:
-            raise ArgumentError(f"role is {self.role!r}, not one of {', '.join(_ROLES)}")
+        is_known = set(self.sides) <= set(CONDITIONS)
+        if not self.sides or not is_known or len(set(self.sides)) < len(self.sides):
+            raise ArgumentError(
+                f"sides must be some of {', '.join(CONDITIONS)}, each once, got {list(self.sides)}"
+            )
+        check_one_of("role", self.role, _ROLES)
         if self.text is not None and self.column is not None:
-            raise ArgumentError("text and column are both given, one needed")
+            raise ArgumentError("text or column must be given, got both")
         for name, value in (("text", self.text), ("column", self.column)):
             if value is not None and not value.strip():
-                raise ArgumentError(f"{name} is empty")
+                raise ArgumentError(f"{name} must not be empty, got {value!r}")
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Priming:
-        """The priming that a manifest has kept."""
+        """Return the priming that a manifest keeps."""
         return cls(**fields | {"sides": tuple(fields["sides"])})
 
     def to_json(self) -> dict[str, Any]:
-        """What the manifest keeps: every field that is set."""
+        """Return what the manifest keeps: every field that decides a prompt and is set."""
         fields = {name: value for name, value in asdict(self).items() if value is not None}
+        del fields["control"]
         return fields | {"sides": list(self.sides)}
 
 
@@ -87,26 +90,26 @@ _FAIRNESS = (
 PRIMINGS: dict[str, Priming] = {
     priming.name: priming
     for priming in (
-        Priming("none"),
+        Priming("none", control=4),
         # Deng et al. 2026: the cue stands before the stereotyped prompt only.
         Priming("cue", _STEREOTYPED, column="cue"),
         Priming("cue_both", column="cue"),
-        Priming("neutral", _STEREOTYPED, column="neutral"),
-        Priming("neutral_both", column="neutral"),
-        Priming("placebo", _STEREOTYPED, column="placebo"),
+        Priming("neutral", _STEREOTYPED, column="neutral", control=2),
+        Priming("neutral_both", column="neutral", control=1),
+        Priming("placebo", _STEREOTYPED, column="placebo", control=3),
         Priming("placebo_both", column="placebo"),
         Priming("fairness_system", text=_FAIRNESS, role="system"),
     )
 }
-"""The primings that every suite may be asked under; design/priming.md says what each is for."""
+"""The built-in primings; a new one is one entry here. design/priming.md says what each is for."""
 
 
 def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
-    """Primings in their standard order, `none` included whenever another one needs it.
+    """Return primings in their standard order, with `none` if another one needs it.
 
     Args:
-        primings: Names of `PRIMINGS`, paths of TOML files (see `read_primings`; all of a file's
-            primings are taken), or primings. Those that are not built in keep their order, at the end.
+        primings: Names of `PRIMINGS`, TOML files (see `read_primings`; all primings of a file are
+            taken), or primings. Those that are not built in keep their order, at the end.
 
     Example:
         >>> [priming.name for priming in check_primings(["cue"])]
@@ -119,7 +122,7 @@ def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
     found: dict[str, Priming] = {}
     for priming in (one for name in primings for one in _named(name)):
         if found.setdefault(priming.name, priming) != priming:
-            raise ArgumentError(f"priming {priming.name!r} is defined twice")
+            raise ArgumentError(f"primings must differ in name, got two named {priming.name!r}")
     if any(set(priming.sides) != set(CONDITIONS) for priming in found.values()):
         found.setdefault("none", PRIMINGS["none"])
     own = [priming for name, priming in found.items() if name not in PRIMINGS]
@@ -129,17 +132,17 @@ def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
 def _named(name: str | Priming) -> list[Priming]:
     if isinstance(name, Priming):
         if PRIMINGS.get(name.name, name) != name:
-            raise ArgumentError(f"priming {name.name!r} is built in; another name needed")
+            raise ArgumentError(f"priming must not have a built-in name, got {name.name!r}")
         return [name]
     if name in PRIMINGS:
         return [PRIMINGS[name]]
     if name.endswith(".toml"):
         return read_primings(name)
-    raise ArgumentError(f"priming is {name!r}, not one of {', '.join(PRIMINGS)}, nor a .toml file")
+    raise ArgumentError(f"priming must be {', '.join(PRIMINGS)} or a .toml file, got {name!r}")
 
 
 def read_primings(path: Path | str) -> list[Priming]:
-    """Read primings from a TOML file: a table for each, with the fields of `Priming`.
+    """Read primings from a TOML file: one table each, with fields of `Priming`.
 
     ```toml
     [be_fair]                  # before both prompts
@@ -155,37 +158,29 @@ def read_primings(path: Path | str) -> list[Priming]:
     ```
 
     Raises:
-        DataError: The file cannot be read, is no TOML, holds no priming, or a field is unknown, of
-            another type or outside its limits; the message names file, priming, field and value.
+        DataError: The file cannot be read, holds no priming, or a key is unknown, of another type or
+            outside its limits; the message names file, priming, key and value.
     """
     path = Path(path)
-    content = read_toml(path)
-    if not content:
-        raise DataError(f"{path}: no priming, at least one table needed")
-    return list(_read(path, content))
+    tables = read_struct(path, dict[str, _PrimingTable])
+    if not tables:
+        raise DataError(f"{path}: must hold at least one priming, got none")
+    return [_from_table(path, name, table) for name, table in tables.items()]
 
 
-def _read(path: Path, content: dict[str, Any]) -> Iterator[Priming]:
-    for name, table in content.items():
-        try:
-            if not isinstance(table, dict):
-                raise ArgumentError(f"{table!r} is no table")
-            if name in PRIMINGS:
-                raise ArgumentError("the name is that of a built-in priming")
-            if "text" not in table and "column" not in table:
-                raise ArgumentError("text or column is missing")
-            yield Priming(name, **{key: _typed(key, value) for key, value in table.items()})
-        except ArgumentError as error:
-            raise DataError(f"{path}: priming {name!r}: {error}") from None
+class _PrimingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sides: tuple[str, ...] = CONDITIONS
+    text: str | None = None
+    column: str | None = None
+    role: str = "user"
 
 
-def _typed(name: str, value: Any) -> Any:
-    if name == "sides":
-        if not isinstance(value, list) or not all(isinstance(side, str) for side in value):
-            raise ArgumentError(f"sides is {value!r}, a list of texts needed")
-        return tuple(value)
-    if name not in {"text", "column", "role"}:
-        raise ArgumentError(f"unknown field {name!r}, not one of sides, text, column, role")
-    if not isinstance(value, str):
-        raise ArgumentError(f"{name} is {value!r}, a text needed")
-    return value
+def _from_table(path: Path, name: str, table: _PrimingTable) -> Priming:
+    try:
+        if name in PRIMINGS:
+            raise ArgumentError("name must not be that of a built-in priming")
+        if table.text is None and table.column is None:
+            raise ArgumentError("text or column must be given, got neither")
+        return Priming(name, **msgspec.structs.asdict(table))
+    except ArgumentError as error:
+        raise DataError(f"{path}: priming {name!r}: {error}") from None

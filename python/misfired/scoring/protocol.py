@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from misfired.errors import ArgumentError, DataError, check_one_of
-from misfired.files import read_toml
+from misfired.errors import ArgumentError, check_one_of
+from misfired.files import read_struct
 from misfired.scoring.parse import answer_words
 
 #: How an answer is read: by the first token of its forms, by whole forms, or from generated text.
 READINGS = ("first_token", "whole_form", "text")
 
-#: What two forms of different length are compared by; see `Protocol.normalisation`.
+#: How forms of different length are compared; see `Protocol.normalisation`.
 NORMALISATIONS = ("sum", "per_token", "per_byte", "unconditional")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -29,23 +28,23 @@ class Protocol:
     Attributes:
         name: One word in lower case.
         version: Changes whenever a text, a form or a limit changes.
-        instruction: Put before the prompt in the user message, an empty line between.
-        answers: For each answer the surface forms that count as it. Forms are texts as they would
+        instruction: Put before the prompt in the user message, after it an empty line.
+        answers: For each answer the surface forms that count as it. A form is written as it would
             stand right after the prompt (and `prefix`).
         reading: `first_token`: log-probabilities of the forms' first tokens. `whole_form`: of the
             forms to their end. `text`: greedy text is generated and parsed.
-        prefix: Begins the model's answer for it.
-        suffix: Ends the answer of a demonstration, which is prefix, first form, suffix.
-        normalisation: What `whole_form` compares forms by: the log-probability (`sum`), that per
-            token or per byte, or its difference to the form's log-probability after the same prompt
-            with `content_free` in the place of the pair's text (`unconditional`).
-        content_free: The text that says nothing (Zhao et al. 2021, "Calibrate Before Use").
+        prefix: The beginning of the model's answer, written for it.
+        suffix: The end of the answer in a demonstration, which is prefix, first form, suffix.
+        normalisation: How `whole_form` compares forms: by log-probability (`sum`), by that per token
+            or per byte, or by its difference to the form's log-probability after the same prompt
+            with `content_free` instead of the pair's text (`unconditional`).
+        content_free: A text that says nothing (Zhao et al. 2021, "Calibrate Before Use").
         n_generate: Most tokens that `text` generates.
-        thinking: Whether a model that can reason before it answers is let to.
+        thinking: True lets a model reason before it answers.
         stop: Texts that end generation; they are not part of the text.
 
     Raises:
-        ArgumentError: A field is outside its limits; the message names it.
+        ArgumentError: A field is outside its limits; the message names field, rule and value.
     """
 
     name: str
@@ -63,70 +62,68 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ArgumentError(f"name is {self.name!r}: lower-case letters, digits, - _ . needed")
-        for name, value in (("version", self.version), ("content_free", self.content_free)):
-            if not value.strip():
-                raise ArgumentError(f"{name} is empty")
+            raise ArgumentError(
+                f"name must be lower-case letters, digits, - _ ., got {self.name!r}"
+            )
+        for name in ("version", "content_free"):
+            if not getattr(self, name).strip():
+                raise ArgumentError(f"{name} must not be empty, got {getattr(self, name)!r}")
         check_one_of("reading", self.reading, READINGS)
         check_one_of("normalisation", self.normalisation, NORMALISATIONS)
         _check_answers(self.answers)
         if self.normalisation != "sum" and self.reading != "whole_form":
             raise ArgumentError(
-                f"normalisation is {self.normalisation!r}, which needs reading 'whole_form', "
-                f"not {self.reading!r}"
+                f"normalisation must be sum with reading {self.reading!r}, got {self.normalisation!r}"
             )
         if self.generates != (self.n_generate > 0):
-            needed = "at least 1" if self.generates else "0"
+            rule = "at least 1" if self.generates else "0"
             raise ArgumentError(
-                f"n_generate is {self.n_generate}, {needed} needed with reading {self.reading!r}"
+                f"n_generate must be {rule} with reading {self.reading!r}, got {self.n_generate}"
             )
-        if not self.generates and (self.stop or self.thinking):
-            name = "stop" if self.stop else "thinking"
-            raise ArgumentError(f"{name} needs reading 'text', not {self.reading!r}")
+        for name in ("stop", "thinking"):
+            if getattr(self, name) and not self.generates:
+                raise ArgumentError(f"{name} must go with reading 'text', got {self.reading!r}")
         if self.generates:
             answer_words(self.answers)
         if not all(self.stop):
-            raise ArgumentError("stop holds an empty text, which would end every answer at once")
+            raise ArgumentError(
+                "stop must hold no empty text, which would end every answer at once"
+            )
 
     @property
     def generates(self) -> bool:
-        """Whether the model writes a text."""
+        """True if the model writes a text."""
         return self.reading == "text"
 
     @property
     def is_yes_no(self) -> bool:
-        """Whether the answers are yes and no."""
+        """True if the answers are yes and no."""
         return set(self.answers) == {"yes", "no"}
 
     def user_message(self, text: str) -> str:
-        """Instruction and prompt as one message."""
+        """Return instruction and prompt as one message."""
         return f"{self.instruction}\n\n{text}" if self.instruction else text
 
     def demonstrated(self, answer: str) -> str:
-        """An answer as a demonstration shows it.
+        """Return an answer as a demonstration shows it.
 
         Example:
             >>> LOGIT.demonstrated("no"), JSON.demonstrated("no")
             ('No', '{"answer": "no"}')
 
         Raises:
-            ArgumentError: The protocol has no such answer, or reasons before it answers: a
-                demonstration has no reasoning to show.
+            ArgumentError: The protocol has no such answer, or reasons before it answers.
         """
         if self.thinking:
             raise ArgumentError(
                 f"protocol {self.name!r} reasons before it answers; a demonstration has no reasoning "
                 "to show"
             )
-        if answer not in self.answers:
-            raise ArgumentError(
-                f"a demonstration answers {answer!r}; protocol {self.name!r} has "
-                f"{', '.join(self.answers)}"
-            )
+        check_one_of(f"answer of a demonstration, protocol {self.name!r},", answer, self.answers)
         return self.prefix + self.answers[answer][0] + self.suffix
 
     def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> Protocol:
-        """The same protocol for another set of answers; its instruction should name them.
+        """Return the protocol for another set of answers, which its instruction should name.
 
         Example:
             >>> LOGIT.with_answers({"A": ("A", " A"), "B": ("B", " B")}).answers["B"]
@@ -135,7 +132,7 @@ class Protocol:
         return replace(self, answers=dict(answers))
 
     def to_json(self) -> dict[str, Any]:
-        """What the manifest keeps: every field."""
+        """Return what the manifest keeps: every field."""
         return asdict(self) | {
             "answers": {answer: list(forms) for answer, forms in self.answers.items()},
             "stop": list(self.stop),
@@ -144,21 +141,21 @@ class Protocol:
 
 def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:
     if len(answers) < 2:
-        raise ArgumentError(f"answers holds {len(answers)}, at least 2 needed")
+        raise ArgumentError(f"answers must be at least 2, got {len(answers)}")
     owner: dict[str, str] = {}
     for answer, forms in answers.items():
+        name = f"answers.{answer}"
         if not answer.strip():
-            raise ArgumentError("answers holds an answer without a name")
+            raise ArgumentError(f"answers must have names, got {answer!r}")
         if isinstance(forms, str) or not forms:
-            raise ArgumentError(f"answers.{answer}: a list of at least one form needed")
+            raise ArgumentError(f"{name} must be a list of at least one form, got {forms!r}")
         for form in forms:
             if not form.strip():
-                raise ArgumentError(f"answers.{answer}: a form is empty")
-            if form in owner:
+                raise ArgumentError(f"{name} must hold no empty form, got {form!r}")
+            if owner.setdefault(form, answer) != answer or forms.count(form) > 1:
                 raise ArgumentError(
-                    f"answers.{answer}: form {form!r} is listed twice (also under {owner[form]!r})"
+                    f"{name} must hold forms listed once, got {form!r} (also under {owner[form]!r})"
                 )
-            owner[form] = answer
 
 
 #: First-token scoring after a short instruction.
@@ -210,30 +207,21 @@ PROTOCOLS = {protocol.name: protocol for protocol in (LOGIT, BARE, WHOLE, JSON, 
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol of that name, or the one in a `.toml` file of that name.
+    """Return the built-in protocol of that name, or read it from a `.toml` file.
 
     Example:
         >>> get_protocol("logit").version
         '1'
 
     Raises:
-        ArgumentError: There is none.
-        DataError: The file does not hold one.
+        ArgumentError: No built-in protocol has that name, and it is no `.toml` file.
+        DataError: The file does not hold a protocol.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
     if name.endswith(".toml"):
         return read_protocol(name)
-    raise ArgumentError(
-        f"protocol is {name!r}, not one of {', '.join(PROTOCOLS)}, nor a .toml file"
-    )
-
-
-_TYPES = {"str": str, "int": int, "bool": bool}
-_FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Protocol)}
-_REQUIRED = [
-    field.name for field in dataclasses.fields(Protocol) if field.default is dataclasses.MISSING
-]
+    raise ArgumentError(f"protocol must be {', '.join(PROTOCOLS)} or a .toml file, got {name!r}")
 
 
 def read_protocol(path: Path | str) -> Protocol:
@@ -251,41 +239,7 @@ def read_protocol(path: Path | str) -> Protocol:
     ```
 
     Raises:
-        DataError: The file cannot be read, is no TOML, or a field is missing, unknown, of another
-            type or outside its limits.
+        DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
+            its limits.
     """
-    path = Path(path)
-    content = read_toml(path)
-    try:
-        return Protocol(**_fields(content))
-    except ArgumentError as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def _fields(content: dict[str, Any]) -> dict[str, Any]:
-    unknown = sorted(content.keys() - _FIELDS.keys())
-    if unknown:
-        raise ArgumentError(f"unknown field {unknown[0]!r}, not one of {', '.join(_FIELDS)}")
-    missing = [name for name in _REQUIRED if name not in content]
-    if missing:
-        raise ArgumentError(f"field {missing[0]!r} is missing")
-    return {name: _typed(name, value) for name, value in content.items()}
-
-
-def _typed(name: str, value: Any) -> Any:
-    if name == "answers":
-        if not isinstance(value, dict):
-            raise ArgumentError("answers is no table of lists")
-        return {answer: _texts(f"answers.{answer}", forms) for answer, forms in value.items()}
-    if name == "stop":
-        return _texts(name, value)
-    expected = _TYPES[_FIELDS[name]]
-    if type(value) is not expected:
-        raise ArgumentError(f"{name} is {value!r}, a value of type {expected.__name__} needed")
-    return value
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ArgumentError(f"{name} is {value!r}, a list of texts needed")
-    return tuple(value)
+    return read_struct(Path(path), Protocol)

@@ -9,6 +9,7 @@ import polars as pl
 
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
+from misfired.prompts.primings import PRIMINGS
 from misfired.stats._arrays import permute, resample
 from misfired.stats._grid import Grid, grid_of_outcomes
 from misfired.stats.columns import schema_of
@@ -17,7 +18,9 @@ from misfired.stats.testing import with_adjusted
 
 __all__ = ["CONTRASTS_SCHEMA", "CONTROLS", "controlled_primings", "priming_contrasts"]
 
-CONTROLS = ("neutral_both", "neutral", "placebo", "none")
+CONTROLS = tuple(
+    one.name for one in sorted(PRIMINGS.values(), key=lambda one: one.control) if one.control
+)
 """Primings that serve as control, in order of preference."""
 
 CONTRASTS_SCHEMA = schema_of(

@@ -3,14 +3,13 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from misfired.errors import DataError
-from misfired.files import file_sha256, read_toml, replacing
+from misfired.errors import ArgumentError, DataError
+from misfired.files import file_sha256, read_struct, replacing
 
 __all__ = ["Card", "card_of", "card_path", "check_card", "read_card", "suite_counts", "write_card"]
 
@@ -36,6 +35,15 @@ class Card:
     sha256: str
     counts: dict[str, int] = field(default_factory=dict)
     answers: tuple[str, ...] = ("yes", "no")
+
+    def __post_init__(self) -> None:
+        for name in ("name", "version", "licence", "source", "sha256"):
+            if not getattr(self, name).strip():
+                raise ArgumentError(f"{name} must not be empty, got {getattr(self, name)!r}")
+        if not all(self.answers) or len({*self.answers}) < max(2, len(self.answers)):
+            raise ArgumentError(
+                f"answers must be at least two different texts, got {list(self.answers)}"
+            )
 
 
 def card_path(suite: str | os.PathLike[str]) -> Path:
@@ -63,31 +71,10 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     """Read a card.
 
     Raises:
-        DataError: The file cannot be read, is no TOML, or a field is missing, unknown or of another
-            type; the message names file, field and value.
+        DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
+            its limits; the message names file, key and value.
     """
-    file = Path(path)
-    content = read_toml(file)
-    known = [each.name for each in fields(Card)]
-    for name in content:
-        if name not in known:
-            raise DataError(f"{file}: unknown field {name!r}, not one of {', '.join(known)}")
-    for name in ("name", "version", "licence", "source", "sha256"):
-        if name not in content:
-            raise DataError(f"{file}: field {name!r} is missing")
-        if not isinstance(content[name], str) or not content[name].strip():
-            raise DataError(f"{file}: {name} is {content[name]!r}, a text needed")
-    return Card(**content | _tables(file, content))
-
-
-def _tables(file: Path, content: dict[str, Any]) -> dict[str, Any]:
-    counts, answers = content.get("counts", {}), content.get("answers", ["yes", "no"])
-    if not isinstance(counts, dict) or not all(type(n) is int for n in counts.values()):
-        raise DataError(f"{file}: counts is {counts!r}, a table of whole numbers needed")
-    texts = isinstance(answers, list) and all(isinstance(one, str) and one for one in answers)
-    if not texts or len(set(answers)) != len(answers) or len(answers) < 2:
-        raise DataError(f"{file}: answers is {answers!r}, a list of at least two texts needed")
-    return {"counts": counts, "answers": tuple(answers)}
+    return read_struct(Path(path), Card)
 
 
 def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
@@ -101,18 +88,20 @@ def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
     for row, found in enumerate(suite["suite"], start=1):
         if found != stated:
             raise DataError(
-                f"{file}, row {row}: suite: {found!r}, but {where.name} says {stated!r}"
+                f"{file}, row {row}: suite must be {stated!r} as in {where.name}, got {found!r}"
             )
     counts = suite_counts(suite)
     for name, number in card.counts.items():
         if name not in counts:
-            raise DataError(f"{where}: counts.{name}: unknown, not one of {', '.join(counts)}")
+            raise DataError(
+                f"{where}: unknown key 'counts.{name}', must be one of {', '.join(counts)}"
+            )
         if number != counts[name]:
             raise DataError(
-                f"{where}: counts.{name} is {number}, but {file.name} has {counts[name]}"
+                f"{where}: counts.{name} must be {counts[name]} as in {file.name}, got {number}"
             )
     if (found := file_sha256(file)) != card.sha256.lower():
-        raise DataError(f"{where}: sha256 is {card.sha256!r}, but that of {file.name} is {found!r}")
+        raise DataError(f"{where}: sha256 must be {found!r} as of {file.name}, got {card.sha256!r}")
 
 
 def card_of(
@@ -125,7 +114,7 @@ def card_of(
     """
     names = suite["suite"].unique(maintain_order=True).to_list()
     if len(names) > 1:
-        raise DataError(f"rows are of the suites {', '.join(names)}; a card is of one")
+        raise DataError(f"rows of a suite with a card must be of one suite, got {', '.join(names)}")
     name, version = names[0].split("@")
     return Card(
         name, version, licence, source, file_sha256(file), suite_counts(suite), tuple(answers)

@@ -9,13 +9,18 @@ import gguf
 import numpy as np
 import polars as pl
 import pytest
-from misfired.scoring.intervention_file import read_intervention
 
 from helpers import make_suite
 from misfired import _core, run, score
 from misfired.errors import ArgumentError, DataError, ModelError, RunFolderError
 from misfired.localise import Held, Interventions, Probe, Prompt, averages, localise
-from misfired.scoring.intervention import Ablation, Array, Direction, Intervention
+from misfired.scoring.intervention import (
+    Ablation,
+    Array,
+    Direction,
+    Intervention,
+    read_intervention,
+)
 from misfired.scoring.llama.engine import ragged
 from misfired.scoring.llama.model import Model
 from misfired.suites.organism import build_organism_suite, models
@@ -323,35 +328,56 @@ DIRECTION = '[direction]\nfile = "d.npy"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"nothing to do: neither \[\[ablate\]\] nor \[direction\]"),
+        ("", r"ablate or direction must be given, got neither"),
         ("x = [", "not TOML"),
-        ("ablat = 1", "unknown field 'ablat', not one of ablate, means, direction"),
-        ("ablate = 1", r"ablate is no list of tables"),
-        (ABLATE, r"field 'ablate\[0\]\.heads' is missing"),
-        (ABLATE + "heads = []", r"ablate\[0\]\.heads is \[\], whole numbers needed"),
-        (ABLATE + 'heads = ["2"]', r"ablate\[0\]\.heads is \['2'\], whole numbers needed"),
-        (ABLATE + "heads = [1]\nmethod = 'off'", "method is 'off', not one of zero, mean"),
-        (ABLATE + "heads = [1, 1]", "layer 1, head 1 is ablated twice"),
-        (ABLATE + "heads = [4]", r"ablate\[0\]\.head is 4, the model has 0 to 3"),
-        (ABLATE + "heads = [-1]", r"ablate\[0\]\.head is -1, the model has 0 to 3"),
-        ("[[ablate]]\nlayer = 3\nheads = [0]", r"ablate\[0\]\.layer is 3, the model has 0 to 2"),
-        (ABLATE + "heads = [1]\nmethod = 'mean'", "method mean needs means: name a .npy"),
-        ("means = 'm.npy'\n" + ABLATE + "heads = [1]", "means are for method mean"),
+        ("ablat = 1", "unknown key 'ablat', must be one of ablate, means, direction"),
+        ("ablate = 1", r"ablate must be a list, got 1"),
+        (ABLATE, r"key 'ablate\[0\]\.heads' is missing"),
+        (
+            ABLATE + "heads = []",
+            r"ablate\[0\]\.heads must be a list of at least one head, got \[\]",
+        ),
+        (ABLATE + 'heads = ["2"]', r"ablate\[0\]\.heads\[0\] must be a whole number, got '2'"),
+        (ABLATE + "heads = [1]\nmethod = 'off'", "method must be one of zero, mean, got 'off'"),
+        (ABLATE + "heads = [1, 1]", "layer 1, head 1 must be ablated once"),
+        (ABLATE + "heads = [4]", r"ablate\[0\]\.head must be 0 to 3 in this model, got 4"),
+        (ABLATE + "heads = [-1]", r"ablate\[0\]\.head must be 0 to 3 in this model, got -1"),
+        (
+            "[[ablate]]\nlayer = 3\nheads = [0]",
+            r"ablate\[0\]\.layer must be 0 to 2 in this model, got 3",
+        ),
+        (
+            ABLATE + "heads = [1]\nmethod = 'mean'",
+            "means must be a .npy file with method mean, .*, got none",
+        ),
+        (
+            "means = 'm.npy'\n" + ABLATE + "heads = [1]",
+            "means must be .* absent without it, got 'm.npy'",
+        ),
         (
             "means = 'd.npy'\n" + ABLATE + "heads = [1]\nmethod = 'mean'",
-            r"means d.npy has shape \(64,\), not \(3, width of 4 heads\)",
+            r"means d.npy must have shape \(3, width of 4 heads\), got \(64,\)",
         ),
-        ("direction = 3", r"direction is no table"),
-        (DIRECTION, r"field 'direction\.layers' is missing"),
-        (DIRECTION + "layers = [1]", r"direction\.layers is \[1\], the first and the last"),
-        (DIRECTION + "layers = [0, 2]", r"direction\.layers is \[0, 2\], not within \[1, 2\]"),
-        (DIRECTION + "layers = [2, 1]", r"direction\.layers is \[2, 1\], not within"),
-        (DIRECTION + "layers = [1, 2]\nstrength = inf", "strength is inf, a finite number"),
+        ("direction = 3", r"direction must be a table, got 3"),
+        (DIRECTION, r"key 'direction\.layers' is missing"),
+        (DIRECTION + "layers = [1]", r"direction\.layers must be a list of length 2, got \[1\]"),
+        (
+            DIRECTION + "layers = [0, 2]",
+            r"direction\.layers must be within \[1, 2\].*, got \[0, 2\]",
+        ),
+        (DIRECTION + "layers = [2, 1]", r"direction\.layers must be within .*, got \[2, 1\]"),
+        (
+            DIRECTION + "layers = [1, 2]\nstrength = inf",
+            "strength must be a finite number, got inf",
+        ),
         ('[direction]\nfile = "no.npy"\nlayers = [1, 2]', "no.npy: cannot be read"),
         ('[direction]\nfile = "d.toml"\nlayers = [1, 2]', "d.toml: not a NumPy array"),
-        ('[direction]\nfile = "nan.npy"\nlayers = [1, 2]', "other things than finite"),
-        ('[direction]\nfile = "text.npy"\nlayers = [1, 2]', "other things than finite"),
-        ('[direction]\nfile = "m.npy"\nlayers = [1, 2]', r"m.npy has shape \(2, 64\), not \(64,\)"),
+        ('[direction]\nfile = "nan.npy"\nlayers = [1, 2]', "must hold only finite"),
+        ('[direction]\nfile = "text.npy"\nlayers = [1, 2]', "must hold only finite"),
+        (
+            '[direction]\nfile = "m.npy"\nlayers = [1, 2]',
+            r"m.npy must have shape \(64,\) or .*, got \(2, 64\)",
+        ),
         ('[direction]\nfile = "bad.gguf"\nlayers = [1, 2]', "bad.gguf: not a GGUF file"),
     ],
 )

@@ -1,0 +1,70 @@
+"""TOML files against their types: the key is named as it stands in the file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from misfired.errors import ArgumentError, DataError
+from misfired.files import read_struct
+
+
+class Lamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    watts: int
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class Room:
+    name: str
+    lamps: dict[str, tuple[Lamp, ...]] = field(default_factory=dict)
+    doors: dict[str, dict[str, bool]] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ArgumentError("name must not be empty, got ''")
+
+
+def read(folder: Path, text: str) -> Room:
+    (folder / "room.toml").write_text(text)
+    return read_struct(folder / "room.toml", Room)
+
+
+def test_a_file_becomes_its_type(tmp_path: Path) -> None:
+    text = 'name = "hall"\nsize = [2, 3]\n[doors.north]\nopen = true\n[[lamps.big]]\nwatts = 5\n'
+    expected = Room("hall", {"big": (Lamp(5),)}, {"north": {"open": True}}, (2, 3))
+    assert read(tmp_path, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "key 'name' is missing"),
+        ("name = 1", "name must be a text, got 1"),
+        ("name = ''", "name must not be empty, got ''"),
+        ("name = 'a'\nlamp = 1", "unknown key 'lamp', must be one of name, lamps, doors, size"),
+        ("name = 'a'\nsize = 'x'", "size must be a list, got 'x'"),
+        ("name = 'a'\nsize = [1]", "size must be a list of length 2, got [1]"),
+        ("name = 'a'\nsize = [1, true]", "size[1] must be a whole number, got True"),
+        ("name = 'a'\nlamps = 3", "lamps must be a table, got 3"),
+        (
+            "name = 'a'\nlamps.a = []\nlamps.'b c' = [{watts = 1}, {watts = 'x'}]",
+            "lamps.b c[1].watts must be a whole number, got 'x'",
+        ),
+        ("name = 'a'\nlamps.a = [{}]", "key 'lamps.a[0].watts' is missing"),
+        (
+            "name = 'a'\nlamps.a = [{watts = 1, size = 2}]",
+            "unknown key 'lamps.a[0].size', must be one of watts, colour",
+        ),
+        ("name = 'a'\ndoors.a.b = true\ndoors.c.d = 1", "doors.c.d must be true or false, got 1"),
+        ("name = ", "not TOML: "),
+        ("name = '\xe9'", "not TOML: "),
+    ],
+)
+def test_a_refused_key_is_named_with_rule_and_value(tmp_path: Path, text, message) -> None:
+    (tmp_path / "room.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        read_struct(tmp_path / "room.toml", Room)
+    assert str(caught.value).startswith(f"{tmp_path / 'room.toml'}: {message}")
