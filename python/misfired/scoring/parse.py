@@ -8,109 +8,19 @@ then an answer word that stands by itself and that nothing else in the text cont
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from misfired.errors import ArgumentError
-from misfired.scoring.parse_json import Found, find_json
+from misfired.scoring import phrases
 
 ABSTAINED = ("abstained", "refused")
 UNPARSEABLE = ("ambiguous", "empty", "no answer", "truncated", "truncated reasoning")
-
-_SYNONYMS = {"yes": ("yes", "yeah", "yep", "yup"), "no": ("no", "nope", "nah")}
-
-_NAMES = r"think|thinking|thought|reasoning|reflection|scratchpad|seed:think"
-_OPEN = rf"(?:<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>)"
-_CLOSE = rf"(?:</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>)"
-_FINAL_CHANNEL = re.compile(r"<\|channel\|>final<\|message\|>")
-
-_ABSTAINS = re.compile(
-    r"\b(?:can(?:no|')t be (?:determined|known|said|inferred|answered)"
-    r"|cannot be (?:determined|known|said|inferred|answered)"
-    r"|(?:not|n't) (?:be )?(?:possible|enough|sufficient|stated|specified|clear from)"
-    r"|insufficient|impossible to|no way (?:to|of)|unable to (?:determine|tell|say|know|conclude)"
-    r"|(?:i|we) (?:do not|don't|cannot|can't|could not|couldn't)(?: \w+)? "
-    r"(?:know|say|tell|determine|conclude|decide|be sure|be certain)"
-    r"|not (?:sure|certain)|undetermined|unknown|unclear|uncertain|unsure|depends"
-    r"|neither|n/a)(?!\w)",
-    re.IGNORECASE,
-)
-_REFUSES = re.compile(
-    r"\b(?:i(?:'m| am) sorry|i apologi[sz]e|as an ai|as a language model|must decline|decline to"
-    r"|(?:i|we) (?:can ?not|can't|won't|will not|am not able to|refuse to|would rather not|'d rather not)"
-    r"|i'm (?:not able|unable) to|i am unable to"
-    r"|inappropriate|not appropriate|against my|not comfortable)(?!\w)",
-    re.IGNORECASE,
-)
-
-#: In the same sentence before an answer word, these make it somebody else's, or a case that is only
-#: considered.
-_DISTANCED = re.compile(
-    r"\b(?:if|unless|whether|assuming|suppose|supposing|provided|were|maybe|perhaps|possibly"
-    r"|some|someone|somebody|people|others?|many|one might|naive|biased|stereotypes?|reader"
-    r"|might|could|tempt\w+|instead of|rather than|not|never|neither|nor|without|hesitat\w+"
-    r"|cannot|can't|won't|wouldn't|don't|doesn't|didn't|isn't|wasn't|shouldn't|couldn't|unable"
-    r"|wrong|incorrect|mistaken?|doubt|refuse\w*|avoid\w*|hard to|unfair|false"
-    r"|(?:he|she|they|who|\w+(?:man|woman|er|or)) (?:said|says|replied|answered|told|responded)"
-    r"|said|replied|responded|answered|asked|instructed|told|instructions?|prompt|format|example)\b",
-    re.IGNORECASE,
-)
-_CONDITION = re.compile(
-    r"\b(?:if|unless|only when|provided|assuming|depending|in case|otherwise)\b", re.IGNORECASE
-)
-#: A determiner: "had no phone", "there is no doubt".
-_DETERMINER_BEFORE = re.compile(
-    r"\b(?:had|has|have|having|with|of|in|by|under|gave|gives?|makes?|made|shows?|contains?|provides?"
-    r"|(?:there|it|that|which)(?:'s| is| was| are| were| being))\s+$",
-    re.IGNORECASE,
-)
-_DETERMINER_AFTER = re.compile(
-    r"\s+(?:doubt|question|one|longer|matter|need|evidence|reason|information|mention|indication"
-    r"|contradiction|ambiguity|suggestion|way|means|idea|such thing)\b",
-    re.IGNORECASE,
-)
-_STARTS_CLAUSE = re.compile(
-    r"(?:^|[\n.!?:,;()\[\]\u2014>]|\s-)\s*[\"'(\[]*$"
-    r"|\b(?:so|then|hence|thus|therefore|definitely|clearly|certainly|simply|answer|say|is|be"
-    r"|probably|likely|well)\s+[\"'(]*$",
-    re.IGNORECASE,
-)
-_ENDS_CLAUSE = re.compile(r"[\"')\]]*\s*(?:$|[\n.!,;:)\]\u2014]|-\s)")
-#: What may follow an answer word that opens a sentence without punctuation ("Yes the woman did").
-_SUBJECT = re.compile(
-    r"\s+(?:it|he|she|they|the|this|that|these|those|i|we|you|because|since|as|based|not|but)\b",
-    re.IGNORECASE,
-)
-_DECLARES = (
-    r"(?:\banswer|\bverdict|\bconclusion|\bresponse)\s*(?:is|:|=|->|would be|must be|should be)"
-    r"[\s:\"'(\[]*(?:that |simply |definitely |clearly |therefore )?[\s\"'(]*$"
-    r"|<answer>\s*[\"'(]*$|\\boxed\{\s*(?:\\text\{)?\s*$|(?:^|\n)a:\s*[\"'(]*$"
-)
-_DECLARED_BEFORE = re.compile(_DECLARES, re.IGNORECASE)
-_FINAL_BEFORE = re.compile(r"final\s+(?:" + _DECLARES + ")", re.IGNORECASE)
-_TAIL = 80
-
-#: A sentence that goes on for longer before or after an answer word is not understood: most are loops
-#: that a model could not leave, and reading each word against the whole of it would take minutes.
-_SENTENCE = 500
-
-_JSON_LIST = re.compile(
-    r"[\"'\s]*(?:,?\s*(?:or|and|nor|vs\.?|versus)|/|\||,)[\"'\s]*", re.IGNORECASE
-)
-_JSON_CONDITION = re.compile(
-    r"\W*(?:if|when|otherwise|unless|in case|is|isn't|was|would)\b", re.IGNORECASE
-)
-#: Denials that govern the whole rest of a sentence.
-_GOVERNS = re.compile(
-    r"\b(?:if|unless|suppos\w+|assuming|some|people|others"
-    r"|(?:i|we|you|one)\s+(?:\w+\s+)?(?:do not|don't|cannot|can't|wouldn't|would not|could not|couldn't)"
-    r"\s+(?:think|believe|say|agree|conclude|claim)"
-    r"|(?:not|n't)\s+(?:true|clear|sure|certain|right|correct))\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -176,13 +86,18 @@ def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
     if in_reasoning:
         text = "<think>" + text
     if "<|channel|>" in text:
-        final = list(_FINAL_CHANNEL.finditer(text))
+        final = list(phrases.FINAL_CHANNEL.finditer(text))
         return re.sub(r"<\|\w+\|>", "", text[final[-1].end() :]) if final else None
-    text = re.sub(rf"{_OPEN}.*?{_CLOSE}", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    closings = list(re.finditer(_CLOSE, text, flags=re.IGNORECASE))
+    text = re.sub(
+        rf"{phrases.REASONING_OPENS}.*?{phrases.REASONING_CLOSES}",
+        " ",
+        text,
+        flags=re.DOTALL | re.IGNORECASE,
+    )
+    closings = list(re.finditer(phrases.REASONING_CLOSES, text, flags=re.IGNORECASE))
     if closings:
         text = text[closings[-1].end() :]
-    return None if re.search(_OPEN, text, flags=re.IGNORECASE) else text
+    return None if re.search(phrases.REASONING_OPENS, text, flags=re.IGNORECASE) else text
 
 
 def _plain(text: str) -> str:
@@ -214,7 +129,7 @@ class _Reader:
 
     def read(self, text: str, truncated: bool) -> Parsed:
         """Read a text without reasoning."""
-        records = find_json(text)
+        records = _records(text)
         chosen = _without_choices(text, records)
         if chosen:
             return self._json(text, chosen[-1], truncated)
@@ -227,7 +142,7 @@ class _Reader:
             return self._declared(declared, places)
         return self._asserted(text, blanked, places, truncated)
 
-    def _json(self, text: str, last: Found, truncated: bool) -> Parsed:
+    def _json(self, text: str, last: _Record, truncated: bool) -> Parsed:
         rest = text[last.end :]
         if last.value is ...:
             return Parsed(None, "unparseable", "truncated" if truncated else "ambiguous")
@@ -276,7 +191,7 @@ class _Reader:
         named = {place.answer for place in places}
         asserted = [place for place in places if place.asserted]
         without = self.word.sub(" ", blanked)
-        abstains, refuses = _ABSTAINS.search(without), _REFUSES.search(without)
+        abstains, refuses = phrases.ABSTAINS.search(without), phrases.REFUSES.search(without)
         if asserted:
             if truncated and not any(place.leads for place in asserted):
                 return Parsed(None, "unparseable", "truncated")
@@ -293,58 +208,114 @@ class _Reader:
         for match in self.word.finditer(text):
             answer = self.owner[_key(match.group())]
             before, after = text[: match.start()], text[match.end() :]
-            near = before[-_TAIL:] if len(before) > _TAIL else before
+            near = before[-phrases.TAIL :] if len(before) > phrases.TAIL else before
             if answer == "no" and self.yes_no and _is_determiner(near, after):
                 continue
             own = _is_own(before, after)
             short = len(match.group()) == 1
-            starts = _STARTS_CLAUSE.search(near) is not None or not before.strip("\"'( \n")
-            ends = _ENDS_CLAUSE.match(after) is not None
-            opens = re.search(r"(?:^|[\n.!?])\s*[\"'(]*$", near) and _SUBJECT.match(after)
+            starts = phrases.STARTS_CLAUSE.search(near) is not None or not before.strip("\"'( \n")
+            ends = phrases.ENDS_CLAUSE.match(after) is not None
+            opens = re.search(r"(?:^|[\n.!?])\s*[\"'(]*$", near) and phrases.SUBJECT.match(after)
             asserted = own and starts and (ends or (bool(opens) and not short))
             if short and not asserted:
                 continue
             declared = 0
-            if own and (ends or not short) and _DECLARED_BEFORE.search(near):
-                declared = 2 if _FINAL_BEFORE.search(near) else 1
+            if own and (ends or not short) and phrases.DECLARED_BEFORE.search(near):
+                declared = 2 if phrases.FINAL_BEFORE.search(near) else 1
             leads = not before.strip("\"'( \n")
             yield _Place(answer, match.start(), match.end(), asserted, leads, declared)
 
 
-def _without_choices(text: str, records: list[Found]) -> list[Found]:
+@dataclass(frozen=True)
+class _Record:
+    """A JSON answer: where it stands and what it holds; `...` if it is cut off or contradicts itself."""
+
+    start: int
+    end: int
+    value: Any
+
+
+def _records(text: str) -> list[_Record]:
+    """Every JSON object of the text that has an answer, in order, outermost only.
+
+    Example:
+        >>> [found.value for found in _records('{"answer": "no"} then {"answer": "yes"}')]
+        ['no', 'yes']
+    """
+    found = []
+    place = text.find("{")
+    while place >= 0:
+        record = _strict(text, place) or _lenient(text, place)
+        if record is not None:
+            found.append(record)
+        place = text.find("{", record.end if record else place + 1)
+    return found
+
+
+def _strict(text: str, place: int) -> _Record | None:
+    values: list[Any] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values.extend(value for key, value in pairs if key.strip().lower() in phrases.JSON_KEYS)
+        return dict(pairs)
+
+    try:
+        _, end = json.JSONDecoder(object_pairs_hook=keep).raw_decode(text, place)
+    except (ValueError, RecursionError):
+        return None
+    if not values:
+        return None
+    agree = all(value == values[0] for value in values)
+    return _Record(place, end, values[0] if agree else ...)
+
+
+def _lenient(text: str, place: int) -> _Record | None:
+    match = phrases.JSON_LENIENT.match(text, place)
+    if match is None:
+        cut_off = phrases.JSON_UNCLOSED.match(text, place)
+        return _Record(place, cut_off.end(), ...) if cut_off else None
+    value = next(group for group in match.group("double", "single", "bare") if group is not None)
+    if match["bare"] is not None:
+        if not match.group().endswith("}"):
+            return _Record(place, match.end(), ...)
+        value = {"null": None, "none": None}.get(value.strip().lower(), value.strip())
+    return _Record(place, match.end(), value)
+
+
+def _without_choices(text: str, records: list[_Record]) -> list[_Record]:
     """Drop records that stand beside another one in an "or" list, or under a condition."""
     kept = []
     for index, record in enumerate(records):
         gaps = [text[records[index - 1].end : record.start]] if index else []
         if index + 1 < len(records):
             gaps.append(text[record.end : records[index + 1].start])
-        listed = any(_JSON_LIST.fullmatch(gap) for gap in gaps)
-        if not listed and _JSON_CONDITION.match(text, record.end) is None:
+        listed = any(phrases.JSON_LIST.fullmatch(gap) for gap in gaps)
+        if not listed and phrases.JSON_CONDITION.match(text, record.end) is None:
             kept.append(record)
     return kept
 
 
 def _is_determiner(before: str, after: str) -> bool:
     follows = re.match(r"\s+\w", after) is not None
-    return _DETERMINER_AFTER.match(after) is not None or (
-        follows and _DETERMINER_BEFORE.search(before) is not None
+    return phrases.DETERMINER_AFTER.match(after) is not None or (
+        follows and phrases.DETERMINER_BEFORE.search(before) is not None
     )
 
 
 def _is_own(before: str, after: str) -> bool:
     """Whether the answer word is the writer's own: not asked, conditional, denied or reported."""
-    sentence = re.split(r"[.!?\n]", before[-_SENTENCE:])[-1]
-    rest = re.match(r"[^.!?\n]*([.!?\n]|$)", after[:_SENTENCE])
+    sentence = re.split(r"[.!?\n]", before[-phrases.MOST_SENTENCE :])[-1]
+    rest = re.match(r"[^.!?\n]*([.!?\n]|$)", after[: phrases.MOST_SENTENCE])
     tail = rest.group() if rest else ""
-    if max(len(sentence), len(tail)) == _SENTENCE:
+    if max(len(sentence), len(tail)) == phrases.MOST_SENTENCE:
         return False
-    if tail.endswith("?") or _CONDITION.search(tail):
+    if tail.endswith("?") or phrases.CONDITION.search(tail):
         return False
     # A clause that ends before the answer's own ("The text does not say so, so no") is not about it,
     # unless it is the one that governs ("I don't think, given the text, that the answer is yes").
     argued = re.split(r"\b(?:so|therefore|thus|hence)\b", sentence)[-1]
     clause = re.split(r"[,;]|\bbut\b", argued)[-1]
-    return _GOVERNS.search(argued) is None and _DISTANCED.search(clause) is None
+    return phrases.GOVERNS.search(argued) is None and phrases.DISTANCED.search(clause) is None
 
 
 def _key(word: str) -> str:
@@ -372,7 +343,7 @@ def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
                     f"answers.{name}: form {form!r} reads like one of {owner[word]!r}"
                 )
     if set(answers) == {"yes", "no"}:
-        for name, words in _SYNONYMS.items():
+        for name, words in phrases.SYNONYMS.items():
             for word in words:
                 owner.setdefault(word, name)
     return owner

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from misfired._core import __version__
 from misfired.errors import ArgumentError, ServerError
 from misfired.prompts.prompt_set import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import Answers, Row
-from misfired.scoring.cache import AnswerCache, ShardCache, keyed
+from misfired.scoring.cache import AnswerCache, ShardCache, key_of, keyed
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.server.client import Client, Fault
-from misfired.scoring.server.keys import Keys, ask_identity, is_kept
-from misfired.scoring.server.pool import in_parallel
-from misfired.scoring.server.reply import Identity, abstained, read_reply
-from misfired.scoring.server.request import RequestTemplate
+from misfired.scoring.server.client import Client, Fault, in_parallel
+from misfired.scoring.server.reply import Identity, abstained, read_identity, read_reply
+from misfired.scoring.server.request import TRIAL, RequestTemplate
 
 if TYPE_CHECKING:
     from misfired.prompts.shots import Shot
+
+#: Reasons that say nothing of the model and may pass: the provider's filter, a text that a busy server
+#: left empty.
+_PASSING = frozenset({"blocked", "empty"})
 
 #: A run ends where so many prompts in a row have failed: the server is gone, or was never there.
 MOST_FAILED = 10
@@ -60,7 +63,6 @@ class ServerBackend:
             extra_body=self.options.extra_body,
         )
         self.cache = None if options.cache is None else AnswerCache(options.cache)
-        self._keys = Keys(self.client.url, self.form)
         self._identity: Identity | None = None
         self._n_failed = self._n_answered = 0
         self._n_counted, self._faults_counted = self.client.n_requests, self.client.faults.copy()
@@ -99,7 +101,14 @@ class ServerBackend:
             ServerError: It does not answer.
         """
         if self.cache is not None:
-            self._identity = ask_identity(self.client, self.form)
+            try:
+                self._identity = self.client.post(
+                    self.form.path, self.form.body(TRIAL), read_identity
+                )
+            except Fault as fault:
+                raise ServerError(
+                    f"{self.client.url}: asked for its fingerprint, which the cache needs: {fault}"
+                ) from None
             self._n_answered += 1
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
@@ -123,8 +132,8 @@ class ServerBackend:
                 lambda row: (row, self._ask(asked[row])), unknown, self.options.concurrency
             ):
                 answer = {**blank, **measured}
-                if is_kept(answer):
-                    answer = keyed(answer, self._keys.of(asked[row], answer["fingerprint"]))
+                if answer["outcome"] != "error" and answer["reason"] not in _PASSING:
+                    answer = keyed(answer, self._key_of(asked[row], answer["fingerprint"]))
                     shelf.learn([answer])
                 yield [(row, answer)]
         finally:
@@ -158,7 +167,21 @@ class ServerBackend:
         if self._identity is None:
             return {}
         told = self._identity.fingerprint
-        return {row: self._keys.of(prompt, told) for row, prompt in prompts.items()}
+        return {row: self._key_of(prompt, told) for row, prompt in prompts.items()}
+
+    def _key_of(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
+        """Return the cache key of a prompt's answer that came with a fingerprint."""
+        return key_of(
+            {
+                "server": self.client.url,
+                "path": self.form.path,
+                "fingerprint": fingerprint,
+                "body": self.form.body(prompt["text"], prompt["system"]),
+                "protocol": self.protocol.to_json(),
+                "expected": prompt["expected"],
+                "misfired": __version__,
+            }
+        )
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
         """One prompt's row, an error if it cannot be had."""
