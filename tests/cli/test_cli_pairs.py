@@ -110,7 +110,7 @@ def test_show_json_lists_the_difference(misfired, suite):
     [
         ("build --bbq nowhere -o p.parquet", 2, "nowhere: no such folder"),
         ("build --bbq bbq -o p.parquet", 2, "Gender_identity.jsonl: no such file"),
-        ("build --bbq bbq --category Agee -o p.parquet", 2, "category: 'Agee', expected one of"),
+        ("build --bbq bbq --category Agee -o p.parquet", 2, "category must be one of Age, "),
         ("build --bbq bbq --category Age -o p.txt", 2, "p.txt: suffix '.txt', expected one of"),
         ("build --bbq bbq --category Age -o no/p.parquet", 1, "no/p.parquet: No such file"),
         ("show nowhere.parquet", 2, "nowhere.parquet: No such file"),
@@ -158,7 +158,7 @@ def test_fetch_lists_what_is_there(misfired, test_data, tmp_path):
 def test_fetch_fails_in_one_line(misfired, tmp_path):
     done = misfired("bbq", "fetch", tmp_path, "--base-url", "ftp://mirror")
     assert (done.code, done.out) == (2, "")
-    assert "base_url: 'ftp://mirror', expected http:// or https://" in done.err
+    assert "base_url must be http:// or https://, got 'ftp://mirror'" in done.err
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_strict_alone(misfired, asked, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--variant", "papier"], "variant: 'papier', expected one of paper, strict"),
+        (["--variant", "papier"], "variant must be one of paper, strict, organism, got 'papier'"),
         (["--variant", "paper,strict", "--suite", "x.csv"], "either --bbq DIR or --suite FILE"),
     ],
 )

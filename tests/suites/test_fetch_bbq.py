@@ -8,6 +8,7 @@ import pytest
 
 from misfired import ArgumentError, DataError, FetchError, fetch_bbq
 from misfired.suites import BBQ_CATEGORIES, bbq
+from misfired.suites import fetch as fetching
 
 CONTENT = bytes(range(256)) * 2000
 HALF = len(CONTENT) // 2
@@ -53,7 +54,7 @@ class Server:
 def server(monkeypatch):
     blob = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT, usedforsecurity=False).hexdigest()
     monkeypatch.setitem(bbq._GIT_BLOBS, "Age", blob)
-    monkeypatch.setattr(bbq, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(fetching, "_PAUSE_SECONDS", 0)
     server = Server()
     thread = threading.Thread(target=server.http.serve_forever, args=(0.01,))
     thread.start()
@@ -115,7 +116,7 @@ def test_a_part_of_another_file_is_thrown_away(server, tmp_path):
 
 def test_other_content_is_refused_and_nothing_is_left(server, tmp_path):
     server.content = CONTENT[:-1] + b"x"
-    with pytest.raises(FetchError, match=r"Age.jsonl: git blob \w{40}, expected \w{40}"):
+    with pytest.raises(FetchError, match=r"Age.jsonl: git blob must be \w{40}, got \w{40}"):
         fetch(server, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -160,9 +161,11 @@ def test_another_file_in_the_place_is_not_overwritten(server, tmp_path):
 
 
 def test_arguments(tmp_path):
-    with pytest.raises(ArgumentError, match="base_url: 'file:///etc'"):
+    with pytest.raises(
+        ArgumentError, match="base_url must be http:// or https://, got 'file:///etc'"
+    ):
         fetch_bbq(tmp_path, base_url="file:///etc")
-    with pytest.raises(ArgumentError, match="category: 'Agee'"):
+    with pytest.raises(ArgumentError, match=r"category must be one of Age, .*, got 'Agee'"):
         fetch_bbq(tmp_path, categories=["Agee"])
 
 
@@ -170,5 +173,7 @@ def test_the_pinned_blobs_are_those_of_the_original_files(test_data):
     # The other files of the test data are regenerated, so their blobs differ.
     original = "Age Disability_status Nationality Physical_appearance Religion Sexual_orientation"
     for category in original.split():
-        assert bbq._git_blob(test_data / "bbq" / f"{category}.jsonl") == bbq._GIT_BLOBS[category]
+        assert (
+            fetching.git_blob(test_data / "bbq" / f"{category}.jsonl") == bbq._GIT_BLOBS[category]
+        )
     assert len(BBQ_CATEGORIES) == 11

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from misfired import ArgumentError, DataError, build_pairs
-from misfired.suites import PAIRS_SCHEMA, VETO_CATEGORIES, validate_suite
+from misfired.suites import BUILT_SUITES, PAIRS_SCHEMA, VETO_CATEGORIES, validate_suite
 from reference import veto as twin
 
 COUNTS = {
@@ -236,10 +236,10 @@ def test_a_file_that_is_not_utf8(tmp_path):
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
-        (["Agee"], "category: 'Agee', expected one of Age, "),
-        (["Nationality"], "category: 'Nationality', expected one of Age, "),
-        (["Age", "Age"], "category: 'Age' is given twice"),
-        ([], "categories: none given"),
+        (["Agee"], "category must be one of Age, "),
+        (["Nationality"], "category must be one of Age, "),
+        (["Age", "Age"], "category must be named once, got 'Age' twice"),
+        ([], "categories must be some of Age, "),
     ],
 )
 def test_bad_categories(tmp_path, categories, message):
@@ -249,5 +249,19 @@ def test_bad_categories(tmp_path, categories, message):
 
 
 def test_unknown_variant(tmp_path):
-    with pytest.raises(ArgumentError, match="variant: 'papper', expected one of paper"):
+    with pytest.raises(
+        ArgumentError, match="variant must be one of paper, strict, organism, got 'papper'"
+    ):
         build_pairs(tmp_path, variant="papper")
+
+
+def test_a_registered_suite_without_bbq_is_built_like_the_others():
+    pairs = build_pairs(None, variant="organism")
+    assert validate_suite(pairs).columns == pairs.columns
+    assert pairs["suite"].unique().to_list() == [BUILT_SUITES["organism"].suite]
+    with pytest.raises(ArgumentError, match=r"bbq_dir must be a folder of BBQ for variant 'paper'"):
+        build_pairs(None)
+    with pytest.raises(
+        ArgumentError, match="categories must be left out for variant 'organism', got Age"
+    ):
+        build_pairs(None, ["Age"], variant="organism")

@@ -10,7 +10,7 @@ import typer
 
 from misfired.cli.output import print_facts, print_json, print_table
 from misfired.errors import ArgumentError, DataError
-from misfired.suites import build_pairs, check_pairs, read_suite, write_suite
+from misfired.suites import BUILT_SUITES, build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words, mark_difference
 
 app = typer.Typer(
@@ -31,23 +31,28 @@ _SWAPS = {
 )
 def build(
     *,
-    bbq: Annotated[Path, typer.Option(help="Folder of BBQ's files (see `misfired bbq fetch`).")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .parquet, .jsonl or .csv file.")
     ],
+    bbq: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of BBQ's files (see `misfired bbq fetch`), for paper and strict."
+        ),
+    ] = None,
     category: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="One category; repeat for more. Default: all 8."),
     ] = None,
     variant: Annotated[
-        str, typer.Option(help="Which rules make the pairs: paper or strict.")
+        str, typer.Option(help=f"Which suite to build: {', '.join(BUILT_SUITES)}.")
     ] = "paper",
     report: Annotated[
         bool, typer.Option("--report", help="Say how good the pairs are (see `check`).")
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Build the pairs of a variant from BBQ and write them as a suite.
+    """Build a suite, from BBQ or from its own grammar, and write it.
 
     The benchmark quotes stereotypes in order to measure how models handle them.
     """

@@ -1,17 +1,14 @@
 """The files of BBQ (Parrish et al. 2022, CC BY 4.0): where they are, and how to get them."""
 
-import hashlib
-import http.client
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from misfired.errors import ArgumentError, DataError, FetchError
+from misfired.errors import ArgumentError, DataError, check_one_of
+from misfired.suites.fetch import fetch_file
 
-__all__ = ["BBQ_CATEGORIES", "BBQ_URL", "Progress", "bbq_file", "checked_categories", "fetch_bbq"]
+__all__ = ["BBQ_CATEGORIES", "BBQ_URL", "bbq_files", "checked_categories", "fetch_bbq"]
 
 BBQ_URL = (
     "https://raw.githubusercontent.com/nyu-mll/BBQ/bea11bd97d79217245b5871acd247b9d6eb24598/data"
@@ -35,45 +32,37 @@ _GIT_BLOBS = {
 BBQ_CATEGORIES = tuple(_GIT_BLOBS)
 """All eleven categories; each is one file, `<category>.jsonl`."""
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a category, the bytes of its file so far, and all its bytes where they are known."""
-
-_CHUNK = 1 << 16
-_N_STALLED = 4
-_PAUSE_SECONDS = 0.5
-_TIMEOUT_SECONDS = 30.0
-
 
 def checked_categories(categories: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The categories as a list, each of them known and named once.
+    """Return the categories as a list, each of them known and named once.
 
     Raises:
         ArgumentError: There are none, one is unknown, or one is repeated.
     """
     wanted = [categories] if isinstance(categories, str) else list(categories)
     if not wanted:
-        raise ArgumentError(f"categories: none given, expected some of {', '.join(known)}")
+        raise ArgumentError(f"categories must be some of {', '.join(known)}, got none")
     for index, category in enumerate(wanted):
-        if category not in known:
-            raise ArgumentError(f"category: {category!r}, expected one of {', '.join(known)}")
+        check_one_of("category", category, known)
         if category in wanted[:index]:
-            raise ArgumentError(f"category: {category!r} is given twice")
+            raise ArgumentError(f"category must be named once, got {category!r} twice")
     return wanted
 
 
-def bbq_file(bbq_dir: str | os.PathLike[str], category: str) -> Path:
-    """The file of a category.
+def bbq_files(bbq_dir: str | os.PathLike[str], categories: Sequence[str]) -> list[tuple[Path, str]]:
+    """Return the file of each category, and the category.
 
     Raises:
-        DataError: The folder or the file does not exist.
+        DataError: The folder or a file does not exist.
     """
     folder = Path(bbq_dir)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; `misfired bbq fetch {folder}` makes one")
-    file = folder / f"{category}.jsonl"
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; `misfired bbq fetch {folder}` gets it")
-    return file
+    files = [(folder / f"{category}.jsonl", category) for category in categories]
+    for file, _ in files:
+        if not file.is_file():
+            raise DataError(f"{file}: no such file; `misfired bbq fetch {folder}` gets it")
+    return files
 
 
 def fetch_bbq(
@@ -81,19 +70,20 @@ def fetch_bbq(
     *,
     base_url: str = BBQ_URL,
     categories: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> list[Path]:
     """Download BBQ's files, each checked against the git blob of the pinned commit.
 
-    A download that was cut goes on where it stopped, in this call or in a later one: until it is
-    complete and checked, a file is called `<category>.jsonl.part`. Files that are there already
-    are checked and not downloaded again.
+    A download that was cut resumes, in this call or in a later one: until it is complete and checked,
+    a file is called `<category>.jsonl.part`. Files that are there already are checked and not
+    downloaded again.
 
     Args:
-        bbq_dir: Where the files go; made if it does not exist.
+        bbq_dir: Where the files go. Created if missing.
         base_url: Folder of the files, `http` or `https`.
         categories: Which of `BBQ_CATEGORIES`; all by default.
-        progress: Called as bytes arrive.
+        progress: Called with a category, the bytes of its file so far, and all its bytes if they are
+            known.
 
     Returns:
         The files, in the order of the categories.
@@ -102,7 +92,7 @@ def fetch_bbq(
         ArgumentError: An unknown category, or a URL that is not `http` or `https`.
         DataError: A file that is there already is another one.
         FetchError: The server has no such file, the connection fails several times in a row
-            without a byte gained, or what came is not the pinned file.
+            without a byte gained, or the content is not the pinned file's.
         OSError: The folder cannot be made or written.
 
     Examples:
@@ -111,101 +101,18 @@ def fetch_bbq(
         [PosixPath('bbq/Age.jsonl')]
     """
     if not base_url.startswith(("https://", "http://")):
-        raise ArgumentError(f"base_url: {base_url!r}, expected http:// or https://")
+        raise ArgumentError(f"base_url must be http:// or https://, got {base_url!r}")
     wanted = checked_categories(
         BBQ_CATEGORIES if categories is None else categories, BBQ_CATEGORIES
     )
     folder = Path(bbq_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_fetch(folder, category, base_url, progress or _silent) for category in wanted]
+    files = [folder / f"{category}.jsonl" for category in wanted]
+    for category, file in zip(wanted, files, strict=True):
+        told = partial(progress or _silent, category)
+        fetch_file(f"{base_url.rstrip('/')}/{file.name}", file, _GIT_BLOBS[category], told)
+    return files
 
 
 def _silent(_category: str, _n_bytes: int, _n_total: int | None) -> None:
     pass
-
-
-def _fetch(folder: Path, category: str, base_url: str, progress: Progress) -> Path:
-    target = folder / f"{category}.jsonl"
-    if target.exists():
-        _check_present(target, _GIT_BLOBS[category])
-        progress(category, target.stat().st_size, target.stat().st_size)
-        return target
-    part = target.with_name(f"{target.name}.part")
-    url = f"{base_url.rstrip('/')}/{target.name}"
-    resumed = part.exists()
-    _download(url, part, lambda n_bytes, n_total: progress(category, n_bytes, n_total))
-    if resumed and _git_blob(part) != _GIT_BLOBS[category]:
-        # The bytes from the earlier call may be of another file: once more, from the start.
-        part.unlink()
-        _download(url, part, lambda n_bytes, n_total: progress(category, n_bytes, n_total))
-    blob = _git_blob(part)
-    if blob != _GIT_BLOBS[category]:
-        part.unlink()
-        raise FetchError(f"{url}: git blob {blob}, expected {_GIT_BLOBS[category]}")
-    part.replace(target)
-    return target
-
-
-def _check_present(file: Path, expected: str) -> None:
-    blob = _git_blob(file)
-    if blob != expected:
-        raise DataError(f"{file}: git blob {blob}, expected {expected}; move it away to fetch")
-
-
-def _git_blob(file: Path) -> str:
-    content = file.read_bytes()
-    header = f"blob {len(content)}\0".encode()
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
-
-
-def _download(url: str, part: Path, progress: Callable[[int, int | None], None]) -> None:
-    """Bring `part` to the length that the server states, however often the connection is cut."""
-    n_stalled = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            if _receive(url, part, before, progress):
-                return
-            problem = "connection cut"
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise FetchError(f"{url}: HTTP {error.code} {error.reason}") from None
-            problem = f"HTTP {error.code} {error.reason}"
-        except (http.client.HTTPException, urllib.error.URLError, TimeoutError) as error:
-            problem = str(getattr(error, "reason", error)) or type(error).__name__
-        except ConnectionError as error:
-            problem = str(error)
-        n_stalled = 0 if part.exists() and part.stat().st_size > before else n_stalled + 1
-        if n_stalled == _N_STALLED:
-            raise FetchError(f"{url}: {problem}, {n_stalled} times without a byte gained")
-        time.sleep(_PAUSE_SECONDS * 2**n_stalled)
-
-
-def _receive(
-    url: str, part: Path, n_have: int, progress: Callable[[int, int | None], None]
-) -> bool:
-    """Append one response to `part`; whether the file is complete by the server's count."""
-    request = urllib.request.Request(url)  # noqa: S310 the scheme is checked by fetch_bbq
-    if n_have:
-        request.add_header("Range", f"bytes={n_have}-")
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        if n_have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            # Nothing lies beyond what is there: whole, or not ours. The blob tells which.
-            error.close()
-            return True
-        raise
-    with response, part.open("ab") as file:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            file.truncate(0)
-            n_have = 0
-        length = response.headers.get("Content-Length")
-        n_total = None if length is None else n_have + int(length)
-        progress(n_have, n_total)
-        while chunk := response.read(_CHUNK):
-            file.write(chunk)
-            n_have += len(chunk)
-            progress(n_have, n_total)
-    return n_total is None or n_have >= n_total

@@ -13,7 +13,6 @@ import random
 import threading
 import time
 import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -21,8 +20,8 @@ from typing import Any, TypeVar
 import urllib3
 from urllib3.util import Retry
 
-from misfired._core import __version__
 from misfired.errors import ArgumentError, ServerError
+from misfired.web import USER_AGENT, cause_of, connections
 
 Read = TypeVar("Read")
 Task = TypeVar("Task")
@@ -122,7 +121,7 @@ class Client:
         self.n_requests = 0
         self.faults: Counter[str] = Counter()
         self._key = None if api_key_env is None else _read_key(api_key_env)
-        self._pool = _pool_for(self.url, concurrency)
+        self._pool = connections(self.url, concurrency)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         # Waiting times need no seed: they change when a number comes, never the number.
@@ -192,7 +191,7 @@ class Client:
     def _send(
         self, method: str, path: str, body: dict[str, Any] | None
     ) -> tuple[int, urllib3.HTTPHeaderDict, str]:
-        headers = {"Accept": "application/json", "User-Agent": f"misfired/{__version__}"}
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
         deadline = time.monotonic() + self.timeout
@@ -241,7 +240,7 @@ class Client:
         failed = urllib3.exceptions
         never_stood = (failed.ConnectTimeoutError, failed.SSLError, failed.ProxyError)
         kind = "no connection" if isinstance(error, never_stood) else "connection lost"
-        return Fault(kind, _cause(error))
+        return Fault(kind, cause_of(error))
 
     def _late(self) -> Fault:
         return Fault("timed out", f"no answer within {self.timeout:g} s")
@@ -284,20 +283,6 @@ def _read_key(name: str) -> str:
     return key
 
 
-def _pool_for(url: str, concurrency: int) -> urllib3.PoolManager:
-    """Connections to a server, through the proxy that the environment names for it."""
-    parts = urllib.parse.urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy is None or urllib.request.proxy_bypass(parts.netloc):
-        return urllib3.PoolManager(maxsize=concurrency)
-    known = urllib.parse.urlsplit(proxy)
-    headers = None
-    if known.username:
-        user = f"{known.username}:{known.password or ''}"
-        headers = urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(user))
-    return urllib3.ProxyManager(proxy, maxsize=concurrency, proxy_headers=headers)
-
-
 def _status_fault(status: int, headers: urllib3.HTTPHeaderDict, text: str) -> Fault:
     message, code = _error_of(text)
     return Fault(
@@ -338,15 +323,6 @@ def _retry_after(value: str | None) -> float:
         return float(_NO_RETRY.parse_retry_after(value))
     except (urllib3.exceptions.InvalidHeader, OverflowError):
         return 0.0
-
-
-def _cause(error: BaseException) -> str:
-    """The system's own words, without urllib3's object addresses."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__ if not str(error) else str(error)
 
 
 def in_parallel(
