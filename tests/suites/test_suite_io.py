@@ -97,8 +97,8 @@ def test_columns_missing_mistyped_and_no_rows(suite):
         (b'{"id": "caf\xe9"}', "line 2: id: byte 12 is not UTF-8"),
         (b'{"id": "a", "cue": "caf\xc3\xa9 caf\xe9"}', "line 2: cue: byte 30 is not UTF-8"),
         (b'{"id": "caf\xe9', "line 2: byte 12 is not UTF-8"),
-        (b"[1, 2]", r"line 2: \[1, 2\], expected an object"),
-        (json.dumps({**PAIR, "id": 5}).encode(), "line 2: id: 5 is not text"),
+        (b"[1, 2]", r"line 2: must be an object, got \[1, 2\]"),
+        (json.dumps({**PAIR, "id": 5}).encode(), "line 2: id must be text, got 5"),
         (b'{"id": "a"}', "line 2: field suite is missing"),
     ],
 )

@@ -3,7 +3,8 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
 from misfired.suites.card import card_of, card_path, check_card, read_card, write_card
-from misfired.suites.parts import read_csv, read_jsonl
 
 __all__ = ["MAX_PROMPT_CHARS", "PAIRS_SCHEMA", "read_suite", "validate_suite", "write_suite"]
 
@@ -41,7 +41,20 @@ _NULLABLE = {"cue"}
 _SHOWN_CHARS = 60
 
 #: Decodes bytes that are not UTF-8 into code points that no text holds.
-_KEEP_BYTES = "surrogateescape"
+_KEEP_BYTES, _BYTES = "surrogateescape", "[\udc80-\udcff]"
+
+#: Halves of a character, as JSON can spell them.
+_HALVES = "[\ud800-\udfff]"
+
+#: Cells of one column, and what they hold, are of one kind.
+_KINDS = {
+    bool: "true or false",
+    dict: "an object",
+    float: "a number",
+    int: "a number",
+    list: "a list",
+    str: "text",
+}
 
 
 def read_suite(
@@ -212,27 +225,63 @@ def _one_line(text: str) -> str:
 
 
 def _read_jsonl(file: Path) -> pl.DataFrame:
-    return read_jsonl(file, _parse)
+    # polars silently turns a number in a column of texts into a text, takes the first of two equal
+    # keys, and reads half a character as NUL. So each line is checked first; none of them is kept.
+    kinds = dict.fromkeys(PAIRS_SCHEMA, "text")
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                _check_line(line.removesuffix(b"\n"), kinds, f"{file}, line {number}")
+    return pl.read_ndjson(file, infer_schema_length=None)
 
 
-def _parse(line: bytes, where: str) -> dict[str, Any]:
-    """A line as a row; types are checked here, since a column would coerce a stray number."""
+def _check_line(line: bytes, kinds: dict[str, str], where: str) -> None:
+    """Refuse a line that is no row, or a cell that is not of its column's kind so far."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_once)
+        if b"\\u" in line:
+            json.dumps(row, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         column = _damaged(_as_row(line.decode("utf-8", _KEEP_BYTES)))
         raise DataError(f"{where}{column}: byte {error.start + 1} is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise DataError(f"{where}{_damaged(row, _HALVES)}: holds half a character") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from None
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     if not isinstance(row, dict):
-        raise DataError(f"{where}: {_shown(row)}, expected an object")
+        raise DataError(f"{where}: must be an object, got {_shown(row)}")
     for column in PAIRS_SCHEMA:
         if column not in row:
             raise DataError(f"{where}: field {column} is missing")
-        cell = row[column]
-        if not isinstance(cell, str) and not (cell is None and column in _NULLABLE):
-            raise DataError(f"{where}: {column}: {_shown(cell)} is not text")
+        if row[column] is None and column not in _NULLABLE:
+            raise DataError(f"{where}: {column} must be text, got None")
+    for column, cell in row.items():
+        _check_kind(cell, column, kinds, where)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"field {twice} must be given once, got it twice")
     return row
+
+
+def _check_kind(cell: Any, column: str, kinds: dict[str, str], where: str) -> None:
+    if cell is None:
+        return
+    expected = kinds.setdefault(column, _KINDS[type(cell)])
+    if _KINDS[type(cell)] != expected:
+        raise DataError(f"{where}: {column} must be {expected}, got {_shown(cell)}")
+    if isinstance(cell, list | dict):
+        inner = (
+            cell.items() if isinstance(cell, dict) else zip(["[]"] * len(cell), cell, strict=True)
+        )
+        for name, each in inner:
+            _check_kind(each, f"{column}.{name}", kinds, where)
 
 
 def _as_row(line: str) -> dict[str, Any]:
@@ -243,10 +292,10 @@ def _as_row(line: str) -> dict[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
-def _damaged(row: dict[str, Any]) -> str:
-    """What names the column of the first cell with bytes that are no text, or nothing."""
+def _damaged(row: Mapping[str, Any], damage: str = _BYTES) -> str:
+    """Return what names the column of the first cell with code points that no text holds."""
     for column, cell in row.items():
-        if isinstance(cell, str) and any("\udc80" <= letter <= "\udcff" for letter in cell):
+        if isinstance(cell, str) and re.search(damage, cell):
             return f": {column}"
     return ""
 
@@ -259,7 +308,7 @@ def _read_csv(file: Path) -> pl.DataFrame:
             except UnicodeDecodeError as error:
                 where = f"{file}, line {number}{_damaged_column(file)}"
                 raise DataError(f"{where}: byte {error.start + 1} is not UTF-8") from None
-    return read_csv(file)
+    return pl.read_csv(file, infer_schema=False)
 
 
 def _damaged_column(file: Path) -> str:
@@ -274,20 +323,12 @@ def _write_csv(frame: pl.DataFrame, file: Path) -> None:
     frame.write_csv(file)
 
 
-def _write_jsonl(frame: pl.DataFrame, file: Path) -> None:
-    frame.write_ndjson(file)
-
-
-def _write_parquet(frame: pl.DataFrame, file: Path) -> None:
-    frame.write_parquet(file)
-
-
 _Read = Callable[[Path], pl.DataFrame]
 _Write = Callable[[pl.DataFrame, Path], None]
 _FORMATS: dict[str, tuple[_Read, _Write]] = {
-    ".parquet": (pl.read_parquet, _write_parquet),
-    ".jsonl": (_read_jsonl, _write_jsonl),
-    ".ndjson": (_read_jsonl, _write_jsonl),
+    ".parquet": (pl.read_parquet, lambda frame, file: frame.write_parquet(file)),
+    ".jsonl": (_read_jsonl, lambda frame, file: frame.write_ndjson(file)),
+    ".ndjson": (_read_jsonl, lambda frame, file: frame.write_ndjson(file)),
     ".csv": (_read_csv, _write_csv),
 }
 
