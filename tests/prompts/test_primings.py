@@ -6,7 +6,14 @@ import pytest
 from helpers import ARCHITECTURES, make_suite
 from misfired import ArgumentError, DataError, build_pairs, build_prompts
 from misfired.prompts.neutral import MAX_DIFFERENCE, add_neutral
-from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming, check_primings, read_primings
+from misfired.prompts.primings import (
+    CONDITIONS,
+    PRIMINGS,
+    Priming,
+    check_primings,
+    default_primings,
+    read_primings,
+)
 from misfired.scoring.llama.model import Model
 from misfired.suites import VETO_CATEGORIES
 
@@ -207,3 +214,10 @@ def test_the_placebo_is_the_cue_about_a_group_that_does_not_occur(test_data):
 def test_which_priming_is_a_control_stays_out_of_the_manifest():
     assert "control" not in PRIMINGS["neutral"].to_json()
     assert Priming.from_json(PRIMINGS["none"].to_json()) == PRIMINGS["none"]
+
+
+def test_a_suite_without_cues_is_asked_without_priming(suite):
+    assert default_primings(suite.with_columns(cue=None)) == (PRIMINGS["none"],)
+    assert default_primings(suite.drop("cue")) == (PRIMINGS["none"],)
+    some = suite.with_columns(cue=pl.when(pl.col("id") == "pair_0").then("cue"))
+    assert default_primings(some) == (PRIMINGS["none"], PRIMINGS["cue"])

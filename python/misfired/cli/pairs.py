@@ -87,7 +87,7 @@ def check(
 
     Swaps, negated questions, lengths, balance of expected answers, clusters.
     """
-    report = check_pairs(read_suite(file), model=model)
+    report = _checked(read_suite(file), model)
     if as_json:
         print_json(report)
     else:
@@ -116,6 +116,18 @@ def show(
         print_json([_with_difference(pair) for pair in pairs])
     else:
         typer.echo("\n\n".join(_as_text(pair) for pair in pairs))
+
+
+def _checked(pairs: pl.DataFrame, model: Path | None) -> dict[str, Any]:
+    if model is None:
+        return check_pairs(pairs)
+    from misfired.scoring.llama.guard import open_model  # noqa: PLC0415  only a model needs llama.cpp
+
+    with open_model(model, vocab_only=True) as opened:
+        encode = opened.tokenizer.encode
+        return check_pairs(
+            pairs, count_tokens=lambda texts: [len(encode(t, parse_special=False)) for t in texts]
+        )
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from misfired.cli import options
 from misfired.cli.progress import progress_bar
 from misfired.cli.stats import ranking_table
 from misfired.errors import ArgumentError
-from misfired.prompts.primings import check_primings
+from misfired.prompts.primings import Priming, check_primings, default_primings
 from misfired.report.tables import variants_table
 from misfired.report.terminal import explanation_lines, run_report, scores_report
 from misfired.runs.many import run_many
@@ -226,11 +226,9 @@ def choose_pairs(
     return pairs if limit is None else _spread(pairs, limit)
 
 
-def primings(named: str | None, pairs: pl.DataFrame) -> list[str]:
-    """The primings that the option names, or else those that the suite has sentences for."""
-    if named is not None:
-        return options.split_words(named)
-    return ["none", "cue"] if "cue" in pairs.columns else ["none"]
+def primings(named: str | None, pairs: pl.DataFrame) -> Sequence[str | Priming]:
+    """Return the primings that the option names, or else those that the suite has sentences for."""
+    return default_primings(pairs) if named is None else options.split_words(named)
 
 
 def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:

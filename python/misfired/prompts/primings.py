@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.files import read_struct
 
-__all__ = ["CONDITIONS", "PRIMINGS", "Priming", "check_primings", "read_primings"]
+__all__ = [
+    "CONDITIONS",
+    "PRIMINGS",
+    "Priming",
+    "check_primings",
+    "default_primings",
+    "read_primings",
+]
 
 CONDITIONS = ("stereotyped", "contrast")
 """The two prompts of a pair, by the group that they ask about."""
@@ -127,6 +135,19 @@ def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
         found.setdefault("none", PRIMINGS["none"])
     own = [priming for name, priming in found.items() if name not in PRIMINGS]
     return (*(PRIMINGS[name] for name in PRIMINGS if name in found), *own)
+
+
+def default_primings(pairs: pl.DataFrame) -> tuple[Priming, ...]:
+    """Return the primings of a run that names none: `cue` if at least one pair has a cue.
+
+    Example:
+        >>> [one.name for one in default_primings(pl.DataFrame({"cue": [None, "Be fair."]}))]
+        ['none', 'cue']
+        >>> [one.name for one in default_primings(pl.DataFrame({"cue": [None, None]}))]
+        ['none']
+    """
+    has_cues = "cue" in pairs.columns and pairs["cue"].count() > 0
+    return check_primings(["cue"] if has_cues else ["none"])
 
 
 def _named(name: str | Priming) -> list[Priming]:

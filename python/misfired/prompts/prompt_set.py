@@ -40,9 +40,13 @@ def build_prompts(
         >>> build_prompts(pairs, ["none", "cue"])["text"].to_list()
         ['A or B?', 'B or A?', 'Be fair. A or B?']
     """
+    return _build(pairs, check_primings(primings))
+
+
+def _build(pairs: pl.DataFrame, primings: Sequence[Priming]) -> pl.DataFrame:
     frames = []
     numbered = pairs.with_row_index("_pair")
-    for order, priming in enumerate(check_primings(primings)):
+    for order, priming in enumerate(primings):
         for condition in priming.sides:
             text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
             frames.append(
@@ -102,7 +106,7 @@ class PromptSet:
     @cached_property
     def n_per_pair(self) -> int:
         """Prompts of each pair."""
-        return len(build_prompts(self.pairs.head(1), self.primings)) if len(self.pairs) else 0
+        return len(_build(self.pairs.head(1), self.primings)) if len(self.pairs) else 0
 
     def __len__(self) -> int:
         return len(self.pairs) * self.n_per_pair
@@ -115,12 +119,12 @@ class PromptSet:
     def shard(self, index: int) -> tuple[int, pl.DataFrame]:
         """Number of the first prompt of a shard, and its prompts."""
         first = index * N_SHARD
-        made = build_prompts(self.pairs.slice(first, N_SHARD), self.primings)
+        made = _build(self.pairs.slice(first, N_SHARD), self.primings)
         return first * self.n_per_pair, made
 
     def at(self, rows: Sequence[int]) -> pl.DataFrame:
         """The prompts of those numbers, in that order."""
-        made = build_prompts(self.pairs[[row // self.n_per_pair for row in rows]], self.primings)
+        made = _build(self.pairs[[row // self.n_per_pair for row in rows]], self.primings)
         return made[[n * self.n_per_pair + row % self.n_per_pair for n, row in enumerate(rows)]]
 
     def spread(self, n_prompts: int) -> pl.DataFrame:

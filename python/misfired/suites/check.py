@@ -1,17 +1,14 @@
 """How good a suite of pairs is: swaps, negation, lengths, balance, duplicates, clusters."""
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
+from misfired._core import bbq_glitches
 from misfired.errors import ArgumentError
-from misfired.scoring.llama.guard import open_model
 from misfired.suites.matching import match_pairs
 
 __all__ = ["check_pairs"]
@@ -28,16 +25,16 @@ _ARTICLE = r"(?i)^\s*(?:the|an?|my)\s+"
 def check_pairs(
     pairs: pl.DataFrame,
     *,
-    model: str | os.PathLike[str] | None = None,
+    count_tokens: Callable[[Sequence[str]], Sequence[int]] | None = None,
     correlations: Sequence[float] = (0.1, 0.3, 0.5),
 ) -> dict[str, Any]:
     """Say how good a suite of pairs is.
 
-    Twins (rows with `twin_of`) count for the balance of expected answers, and for nothing else.
+    Twins (rows with `twin_of`) count for the balance of expected answers only.
 
     Args:
         pairs: A suite, as `read_suite` gives it.
-        model: A GGUF file; lengths are then in its tokens, else in words.
+        count_tokens: Gives the number of tokens of each text; without it, lengths are in words.
         correlations: Intra-class correlations for which to give the effective number of pairs.
 
     Returns:
@@ -64,7 +61,6 @@ def check_pairs(
 
     Raises:
         ArgumentError: A correlation is not in [0, 1].
-        ModelError: The model cannot be loaded.
 
     Examples:
         >>> import polars as pl
@@ -85,7 +81,7 @@ def check_pairs(
     """
     for correlation in correlations:
         if not 0 <= correlation <= 1:
-            raise ArgumentError(f"correlations: {correlation}, expected 0 to 1")
+            raise ArgumentError(f"correlations must be 0 to 1, got {correlation}")
     has_twins = "twin_of" in pairs.columns
     first = pairs.filter(pl.col("twin_of").is_null()) if has_twins else pairs
     sizes = first.group_by("scenario", maintain_order=True).len()["len"].to_numpy()
@@ -97,7 +93,7 @@ def check_pairs(
         "expected": _expected(pairs),
         **_differences(first),
         **_negations(first),
-        "length_difference": _lengths(first, model),
+        "length_difference": _lengths(first, count_tokens),
         "duplicates": len(first) - first.select(*_SIDES).n_unique(),
         "glitches": _glitches(first),
         "scenario_size": _quantiles(sizes, {"least": 0, "median": 0.5, "most": 1}),
@@ -150,31 +146,28 @@ def _negations(pairs: pl.DataFrame) -> dict[str, int]:
     return counts.row(0, named=True)
 
 
-def _lengths(pairs: pl.DataFrame, model: str | os.PathLike[str] | None) -> dict[str, Any]:
-    if model is None:
-        unit, lengths = "words", [[len(text.split()) for text in pairs[side]] for side in _SIDES]
-    else:
-        unit, lengths = "tokens", _n_tokens(pairs, Path(model))
-    difference = np.subtract(*map(np.asarray, lengths))
+def _count_words(texts: Sequence[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
+
+
+def _lengths(
+    pairs: pl.DataFrame, count_tokens: Callable[[Sequence[str]], Sequence[int]] | None
+) -> dict[str, Any]:
+    count = count_tokens or _count_words
+    difference = np.subtract(*(np.array(count(pairs[side].to_list())) for side in _SIDES))
     return {
-        "unit": unit,
+        "unit": "tokens" if count_tokens else "words",
         "mean": float(difference.mean()),
         "mean_absolute": float(np.abs(difference).mean()),
         "most": int(np.abs(difference).max()),
     }
 
 
-def _n_tokens(pairs: pl.DataFrame, path: Path) -> list[list[int]]:
-    with open_model(path, vocab_only=True) as model:
-        encode = model.tokenizer.encode
-        return [[len(encode(text, parse_special=False)) for text in pairs[side]] for side in _SIDES]
-
-
 def _glitches(pairs: pl.DataFrame) -> dict[str, int]:
     texts = pl.concat_str(*_SIDES, separator="\n")
     counts = {
         wrong: int(pairs.select(texts.str.contains(wrong, literal=True).sum()).item())
-        for wrong, _ in _core.bbq_glitches()
+        for wrong, _ in bbq_glitches()
     }
     return {wrong: n for wrong, n in counts.items() if n}
 
