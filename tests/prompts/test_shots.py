@@ -100,12 +100,14 @@ def test_no_demonstrations_change_nothing() -> None:
 
 def test_what_cannot_be_drawn_is_refused_with_numbers() -> None:
     pairs = suite(twins=True, n_categories=2, n_scenarios=2)
-    with pytest.raises(ArgumentError, match="n_shots is 5, but the suite has 4 scenarios"):
+    with pytest.raises(
+        ArgumentError, match="n_shots must be at most 4, one of each scenario, got 5"
+    ):
         draw_shots(pairs, 5)
     with pytest.raises(ArgumentError, match="hold out all 16 pairs"):
         draw_shots(pairs, 4)
     assert len(draw_shots(pairs, 4, hold_out="pair")[1]) == 8
-    with pytest.raises(ArgumentError, match="n_shots is -1"):
+    with pytest.raises(ArgumentError, match="n_shots must be at least 0, got -1"):
         draw_shots(pairs, -1)
     with pytest.raises(
         ArgumentError, match="hold_out must be one of scenario, pair, got 'category'"

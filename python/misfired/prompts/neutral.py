@@ -14,51 +14,33 @@ from misfired.prompts.primings import Priming
 __all__ = ["MAX_DIFFERENCE", "CountTokens", "add_neutral", "neutral_facts", "with_neutral"]
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
-"""Gives the number of tokens of each of some texts."""
+"""Gives the number of tokens of each text."""
 
 MAX_DIFFERENCE = 2
-"""Tokens by which a neutral sentence may be longer or shorter than its cue."""
+"""Most tokens by which a neutral sentence may be longer or shorter than its cue."""
 
 _N_LISTED = 24
 
-#: What is known of a place, and the things that make the sentence as long as it must be.
-_PLACES = (
-    (
-        "the market sells",
-        "apples bread cheese corn eggs fish flour grapes honey jam lemons lettuce melons milk nuts "
-        "oil olives onions pears plums rice salt soup sugar tea",
-    ),
-    (
-        "the library lends",
-        "books maps films games music plays poems novels magazines papers puzzles prints records "
-        "songs stories tools atlases letters guides journals notes posters recipes texts scores",
-    ),
-    (
-        "the museum shows",
-        "coins clocks maps ships stamps stones shells vases masks bells drums lamps bowls chairs "
-        "tables doors tiles gems fans keys flags glass silver gold ropes",
-    ),
-    (
-        "the park has",
-        "trees ponds paths lawns hills bridges benches roses ferns gates streams birds ducks geese "
-        "grass leaves moss rocks sand steps signs walls lights swings tables",
-    ),
-    (
-        "the shed holds",
-        "nails boards bolts boxes bricks buckets cans chains cords crates hoses hooks jars ladders "
-        "paint pipes planks pots ropes saws screws seeds tape wire wood",
-    ),
-    (
-        "the kitchen needs",
-        "bowls cups forks plates knives spoons pans pots trays jars towels chairs lamps shelves salt "
-        "water flour butter rice sugar beans oil tea bread fruit",
-    ),
-)
+#: Places, and the things that make a sentence about one as long as it must be.
+_PLACES = {
+    "the market sells": "apples bread cheese corn eggs fish flour grapes honey jam lemons "
+    "lettuce melons milk nuts oil olives onions pears plums rice salt soup sugar tea",
+    "the library lends": "books maps films games music plays poems novels magazines papers "
+    "puzzles prints records songs stories tools atlases letters guides journals notes posters recipes texts scores",
+    "the museum shows": "coins clocks maps ships stamps stones shells vases masks bells drums "
+    "lamps bowls chairs tables doors tiles gems fans keys flags glass silver gold ropes",
+    "the park has": "trees ponds paths lawns hills bridges benches roses ferns gates streams "
+    "birds ducks geese grass leaves moss rocks sand steps signs walls lights swings tables",
+    "the shed holds": "nails boards bolts boxes bricks buckets cans chains cords crates hoses "
+    "hooks jars ladders paint pipes planks pots ropes saws screws seeds tape wire wood",
+    "the kitchen needs": "bowls cups forks plates knives spoons pans pots trays jars towels "
+    "chairs lamps shelves salt water flour butter rice sugar beans oil tea bread fruit",
+}
 
 
 def _sentences() -> Iterator[str]:
-    """Every sentence, from short to long for each place."""
-    for start, things in _PLACES:
+    """Yield every sentence, from short to long for each place."""
+    for start, things in _PLACES.items():
         listed = things.split()
         for n in range(1, min(_N_LISTED, len(listed)) + 1):
             *before, last = listed[:n]
@@ -69,17 +51,13 @@ def _sentences() -> Iterator[str]:
 def add_neutral(pairs: pl.DataFrame, count_tokens: CountTokens) -> pl.DataFrame:
     """Give each pair a neutral sentence of its cue's length.
 
-    A pair whose cue is null, or for whose cue no sentence comes within `MAX_DIFFERENCE` tokens, has
-    none: null. Equal cues have equal sentences; among those of the least difference the cue's own
-    text chooses.
+    The columns are `neutral` and `neutral_difference` (the sentence's tokens minus the cue's, int64).
+    Both are null without a cue, or if no sentence comes within `MAX_DIFFERENCE` tokens. Equal cues get
+    equal sentences; the cue's text chooses among sentences of the least difference.
 
     Args:
         pairs: A suite.
-        count_tokens: The number of tokens of each of some sentences.
-
-    Returns:
-        The suite with the columns `neutral` and `neutral_difference`: the sentence's tokens minus
-        those of the cue (int64).
+        count_tokens: Gives the number of tokens of each sentence.
 
     Example:
         >>> pairs = pl.DataFrame({"cue": ["It is not okay to assume old people forget things."]})
@@ -107,13 +85,13 @@ def add_neutral(pairs: pl.DataFrame, count_tokens: CountTokens) -> pl.DataFrame:
 def with_neutral(
     pairs: pl.DataFrame, primings: Iterable[Priming], count_tokens: CountTokens
 ) -> pl.DataFrame:
-    """The pairs, with neutral sentences if a priming needs them and the suite brings none."""
+    """Return the pairs, with neutral sentences if a priming needs them and the suite has none."""
     needed = any(priming.column == "neutral" for priming in primings)
     return add_neutral(pairs, count_tokens) if needed and "neutral" not in pairs.columns else pairs
 
 
 def neutral_facts(pairs: pl.DataFrame) -> dict[str, Any]:
-    """How well the sentences match their cues, where `add_neutral` chose them."""
+    """Return how well sentences that `add_neutral` chose match their cues."""
     if "neutral_difference" not in pairs.columns:
         return {}
     difference = pairs["neutral_difference"]

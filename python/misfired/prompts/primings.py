@@ -1,10 +1,11 @@
-"""Primings: which sentence stands before which prompt of a pair, or above it as a system message."""
+"""Primings: sentences put before prompts of a pair, or above them as a system message."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,14 @@ class Priming:
 
     Attributes:
         name: Lower-case letters, digits and `_`, a letter first.
-        sides: Which of `CONDITIONS` get prompts of their own; the other side's outcome is that of
-            priming `none`.
+        sides: Which of `CONDITIONS` get prompts of their own; the other side borrows its outcome
+            from priming `none`.
         text: The sentence, the same for every pair.
-        column: Or the suite's column that holds each pair's own. With neither, nothing is added.
-        role: `user`: the sentence stands before the prompt, a space between. `system`: it is the
-            system message above it.
-        control: Its place among the primings that others are compared with, 1 the first choice;
-            0: others are not compared with it.
+        column: Instead of `text`, the suite's column of each pair's own sentence. With neither,
+            nothing is added.
+        role: `user` puts the sentence and a space before the prompt; `system` makes it the system
+            message.
+        control: Rank among the primings that others are compared with, from 1; 0 is no control.
 
     Raises:
         ArgumentError: A field is outside its limits; the message names it.
@@ -65,8 +66,7 @@ class Priming:
             raise ArgumentError(
                 f"name must be lower-case letters, digits and _, a letter first, got {self.name!r}"
             )
-        is_known = set(self.sides) <= set(CONDITIONS)
-        if not self.sides or not is_known or len(set(self.sides)) < len(self.sides):
+        if not self.sides or sorted(self.sides) != sorted({*self.sides} & {*CONDITIONS}):
             raise ArgumentError(
                 f"sides must be some of {', '.join(CONDITIONS)}, each once, got {list(self.sides)}"
             )
@@ -84,9 +84,8 @@ class Priming:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest keeps: every field that decides a prompt and is set."""
-        fields = {name: value for name, value in asdict(self).items() if value is not None}
-        del fields["control"]
-        return fields | {"sides": list(self.sides)}
+        fields = asdict(self) | {"sides": list(self.sides), "control": None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 _STEREOTYPED = ("stereotyped",)
@@ -124,11 +123,11 @@ def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
         ['none', 'cue']
 
     Raises:
-        ArgumentError: An unknown priming, or two of one name.
+        ArgumentError: A priming is unknown, or two have one name.
         DataError: A file does not hold primings.
     """
     found: dict[str, Priming] = {}
-    for priming in (one for name in primings for one in _named(name)):
+    for priming in chain.from_iterable(map(_named, primings)):
         if found.setdefault(priming.name, priming) != priming:
             raise ArgumentError(f"primings must differ in name, got two named {priming.name!r}")
     if any(set(priming.sides) != set(CONDITIONS) for priming in found.values()):
@@ -182,8 +181,7 @@ def read_primings(path: Path | str) -> list[Priming]:
         DataError: The file cannot be read, holds no priming, or a key is unknown, of another type or
             outside its limits; the message names file, priming, key and value.
     """
-    path = Path(path)
-    tables = read_struct(path, dict[str, _PrimingTable])
+    tables = read_struct(Path(path), dict[str, _PrimingTable])
     if not tables:
         raise DataError(f"{path}: must hold at least one priming, got none")
     return [_from_table(path, name, table) for name, table in tables.items()]
@@ -196,7 +194,7 @@ class _PrimingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: str = "user"
 
 
-def _from_table(path: Path, name: str, table: _PrimingTable) -> Priming:
+def _from_table(path: Path | str, name: str, table: _PrimingTable) -> Priming:
     try:
         if name in PRIMINGS:
             raise ArgumentError("name must not be that of a built-in priming")

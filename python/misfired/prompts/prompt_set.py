@@ -1,4 +1,4 @@
-"""From pairs to the prompts that are put to a model."""
+"""Prompts: what is made of pairs and primings and put to a model."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["CONDITIONS", "N_SHARD", "PromptSet", "build_prompts"]
 def build_prompts(
     pairs: pl.DataFrame, primings: Sequence[str | Priming] = ("none",)
 ) -> pl.DataFrame:
-    """One row per prompt, in the order pair, priming, condition.
+    """Return one row per prompt, in the order pair, priming, condition.
 
     Args:
         pairs: Contrastive pairs (see `misfired.read_suite`).
-        primings: Which sentences to put to the prompts; `check_primings` completes them.
+        primings: Sentences to put to the prompts; `check_primings` completes them.
 
     Returns:
         Columns `id`, `category`, `scenario`, `twin_of` if the suite has it, `priming`, `condition`,
-        `expected`, `text`, `system` (the system message, null where there is none). A pair that lacks
-        the priming's sentence has null `text`: it is kept, and counted as unscored.
+        `expected`, `text`, `system` (the system message or null). A pair without the priming's
+        sentence is kept with null `text`, and counted as unscored.
 
     Raises:
         DataError: The suite has no column for a priming.
@@ -49,24 +49,20 @@ def _build(pairs: pl.DataFrame, primings: Sequence[Priming]) -> pl.DataFrame:
     for order, priming in enumerate(primings):
         for condition in priming.sides:
             text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
-            frames.append(
-                numbered.select(
-                    "_pair",
-                    pl.lit(order).alias("_priming"),
-                    pl.lit(CONDITIONS.index(condition)).alias("_condition"),
-                    "id",
-                    "category",
-                    "scenario",
-                    *({"twin_of"} & set(pairs.columns)),
-                    pl.lit(priming.name).alias("priming"),
-                    pl.lit(condition).alias("condition"),
-                    pl.col(f"expected_{condition}").alias("expected"),
-                    text.alias("text"),
-                    system.alias("system"),
-                )
+            made = numbered.select(
+                "_pair",
+                *("id", "category", "scenario", *({"twin_of"} & set(pairs.columns))),
+                _priming=pl.lit(order),
+                _condition=pl.lit(CONDITIONS.index(condition)),
+                priming=pl.lit(priming.name),
+                condition=pl.lit(condition),
+                expected=f"expected_{condition}",
+                text=text,
+                system=system,
             )
-    prompts = pl.concat(frames).sort("_pair", "_priming", "_condition")
-    return prompts.drop("_pair", "_priming", "_condition")
+            frames.append(made)
+    keys = ("_pair", "_priming", "_condition")
+    return pl.concat(frames).sort(*keys).drop(*keys)
 
 
 def _text_and_system(
@@ -75,9 +71,7 @@ def _text_and_system(
     nothing = pl.lit(None, pl.String)
     if priming.column is not None:
         if priming.column not in columns:
-            raise DataError(
-                f"priming {priming.name!r} needs a column {priming.column!r}, which the suite lacks"
-            )
+            raise DataError(f"priming {priming.name!r} needs a column {priming.column!r}")
         sentence = pl.col(priming.column)
     elif priming.text is not None:
         sentence = pl.lit(priming.text)
@@ -88,17 +82,13 @@ def _text_and_system(
     return pl.when(sentence.is_not_null()).then(prompt), sentence
 
 
-#: Pairs whose prompts are made, planned and scored together; what is held of a suite beside the suite
-#: itself is bounded by it.
+#: Pairs whose prompts are made, planned and scored together. It bounds the memory beside the suite.
 N_SHARD = 512
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """The prompts of a suite, made when they are needed.
-
-    Prompts are numbered from 0 in the order of `build_prompts`, which has as many for every pair.
-    """
+    """The prompts of a suite, made when needed and numbered from 0 in the order of `build_prompts`."""
 
     pairs: pl.DataFrame
     primings: tuple[Priming, ...] = (PRIMINGS["none"],)
@@ -113,22 +103,22 @@ class PromptSet:
 
     @property
     def n_shards(self) -> int:
-        """How many times `N_SHARD` pairs, the last shard perhaps with fewer."""
+        """Number of shards of `N_SHARD` pairs; the last may have fewer."""
         return -(-len(self.pairs) // N_SHARD)
 
     def shard(self, index: int) -> tuple[int, pl.DataFrame]:
-        """Number of the first prompt of a shard, and its prompts."""
+        """Return the number of a shard's first prompt, and its prompts."""
         first = index * N_SHARD
         made = _build(self.pairs.slice(first, N_SHARD), self.primings)
         return first * self.n_per_pair, made
 
     def at(self, rows: Sequence[int]) -> pl.DataFrame:
-        """The prompts of those numbers, in that order."""
+        """Return the prompts of these numbers, in this order."""
         made = _build(self.pairs[[row // self.n_per_pair for row in rows]], self.primings)
         return made[[n * self.n_per_pair + row % self.n_per_pair for n, row in enumerate(rows)]]
 
     def spread(self, n_prompts: int) -> pl.DataFrame:
-        """At most so many prompts, at even distances.
+        """Return at most `n_prompts` prompts, at even distances.
 
         Example:
             >>> pairs = pl.DataFrame({

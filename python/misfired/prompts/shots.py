@@ -1,4 +1,4 @@
-"""Demonstrations: prompts of the suite with their answers, shown before every prompt."""
+"""Few-shot demonstrations: prompts of the suite with their answers, shown before every prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from misfired.errors import ArgumentError, check_one_of
 from misfired.prompts.prompt_set import CONDITIONS
 
-#: What is not measured once a demonstration was taken from it.
+#: Exclude each demonstration's whole scenario, or only its pair.
 HELD_OUT = ("scenario", "pair")
 
 
@@ -32,24 +32,24 @@ class Shot:
 def draw_shots(
     pairs: pl.DataFrame, n_shots: int, *, seed: int = 0, hold_out: str = "scenario"
 ) -> tuple[tuple[Shot, ...], pl.DataFrame]:
-    """Draw demonstrations from a suite and take what they come from out of it.
+    """Draw demonstrations from a suite, and exclude their scenarios or pairs from it.
 
-    They are balanced over categories, conditions and expected answers: each is drawn where the least
-    have been, of categories first. A scenario gives at most one, since the pairs of a scenario share a
-    template. What is drawn depends on the seed and on the ids, not on the order of the pairs.
+    The draw balances categories first, then conditions and expected answers. A scenario gives at most
+    one demonstration, since its pairs share a template. The draw depends on the seed and the ids, not on
+    the order of the pairs.
 
     Args:
         pairs: Contrastive pairs (see `misfired.read_suite`).
-        n_shots: How many; 0 takes none.
-        seed: Chooses them, and the order in which they are shown.
-        hold_out: `scenario`: the pairs of their scenarios are not measured, since the same template
-            with its answer has been shown. `pair`: only the very pairs with their twins.
+        n_shots: Number of demonstrations.
+        seed: Chooses them and their order.
+        hold_out: `scenario` excludes all pairs of their scenarios, since the model has seen the template
+            with its answer; `pair` excludes only their pairs and twins.
 
     Returns:
-        The demonstrations in the order in which they are shown, and the pairs that are left to measure.
+        The demonstrations in the order in which they are shown, and the pairs that are left.
 
     Raises:
-        ArgumentError: More than the suite can give, or nothing would be left to measure.
+        ArgumentError: The suite has too few scenarios, or no pair would be left.
 
     Example:
         >>> pairs = pl.DataFrame({
@@ -62,7 +62,7 @@ def draw_shots(
         ('r', 'C?', 'yes', ['p', 'q'])
     """
     if n_shots < 0:
-        raise ArgumentError(f"n_shots is {n_shots}, at least 0 needed")
+        raise ArgumentError(f"n_shots must be at least 0, got {n_shots}")
     check_one_of("hold_out", hold_out, HELD_OUT)
     if not n_shots:
         return (), pairs
@@ -74,14 +74,21 @@ def draw_shots(
     measured = numbered.filter(~pl.col(taken).is_in(gone)).drop("_pair")
     if measured.is_empty():
         raise ArgumentError(
-            f"n_shots is {n_shots}: its demonstrations hold out all {len(pairs)} pairs of the suite"
+            f"n_shots must leave pairs to measure, got {n_shots}, which hold out all {len(pairs)} pairs"
         )
     shots = (Shot(**{k: row[k] for k in Shot.__dataclass_fields__}) for row in drawn)
     return tuple(sorted(shots, key=lambda shot: _digest(seed, "order", shot.id))), measured
 
 
+#: Columns that are balanced, the most important first.
+_BALANCED = (
+    *(("category",), ("condition",), ("answer",)),
+    *(("condition", "answer"), ("category", "condition"), ("category", "answer")),
+)
+
+
 def _draw(pairs: pl.DataFrame, n_shots: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of the demonstrations, in the order in which they were drawn."""
+    """Return the rows of the demonstrations, in the order of the draw."""
     stock: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in sorted(_candidates(pairs, seed), key=lambda row: row["digest"], reverse=True):
         stock.setdefault((row["category"], row["condition"], row["answer"]), []).append(row)
@@ -94,8 +101,7 @@ def _draw(pairs: pl.DataFrame, n_shots: int, seed: int) -> list[dict[str, Any]]:
         stock = {cell: rows for cell, rows in stock.items() if rows}
         if not stock:
             raise ArgumentError(
-                f"n_shots is {n_shots}, but the suite has {len(drawn)} scenarios, and each gives at "
-                "most one demonstration"
+                f"n_shots must be at most {len(drawn)}, one of each scenario, got {n_shots}"
             )
         counts = Counter(part for row in drawn for part in _parts(row))
         least = min(
@@ -108,15 +114,7 @@ def _draw(pairs: pl.DataFrame, n_shots: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _parts(row: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """What is balanced, the most important first."""
-    for names in (
-        ("category",),
-        ("condition",),
-        ("answer",),
-        ("condition", "answer"),
-        ("category", "condition"),
-        ("category", "answer"),
-    ):
+    for names in _BALANCED:
         yield tuple(word for name in names for word in (name, row[name]))
 
 

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,9 @@ YES_NO = ("yes", "no")
 _NULLABLE = {"cue"}
 _SHOWN_CHARS = 60
 
-#: Decodes bytes that are not UTF-8 into code points that no text holds.
-_KEEP_BYTES, _BYTES = "surrogateescape", "[\udc80-\udcff]"
-
-#: Halves of a character, as JSON can spell them.
-_HALVES = "[\ud800-\udfff]"
+#: Decodes bytes that are not UTF-8 into halves of characters, which no text holds. JSON can spell them.
+_KEEP_BYTES = "surrogateescape"
+_HALVES = re.compile("[\\ud800-\\udfff]")
 
 #: Cells of one column, and what they hold, are of one kind.
 _KINDS = {
@@ -237,21 +235,17 @@ def _read_jsonl(file: Path) -> pl.DataFrame:
 
 def _check_line(line: bytes, kinds: dict[str, str], where: str) -> None:
     """Refuse a line that is no row, or a cell that is not of its column's kind so far."""
+    _check_utf8(line, where, lambda: [_as_row(line)])
     try:
         row = json.loads(line, object_pairs_hook=_once)
-        if b"\\u" in line:
-            json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeDecodeError as error:
-        column = _damaged(_as_row(line.decode("utf-8", _KEEP_BYTES)))
-        raise DataError(f"{where}{column}: byte {error.start + 1} is not UTF-8") from None
-    except UnicodeEncodeError:
-        raise DataError(f"{where}{_damaged(row, _HALVES)}: holds half a character") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from None
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: must be an object, got {_shown(row)}")
+    if rb"\u" in line and (column := _damaged([row])):
+        raise DataError(f"{where}{column}: holds half a character")
     for column in PAIRS_SCHEMA:
         if column not in row:
             raise DataError(f"{where}: field {column} is missing")
@@ -284,36 +278,39 @@ def _check_kind(cell: Any, column: str, kinds: dict[str, str], where: str) -> No
             _check_kind(each, f"{column}.{name}", kinds, where)
 
 
-def _as_row(line: str) -> dict[str, Any]:
+def _check_utf8(line: bytes, where: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> None:
+    """Refuse bytes that are no text; `rows` may say in which column the first of them are."""
     try:
-        row = json.loads(line)
+        line.decode()
+    except UnicodeDecodeError as error:
+        column = _damaged(rows())
+        raise DataError(f"{where}{column}: byte {error.start + 1} is not UTF-8") from None
+
+
+def _damaged(rows: Iterable[dict[str, Any]]) -> str:
+    """Return what names the column of the first cell with half a character."""
+    cells = (pair for row in rows for pair in row.items())
+    return next((f": {column}" for column, cell in cells if _HALVES.search(str(cell))), "")
+
+
+def _as_row(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode(errors=_KEEP_BYTES))
     except json.JSONDecodeError:
         return {}
     return row if isinstance(row, dict) else {}
 
 
-def _damaged(row: Mapping[str, Any], damage: str = _BYTES) -> str:
-    """Return what names the column of the first cell with code points that no text holds."""
-    for column, cell in row.items():
-        if isinstance(cell, str) and re.search(damage, cell):
-            return f": {column}"
-    return ""
-
-
 def _read_csv(file: Path) -> pl.DataFrame:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                where = f"{file}, line {number}{_damaged_column(file)}"
-                raise DataError(f"{where}: byte {error.start + 1} is not UTF-8") from None
+            _check_utf8(line, f"{file}, line {number}", lambda: _csv_rows(file))
     return pl.read_csv(file, infer_schema=False)
 
 
-def _damaged_column(file: Path) -> str:
+def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8", errors=_KEEP_BYTES, newline="") as text:
-        return next(filter(None, map(_damaged, csv.DictReader(text))), "")
+        yield from csv.DictReader(text)
 
 
 def _write_csv(frame: pl.DataFrame, file: Path) -> None:
