@@ -111,7 +111,7 @@ def test_show_json_lists_the_difference(misfired, suite):
         ("build --bbq nowhere -o p.parquet", 2, "nowhere: no such folder"),
         ("build --bbq bbq -o p.parquet", 2, "Gender_identity.jsonl: no such file"),
         ("build --bbq bbq --category Agee -o p.parquet", 2, "category must be one of Age, "),
-        ("build --bbq bbq --category Age -o p.txt", 2, "p.txt: suffix '.txt', expected one of"),
+        ("build --bbq bbq --category Age -o p.txt", 2, "p.txt: suffix must be one of"),
         ("build --bbq bbq --category Age -o no/p.parquet", 1, "no/p.parquet: No such file"),
         ("show nowhere.parquet", 2, "nowhere.parquet: No such file"),
         ("show pairs.parquet --id x", 2, "no pair with id 'x'"),

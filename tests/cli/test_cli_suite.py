@@ -43,9 +43,15 @@ def test_validate_as_json(misfired, file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": "pair_0"}, "row 2: id: 'pair_0' is an earlier row's id"),
-        ({"expected_contrast": "perhaps"}, "row 1: expected_contrast: 'perhaps' is not one of"),
-        ({"contrast": "x" * 10_000_000}, "row 1: contrast: 'xxx"),
+        ({"id": "pair_0"}, "row 2: id must be unique, not the id of an earlier row, got 'pair_0'"),
+        (
+            {"expected_contrast": "perhaps"},
+            "row 1: expected_contrast must be one of yes, no, got 'perhaps'",
+        ),
+        (
+            {"contrast": "x" * 10_000_000},
+            "row 1: contrast must be at most 1000000 characters, got 'xxx",
+        ),
     ],
 )
 def test_a_bad_suite_is_one_line_with_row_and_column(misfired, tmp_path, change, message):
@@ -111,7 +117,7 @@ def test_more_than_two_answers_end_to_end(misfired, small_model, tmp_path):
     assert by_measure["accuracy_contrast"]["value"] == pytest.approx(share)
     assert by_measure["mar"]["n_pairs"] == 24
     refused = misfired("run", small_model, "--suite", file, "-o", tmp_path / "other")
-    assert refused.err.startswith(f"error: {file}, row 1: expected_stereotyped: 'first' is not one")
+    assert refused.err.startswith(f"error: {file}, row 1: expected_stereotyped must be one of")
 
 
 def test_describe_fits_80_columns(misfired, file):

@@ -142,23 +142,28 @@ ONE = frame([(1, "a", "b", "c")])
 @pytest.mark.parametrize(
     ("left", "options", "error", "message"),
     [
-        (ONE, {"by": []}, ArgumentError, "by: no column, expected at least 1"),
-        (ONE, {"max_pairs": 0}, ArgumentError, "max_pairs: 0, expected at least 1"),
-        (ONE, {"people": ("target",)}, ArgumentError, r"people: \('target',\), expected two"),
+        (ONE, {"by": []}, ArgumentError, "by must name at least one column, got none"),
+        (ONE, {"max_pairs": 0}, ArgumentError, "max_pairs must be at least 1, got 0"),
+        (
+            ONE,
+            {"people": ("target",)},
+            ArgumentError,
+            r"people must be two columns, got \('target',\)",
+        ),
         (ONE.drop("group"), {}, DataError, "left: column group is missing"),
         (ONE.drop("text"), {}, DataError, "left: column text is missing"),
-        (ONE.with_columns(text=1), {}, DataError, "left: column text is Int32, expected String"),
+        (ONE.with_columns(text=1), {}, DataError, "left: column text must be String, got Int32"),
         (
             pl.concat([ONE, ONE.with_columns(text=pl.lit(None, pl.String))]),
             {},
             DataError,
-            "left, row 2: text: null, expected text",
+            "left, row 2: text must have a value, got null",
         ),
         (
             pl.concat([ONE, ONE.with_columns(group=pl.lit(None, pl.Int64))]),
             {},
             DataError,
-            "left, row 2: group: null, expected a value",
+            "left, row 2: group must have a value, got null",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Suite cards: what a suite says of itself, checked against what it holds."""
+"""Suite cards: what a suite says of itself, checked against its rows."""
 
 import json
 import os
@@ -19,13 +19,13 @@ class Card:
     """What a suite says of itself, in the file `<suite>.card.toml` beside `<suite>.parquet`.
 
     Attributes:
-        name: The suite's name, as in its column `suite` before the `@`.
+        name: The suite's name, in its column `suite` before the `@`.
         version: Its version, after the `@`.
-        licence: Under which terms it may be used.
+        licence: Its terms of use.
         source: Where it comes from.
         sha256: Of the suite's file, in hexadecimal.
-        counts: As `suite_counts` gives them; those that are stated are checked.
-        answers: Names of the answers that prompts may expect; `yes` and `no` by default.
+        counts: Some or all numbers that `suite_counts` gives.
+        answers: Answers that prompts may expect.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Card:
 
 
 def card_path(suite: str | os.PathLike[str]) -> Path:
-    """Where the card of a suite's file is.
+    """Return the path of the card of a suite's file.
 
     Example:
         >>> card_path("pairs/drinks.parquet").name
@@ -57,7 +57,7 @@ def card_path(suite: str | os.PathLike[str]) -> Path:
 
 
 def suite_counts(suite: pl.DataFrame) -> dict[str, int]:
-    """Rows that are pairs, rows that are twins, scenarios and categories of a suite."""
+    """Count a suite's pairs, twins, scenarios and categories."""
     n_twins = suite["twin_of"].count() if "twin_of" in suite.columns else 0
     return {
         "pairs": len(suite) - n_twins,
@@ -107,7 +107,7 @@ def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
 def card_of(
     suite: pl.DataFrame, file: Path, *, licence: str, source: str, answers: Sequence[str]
 ) -> Card:
-    """The card of a suite that has been written to a file.
+    """Return the card of a suite that was written to a file.
 
     Raises:
         DataError: The rows are of several suites.

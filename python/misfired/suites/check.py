@@ -1,4 +1,4 @@
-"""How good a suite of pairs is: swaps, negation, lengths, balance, duplicates, clusters."""
+"""The quality of a suite: swaps, negation, lengths, balance, duplicates, clusters."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,21 +41,21 @@ def check_pairs(
         A dictionary that JSON can hold:
 
         - `suite`, `n_pairs`, `n_twins`, `n_scenarios`.
-        - `expected`: rows by "expected_stereotyped/expected_contrast"; all equal means that a
-          leaning to one answer cannot be told from the effect.
-        - `swaps_from`: "columns" where the suite has `exact_swap` and `distance`; else "subjects"
-          with the columns `stereotyped_subject` and `contrast_subject`; else "texts".
-        - `exact_swaps`: pairs whose two prompts differ in nothing but who did what, and `distance`:
-          quantiles of the tokens in which pairs differ. From subjects, the two are masked without a
-          leading article, and `exact_swaps` is a lower bound, since a story may have other words
-          for them; from texts nothing is masked and `exact_swaps` is null.
+        - `expected`: rows by "expected_stereotyped/expected_contrast". If all are equal, a leaning to
+          one answer looks like the effect.
+        - `swaps_from`: "columns" if the suite has `exact_swap` and `distance`; else "subjects" with
+          the columns `stereotyped_subject` and `contrast_subject`; else "texts".
+        - `exact_swaps`: pairs that differ only in who did what; `distance`: quantiles of the tokens
+          in which pairs differ. From subjects, both are masked without a leading article, and
+          `exact_swaps` is a lower bound, since a text may have other words for them. From texts,
+          nothing is masked and `exact_swaps` is null.
         - `negative_questions`: prompts that ask in the negative ("Isn't he late?", "Is he not
-          late?"; what follows "that" does not count), and `negated`: those whose question holds
-          a negation anywhere.
+          late?"; words after "that" do not count); `negated`: prompts whose question holds any
+          negation.
         - `length_difference`: `unit`, and of stereotyped minus contrast the mean, mean absolute
           and largest absolute difference.
-        - `duplicates`: pairs whose two prompts are those of an earlier pair.
-        - `glitches`: for each known misprint of BBQ that occurs, the number of pairs.
+        - `duplicates`: pairs with the prompts of an earlier pair.
+        - `glitches`: pairs with each known misprint of BBQ that occurs.
         - `scenario_size`: least, median, most; `n_effective`: by correlation r the number
           of independent pairs, n / (1 + (sum m^2 / n - 1) r) for scenarios of size m (Kish 1965).
 
@@ -135,7 +135,7 @@ def _swaps(source: str, n: int | None, distance: pl.Series) -> dict[str, Any]:
 
 
 def _negations(pairs: pl.DataFrame) -> dict[str, int]:
-    """Of the last sentence of each prompt, or of its whole text if it has but one."""
+    """Look at the last sentence of each prompt, or at its only one."""
     texts = pl.DataFrame({"text": pl.concat([pairs[side].alias("text") for side in _SIDES])})
     question = pl.coalesce(pl.col("text").str.extract(_QUESTION), pl.col("text"))
     asked = question.str.replace(_AFTER_THAT, "")

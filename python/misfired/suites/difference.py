@@ -1,4 +1,4 @@
-"""What differs between the two prompts of a pair, word by word."""
+"""Differences between the two prompts of a pair, word by word."""
 
 from difflib import SequenceMatcher
 
@@ -8,7 +8,7 @@ _Spans = list[tuple[int, int]]
 
 
 def differing_words(stereotyped: str, contrast: str) -> list[tuple[str, str]]:
-    """The runs of words in which two prompts differ, in order; a run may be empty on one side.
+    """Return the runs of words in which two prompts differ, in order; one side may be empty.
 
     Examples:
         >>> differing_words("A man was late.", "A tall woman was late.")
@@ -22,7 +22,7 @@ def differing_words(stereotyped: str, contrast: str) -> list[tuple[str, str]]:
 
 
 def mark_difference(stereotyped: str, contrast: str) -> tuple[str, str]:
-    """Both prompts, the words that differ in [brackets]; white space becomes single spaces.
+    """Return both prompts, the words that differ in [brackets], white space as single spaces.
 
     Examples:
         >>> mark_difference("A man was late.", "A tall woman was late.")

@@ -1,4 +1,4 @@
-"""Suites as files: Parquet, JSONL or CSV, checked on the way in and whole on the way out."""
+"""Suites as files: Parquet, JSONL or CSV, checked when read, written whole or not at all."""
 
 import csv
 import json
@@ -16,26 +16,20 @@ from misfired.suites.card import card_of, card_path, check_card, read_card, writ
 
 __all__ = ["MAX_PROMPT_CHARS", "PAIRS_SCHEMA", "read_suite", "validate_suite", "write_suite"]
 
-PAIRS_SCHEMA = {
-    "id": pl.String(),
-    "suite": pl.String(),
-    "category": pl.String(),
-    "scenario": pl.String(),
-    "stereotyped_group": pl.String(),
-    "contrast_group": pl.String(),
-    "cue": pl.String(),
-    "stereotyped": pl.String(),
-    "contrast": pl.String(),
-    "expected_stereotyped": pl.String(),
-    "expected_contrast": pl.String(),
-}
-"""The columns that every suite has. Only `cue` may be null; further columns are kept."""
+PAIRS_SCHEMA = dict.fromkeys(
+    (
+        *("id", "suite", "category", "scenario", "stereotyped_group", "contrast_group", "cue"),
+        *("stereotyped", "contrast", "expected_stereotyped", "expected_contrast"),
+    ),
+    pl.String(),
+)
+"""The columns of every suite. Only `cue` may be null; further columns are kept."""
 
 MAX_PROMPT_CHARS = 1_000_000
-"""The longest prompt; a longer one is a file in the wrong place rather than a prompt."""
+"""The longest prompt; anything longer is a file in the wrong place."""
 
 YES_NO = ("yes", "no")
-"""The answers that a suite expects if nothing else is said."""
+"""The answers that a suite expects by default."""
 
 _NULLABLE = {"cue"}
 _SHOWN_CHARS = 60
@@ -45,14 +39,8 @@ _KEEP_BYTES = "surrogateescape"
 _HALVES = re.compile("[\\ud800-\\udfff]")
 
 #: Cells of one column, and what they hold, are of one kind.
-_KINDS = {
-    bool: "true or false",
-    dict: "an object",
-    float: "a number",
-    int: "a number",
-    list: "a list",
-    str: "text",
-}
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text"}
+_KINDS |= {list: "a list", dict: "an object"}
 
 
 def read_suite(
@@ -65,7 +53,7 @@ def read_suite(
 
     Args:
         path: The file.
-        answers: What prompts may expect; by default what the card says, else yes and no.
+        answers: Answers that prompts may expect. Default: the card's, else yes and no.
 
     Returns:
         One row per pair, with at least the columns of `PAIRS_SCHEMA`.
@@ -111,15 +99,15 @@ def write_suite(
     Args:
         frame: One row per pair.
         path: The file.
-        answers: What prompts may expect.
-        licence: With `source`, writes the suite's card beside it: under which terms it may be used.
+        answers: Answers that prompts may expect.
+        licence: Its terms of use. With `source`, a card is written beside the suite.
         source: Where it comes from.
 
     Raises:
-        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`; of licence and
-            source only one is given.
-        DataError: The frame does not hold a suite; the message names row and column. A card is
-            wanted and the rows are of several suites.
+        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`; only one of
+            licence and source is given.
+        DataError: The frame does not hold a suite (the message names row and column), or rows of a
+            suite with a card are of several suites.
         OSError: The folder is missing or cannot be written.
 
     Examples:
@@ -141,7 +129,7 @@ def write_suite(
     file = Path(path)
     _, write = _format(file)
     if (licence is None) != (source is None):
-        raise ArgumentError("a card needs both licence and source")
+        raise ArgumentError("licence and source must be given together, got one of them")
     suite = validate_suite(frame, answers=answers)
     with replacing(file) as temporary:
         write(suite, temporary)
@@ -157,8 +145,8 @@ def validate_suite(
 
     Args:
         frame: One row per pair.
-        source: What messages call it, for example the file's name.
-        answers: What prompts may expect.
+        source: Its name in messages, such as the file.
+        answers: Answers that prompts may expect.
 
     Returns:
         The frame, the columns of `PAIRS_SCHEMA` first.
@@ -170,22 +158,26 @@ def validate_suite(
     """
     _check_columns(frame, source)
     if frame.is_empty():
-        raise DataError(f"{source}: 0 rows; at least 1 is needed")
+        raise DataError(f"{source}: must have at least 1 row, got 0")
     suite = frame.with_columns(pl.col("cue").cast(pl.String))
     for column in PAIRS_SCHEMA:
         _check_text(suite, column, source)
-    for column, is_bad, limit in _RULES:
-        _refuse(suite, column, is_bad, source, limit)
+    for column, is_bad, rule in _RULES:
+        _refuse(suite, column, is_bad, source, rule)
     for column in ("expected_stereotyped", "expected_contrast"):
         is_other = ~pl.col(column).is_in(list(answers))
-        _refuse(suite, column, is_other, source, f"is not one of {', '.join(answers)}")
+        _refuse(suite, column, is_other, source, f"be one of {', '.join(answers)}")
     return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
 
 
 _RULES = (
-    ("id", ~pl.col("id").is_first_distinct(), "is an earlier row's id; ids must be unique"),
-    ("suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "is not name@version"),
-    ("contrast", pl.col("stereotyped") == pl.col("contrast"), "equals the stereotyped prompt"),
+    ("id", ~pl.col("id").is_first_distinct(), "be unique, not the id of an earlier row"),
+    ("suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "be name@version"),
+    (
+        "contrast",
+        pl.col("stereotyped") == pl.col("contrast"),
+        "be other than the stereotyped prompt",
+    ),
 )
 
 
@@ -195,22 +187,22 @@ def _check_columns(frame: pl.DataFrame, source: str) -> None:
             raise DataError(f"{source}: column {column} is missing")
         actual = frame.schema[column]
         if actual != expected and not (column in _NULLABLE and actual == pl.Null()):
-            raise DataError(f"{source}: column {column} is {actual}, expected {expected}")
+            raise DataError(f"{source}: column {column} must be {expected}, got {actual}")
 
 
 def _check_text(suite: pl.DataFrame, column: str, source: str) -> None:
     if column not in _NULLABLE:
-        _refuse(suite, column, pl.col(column).is_null(), source, "is null")
-    _refuse(suite, column, ~pl.col(column).str.contains(r"\S"), source, "is blank")
+        _refuse(suite, column, pl.col(column).is_null(), source, "be text")
+    _refuse(suite, column, ~pl.col(column).str.contains(r"\S"), source, "not be blank")
     too_long = pl.col(column).str.len_chars() > MAX_PROMPT_CHARS
-    _refuse(suite, column, too_long, source, f"has more than {MAX_PROMPT_CHARS} characters")
+    _refuse(suite, column, too_long, source, f"be at most {MAX_PROMPT_CHARS} characters")
 
 
-def _refuse(suite: pl.DataFrame, column: str, is_bad: pl.Expr, source: str, limit: str) -> None:
+def _refuse(suite: pl.DataFrame, column: str, is_bad: pl.Expr, source: str, rule: str) -> None:
     rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
     if len(rows):
         cell = suite[column][rows[0]]
-        raise DataError(f"{source}, row {rows[0] + 1}: {column}: {_shown(cell)} {limit}")
+        raise DataError(f"{source}, row {rows[0] + 1}: {column} must {rule}, got {_shown(cell)}")
 
 
 def _shown(cell: object) -> str:
@@ -270,12 +262,11 @@ def _check_kind(cell: Any, column: str, kinds: dict[str, str], where: str) -> No
     expected = kinds.setdefault(column, _KINDS[type(cell)])
     if _KINDS[type(cell)] != expected:
         raise DataError(f"{where}: {column} must be {expected}, got {_shown(cell)}")
-    if isinstance(cell, list | dict):
-        inner = (
-            cell.items() if isinstance(cell, dict) else zip(["[]"] * len(cell), cell, strict=True)
-        )
-        for name, each in inner:
-            _check_kind(each, f"{column}.{name}", kinds, where)
+    inner: Iterable[tuple[str, Any]] = cell.items() if isinstance(cell, dict) else ()
+    if isinstance(cell, list):
+        inner = (("[]", each) for each in cell)
+    for name, each in inner:
+        _check_kind(each, f"{column}.{name}", kinds, where)
 
 
 def _check_utf8(line: bytes, where: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> None:
@@ -289,8 +280,12 @@ def _check_utf8(line: bytes, where: str, rows: Callable[[], Iterable[dict[str, A
 
 def _damaged(rows: Iterable[dict[str, Any]]) -> str:
     """Return what names the column of the first cell with half a character."""
-    cells = (pair for row in rows for pair in row.items())
-    return next((f": {column}" for column, cell in cells if _HALVES.search(str(cell))), "")
+    cells = (
+        (column, json.dumps(cell, ensure_ascii=False))
+        for row in rows
+        for column, cell in row.items()
+    )
+    return next((f": {column}" for column, cell in cells if _HALVES.search(cell)), "")
 
 
 def _as_row(line: bytes) -> dict[str, Any]:
@@ -316,7 +311,8 @@ def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
 def _write_csv(frame: pl.DataFrame, file: Path) -> None:
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     if nested:
-        raise DataError(f"column {nested[0]}: {frame.schema[nested[0]]} does not fit a CSV cell")
+        kind = frame.schema[nested[0]]
+        raise DataError(f"column {nested[0]} must fit the cells of a CSV file, got {kind}")
     frame.write_csv(file)
 
 
@@ -333,6 +329,5 @@ _FORMATS: dict[str, tuple[_Read, _Write]] = {
 def _format(path: Path) -> tuple[_Read, _Write]:
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
-        expected = ", ".join(_FORMATS)
-        raise ArgumentError(f"{path}: suffix {suffix!r}, expected one of {expected}")
+        raise ArgumentError(f"{path}: suffix must be one of {', '.join(_FORMATS)}, got {suffix!r}")
     return _FORMATS[suffix]

@@ -1,4 +1,4 @@
-"""Which text of one side goes with which of the other."""
+"""Matching: pairs of texts of two sides that differ least."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired import _core
+from misfired._core import match_texts
 from misfired.errors import ArgumentError, DataError
 
 __all__ = ["match_pairs"]
@@ -23,24 +23,22 @@ def match_pairs(
     people: tuple[str, str] | None = None,
     max_pairs: int | None = None,
 ) -> pl.DataFrame:
-    """Pair the texts of two sides so that they differ as little as can be.
+    """Pair the texts of two sides so that they differ least.
 
-    Within a group (rows of both sides that agree in `by`), a minimum-cost assignment: as many exact
-    swaps as there can be and, among those assignments, the least sum of distances. The distance is
-    the number of tokens to insert, delete or replace; tokens are words and marks in lower case.
-    With `people`, the two people of a text are masked by role before they are compared, the article
-    "an" before one counts as "a", and each person who is not the other side's person in the other
-    role costs one edit more (which is not counted in `distance`). Ties go by row, so the same
-    frames give the same pairs.
+    A group is the rows of both sides that agree in `by`. Its pairs are a minimum-cost assignment: the
+    most exact swaps, then the least sum of distances. The distance counts tokens to insert, delete or
+    replace; tokens are words and marks in lower case. With `people`, the two people of a text are
+    masked by role, the article "an" before one counts as "a", and each person who is not the other
+    side's person in the other role costs one more edit (not counted in `distance`). Ties go by row, so
+    the same frames give the same pairs.
 
     Args:
         left: One row per text.
         right: The other side, with the same columns.
         by: Columns whose values group the rows.
         text: Column of the texts.
-        people: Columns of the one whom a text is about and of the other one in it, in the words
-            that the text has for them.
-        max_pairs: The most pairs of a group: exact swaps first, then by distance.
+        people: Columns of the person whom a text is about and of the other one, in the text's words.
+        max_pairs: Most pairs of a group: exact swaps first, then by distance.
 
     Returns:
         One row per pair, groups in the order of `left`: the columns of `by`; `left_row` and
@@ -68,7 +66,7 @@ def match_pairs(
     left_place, left_codes = _places(left, groups, keys)
     right_place, right_codes = _places(right, groups, keys)
     columns = [text, *(people or ())]
-    found = _core.match_texts(
+    found = match_texts(
         _side(left, left_place, left_codes, columns, "left"),
         _side(right, right_place, right_codes, columns, "right"),
         len(left) + 1 if max_pairs is None else max_pairs,
@@ -94,24 +92,20 @@ def _check(
     max_pairs: int | None,
 ) -> None:
     if not keys:
-        raise ArgumentError("by: no column, expected at least 1")
+        raise ArgumentError("by must name at least one column, got none")
     if people is not None and (isinstance(people, str) or len(people) != 2):
-        raise ArgumentError(f"people: {people!r}, expected two columns")
+        raise ArgumentError(f"people must be two columns, got {people!r}")
     if max_pairs is not None and max_pairs < 1:
-        raise ArgumentError(f"max_pairs: {max_pairs}, expected at least 1")
+        raise ArgumentError(f"max_pairs must be at least 1, got {max_pairs}")
     for name, frame in (("left", left), ("right", right)):
         for key in keys:
-            if key not in frame.columns:
-                raise DataError(f"{name}: column {key} is missing")
-            if frame[key].null_count():
-                row = frame[key].is_null().arg_true()[0]
-                raise DataError(f"{name}, row {row + 1}: {key}: null, expected a value")
+            _check_cells(frame, key, name)
 
 
 def _places(
     frame: pl.DataFrame, groups: pl.DataFrame, keys: list[str]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-    """The rows whose group the left side has, and the number of each one's group."""
+    """Return the rows whose group the left side has, and the number of each one's group."""
     numbered = frame.select(keys).with_row_index("_row").join(groups, on=keys).sort("_row")
     return (
         numbered["_row"].to_numpy().astype(np.int64),
@@ -131,11 +125,14 @@ def _side(
 
 
 def _checked(frame: pl.DataFrame, column: str, name: str) -> pl.Series:
+    _check_cells(frame, column, name)
+    if frame.schema[column] != pl.String():
+        raise DataError(f"{name}: column {column} must be String, got {frame.schema[column]}")
+    return frame[column]
+
+
+def _check_cells(frame: pl.DataFrame, column: str, name: str) -> None:
     if column not in frame.columns:
         raise DataError(f"{name}: column {column} is missing")
-    if frame.schema[column] != pl.String():
-        raise DataError(f"{name}: column {column} is {frame.schema[column]}, expected String")
-    if frame[column].null_count():
-        row = frame[column].is_null().arg_true()[0]
-        raise DataError(f"{name}, row {row + 1}: {column}: null, expected text")
-    return frame[column]
+    if len(rows := frame[column].is_null().arg_true()):
+        raise DataError(f"{name}, row {rows[0] + 1}: {column} must have a value, got null")
