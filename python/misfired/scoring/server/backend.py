@@ -23,11 +23,11 @@ from misfired.scoring.server.request import TRIAL, RequestTemplate
 if TYPE_CHECKING:
     from misfired.prompts.shots import Shot
 
-#: Reasons that say nothing of the model and may pass: the provider's filter, a text that a busy server
-#: left empty.
+#: Reasons that may pass, so answers with them are not cached: the provider's filter, or a text that a
+#: busy server left empty.
 _PASSING = frozenset({"blocked", "empty"})
 
-#: A run ends where so many prompts in a row have failed: the server is gone, or was never there.
+#: Failed prompts in a row that end a run: the server is gone, or was never there.
 MOST_FAILED = 10
 
 
@@ -54,7 +54,7 @@ class ServerBackend:
             n_attempts=self.options.n_attempts,
             concurrency=self.options.concurrency,
         )
-        self.form = RequestTemplate(
+        self.template = RequestTemplate(
             self.options.server_model or only_model(self.client),
             self.protocol,
             seed=options.seed,
@@ -73,29 +73,29 @@ class ServerBackend:
         return server_columns(self.protocol)
 
     def settings(self) -> dict[str, Any]:
-        """Address, model and form of the requests."""
+        """Return address, model and fields of the requests."""
         return {
             "server": {
                 "url": self.client.url,
-                "model": self.form.model,
-                "path": self.form.path,
+                "model": self.template.model,
+                "path": self.template.path,
                 "extra_body": dict(self.options.extra_body),
             }
         }
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Refused: the API tells nothing of the model's tokens.
+        """Refuse: the API does not tell the model's tokens.
 
         Raises:
             ArgumentError: Always.
         """
         raise ArgumentError(
-            f"a server does not tell its tokens, by which neutral sentences are chosen for "
-            f"{len(texts)} texts: give the suite a column 'neutral' (misfired.prompts.neutral.add_neutral)"
+            f"a server does not tell its tokens, which choose neutral sentences for {len(texts)} texts: "
+            "give the suite a column 'neutral' (misfired.prompts.neutral.add_neutral)"
         )
 
     def open(self, sample: pl.DataFrame) -> None:  # noqa: ARG002  the question is its own
-        """With a cache, ask what stands behind the address now; else nothing needs to be known.
+        """With a cache, ask for the fingerprint of the server as it is now.
 
         Raises:
             ServerError: It does not answer.
@@ -103,7 +103,7 @@ class ServerBackend:
         if self.cache is not None:
             try:
                 self._identity = self.client.post(
-                    self.form.path, self.form.body(TRIAL), read_identity
+                    self.template.path, self.template.body(TRIAL), read_identity
                 )
             except Fault as fault:
                 raise ServerError(
@@ -115,7 +115,7 @@ class ServerBackend:
         """Ask a shard; answers come in the order in which the server gives them.
 
         Raises:
-            ServerError: `MOST_FAILED` prompts in a row failed, or one as every other would.
+            ServerError: `MOST_FAILED` prompts in a row failed, or every prompt would fail.
         """
         prompts = dict(enumerate(shard.iter_rows(named=True)))
         missing = [row for row in prompts if row not in recorded]
@@ -123,10 +123,10 @@ class ServerBackend:
         blank = dict.fromkeys(self.columns)
         nothing = {**blank, "outcome": "error", "reason": NO_TEXT}
         yield [(row, nothing) for row in missing if row not in asked]
-        shelf = ShardCache(self.cache, self._known_keys(asked), recorded)
-        yield list(shelf.known.items())
-        self._n_answered += len(recorded) + len(shelf.known)
-        unknown = [row for row in asked if row not in shelf.known]
+        cached = ShardCache(self.cache, self._known_keys(asked), recorded)
+        yield list(cached.known.items())
+        self._n_answered += len(recorded) + len(cached.known)
+        unknown = [row for row in asked if row not in cached.known]
         try:
             for row, measured in in_parallel(
                 lambda row: (row, self._ask(asked[row])), unknown, self.options.concurrency
@@ -134,21 +134,21 @@ class ServerBackend:
                 answer = {**blank, **measured}
                 if answer["outcome"] != "error" and answer["reason"] not in _PASSING:
                     answer = keyed(answer, self._key_of(asked[row], answer["fingerprint"]))
-                    shelf.learn([answer])
+                    cached.learn([answer])
                 yield [(row, answer)]
         finally:
-            shelf.store()
-        return {"times": {**self._count_requests(), **shelf.counts}}
+            cached.store()
+        return {"times": {**self._count_requests(), **cached.counts}}
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """Server and model, what the server called itself, tokens and cost, an example."""
+        """Return server and model, fingerprints, tokens and cost, an example."""
         fingerprints = answers["fingerprint"].drop_nulls().value_counts().sort("fingerprint")
         texts = prompts.spread(1)["text"].drop_nulls()
         return {
-            "model": {"path": self.client.url, "description": f"{self.form.model}, server"},
+            "model": {"path": self.client.url, "description": f"{self.template.model}, server"},
             "fingerprints": dict(fingerprints.iter_rows()),
             **({"cache": asdict(self._identity)} if self._identity else {}),
-            "example_request": self.form.body(texts[0]) if len(texts) else None,
+            "example_request": self.template.body(texts[0]) if len(texts) else None,
             "patience": {
                 name: getattr(self.options, name)
                 for name in ("concurrency", "timeout", "n_attempts")
@@ -157,13 +157,13 @@ class ServerBackend:
         }
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close connections and cache."""
         self.client.close()
         if self.cache is not None:
             self.cache.close()
 
     def _known_keys(self, prompts: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
-        """Under what the cache may know the answers of the server as it is now."""
+        """Return the cache keys of prompts for the server as it is now."""
         if self._identity is None:
             return {}
         told = self._identity.fingerprint
@@ -174,9 +174,9 @@ class ServerBackend:
         return key_of(
             {
                 "server": self.client.url,
-                "path": self.form.path,
+                "path": self.template.path,
                 "fingerprint": fingerprint,
-                "body": self.form.body(prompt["text"], prompt["system"]),
+                "body": self.template.body(prompt["text"], prompt["system"]),
                 "protocol": self.protocol.to_json(),
                 "expected": prompt["expected"],
                 "misfired": __version__,
@@ -184,14 +184,14 @@ class ServerBackend:
         )
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
-        """One prompt's row, an error if it cannot be had."""
-        body = self.form.body(prompt["text"], prompt.get("system"))
+        """Return one prompt's row, an error if the server gives no answer."""
+        body = self.template.body(prompt["text"], prompt.get("system"))
 
         def read(content: Any) -> Row:
             return read_reply(content, self.protocol, prompt["expected"])
 
         try:
-            row = self.client.post(self.form.path, body, read)
+            row = self.client.post(self.template.path, body, read)
         except Fault as fault:
             row = _row_of(fault)
             if row["outcome"] == "error":
@@ -201,7 +201,7 @@ class ServerBackend:
         return row
 
     def _count_requests(self) -> dict[str, int]:
-        """Requests and faults since they were counted last."""
+        """Return requests and faults since the last count."""
         n_requests, faults = self.client.n_requests, self.client.faults.copy()
         more = {f"n_faults: {k}": n for k, n in (faults - self._faults_counted).items()}
         counts = {"n_requests": n_requests - self._n_counted, **more}
@@ -209,23 +209,23 @@ class ServerBackend:
         return counts
 
     def _count_failure(self, fault: Fault) -> None:
-        # A status of 400 and its like is about this one prompt where others were answered.
+        # A status such as 400 is about this prompt if others were answered.
         if self._n_answered and 400 <= fault.status < 500 and fault.n_attempts == 1:
             return
         self._n_failed += 1
         if self._n_failed >= MOST_FAILED:
             raise ServerError(
                 f"{self.client.url}: {MOST_FAILED} prompts in a row failed, the last with {fault}; "
-                "what was answered is kept, give the command again to go on"
+                "answers so far are kept, the same command resumes"
             )
 
 
 def server_columns(protocol: Protocol) -> dict[str, pl.DataType]:
-    """The protocol's columns, and what only servers have.
+    """Return the protocol's columns, and those of servers only.
 
-    `fingerprint` is the model, and its configuration, that the server said it asked. With first
-    tokens, `unseen` and `logp_bound` say what is not known of the tokens that the server did not list
-    (see `misfired.scoring.server.reply.read_top_tokens`).
+    `fingerprint` is the model and configuration that the server names. With first tokens, `unseen` and
+    `logp_bound` bound the tokens that the server did not list (see
+    `misfired.scoring.server.reply.read_top_tokens`).
     """
     more: dict[str, Any] = {"n_generated": pl.Int64, "fingerprint": pl.String}
     if not protocol.generates:
@@ -234,9 +234,9 @@ def server_columns(protocol: Protocol) -> dict[str, pl.DataType]:
 
 
 def usage(answers: pl.DataFrame, price: tuple[float, float] | None) -> dict[str, Any]:
-    """Tokens of the answers as the server counted them, and their cost at a price per million.
+    """Return tokens as the server counted them, and their cost at a price per million.
 
-    Tokens of attempts that gave no answer are not among them.
+    Attempts without an answer do not count.
     """
     names = ("n_prompt_tokens", "n_generated")
     n_tokens = [int(answers[name].sum()) for name in names]
@@ -251,7 +251,7 @@ def usage(answers: pl.DataFrame, price: tuple[float, float] | None) -> dict[str,
 
 
 def only_model(client: Client) -> str:
-    """Name of the model of a server that has one.
+    """Return the name of a server's only model.
 
     Raises:
         ArgumentError: It has several, which the message lists.
@@ -261,13 +261,13 @@ def only_model(client: Client) -> str:
     if len(names) != 1:
         listed = ", ".join(names[:20]) or "none"
         raise ArgumentError(
-            f"{client.url} has {len(names)} models, name one: --server-model ({listed})"
+            f"{client.url}: server_model must be given, got none of {len(names)} models ({listed})"
         )
     return names[0]
 
 
 def model_names(client: Client) -> list[str]:
-    """Names of the models that a server lists.
+    """Return the names of the models that a server lists.
 
     Raises:
         ServerError: It does not answer, or not with a list.
@@ -292,7 +292,7 @@ def _row_of(fault: Fault) -> Row:
 def _check(options: ScoringOptions) -> None:
     if options.template not in {None, "plain"}:
         raise ArgumentError(
-            f"template must be left out, or plain for base models, with a server, which renders its own; "
+            "template must be left out, or plain for base models, with a server, which renders its own; "
             f"got {options.template!r}"
         )
     local = [*options.given(DecodingOptions), *options.given(Devices)]

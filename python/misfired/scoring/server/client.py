@@ -1,7 +1,7 @@
-"""Requests to a server: JSON out, JSON in, tried again where that can help.
+"""Requests to a server: JSON out, JSON in, retried where that can help.
 
-What goes wrong is one of a few kinds, kept apart because they mean different things: no connection,
-a connection lost midway, a time-out, a status, a bad answer. None of them says anything of the model.
+Failures have kinds, since they mean different things: no connection, connection lost, timed out, a
+status, a bad answer. None of them says anything of the model.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ Read = TypeVar("Read")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-#: Seconds in which a connection must stand.
+#: Seconds within which a connection must stand.
 CONNECT_TIMEOUT = 10.0
 
-#: Full jitter (a wait is drawn between 0 and a limit that doubles), so that requests that failed
-#: together do not come back together. In seconds.
+#: Seconds. A wait is drawn between 0 and a limit that doubles (full jitter), so that requests that
+#: failed together do not come back together.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 
-#: The longest that a server's Retry-After is followed, in seconds.
+#: Most seconds that a server's Retry-After is followed.
 LONGEST_RETRY_AFTER = 120.0
 
-#: An answer is a few kilobytes; what is longer than this is none.
+#: Most bytes of an answer, which has a few kilobytes.
 MOST_BYTES = 16 * 1024 * 1024
 
 #: Statuses below 500 that another attempt can change.
 RETRIED = frozenset({408, 409, 425, 429})
 
-#: Statuses that every further request would get, too: key, account, address or method are wrong.
+#: Statuses that every request would get: key, account, address or method are wrong.
 FATAL = frozenset({401, 402, 403, 404, 405})
 
-#: What providers call a prompt that their filter keeps from the model.
+#: Providers' names of the error that their filter blocked a prompt.
 BLOCK_CODES = frozenset(
     {"content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked"}
 )
@@ -62,11 +62,11 @@ class Fault(Exception):  # noqa: N818  an attempt that failed need not be an err
     """An attempt that failed.
 
     Attributes:
-        kind: What is counted: `no connection`, `connection lost`, `timed out`, `HTTP <status>`,
-            `bad answer`.
+        kind: Counted under this name: `no connection`, `connection lost`, `timed out`,
+            `HTTP <status>`, `bad answer`.
         status: The HTTP status, 0 if none came.
         code: The provider's name of the error, "" if it gave none.
-        n_attempts: How many attempts this kind of failure deserves at most; None for as many as any.
+        n_attempts: Most attempts for this kind of failure; None sets no limit of its own.
         retry_after: Seconds that the server asked to wait.
     """
 
@@ -89,7 +89,7 @@ class Fault(Exception):  # noqa: N818  an attempt that failed need not be an err
 
     @property
     def is_block(self) -> bool:
-        """Whether the provider's filter kept the prompt from the model."""
+        """True if the provider's filter kept the prompt from the model."""
         return self.code.casefold() in BLOCK_CODES
 
 
@@ -99,12 +99,12 @@ class Client:
     Args:
         url: The address up to and including `/v1`.
         api_key_env: Name of the environment variable that holds the key; None sends none.
-        timeout: Seconds in which an answer must be there, once a connection stands.
-        n_attempts: How often a request is made at most.
+        timeout: Seconds within which an answer must be complete, once a connection stands.
+        n_attempts: Most attempts for each request.
         concurrency: Connections that are kept.
 
     Raises:
-        ArgumentError: The address cannot be used, or there is no key.
+        ArgumentError: The address cannot be used, or the variable holds no key.
     """
 
     def __init__(
@@ -128,25 +128,25 @@ class Client:
         self._random = random.Random()  # noqa: S311
 
     def get(self, path: str) -> Any:
-        """What the server answers to a GET; see `post`."""
+        """Return the server's answer to a GET; see `post`."""
         return self._persist("GET", path, None, lambda content: content)
 
     def post(self, path: str, body: dict[str, Any], read: Callable[[Any], Read]) -> Read:
         """Send a JSON document and read the one that comes back.
 
         Args:
-            path: Behind the address, as `chat/completions`.
-            body: What is sent.
-            read: Makes something of the content, or raises `Fault` to have it asked for again.
+            path: Behind the address, such as `chat/completions`.
+            body: The document.
+            read: Reads the content, or raises `Fault` for another attempt.
 
         Raises:
-            Fault: The last attempt failed, or one in a way that another cannot mend.
-            ServerError: As every further request would fail: the key or the address is wrong.
+            Fault: The last attempt failed, or no further one can help.
+            ServerError: Every request would fail: the key or the address is wrong.
         """
         return self._persist("POST", path, body, read)
 
     def close(self) -> None:
-        """End all waiting, and give the connections back."""
+        """End all waits and close the connections."""
         self._closed.set()
         self._pool.clear()
 
@@ -169,7 +169,7 @@ class Client:
                 self._closed.wait(self._pause(attempt, fault))
 
     def _pause(self, attempt: int, fault: Fault) -> float:
-        """Full jitter on top of what the server asks for, so that its answer spreads the load, too."""
+        """Return seconds to wait: what the server asks for, plus full jitter."""
         jitter = self._random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1)))
         return min(fault.retry_after, LONGEST_RETRY_AFTER) + jitter
 
@@ -213,13 +213,13 @@ class Client:
         return response.status, response.headers, text
 
     def _without_key(self, text: str) -> str:
-        """A server may repeat the key in what it says; nothing that leaves this module holds it."""
+        """Remove the key, which a server may repeat: nothing that leaves this module holds it."""
         if self._key is None or len(self._key) < _LEAST_SECRET:
             return text
         return text.replace(self._key, "[API key]")
 
     def _receive(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """The body, within the deadline even if it comes in drops."""
+        """Return the body, within the deadline even if it comes in drops."""
         content = bytearray()
         try:
             while part := response.read1(65_536):
@@ -247,15 +247,14 @@ class Client:
 
 
 def check_url(url: str) -> str:
-    """The address without a slash at its end.
+    """Return the address without a slash at its end.
 
     Example:
         >>> check_url("http://127.0.0.1:8000/v1/")
         'http://127.0.0.1:8000/v1'
 
     Raises:
-        ArgumentError: It is no http(s) address, or holds what belongs into an environment variable;
-            the message does not repeat it.
+        ArgumentError: It is no http(s) address, or holds a secret; the message does not repeat it.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -263,11 +262,11 @@ def check_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ArgumentError("the server's address is not of the form http(s)://HOST[:PORT]/v1")
+        raise ArgumentError("a server's address must be http(s)://HOST[:PORT]/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ArgumentError(
-            "the server's address holds a user, a password or a query, which would be written into "
-            "every file; put the key into an environment variable and name that (--api-key-env)"
+            "a server's address must hold no user, password or query, which would be written to files; "
+            "name an environment variable that holds the key (--api-key-env)"
         )
     return url.rstrip("/")
 
@@ -275,10 +274,10 @@ def check_url(url: str) -> str:
 def _read_key(name: str) -> str:
     key = os.environ.get(name, "").strip()
     if not key:
-        raise ArgumentError(f"the environment variable {name} holds no API key")
+        raise ArgumentError(f"environment variable {name} must hold an API key, got none")
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise ArgumentError(
-            f"the environment variable {name} holds characters that a header cannot carry"
+            f"environment variable {name} must hold only printable ASCII, no spaces"
         )
     return key
 
@@ -296,7 +295,7 @@ def _status_fault(status: int, headers: urllib3.HTTPHeaderDict, text: str) -> Fa
 
 
 def _error_of(text: str) -> tuple[str, str]:
-    """Message and code of an error, in the shapes that servers give them."""
+    """Return message and code of an error, in the shapes that servers use."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -309,7 +308,7 @@ def _error_of(text: str) -> tuple[str, str]:
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds to wait by a Retry-After header, which gives seconds or a date.
+    """Return the seconds of a Retry-After header, which gives seconds or a date.
 
     Example:
         >>> _retry_after("7"), _retry_after("soon"), _retry_after(None)
@@ -330,21 +329,20 @@ def in_parallel(
 ) -> Iterator[Result]:
     """Yield `work(task)` of every task, in the order in which they end.
 
-    Threads are used, not asyncio, so that it also works where an event loop runs already (notebooks).
-    They are daemons: whoever stops iterating need not wait for requests that nobody reads any more.
+    Threads, unlike asyncio, also work where an event loop runs already (notebooks). They are daemons:
+    whoever stops iterating does not wait for requests that nobody reads.
 
     Raises:
-        BaseException: What `work` raised; no further task is begun.
+        BaseException: `work` raised it; no further task begins.
 
     Example:
         >>> sorted(in_parallel(abs, [3, -1, -2], 2))
         [1, 2, 3]
     """
     waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    n_tasks = 0
     for task in tasks:
         waiting.put(task)
-        n_tasks += 1
+    n_tasks = waiting.qsize()
     ended: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
     stopped = threading.Event()
 

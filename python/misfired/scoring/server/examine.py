@@ -1,4 +1,4 @@
-"""What a server can do: asked two harmless questions."""
+"""Ask a server two harmless questions to see what it can do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from misfired.scoring.server.request import TRIAL, RequestTemplate
 
 
 def examine_server(url: str, options: ServerOptions) -> list[Finding]:
-    """Whether a server answers, how fast, and whether it gives log-probabilities and token counts."""
+    """Find out if a server answers, how fast, and if it gives log-probabilities and token counts."""
     try:
         client = Client(url, api_key_env=options.api_key_env, timeout=options.timeout, n_attempts=2)
         with contextlib.closing(client):
@@ -34,14 +34,14 @@ def examine_server(url: str, options: ServerOptions) -> list[Finding]:
 def _ask(
     name: str, client: Client, model: str, protocol: Protocol, options: ServerOptions
 ) -> tuple[Finding, Row | None]:
-    form = RequestTemplate(model, protocol, extra_body=options.extra_body)
+    template = RequestTemplate(model, protocol, extra_body=options.extra_body)
 
     def read(content: Any) -> Row:
         return read_reply(content, protocol, "yes")
 
     started = time.monotonic()
     try:
-        row = client.post(form.path, form.body(TRIAL), read)
+        row = client.post(template.path, template.body(TRIAL), read)
     except (Fault, MisfiredError) as error:
         if protocol.generates:
             return Finding(name, str(error), "problem"), None

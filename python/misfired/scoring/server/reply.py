@@ -1,8 +1,8 @@
-"""What comes back: one row of measurements from the content of a reply.
+"""Replies: one row of measurements from the content of a reply.
 
-Kept apart: an answer; a refusal (the model's own words, or the field that some providers give it); a
-block (the provider's filter cut the answer, or kept the prompt from the model); a bad answer, of which
-nothing can be read. None of the last three is a wrong answer.
+An answer differs from a refusal (the model's own words, or the field that some providers give it), a
+block (by the provider's filter), and a bad answer, which cannot be read. None of these is a wrong
+answer.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from misfired.scoring.answers import decision_column, read_answer, read_text
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Fault
 
-#: Attempts that an empty text deserves: a model may have nothing to say, but busy servers give such, too.
+#: Most attempts for an empty text: a model may have nothing to say, but busy servers leave texts empty.
 N_EMPTY = 2
 
-#: Log-probabilities below this are a server's way to write zero, seen where it divides by temperature.
+#: Servers that divide by a temperature of 0 write log-probabilities below this.
 _ZERO = -1000.0
 
 _MOST_TOKENS = 2**31
@@ -30,11 +30,11 @@ _MOST_TOKENS = 2**31
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server says of what answered; None where it does not say.
+    """Names that a server gives to what answered; None if it gives none.
 
     Attributes:
-        model: The model that it asked, perhaps more exact than the name it was asked for.
-        system_fingerprint: What stands for weights, configuration and software.
+        model: The model, perhaps more exact than the name in the request.
+        system_fingerprint: Its name for weights, configuration and software.
     """
 
     model: str | None
@@ -42,12 +42,12 @@ class Identity:
 
     @property
     def fingerprint(self) -> str | None:
-        """Both in one text, as answers have it."""
+        """Both in one text, as in the answers."""
         return " ".join(filter(None, (self.model, self.system_fingerprint))) or None
 
 
 def read_identity(content: Any) -> Identity:
-    """What answered, of a completion.
+    """Return what answered, from a completion.
 
     Raises:
         Fault: The content is no completion.
@@ -66,11 +66,11 @@ def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any
         expected: The right answer.
 
     Returns:
-        What `server_columns` names; missing columns are null.
+        The columns of `server_columns`; missing ones are null.
 
     Raises:
-        Fault: The content is no completion; or an empty one, which may be asked for again.
-        ServerError: The server does not give log-probabilities, or not those of the model.
+        Fault: The content is no completion, or an empty one, which another attempt may fill.
+        ServerError: The server gives no log-probabilities, or not those of the model.
     """
     choice = _choice(content)
     message = choice.get("message")
@@ -91,7 +91,7 @@ def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any
 
 
 def abstained(reason: str) -> dict[str, Any]:
-    """The row of a prompt that was refused or blocked."""
+    """Return the row of a prompt that was refused or blocked."""
     return {"answer": None, "outcome": "abstained", "reason": reason}
 
 
@@ -100,12 +100,11 @@ def read_top_tokens(
 ) -> dict[str, Any]:
     """Read an answer from the most probable first tokens.
 
-    A token counts for an answer if its text is one of that answer's forms. Nothing that is not listed
-    is more probable than the least listed token, `logp_bound`, and all of it together has probability
-    `unseen`. So the answer is certain if the best form of one answer is listed and above the bound;
-    `logit_diff` is a number only if every answer is listed (else it is at least the best form's
-    log-probability minus `logp_bound`, in favour of the answer that is). `logp_<answer>` and `mass`
-    are of the listed forms: they are at most `unseen` short.
+    A token counts for an answer if its text is one of the answer's forms. No unlisted token is more
+    probable than the least listed one, `logp_bound`; all unlisted tokens together have probability
+    `unseen`. The answer is certain if its best form is listed above the bound. `logit_diff` is a number
+    only if every answer is listed; else it is at least the best form's log-probability minus
+    `logp_bound`. `logp_<answer>` and `mass` count listed forms and are at most `unseen` too small.
 
     Args:
         listed: Texts and log-probabilities (natural logarithm) of the most probable tokens.
@@ -149,21 +148,21 @@ def _read_first_token(
     if not positions:
         if positions is None and text.strip():
             raise ServerError(
-                "the server gives no log-probabilities (choices[0].logprobs is missing); ask for texts: "
-                "protocol generate or cot"
+                "the server gives no log-probabilities (choices[0].logprobs is missing); use protocol "
+                "generate or cot"
             )
         return {"answer": None, "outcome": "unparseable", "reason": "empty"}
     listed = _listed(positions[0])
     if len(listed) > 1 and sorted(logp for _, logp in listed)[-2] < _ZERO:
         raise ServerError(
-            "the server divides log-probabilities by the temperature, which is 0; send another one: "
+            "the server divides log-probabilities by the temperature, which is 0; set another one: "
             """--extra-body '{"temperature": 1}'"""
         )
     return read_top_tokens(listed, protocol, expected)
 
 
 def _positions(logprobs: dict[str, Any]) -> list[Any] | None:
-    """What is listed at each position: in `content` of a chat completion, `top_logprobs` of a plain one."""
+    """Return the tokens listed at each position of a chat completion, or of a plain one."""
     if isinstance(logprobs.get("content"), list):
         entries = logprobs["content"]
         return [entry.get("top_logprobs") if isinstance(entry, dict) else None for entry in entries]
@@ -192,7 +191,7 @@ def _is_logp(value: Any) -> bool:
 
 
 def _text(message: dict[str, Any]) -> str:
-    """The text, with reasoning that the server has split off put back as a block of its own."""
+    """Return the text, with reasoning that the server split off as a block before it."""
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))

@@ -1,4 +1,4 @@
-"""What is sent: one prompt as the body of a request."""
+"""Requests: one prompt as the body that a server gets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from misfired.scoring.protocol import Protocol
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import turns
 
-#: Tokens listed at a position; the most that OpenAI, llama-server and vLLM give.
+#: Top tokens asked for: the most that OpenAI, llama-server and vLLM give.
 N_TOP = 20
 
-#: A prompt that no filter minds, to see how a server answers.
+#: A prompt that no filter blocks, to see how a server answers.
 TRIAL = "The lamp stands on the table. Does the lamp stand on the table?"
 
-#: What cannot be changed without changing what is asked.
+#: Fields that decide what is asked.
 _FIXED = ("messages", "prompt", "model", "stream", "n")
 
 
@@ -28,15 +28,15 @@ class RequestTemplate:
 
     Args:
         model: The model's name at the server.
-        protocol: How to ask: one that generates, or one that reads first tokens.
+        protocol: One that generates, or one that reads first tokens.
         seed: Sent as `seed`.
-        plain: Whether the prompt goes to `completions` as plain text (base models), not to
+        plain: True sends the prompt to `completions` as plain text (base models), False to
             `chat/completions` as a message.
-        shots: Demonstrations, shown as turns before the prompt.
-        extra_body: Further fields; null takes a field away.
+        shots: Demonstrations, as turns before the prompt.
+        extra_body: More fields; null removes a field.
 
     Raises:
-        ArgumentError: The protocol needs what a server does not promise, or a field is fixed.
+        ArgumentError: A server cannot serve the protocol, or an extra field is fixed.
     """
 
     model: str
@@ -50,25 +50,25 @@ class RequestTemplate:
         protocol = self.protocol
         if protocol.reading == "whole_form":
             raise ArgumentError(
-                f"protocol {protocol.name!r} scores whole forms, of which a server tells nothing: use "
-                "one with reading 'first_token' (logit) or 'text' (generate, cot)"
+                "protocol must have reading 'first_token' (logit) or 'text' (generate, cot) with a server, "
+                f"got {protocol.name!r}, which scores whole forms"
             )
         if protocol.prefix:
             raise ArgumentError(
-                f"protocol {protocol.name!r} begins the model's answer for it, which servers do not "
-                "promise to continue: use logit, generate or cot"
+                "protocol must have no prefix with a server, such as logit, generate or cot, got "
+                f"{protocol.name!r}, which begins the model's answer for it"
             )
         for name in _FIXED:
             if name in self.extra_body:
-                raise ArgumentError(f"extra_body holds {name!r}, which is not free to choose")
+                raise ArgumentError(f"extra_body must not hold {', '.join(_FIXED)}, got {name!r}")
 
     @property
     def path(self) -> str:
-        """Where requests go."""
+        """Path of requests, behind the address."""
         return "completions" if self.plain else "chat/completions"
 
     def body(self, text: str, system: str | None = None) -> dict[str, Any]:
-        """The body that asks one prompt.
+        """Return the body that asks one prompt.
 
         Example:
             >>> from misfired.scoring.protocol import BARE
