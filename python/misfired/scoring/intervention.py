@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,40 +89,30 @@ class Intervention:
         Raises:
             DataError: The message names field, limit and value.
         """
+        for problem in self._misfits(sizes):
+            raise DataError(f"{self.name}: {problem}")
+
+    def _misfits(self, sizes: Sizes) -> Iterator[str]:
+        n_layer, n_head, n_embd = sizes
         for number, ablation in enumerate(self.ablations):
-            for what, n in (("layer", sizes.n_layer), ("head", sizes.n_head)):
-                value = getattr(ablation, what)
-                if not 0 <= value < n:
-                    raise self._error(
-                        f"ablate[{number}].{what} must be 0 to {n - 1} in this model, got {value}"
-                    )
+            for what, n in (("layer", n_layer), ("head", n_head)):
+                if not 0 <= (value := getattr(ablation, what)) < n:
+                    yield f"ablate[{number}].{what} must be 0 to {n - 1} in this model, got {value}"
         if self.means is not None:
-            shape = self.means.rows.shape
-            if len(shape) != 2 or shape[0] != sizes.n_layer or shape[1] % sizes.n_head:
-                raise self._error(
-                    f"means {self.means.name} must have shape ({sizes.n_layer}, width of "
-                    f"{sizes.n_head} heads), got {shape}"
-                )
+            shape, name = self.means.rows.shape, self.means.name
+            if len(shape) != 2 or shape[0] != n_layer or shape[1] % n_head:
+                rule = f"({n_layer}, width of {n_head} heads)"
+                yield f"means {name} must have shape {rule}, got {shape}"
         if self.direction is not None:
-            self._check_direction(self.direction, sizes)
-
-    def _check_direction(self, direction: Direction, sizes: Sizes) -> None:
-        first, last = direction.layers
-        if not 1 <= first <= last < sizes.n_layer:
-            raise self._error(
-                f"direction.layers must be within [1, {sizes.n_layer - 1}] (llama.cpp adds nothing "
-                f"after layer 0), got [{first}, {last}]"
-            )
-        shape = direction.vectors.rows.shape
-        by_layer = len(shape) == 2 and last < shape[0] <= sizes.n_layer
-        if shape[-1:] != (sizes.n_embd,) or not (by_layer or len(shape) == 1):
-            raise self._error(
-                f"direction.file {direction.vectors.name} must have shape ({sizes.n_embd},) or "
-                f"({sizes.n_layer}, {sizes.n_embd}) with a row for layer {last}, got {shape}"
-            )
-
-    def _error(self, problem: str) -> DataError:
-        return DataError(f"{self.name}: {problem}")
+            (first, last), vectors = self.direction.layers, self.direction.vectors
+            if not 1 <= first <= last < n_layer:
+                rule = f"within [1, {n_layer - 1}] (llama.cpp adds nothing after layer 0)"
+                yield f"direction.layers must be {rule}, got [{first}, {last}]"
+            shape = vectors.rows.shape
+            by_layer = len(shape) == 2 and last < shape[0] <= n_layer
+            if shape[-1:] != (n_embd,) or not (by_layer or len(shape) == 1):
+                rule = f"({n_embd},) or ({n_layer}, {n_embd}) with a row for layer {last}"
+                yield f"direction.file {vectors.name} must have shape {rule}, got {shape}"
 
     def outputs(self, ablation: Ablation, n_head: int) -> Floats | None:
         """Return the head's replaced output: its columns of the means, or None for zeros."""
@@ -154,10 +145,9 @@ class Intervention:
         direction = self.direction
         return {
             "ablate": [vars(ablation) for ablation in self.ablations],
-            "means_sha256": None if self.means is None else self.means.sha256,
-            "direction": None
-            if direction is None
-            else {
+            "means_sha256": self.means and self.means.sha256,
+            "direction": direction
+            and {
                 "sha256": direction.vectors.sha256,
                 "layers": list(direction.layers),
                 "strength": direction.strength,

@@ -1,9 +1,9 @@
-"""From generated text to an answer, or to the reason why it holds none.
+"""Read an answer from generated text, or the reason why it holds none.
 
-The rule is caution: a text that can be read two ways is `ambiguous`. A misread answer moves a rate in
-silence, an unread one is counted. In order: reasoning is removed; the last JSON `"answer"` counts,
-unless it is part of a choice that the text only quotes; then what the text declares to be its answer;
-then an answer word that stands by itself and that nothing else in the text contradicts.
+A text that can be read two ways is `ambiguous`: a misread answer moves a rate in silence, an unread one
+is counted. The steps: remove reasoning; take the last JSON `"answer"`, unless the text only quotes it
+as a choice; else the declared answer; else an answer word that stands by itself and that nothing else
+contradicts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ UNPARSEABLE = ("ambiguous", "empty", "no answer", "truncated", "truncated reason
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a text says.
+    """What a text answers.
 
     Attributes:
         answer: The answer's name; None unless the outcome is `answered`.
         outcome: `answered`, `abstained` or `unparseable`.
-        reason: Why there is no answer: one of `ABSTAINED` or `UNPARSEABLE`.
+        reason: Why it has no answer: one of `ABSTAINED` or `UNPARSEABLE`.
     """
 
     answer: str | None
@@ -48,13 +48,13 @@ def parse_answer(
     """Read the answer that a generated text gives.
 
     Args:
-        text: What the model wrote.
+        text: The model's text.
         answers: For each answer its forms (see `Protocol.answers`).
-        in_reasoning: Whether the prompt had already opened a reasoning block.
-        truncated: Whether the text ends because the budget was spent.
+        in_reasoning: True if the prompt had already opened a reasoning block.
+        truncated: True if the text reached the token limit.
 
     Raises:
-        ArgumentError: The answers cannot be told apart in a text (see `answer_words`).
+        ArgumentError: Answers cannot be told apart in a text (see `answer_words`).
 
     Example:
         >>> answers = {"yes": ("Yes", "yes"), "no": ("No", "no")}
@@ -75,7 +75,7 @@ def parse_answer(
 
 
 def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
-    """The text without its reasoning blocks, None if one is not closed.
+    """Return the text without its reasoning blocks, None if one is not closed.
 
     Example:
         >>> strip_reasoning("<think>yes?</think>No").strip()
@@ -101,7 +101,7 @@ def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Compatibility forms, straight quotes, no invisible characters, no emphasis."""
+    """Return NFKC text with straight quotes, no invisible characters, no emphasis."""
     text = unicodedata.normalize("NFKC", text)
     text = text.translate(str.maketrans("\u201c\u201d\u201e\u2018\u2019\u02bc", "\"\"\"'''"))
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
@@ -110,7 +110,7 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """An answer word in a text: which answer, where, and whether the text asserts it."""
+    """An answer word in a text: its answer, its place, and if the text asserts or declares it."""
 
     answer: str
     start: int
@@ -155,7 +155,7 @@ class _Reader:
         return read
 
     def _without_menus(self, text: str) -> str:
-        """Blank out "yes or no" and its like, which name the answers without giving one."""
+        """Blank out menus such as "yes or no", which name the answers without giving one."""
 
         def blank(match: re.Match[str]) -> str:
             named = {self.owner[_key(word.group())] for word in self.word.finditer(match.group())}
@@ -187,7 +187,7 @@ class _Reader:
         return Parsed(chosen.pop(), "answered")
 
     def _asserted(self, text: str, blanked: str, places: list[_Place], truncated: bool) -> Parsed:
-        """Read an answer word that stands by itself; `blanked` is the text without its menus."""
+        """Read an answer word that stands by itself; `blanked` is the text without menus."""
         named = {place.answer for place in places}
         asserted = [place for place in places if place.asserted]
         without = self.word.sub(" ", blanked)
@@ -228,7 +228,7 @@ class _Reader:
 
 @dataclass(frozen=True)
 class _Record:
-    """A JSON answer: where it stands and what it holds; `...` if it is cut off or contradicts itself."""
+    """A JSON answer and its place; the value is `...` if it is cut off or contradicts itself."""
 
     start: int
     end: int
@@ -236,7 +236,7 @@ class _Record:
 
 
 def _records(text: str) -> list[_Record]:
-    """Every JSON object of the text that has an answer, in order, outermost only.
+    """Return every outermost JSON object of the text that has an answer, in order.
 
     Example:
         >>> [found.value for found in _records('{"answer": "no"} then {"answer": "yes"}')]
@@ -283,7 +283,7 @@ def _lenient(text: str, place: int) -> _Record | None:
 
 
 def _without_choices(text: str, records: list[_Record]) -> list[_Record]:
-    """Drop records that stand beside another one in an "or" list, or under a condition."""
+    """Drop records in an "or" list with another one, or under a condition."""
     kept = []
     for index, record in enumerate(records):
         gaps = [text[records[index - 1].end : record.start]] if index else []
@@ -303,7 +303,7 @@ def _is_determiner(before: str, after: str) -> bool:
 
 
 def _is_own(before: str, after: str) -> bool:
-    """Whether the answer word is the writer's own: not asked, conditional, denied or reported."""
+    """True if the word is the writer's own answer: not asked, conditional, denied or reported."""
     sentence = re.split(r"[.!?\n]", before[-phrases.MOST_SENTENCE :])[-1]
     rest = re.match(r"[^.!?\n]*([.!?\n]|$)", after[: phrases.MOST_SENTENCE])
     tail = rest.group() if rest else ""
@@ -311,8 +311,8 @@ def _is_own(before: str, after: str) -> bool:
         return False
     if tail.endswith("?") or phrases.CONDITION.search(tail):
         return False
-    # A clause that ends before the answer's own ("The text does not say so, so no") is not about it,
-    # unless it is the one that governs ("I don't think, given the text, that the answer is yes").
+    # An earlier clause ("The text does not say so, so no") is not about the answer, unless it governs it
+    # ("I don't think, given the text, that the answer is yes").
     argued = re.split(r"\b(?:so|therefore|thus|hence)\b", sentence)[-1]
     clause = re.split(r"[,;]|\bbut\b", argued)[-1]
     return phrases.GOVERNS.search(argued) is None and phrases.DISTANCED.search(clause) is None
@@ -323,10 +323,10 @@ def _key(word: str) -> str:
 
 
 def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The words that an answer is read by, each with its answer.
+    """Return the words by which answers are read, each with its answer.
 
     Raises:
-        ArgumentError: A form holds nothing that could be read, or two answers share one.
+        ArgumentError: A form holds nothing that can be read, or two answers share one.
 
     Example:
         >>> answer_words({"A": ("A",), "unsure": ("not  sure",)})
@@ -337,10 +337,10 @@ def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
         for form in forms:
             word = _key(_plain(form).strip())
             if not word:
-                raise ArgumentError(f"answers.{name}: form {form!r} cannot be read from a text")
+                raise ArgumentError(f"answers.{name} must hold forms with letters, got {form!r}")
             if owner.setdefault(word, name) != name:
                 raise ArgumentError(
-                    f"answers.{name}: form {form!r} reads like one of {owner[word]!r}"
+                    f"answers.{name} must not read like a form of {owner[word]!r}, got {form!r}"
                 )
     if set(answers) == {"yes", "no"}:
         for name, words in phrases.SYNONYMS.items():
@@ -353,7 +353,7 @@ def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
 def _patterns(
     answers: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> tuple[dict[str, str], re.Pattern[str], re.Pattern[str]]:
-    """Owner of each word; any answer word; several of them joined by "or" or a slash."""
+    """Return each word's answer; patterns of an answer word, and of several joined by "or"."""
     owner = answer_words(dict(answers))
     # Case counts for single letters only: "A" is an answer, "a" an article.
     words = [

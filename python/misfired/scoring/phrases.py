@@ -2,6 +2,11 @@
 
 import re
 
+
+def _any_case(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
 SYNONYMS = {"yes": ("yes", "yeah", "yep", "yup"), "no": ("no", "nope", "nah")}
 
 _NAMES = r"think|thinking|thought|reasoning|reflection|scratchpad|seed:think"
@@ -9,7 +14,7 @@ REASONING_OPENS = rf"(?:<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought
 REASONING_CLOSES = rf"(?:</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>)"
 FINAL_CHANNEL = re.compile(r"<\|channel\|>final<\|message\|>")
 
-ABSTAINS = re.compile(
+ABSTAINS = _any_case(
     r"\b(?:can(?:no|')t be (?:determined|known|said|inferred|answered)"
     r"|cannot be (?:determined|known|said|inferred|answered)"
     r"|(?:not|n't) (?:be )?(?:possible|enough|sufficient|stated|specified|clear from)"
@@ -18,19 +23,16 @@ ABSTAINS = re.compile(
     r"(?:know|say|tell|determine|conclude|decide|be sure|be certain)"
     r"|not (?:sure|certain)|undetermined|unknown|unclear|uncertain|unsure|depends"
     r"|neither|n/a)(?!\w)",
-    re.IGNORECASE,
 )
-REFUSES = re.compile(
+REFUSES = _any_case(
     r"\b(?:i(?:'m| am) sorry|i apologi[sz]e|as an ai|as a language model|must decline|decline to"
     r"|(?:i|we) (?:can ?not|can't|won't|will not|am not able to|refuse to|would rather not|'d rather not)"
     r"|i'm (?:not able|unable) to|i am unable to"
     r"|inappropriate|not appropriate|against my|not comfortable)(?!\w)",
-    re.IGNORECASE,
 )
 
-#: In the same sentence before an answer word, these make it somebody else's, or a case that is only
-#: considered.
-DISTANCED = re.compile(
+#: Before an answer word in its sentence, these make it somebody else's or only considered.
+DISTANCED = _any_case(
     r"\b(?:if|unless|whether|assuming|suppose|supposing|provided|were|maybe|perhaps|possibly"
     r"|some|someone|somebody|people|others?|many|one might|naive|biased|stereotypes?|reader"
     r"|might|could|tempt\w+|instead of|rather than|not|never|neither|nor|without|hesitat\w+"
@@ -38,68 +40,53 @@ DISTANCED = re.compile(
     r"|wrong|incorrect|mistaken?|doubt|refuse\w*|avoid\w*|hard to|unfair|false"
     r"|(?:he|she|they|who|\w+(?:man|woman|er|or)) (?:said|says|replied|answered|told|responded)"
     r"|said|replied|responded|answered|asked|instructed|told|instructions?|prompt|format|example)\b",
-    re.IGNORECASE,
 )
-CONDITION = re.compile(
-    r"\b(?:if|unless|only when|provided|assuming|depending|in case|otherwise)\b", re.IGNORECASE
-)
+CONDITION = _any_case(r"\b(?:if|unless|only when|provided|assuming|depending|in case|otherwise)\b")
 #: A determiner: "had no phone", "there is no doubt".
-DETERMINER_BEFORE = re.compile(
+DETERMINER_BEFORE = _any_case(
     r"\b(?:had|has|have|having|with|of|in|by|under|gave|gives?|makes?|made|shows?|contains?|provides?"
     r"|(?:there|it|that|which)(?:'s| is| was| are| were| being))\s+$",
-    re.IGNORECASE,
 )
-DETERMINER_AFTER = re.compile(
+DETERMINER_AFTER = _any_case(
     r"\s+(?:doubt|question|one|longer|matter|need|evidence|reason|information|mention|indication"
     r"|contradiction|ambiguity|suggestion|way|means|idea|such thing)\b",
-    re.IGNORECASE,
 )
-STARTS_CLAUSE = re.compile(
+STARTS_CLAUSE = _any_case(
     r"(?:^|[\n.!?:,;()\[\]\u2014>]|\s-)\s*[\"'(\[]*$"
     r"|\b(?:so|then|hence|thus|therefore|definitely|clearly|certainly|simply|answer|say|is|be"
     r"|probably|likely|well)\s+[\"'(]*$",
-    re.IGNORECASE,
 )
 ENDS_CLAUSE = re.compile(r"[\"')\]]*\s*(?:$|[\n.!,;:)\]\u2014]|-\s)")
 #: What may follow an answer word that opens a sentence without punctuation ("Yes the woman did").
-SUBJECT = re.compile(
+SUBJECT = _any_case(
     r"\s+(?:it|he|she|they|the|this|that|these|those|i|we|you|because|since|as|based|not|but)\b",
-    re.IGNORECASE,
 )
 _DECLARES = (
     r"(?:\banswer|\bverdict|\bconclusion|\bresponse)\s*(?:is|:|=|->|would be|must be|should be)"
     r"[\s:\"'(\[]*(?:that |simply |definitely |clearly |therefore )?[\s\"'(]*$"
     r"|<answer>\s*[\"'(]*$|\\boxed\{\s*(?:\\text\{)?\s*$|(?:^|\n)a:\s*[\"'(]*$"
 )
-DECLARED_BEFORE = re.compile(_DECLARES, re.IGNORECASE)
-FINAL_BEFORE = re.compile(r"final\s+(?:" + _DECLARES + ")", re.IGNORECASE)
+DECLARED_BEFORE = _any_case(_DECLARES)
+FINAL_BEFORE = _any_case(r"final\s+(?:" + _DECLARES + ")")
 TAIL = 80
 
 #: A sentence that is longer before or after an answer word is not understood: most are loops that a
 #: model could not leave, and reading each word against the whole of it would take minutes.
 MOST_SENTENCE = 500
 
-JSON_LIST = re.compile(
-    r"[\"'\s]*(?:,?\s*(?:or|and|nor|vs\.?|versus)|/|\||,)[\"'\s]*", re.IGNORECASE
-)
-JSON_CONDITION = re.compile(
-    r"\W*(?:if|when|otherwise|unless|in case|is|isn't|was|would)\b", re.IGNORECASE
-)
+JSON_LIST = _any_case(r"[\"'\s]*(?:,?\s*(?:or|and|nor|vs\.?|versus)|/|\||,)[\"'\s]*")
+JSON_CONDITION = _any_case(r"\W*(?:if|when|otherwise|unless|in case|is|isn't|was|would)\b")
 #: Denials that govern the whole rest of a sentence.
-GOVERNS = re.compile(
+GOVERNS = _any_case(
     r"\b(?:if|unless|suppos\w+|assuming|some|people|others"
     r"|(?:i|we|you|one)\s+(?:\w+\s+)?(?:do not|don't|cannot|can't|wouldn't|would not|could not|couldn't)"
     r"\s+(?:think|believe|say|agree|conclude|claim)"
     r"|(?:not|n't)\s+(?:true|clear|sure|certain|right|correct))\b",
-    re.IGNORECASE,
 )
 
 JSON_KEYS = {"answer", "final_answer", "final answer", "finalanswer"}
-JSON_LENIENT = re.compile(
+JSON_LENIENT = _any_case(
     r"\{\s*[\"']?(?:final[_ ]?)?answer[\"']?\s*[:=]\s*"
     r"(?:\"(?P<double>[^\"{}]*)\"|'(?P<single>[^'{}]*)'|(?P<bare>[^\"'{},]*))\s*,?\s*(?:\}|$)",
-    re.IGNORECASE,
 )
-JSON_UNCLOSED = re.compile(
-    r"\{\s*[\"']?(?:final[_ ]?)?answer[\"']?\s*(?::\s*[\"']?[^\"'{}]*)?$", re.I
-)
+JSON_UNCLOSED = _any_case(r"\{\s*[\"']?(?:final[_ ]?)?answer[\"']?\s*(?::\s*[\"']?[^\"'{}]*)?$")

@@ -260,7 +260,10 @@ def test_bodies() -> None:
     [
         ({"protocol": WHOLE}, "scores whole forms"),
         ({"protocol": JSON}, "begins the model's answer"),
-        ({"protocol": LOGIT, "extra_body": {"messages": []}}, "extra_body must not hold .*got 'messages'"),
+        (
+            {"protocol": LOGIT, "extra_body": {"messages": []}},
+            "extra_body must not hold .*got 'messages'",
+        ),
     ],
 )
 def test_what_cannot_be_asked_of_a_server(arguments, said) -> None:
