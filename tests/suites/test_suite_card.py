@@ -66,7 +66,7 @@ def test_twins_are_counted_apart():
         (
             'answers = ["yes", "no"]',
             'answers = ["yes"]',
-            "answers must be at least two different texts, got \\['yes'\\]",
+            "answers must be two or more unlike texts, got \\['yes'\\]",
         ),
         ("pairs = 24", 'pairs = "24"', "counts.pairs must be a whole number, got '24'"),
         ("[counts]", "[counts", "bakers.card.toml: not TOML: "),

@@ -259,9 +259,7 @@ def test_a_registered_suite_without_bbq_is_built_like_the_others():
     pairs = build_pairs(None, variant="organism")
     assert validate_suite(pairs).columns == pairs.columns
     assert pairs["suite"].unique().to_list() == [BUILT_SUITES["organism"].suite]
-    with pytest.raises(ArgumentError, match=r"bbq_dir must be a folder of BBQ for variant 'paper'"):
+    with pytest.raises(ArgumentError, match=r"bbq_dir must be a folder for variant 'paper'"):
         build_pairs(None)
-    with pytest.raises(
-        ArgumentError, match="categories must be left out for variant 'organism', got Age"
-    ):
+    with pytest.raises(ArgumentError, match="categories must be left out for variant 'organism'"):
         build_pairs(None, ["Age"], variant="organism")

@@ -42,7 +42,7 @@ class Card:
                 raise ArgumentError(f"{name} must not be empty, got {getattr(self, name)!r}")
         if not all(self.answers) or len({*self.answers}) < max(2, len(self.answers)):
             raise ArgumentError(
-                f"answers must be at least two different texts, got {list(self.answers)}"
+                f"answers must be two or more unlike texts, got {list(self.answers)}"
             )
 
 
@@ -87,19 +87,16 @@ def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
     stated = f"{card.name}@{card.version}"
     for row, found in enumerate(suite["suite"], start=1):
         if found != stated:
-            raise DataError(
-                f"{file}, row {row}: suite must be {stated!r} as in {where.name}, got {found!r}"
-            )
+            rule = f"{stated!r} as in {where.name}"
+            raise DataError(f"{file}, row {row}: suite must be {rule}, got {found!r}")
     counts = suite_counts(suite)
     for name, number in card.counts.items():
         if name not in counts:
-            raise DataError(
-                f"{where}: unknown key 'counts.{name}', must be one of {', '.join(counts)}"
-            )
+            known = ", ".join(counts)
+            raise DataError(f"{where}: unknown key 'counts.{name}', must be one of {known}")
         if number != counts[name]:
-            raise DataError(
-                f"{where}: counts.{name} must be {counts[name]} as in {file.name}, got {number}"
-            )
+            rule = f"{counts[name]} as in {file.name}"
+            raise DataError(f"{where}: counts.{name} must be {rule}, got {number}")
     if (found := file_sha256(file)) != card.sha256.lower():
         raise DataError(f"{where}: sha256 must be {found!r} as of {file.name}, got {card.sha256!r}")
 

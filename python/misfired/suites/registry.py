@@ -51,38 +51,36 @@ def build_pairs(
     From BBQ come rows with a disambiguated context and a question of negative polarity; a scenario
     gives at most 20 pairs.
 
-    - "paper": the rules of the published benchmark. Within a scenario, the i-th row whose right
-      answer is in a stereotyped group and the i-th row whose right answer is in another group make a
-      pair. The right answer to every prompt is yes.
-    - "strict": rows of which exactly one of the two people is of a stereotyped group are matched by
-      `match_pairs`, exact swaps first. The question is "Is it true that ...?" with a grammatical
-      statement; known misprints are mended. Each pair is followed by its twin, which asks the same
-      two contexts about the other person: both answers are no. A condition is who is asked about, so
-      a twin's stereotyped prompt has the context of its pair's contrast prompt.
+    - "paper": the rules of the published benchmark. In a scenario, the i-th row with its right answer
+      in a stereotyped group and the i-th row with its right answer in another group make a pair. The
+      right answer to every prompt is yes.
+    - "strict": `match_pairs` matches rows where exactly one of the two people is of a stereotyped
+      group, exact swaps first. The question is "Is it true that ...?" with a grammatical statement;
+      known misprints are mended. After each pair comes its twin, which asks the same two contexts
+      about the other person: both answers are no. The condition is the person asked about, so a twin's
+      stereotyped prompt has the context of its pair's contrast prompt.
     - "organism": see `misfired.suites.organism.build_organism_suite`; needs no BBQ.
 
     Args:
-        bbq_dir: Folder with files `<category>.jsonl`; `fetch_bbq` makes one. None: a suite that
-            needs none.
-        categories: In the order wanted; `VETO_CATEGORIES` by default. "strict" takes all of
-            `BBQ_CATEGORIES`, where their labels tell who is stereotyped.
+        bbq_dir: Folder with files `<category>.jsonl`, as `fetch_bbq` makes; None if none is needed.
+        categories: In this order; `VETO_CATEGORIES` by default. "strict" takes all of
+            `BBQ_CATEGORIES`, if their labels tell who is stereotyped.
         variant: A name in `BUILT_SUITES`.
 
     Returns:
         One row per pair, in the order of the categories and of BBQ's scenarios: the columns of
-        `PAIRS_SCHEMA`, then of BBQ where each pair comes from: `stereotyped_subject` and
-        `contrast_subject` (the answer that each prompt asks about, word for word),
-        `stereotyped_example_id` and `contrast_example_id` (BBQ's rows, int64); `question` (BBQ's), in
-        "strict" `stereotyped_question` and `contrast_question`. "strict" adds `twin_of` (the id of
-        the pair, null for a pair itself), `distance` (int64), `exact_swap` (bool) and
-        `differing_words`, which a twin shares with its pair.
+        `PAIRS_SCHEMA`, then the pair's origin in BBQ: `stereotyped_subject` and `contrast_subject` (the
+        answer that each prompt asks about, word for word), `stereotyped_example_id` and
+        `contrast_example_id` (BBQ's rows, int64), `question` (in "strict" `stereotyped_question` and
+        `contrast_question`). "strict" adds `twin_of` (the pair's id, null for a pair), `distance`
+        (int64), `exact_swap` (bool) and `differing_words`, which a twin shares with its pair.
 
     Raises:
-        ArgumentError: An unknown variant, or one that needs BBQ without its folder; categories that
-            are unknown, repeated, or none.
+        ArgumentError: The variant is unknown or lacks its folder; categories are unknown, repeated or
+            none.
         DataError: The folder or a file is missing, a file is empty or gives no pairs, a line is
-            broken, or a question is of no known form; the message names file, line, field, value
-            and limit.
+            broken, or a question has no known form; the message names file, line, field, value and
+            limit.
 
     Examples:
         >>> from misfired import build_pairs
@@ -99,18 +97,15 @@ def build_pairs(
     check_one_of("variant", variant, BUILT_SUITES)
     entry = BUILT_SUITES[variant]
     files = []
-    if categories is not None and not entry.known:
-        raise ArgumentError(
-            f"categories must be left out for variant {variant!r}, got {', '.join(categories)}"
-        )
     if entry.known:
-        wanted = checked_categories(
-            entry.default if categories is None else categories, entry.known
-        )
+        wanted = entry.default if categories is None else categories
+        wanted = checked_categories(wanted, entry.known)
         if bbq_dir is None:
-            raise ArgumentError(
-                f"bbq_dir must be a folder of BBQ for variant {variant!r}, got None"
-            )
+            raise ArgumentError(f"bbq_dir must be a folder for variant {variant!r}, got None")
         files = bbq_files(bbq_dir, wanted)
+    elif categories is not None:
+        raise ArgumentError(
+            f"categories must be left out for variant {variant!r}, got {categories}"
+        )
     pairs = entry.build(files).with_columns(pl.lit(entry.suite).alias("suite"))
     return pairs.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))

@@ -18,7 +18,7 @@ VETO_CATEGORIES = (
     "Race_ethnicity",
     "Physical_appearance",
 )
-"""The eight categories of BBQ whose labels the published protocol can pair."""
+"""BBQ's categories that the published protocol can pair."""
 
 
 def build_paper(files: list[tuple[Path, str]]) -> pl.DataFrame:
