@@ -212,7 +212,10 @@ def test_a_loop_that_a_model_could_not_leave(loop: str) -> None:
 @pytest.mark.parametrize(
     ("forms", "message"),
     [
-        ({"up": ("+",), "down": ("**",)}, r"answers\.down must hold forms with letters, got '\*\*'"),
+        (
+            {"up": ("+",), "down": ("**",)},
+            r"answers\.down must hold forms with letters, got '\*\*'",
+        ),
         (
             {"A": ("good",), "B": ("bad", " Good")},
             r"answers\.B must not read like a form of 'A', got ' Good'",
