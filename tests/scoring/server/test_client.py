@@ -6,6 +6,7 @@ from helpers import make_suite
 from loopback_server import KEY, free_port, serving
 from misfired import ArgumentError, ServerError, score, write_suite
 from misfired.runs.many import run_many
+from misfired.scoring.options import ServerOptions
 from misfired.scoring.server import client
 from misfired.scoring.server.client import Client, Fault, check_url
 
@@ -37,7 +38,7 @@ def test_keys_that_cannot_be_sent(value, monkeypatch) -> None:
     if value is not None:
         monkeypatch.setenv("THE_KEY", value)
     with pytest.raises(ArgumentError, match="environment variable THE_KEY") as caught:
-        Client("http://127.0.0.1:1/v1", api_key_env="THE_KEY")
+        Client("http://127.0.0.1:1/v1", ServerOptions(api_key_env="THE_KEY"))
     assert value is None or not value.strip() or value not in str(caught.value)
 
 
@@ -68,7 +69,7 @@ def test_a_redirect_is_not_followed_with_the_key() -> None:
 def test_an_answer_without_end_is_cut_off(monkeypatch) -> None:
     monkeypatch.setattr(client, "MOST_BYTES", 50)
     with serving() as server:
-        one = Client(server.url, n_attempts=1)
+        one = Client(server.url, ServerOptions(n_attempts=1))
         with pytest.raises(Fault, match="bad answer: more than 50 bytes"):
             one.post("chat/completions", {"model": "m", "messages": [{"content": "?"}]}, dict)
         one.close()
@@ -78,7 +79,7 @@ def test_an_answer_without_end_is_cut_off(monkeypatch) -> None:
 def test_what_python_cannot_parse_is_a_bad_answer(sent: str) -> None:
     with serving(lambda *_: "raw") as server:
         server.raw = sent.encode("latin-1")
-        one = Client(server.url, n_attempts=1)
+        one = Client(server.url, ServerOptions(n_attempts=1))
         with pytest.raises(Fault, match="bad answer: not JSON"):
             one.post("chat/completions", {"model": "m", "messages": [{"content": "?"}]}, dict)
         one.close()

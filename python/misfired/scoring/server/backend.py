@@ -47,20 +47,14 @@ class ServerBackend:
         """
         _check(options)
         self.options, self.protocol = options, options.resolved_protocol
-        self.client = Client(
-            url,
-            api_key_env=self.options.api_key_env,
-            timeout=self.options.timeout,
-            n_attempts=self.options.n_attempts,
-            concurrency=self.options.concurrency,
-        )
+        self.client = Client(url, options)
         self.template = RequestTemplate(
-            self.options.server_model or only_model(self.client),
+            options.server_model or only_model(self.client),
             self.protocol,
             seed=options.seed,
             plain=options.template == "plain",
             shots=shots,
-            extra_body=self.options.extra_body,
+            extra_body=options.extra_body,
         )
         self.cache = None if options.cache is None else AnswerCache(options.cache)
         self._identity: Identity | None = None

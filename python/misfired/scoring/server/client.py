@@ -21,6 +21,7 @@ import urllib3
 from urllib3.util import Retry
 
 from misfired.errors import ArgumentError, ServerError
+from misfired.scoring.options import ServerOptions
 from misfired.web import USER_AGENT, cause_of, connections
 
 Read = TypeVar("Read")
@@ -98,30 +99,18 @@ class Client:
 
     Args:
         url: The address up to and including `/v1`.
-        api_key_env: Name of the environment variable that holds the key; None sends none.
-        timeout: Seconds within which an answer must be complete, once a connection stands.
-        n_attempts: Most attempts for each request.
-        concurrency: Connections that are kept.
+        options: Key, timeout, attempts and number of connections.
 
     Raises:
         ArgumentError: The address cannot be used, or the variable holds no key.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        api_key_env: str | None = None,
-        timeout: float = 120.0,
-        n_attempts: int = 6,
-        concurrency: int = 8,
-    ) -> None:
-        self.url = check_url(url)
-        self.timeout, self.n_attempts = timeout, n_attempts
+    def __init__(self, url: str, options: ServerOptions) -> None:
+        self.url, self.options = check_url(url), options
         self.n_requests = 0
         self.faults: Counter[str] = Counter()
-        self._key = None if api_key_env is None else _read_key(api_key_env)
-        self._pool = connections(self.url, concurrency)
+        self._key = None if options.api_key_env is None else _read_key(options.api_key_env)
+        self._pool = connections(self.url, options.concurrency)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         # Waiting times need no seed: they change when a number comes, never the number.
@@ -163,7 +152,7 @@ class Client:
                     self.faults[fault.kind] += 1
                 if fault.status in FATAL and not fault.is_block:
                     raise ServerError(f"{self.url}/{path}: {fault}") from None
-                limit = min(self.n_attempts, fault.n_attempts or self.n_attempts)
+                limit = min(self.options.n_attempts, fault.n_attempts or self.options.n_attempts)
                 if attempt >= limit or self._closed.is_set():
                     raise
                 self._closed.wait(self._pause(attempt, fault))
@@ -194,14 +183,14 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
-        deadline = time.monotonic() + self.timeout
+        deadline = time.monotonic() + self.options.timeout
         try:
             response = self._pool.request(
                 method,
                 f"{self.url}/{path}",
                 json=body,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self.timeout),
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self.options.timeout),
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -243,7 +232,7 @@ class Client:
         return Fault(kind, cause_of(error))
 
     def _late(self) -> Fault:
-        return Fault("timed out", f"no answer within {self.timeout:g} s")
+        return Fault("timed out", f"no answer within {self.options.timeout:g} s")
 
 
 def check_url(url: str) -> str:

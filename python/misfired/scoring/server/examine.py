@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 from misfired.errors import MisfiredError
@@ -20,7 +21,7 @@ from misfired.scoring.server.request import TRIAL, RequestTemplate
 def examine_server(url: str, options: ServerOptions) -> list[Finding]:
     """Find out if a server answers, how fast, and if it gives log-probabilities and token counts."""
     try:
-        client = Client(url, api_key_env=options.api_key_env, timeout=options.timeout, n_attempts=2)
+        client = Client(url, replace(options, n_attempts=2))
         with contextlib.closing(client):
             model = options.server_model or only_model(client)
             found = [Finding("server", f"{client.url}, model {model}")]
