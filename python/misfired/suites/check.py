@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired._core import bbq_glitches
+from misfired._core import bbq_glitches, design_effect
 from misfired.errors import ArgumentError
 from misfired.suites.matching import match_pairs
 
@@ -98,7 +98,7 @@ def check_pairs(
         "glitches": _glitches(first),
         "scenario_size": _quantiles(sizes, {"least": 0, "median": 0.5, "most": 1}),
         "n_effective": {
-            f"{r:g}": float(sizes.sum() / _core.design_effect(sizes.astype(np.int64), r))
+            f"{r:g}": float(sizes.sum() / design_effect(sizes.astype(np.int64), r))
             for r in correlations
         },
     }
