@@ -19,8 +19,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from misfired.localise import Case, Chunk, Job, Probe, Prompt, Request
-from misfired.localise.sweeps import chunks, heads, patch
+from misfired._core import ProbeRequest
+from misfired.localise import Probe, Prompt
+from misfired.localise.cases import Case
+from misfired.localise.held import Chunk, chunks
+from misfired.localise.probes.heads import heads
+from misfired.localise.probes.patch import patch
 from misfired.scoring.llama.model import Model
 from random_model import make_model
 
@@ -58,8 +62,8 @@ def loop(
 ) -> None:
     """One full pass for each intervention."""
     for layer, columns, values in places:
-        request = Request()
-        job = request.add(Job(prompt.ids, prompt.wanted))
+        request = ProbeRequest()
+        job = request.add(prompt.ids, prompt.wanted)
         last = len(prompt.ids) - 1
         request.write(job, site, layer, last, values, column=columns.start)
         probe.run(request)
@@ -67,8 +71,8 @@ def loop(
 
 def layer_loop(probe: Probe, case: Case, rows: np.ndarray) -> None:
     """The contrast run, then a pass for each layer."""
-    request = Request()
-    job = request.add(Job(case.prompts[1].ids, case.prompts[1].wanted))
+    request = ProbeRequest()
+    job = request.add(case.prompts[1].ids, case.prompts[1].wanted)
     for layer in range(N_LAYER):
         request.read(job, "residual", layer, N_TOKENS - 1)
     probe.run(request)
@@ -90,8 +94,8 @@ def head_loop(probe: Probe, case: Case, layers: list[int]) -> None:
 
 
 def prefill(probe: Probe, prompt: Prompt) -> None:
-    request = Request()
-    request.add(Job(prompt.ids, prompt.wanted))
+    request = ProbeRequest()
+    request.add(prompt.ids, prompt.wanted)
     probe.run(request)
 
 

@@ -257,18 +257,41 @@ class Watcher:
     def callback(self) -> tuple[int, int]: ...
 
 @final
+class ProbeRequest:
+    def __new__(cls) -> ProbeRequest: ...
+    def add(
+        self,
+        tokens: npt.NDArray[np.int32],
+        wanted: npt.NDArray[np.int32],
+        *,
+        parent: int | None = None,
+        n_shared: int = 0,
+        keep: int | None = None,
+    ) -> int: ...
+    def write(
+        self,
+        job: int,
+        site: str,
+        layer: int,
+        position: int,
+        values: npt.NDArray[np.float32],
+        *,
+        column: int = 0,
+    ) -> None: ...
+    def zero(
+        self, job: int, site: str, layer: int, position: int, *, column: int, n_columns: int
+    ) -> None: ...
+    def read(self, job: int, site: str, layer: int, position: int) -> None: ...
+
+@final
 class Prober:
     def __new__(cls, context: Context, *, n_slots: int) -> Prober: ...
     @property
     def shape(self) -> tuple[int, int, list[int]]: ...
     def run(
-        self,
-        jobs: npt.NDArray[np.int64],
-        tokens: _Rows,
-        wanted: _Rows,
-        edits: npt.NDArray[np.int64],
-        values: npt.NDArray[np.float32],
-        reads: npt.NDArray[np.int64],
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
+        self, request: ProbeRequest
+    ) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]: ...
     def unembed(self, rows: npt.NDArray[np.float32], wanted: _Rows) -> npt.NDArray[np.float32]: ...
     def attention(self, tokens: _Rows) -> npt.NDArray[np.float32]: ...
+
+def embeddings(context: Context, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]: ...

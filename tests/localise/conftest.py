@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from misfired.localise import Case, Probe, Prompt
+from misfired.localise import Probe, Prompt
+from misfired.localise.cases import Case
 from misfired.runs.pipeline import run
 from misfired.scoring.llama.model import Model
 from random_model import make_model

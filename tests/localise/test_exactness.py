@@ -9,24 +9,17 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
+from misfired._core import ProbeRequest
 from misfired.errors import ModelError, ScoringError
-from misfired.localise import (
-    SITES,
-    Case,
-    Chunk,
-    Held,
-    Interventions,
-    Job,
-    Probe,
-    Prompt,
-    Request,
-    attention,
-    check_probe,
-    heads,
-    lens,
-    patch,
-    substitution,
-)
+from misfired.localise import SITES, Held, Interventions, Probe, Prompt
+from misfired.localise.cases import Case
+from misfired.localise.check import check_probe
+from misfired.localise.held import Chunk
+from misfired.localise.probes.attention import attention
+from misfired.localise.probes.heads import heads
+from misfired.localise.probes.lens import lens
+from misfired.localise.probes.patch import patch
+from misfired.localise.probes.substitution import substitution
 from misfired.scoring.llama.model import Model
 from random_model import ARCHITECTURES
 from reference.llama_forward import Llama, Pass
@@ -45,9 +38,13 @@ def margin(prompt: Prompt, logits: np.ndarray) -> float:
     return float(logits[list(prompt.yes)].max() - logits[list(prompt.no)].max())
 
 
+def every_token(probe: Probe) -> np.ndarray:
+    return np.arange(probe.model.tokenizer.n_vocab, dtype=np.int32)
+
+
 def all_logits(probe: Probe, ids: np.ndarray) -> np.ndarray:
-    request = Request()
-    request.add(Job(ids, range(probe.model.tokenizer.n_vocab)))
+    request = ProbeRequest()
+    request.add(ids, every_token(probe))
     return probe.run(request).logits[0]
 
 
@@ -71,10 +68,10 @@ def test_lens_at_the_last_layer_equals_all_logits(
 ) -> None:
     probe = open_probe(arch, quantisation)
     held = Held(probe, make_case().prompts)
-    request = Request()
-    every = range(probe.model.tokenizer.n_vocab)
+    request = ProbeRequest()
+    every = every_token(probe)
     for prompt in held.prompts:
-        request.add(Job(prompt.ids, every))
+        request.add(prompt.ids, every)
     expected = probe.run(request).logits
     seen = probe.unembed(held.last["residual"][:, -1], [every] * 2)
     np.testing.assert_allclose(seen, expected, atol=TOLERANCE, rtol=0)
@@ -87,15 +84,15 @@ def test_patching_all_layers_gives_the_other_prompt(
     probe = open_probe(arch)
     stereotyped, contrast = make_case().prompts
     last = len(stereotyped.ids) - 1
-    every = range(probe.model.tokenizer.n_vocab)
-    first = Request()
-    first.add(Job(stereotyped.ids, every, keep=0))
-    first.add(Job(contrast.ids, every))
+    every = every_token(probe)
+    first = ProbeRequest()
+    first.add(stereotyped.ids, every, keep=0)
+    first.add(contrast.ids, every)
     for layer in range(probe.n_layer):
         first.read(1, "residual", layer, last)
     clean = probe.run(first)
-    second = Request()
-    job = second.add(Job(stereotyped.ids[last:], every, parent=0, n_shared=last))
+    second = ProbeRequest()
+    job = second.add(stereotyped.ids[last:], every, parent=0, n_shared=last)
     for layer in range(probe.n_layer):
         second.write(job, "residual", layer, last, clean.rows[layer])
     (patched,) = probe.run(second).logits
@@ -246,13 +243,20 @@ def test_attention_weights_sum_to_one(
 class OneAtATime(Interventions):
     """Runs each intervention in a request, and so in a batch, of its own."""
 
+    def __init__(self, held: Held) -> None:
+        super().__init__(held)
+        self.requests: list[ProbeRequest] = []
+
+    def add(self, slot: int, start: int | None = None) -> int:
+        self.request = ProbeRequest()
+        self.requests.append(self.request)
+        return super().add(slot, start)
+
     def run(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        whole, margins = self.request, []
-        for number, job in enumerate(whole.jobs):
-            edits = [(0, *edit[1:]) for edit in whole.edits if edit[0] == number]
-            alone = Request([job], edits, [], whole.values, whole.n_values)
+        margins = []
+        for slot, alone in zip(self.slots, self.requests, strict=True):
             (logits,) = self.held.probe.run(alone).logits
-            margins.append(self.held.prompts[self.slots[number]].margin(logits))
+            margins.append(self.held.prompts[slot].margin(logits))
         return np.array(margins), []
 
 
@@ -280,7 +284,8 @@ def test_a_sweep_has_the_bits_of_one_intervention_at_a_time(
     probe = open_probe(arch, quantisation)
     cases = [make_case(seed, n_tokens=20 + 3 * seed) for seed in range(2)]
     together = sweeps_of(probe, cases)
-    monkeypatch.setattr("misfired.localise.sweeps.Interventions", OneAtATime)
+    for name in ("patch", "heads", "substitution"):
+        monkeypatch.setattr(f"misfired.localise.probes.{name}.Interventions", OneAtATime)
     assert together == sweeps_of(probe, cases)
 
 
@@ -299,7 +304,7 @@ def test_a_small_cache_changes_no_bits(
 def test_a_model_whose_writes_are_ignored_is_refused(
     open_probe: OpenProbe, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Request, "zero", lambda *_args, **_options: None)
+    monkeypatch.setattr(Interventions, "zero", lambda *_args, **_options: None)
     with pytest.raises(ModelError, match="'llama' cannot be vouched for: moved_by_"):
         check_probe(open_probe(), make_case().prompts)
 
@@ -309,7 +314,9 @@ def test_a_wrong_lens_is_refused(
 ) -> None:
     right = Probe.unembed
     monkeypatch.setattr(Probe, "unembed", lambda self, rows, wanted: right(self, rows + 1, wanted))
-    with pytest.raises(ModelError, match=r"'llama' cannot be vouched for: .* is off by"):
+    with pytest.raises(
+        ModelError, match=r"'llama' cannot be vouched for: .* must be at most 0.0001 off"
+    ):
         check_probe(open_probe(), make_case().prompts)
 
 
@@ -325,9 +332,9 @@ def test_a_batch_that_fails_leaves_nothing_stale(
         return float(runs.margins()[0])
 
     before = last_token_anew(1)
-    too_long = Request()
+    too_long = ProbeRequest()
     ids = np.resize(held.prompts[0].ids, probe.n_batch - 8)
-    too_long.add(Job(ids, [1], parent=0, n_shared=20))
+    too_long.add(ids, np.array([1], np.int32), parent=0, n_shared=20)
     with pytest.raises(ScoringError, match="no room in the K/V cache"):
         probe.run(too_long)
     assert last_token_anew(1) == before

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from misfired.errors import DataError
-from misfired.localise import Prompt, align, choose_cases
+from misfired.localise.cases import Prompt, align, choose_cases
 
 
 def prompt(*ids: int, expected: str = "yes") -> Prompt:
@@ -36,7 +36,7 @@ def test_margin_follows_the_expected_answer() -> None:
 
 
 def test_failures_and_as_many_controls_of_each_category(outcomes: pl.DataFrame) -> None:
-    chosen = choose_cases(outcomes, n_pairs=20, rng=1).join(outcomes, on="id")
+    chosen = choose_cases(outcomes, n_pairs=20, seed=1).join(outcomes, on="id")
     failures = chosen.filter(kind="failure")
     assert not failures["stereotyped"].any()
     assert failures["contrast"].all()
@@ -49,7 +49,7 @@ def test_failures_and_as_many_controls_of_each_category(outcomes: pl.DataFrame) 
 
 
 def test_the_seed_decides_the_draw(outcomes: pl.DataFrame) -> None:
-    draws = [choose_cases(outcomes, n_pairs=10, rng=seed)["id"].to_list() for seed in (1, 1, 2)]
+    draws = [choose_cases(outcomes, n_pairs=10, seed=seed)["id"].to_list() for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
 
 

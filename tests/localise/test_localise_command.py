@@ -75,6 +75,9 @@ def test_a_mistake_is_one_line(command: list[str]) -> None:
         check=False,
     )
     assert result.returncode == 2
-    assert "probe is 'x', not one of lens" in result.stderr
+    assert (
+        "probes must be one of lens, patch, heads, attention, substitution, got 'x'"
+        in result.stderr
+    )
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

@@ -112,17 +112,25 @@ def test_all_positions(run_folder: Path, model_file: MakeFile) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"probes": ["lenz"]}, ArgumentError, "probe is 'lenz', not one of lens, patch"),
-        ({"probes": []}, ArgumentError, "probes is empty"),
-        ({"n_pairs": 0}, ArgumentError, "n_pairs is 0, at least 1"),
-        ({"n_random": -1}, ArgumentError, "n_random is -1"),
-        ({"methods": ["none"]}, ArgumentError, "method is 'none'"),
-        ({"positions": "all", "methods": ["mean"]}, ArgumentError, "'mean' changes the last token"),
-        ({"positions": "first"}, ArgumentError, "positions is 'first'"),
-        ({"mode": "slow"}, ArgumentError, "mode is 'slow'"),
-        ({"mode": "fast"}, ArgumentError, "attention needs mode exact: .* flash attention is on"),
-        ({"priming": "cue"}, DataError, "no priming 'cue'; the run has none"),
-        ({"n_heads": 11}, ArgumentError, "n_heads is 11: the model has only 1 other"),
+        ({"probes": ["lenz"]}, ArgumentError, "probes must be one of lens, patch, .*, got 'lenz'"),
+        ({"probes": []}, ArgumentError, "probes must be some of .*, got none"),
+        ({"n_pairs": 0}, ArgumentError, "n_pairs must be at least 1, got 0"),
+        ({"n_random": -1}, ArgumentError, "n_random must be at least 0, got -1"),
+        ({"methods": ["none"]}, ArgumentError, "methods must be one of .*, got 'none'"),
+        (
+            {"positions": "all", "methods": ["mean"]},
+            ArgumentError,
+            "methods must be zero where positions is all, got mean",
+        ),
+        ({"positions": "first"}, ArgumentError, "positions must be one of last, all, got 'first'"),
+        ({"mode": "slow"}, ArgumentError, "mode must be one of exact, fast, got 'slow'"),
+        (
+            {"mode": "fast"},
+            ArgumentError,
+            "mode must be exact for probe attention, got 'fast': flash",
+        ),
+        ({"priming": "cue"}, DataError, "priming must be one of none, got 'cue'"),
+        ({"n_heads": 11}, ArgumentError, "n_heads must be at most 1, .*, got 11"),
     ],
 )
 def test_bad_options(
@@ -153,7 +161,7 @@ def test_a_run_whose_pairs_are_lost(
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"n_layer": 2}, "a base with 2 layers, the model has 3")],
+    [({"n_layer": 2}, "base must have 3 layers, got 2")],
 )
 def test_a_base_of_another_shape(
     run_folder: Path,
@@ -170,7 +178,7 @@ def test_a_base_with_another_tokenizer(
     run_folder: Path, model_file: MakeFile, test_data: Path
 ) -> None:
     base = model_file("llama", vocab=test_data / "vocab" / "ggml-vocab-gpt-2.gguf")
-    with pytest.raises(ModelError, match="a base with 50257 tokens, the model has 1152"):
+    with pytest.raises(ModelError, match="base must have 1152 tokens, got 50257"):
         localise(model_file("llama"), run_folder, base=base, probes=["lens"], **OPTIONS)
 
 
@@ -187,12 +195,17 @@ def test_a_protocol_that_is_not_read_by_first_tokens(
     protocol = replace(get_protocol("logit-bare"), name="whole", reading="whole_form")
     options = {"protocol": protocol, "n_resamples": 10, "n_threads": 1}
     run(model_file("llama"), pairs.head(2), out=tmp_path / "r", **options)
-    with pytest.raises(DataError, match="protocol 'whole' reads yes, no by whole_form"):
+    with pytest.raises(
+        DataError,
+        match=r"protocol must read yes and no .* got 'whole', which reads yes, no by whole",
+    ):
         localise(model_file("llama"), tmp_path / "r")
 
 
 def test_a_recurrent_model(pairs: pl.DataFrame, recurrent_model: Path, tmp_path: Path) -> None:
     asked = {"protocol": "logit-bare", "n_resamples": 10, "n_threads": 1}
     run(recurrent_model, pairs, out=tmp_path / "r", **asked)
-    with pytest.raises(ModelError, match="a recurrent or hybrid model: its state cannot be rolled"):
+    with pytest.raises(
+        ModelError, match="got a recurrent or hybrid model: its state cannot be rolled"
+    ):
         localise(recurrent_model, tmp_path / "r", **OPTIONS)

@@ -1,39 +1,55 @@
-"""Where inside a model the evidence is overruled: lens, patching, heads, attention, substitution."""
+"""Where inside a model the evidence is overruled: lens, patching, heads, attention, substitution.
 
-from misfired.localise.ablation import ablation_test, choose_heads, split_scenarios
-from misfired.localise.averages import Averages, averages
-from misfired.localise.cases import Case, Prompt, align, build_cases, choose_cases
-from misfired.localise.check import check_probe
-from misfired.localise.held import Held, Interventions
-from misfired.localise.probe import SITES, Job, Probe, Request
-from misfired.localise.study import PROBES, Localisation, localise
-from misfired.localise.sweeps import Chunk, attention, heads, lens, patch, substitution
+Names are loaded when they are first used, so that options can be read without llama.cpp.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from misfired.localise.probes import PROBES
+
+if TYPE_CHECKING:
+    from misfired.localise.average import Averages, averages
+    from misfired.localise.cases import Prompt
+    from misfired.localise.held import Held, Interventions
+    from misfired.localise.options import LocaliseOptions
+    from misfired.localise.probe import SITES, Probe
+    from misfired.localise.result import Localisation
+    from misfired.localise.study import localise
+
+_MODULES = {
+    "SITES": "probe",
+    "Averages": "average",
+    "Held": "held",
+    "Interventions": "held",
+    "Localisation": "result",
+    "LocaliseOptions": "options",
+    "Probe": "probe",
+    "Prompt": "cases",
+    "averages": "average",
+    "localise": "study",
+}
 
 __all__ = [
     "PROBES",
     "SITES",
     "Averages",
-    "Case",
-    "Chunk",
     "Held",
     "Interventions",
-    "Job",
     "Localisation",
+    "LocaliseOptions",
     "Probe",
     "Prompt",
-    "Request",
-    "ablation_test",
-    "align",
-    "attention",
     "averages",
-    "build_cases",
-    "check_probe",
-    "choose_cases",
-    "choose_heads",
-    "heads",
-    "lens",
     "localise",
-    "patch",
-    "split_scenarios",
-    "substitution",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'misfired.localise' has no attribute {name!r}")
+    return getattr(import_module(f"misfired.localise.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

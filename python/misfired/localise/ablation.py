@@ -9,20 +9,27 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, DataError
 from misfired.localise.cases import Case
+from misfired.localise.held import Chunk, Held, Interventions, Margins, chunks
+from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
-from misfired.localise.summary import specificity_of
-from misfired.localise.sweeps import Chunk, ablate_together, chunks
+from misfired.localise.probes.heads import specificity_of
 from misfired.stats import summarize
-from misfired.stats.means import mean_interval
+from misfired.stats.means import bootstrap
 
-Heads = tuple[tuple[int, int], ...]
+#: Places (layer, head) of heads that are ablated together.
+HeadSet = tuple[tuple[int, int], ...]
+
+#: The method by whose specificity heads are chosen.
+CHOOSING_METHOD = "zero"
 
 #: Measures of `misfired.summarize` that are reported before and after.
-MEASURES = ("mar", "mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
+REPORTED = ("mar", "mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
 
 _N_HALVES = 2
+
+_FAILED = pl.col("contrast") & ~pl.col("stereotyped")
 
 
 @dataclass(frozen=True)
@@ -33,25 +40,24 @@ class Split:
     tested_on: frozenset[str]
 
 
-def split_scenarios(outcomes: pl.DataFrame, *, rng: int = 0) -> Split:
-    """Halve the scenarios at random, those with failures and those without apart, by category.
+def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> Split:
+    """Halve the scenarios at random within each category, apart for those with and without failures.
 
     Args:
         outcomes: Columns `category`, `scenario`, `stereotyped`, `contrast`.
-        rng: Seed.
+        seed: Seed.
 
     Raises:
-        ArgumentError: One scenario only holds all failures.
+        ArgumentError: All failures lie in one scenario.
     """
-    failed = pl.col("contrast") & ~pl.col("stereotyped")
     scenarios = outcomes.group_by("scenario", maintain_order=True).agg(
-        pl.col("category").first(), failed.fill_null(value=False).any().alias("fails")
+        pl.col("category").first(), _FAILED.fill_null(value=False).any().alias("fails")
     )
     if scenarios["fails"].sum() < _N_HALVES:
         raise ArgumentError(
-            "heads cannot be chosen and tested apart: all failures lie in one scenario"
+            "failures must lie in at least 2 scenarios to choose and test heads apart, got 1"
         )
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed)
     halves: tuple[set[str], set[str]] = (set(), set())
     turn = 0
     for _, group in scenarios.sort("fails", "category", descending=[True, False]).group_by(
@@ -64,22 +70,70 @@ def split_scenarios(outcomes: pl.DataFrame, *, rng: int = 0) -> Split:
     return Split(frozenset(halves[0]), frozenset(halves[1]))
 
 
-def choose_heads(heads: pl.DataFrame, split: Split, *, n_heads: int) -> Heads:
-    """The most specific heads on the failures of the first half.
+def tested_pairs(outcomes: pl.DataFrame, split: Split) -> pl.DataFrame:
+    """Return all scored pairs of the test half: columns `id`, `kind` (`failure` or `other`)."""
+    kind = pl.when(_FAILED).then(pl.lit("failure")).otherwise(pl.lit("other")).alias("kind")
+    return outcomes.filter(
+        pl.col("scenario").is_in(split.tested_on),
+        pl.col("stereotyped").is_not_null() & pl.col("contrast").is_not_null(),
+    ).select("id", kind)
+
+
+def ablate_chosen(
+    probe: Probe,
+    rows: pl.DataFrame,
+    split: Split,
+    cases: Sequence[Case],
+    *,
+    options: LocaliseOptions,
+    progress: Callable[[int], None] | None = None,
+) -> pl.DataFrame | None:
+    """Choose heads on one half and ablate them on the other, as `ablation_test` does.
 
     Args:
-        heads: Rows of the head sweep, of one model and method.
-        split: Which scenarios may be looked at.
-        n_heads: How many.
+        probe: The model.
+        rows: Rows of the head sweep, of this model.
+        split: The halves.
+        cases: All scored pairs of the test half.
+        options: How many heads and random sets, and how intervals are made.
+        progress: Called with the number of pairs just done.
+
+    Returns:
+        The table; None if the sweep was made without the method by which heads are chosen.
+
+    Raises:
+        DataError: No failure was drawn in the half on which heads are chosen.
     """
-    part = heads.filter(pl.col("scenario").is_in(split.chosen_on), pl.col("kind") == "failure")
+    heads = rows.filter(pl.col("method") == CHOOSING_METHOD)
+    if heads.is_empty():
+        return None
+    if heads.filter(pl.col("scenario").is_in(split.chosen_on)).is_empty():
+        raise DataError(
+            "n_pairs must be larger: no failure was drawn in the half on which heads are chosen"
+        )
+    chosen = choose_heads(heads, split, n_heads=options.n_heads)
+    others = random_heads(probe, chosen, n_sets=options.n_random, seed=options.seed)
+    return ablation_test(probe, cases, chosen, others, options=options, progress=progress)
+
+
+def choose_heads(rows: pl.DataFrame, split: Split, *, n_heads: int) -> HeadSet:
+    """Return the most specific heads on the failures of the first half.
+
+    Args:
+        rows: Rows of the head sweep, of one model and method.
+        split: The halves.
+        n_heads: Number of heads.
+    """
+    part = rows.filter(pl.col("scenario").is_in(split.chosen_on), pl.col("kind") == "failure")
     specificity, _, places = specificity_of(part)
     order = np.argsort(-specificity.mean(axis=0), kind="stable")[:n_heads]
     return tuple((places["layer"][int(i)], places["head"][int(i)]) for i in order)
 
 
-def random_heads(probe: Probe, chosen: Heads, *, n_sets: int, rng: int = 0) -> tuple[Heads, ...]:
-    """Sets of as many other heads, drawn without replacement within a set.
+def random_heads(
+    probe: Probe, chosen: HeadSet, *, n_sets: int, seed: int = 0
+) -> tuple[HeadSet, ...]:
+    """Draw sets of as many other heads, without replacement within a set.
 
     Raises:
         ArgumentError: The model has too few other heads.
@@ -92,9 +146,9 @@ def random_heads(probe: Probe, chosen: Heads, *, n_sets: int, rng: int = 0) -> t
     ]
     if len(others) < len(chosen):
         raise ArgumentError(
-            f"n_heads is {len(chosen)}: the model has only {len(others)} other heads to compare with"
+            f"n_heads must be at most {len(others)}, the other heads to compare with, got {len(chosen)}"
         )
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed)
     draws = [generator.permutation(len(others))[: len(chosen)] for _ in range(n_sets)]
     return tuple(tuple(others[int(i)] for i in sorted(draw)) for draw in draws)
 
@@ -102,25 +156,21 @@ def random_heads(probe: Probe, chosen: Heads, *, n_sets: int, rng: int = 0) -> t
 def ablation_test(
     probe: Probe,
     cases: Sequence[Case],
-    chosen: Heads,
-    others: Sequence[Heads],
+    chosen: HeadSet,
+    others: Sequence[HeadSet],
     *,
-    n_resamples: int = 10_000,
-    confidence_level: float = 0.95,
-    rng: int = 0,
+    options: LocaliseOptions,
     progress: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
-    """Zero the chosen heads at the last token of every prompt of the test half, and the random ones.
+    """Zero the chosen heads, and the random ones, at the last token of every prompt of the test half.
 
     Args:
         probe: The model.
         cases: All scored pairs of the test half.
         chosen: Heads chosen on the other half.
         others: Sets of random heads.
-        n_resamples: Bootstrap resamples of scenarios.
-        confidence_level: Of the intervals.
-        rng: Seed.
-        progress: Called with the number of pairs done.
+        options: How intervals are made.
+        progress: Called with the number of pairs just done.
 
     Returns:
         One row per set and measure: `set` (`chosen`, `random_1`, ...), `heads`, `measure`, `before`,
@@ -130,7 +180,6 @@ def ablation_test(
     """
     sets = [("chosen", chosen), *((f"random_{i}", other) for i, other in enumerate(others, 1))]
     before, after = _margins(probe, cases, [heads for _, heads in sets], progress)
-    options = {"n_resamples": n_resamples, "confidence_level": confidence_level, "rng": rng}
     rows = []
     for number, (name, heads) in enumerate(sets):
         keys = {"set": name, "heads": " ".join(f"{layer}.{head}" for layer, head in heads)}
@@ -138,37 +187,43 @@ def ablation_test(
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-_Margins = npt.NDArray[np.float64]
-
-
 def _margins(
     probe: Probe,
     cases: Sequence[Case],
-    sets: Sequence[Heads],
+    sets: Sequence[HeadSet],
     progress: Callable[[int], None] | None,
-) -> tuple[_Margins, _Margins]:
-    """Margins before, shape (pair, condition), and after, shape (set, pair, condition)."""
+) -> tuple[Margins, Margins]:
+    """Return margins before, shape (pair, condition), and after, shape (set, pair, condition)."""
     before, after = [], []
-    done = 0
     for part in chunks(cases, probe):
         held = Chunk.hold(probe, part).held
         before.append(held.margins.reshape(-1, 2))
-        after.append(ablate_together(held, sets).reshape(len(sets), -1, 2))
-        done += len(part)
+        after.append(_ablate_together(held, sets).reshape(len(sets), -1, 2))
         if progress is not None:
-            progress(done)
+            progress(len(part))
     return np.concatenate(before), np.concatenate(after, axis=1)
 
 
+def _ablate_together(held: Held, sets: Sequence[HeadSet]) -> Margins:
+    """Zero all heads of a set at the last token; return margins, set after set."""
+    runs = Interventions(held)
+    for chosen in sets:
+        for slot, prompt in enumerate(held.prompts):
+            job = runs.add(slot)
+            for layer, head in chosen:
+                runs.zero(job, "attention", layer, prompt.last, held.probe.head_columns(head))
+    return runs.margins()
+
+
 def _changes(
-    cases: Sequence[Case], before: _Margins, after: _Margins, options: dict[str, float]
+    cases: Sequence[Case], before: Margins, after: Margins, options: LocaliseOptions
 ) -> list[dict[str, object]]:
     frames = [_outcomes(cases, margins, name) for margins, name in ((before, "none"), (after, "x"))]
-    summary = summarize(pl.concat(frames), unit="scenario", **options)
+    summary = summarize(pl.concat(frames), unit="scenario", **options.statistics)
     overall = summary.filter(pl.col("slice") == "overall")
     found = {(r["priming"], r["measure"]): r for r in overall.iter_rows(named=True)}
     rows = []
-    for measure in MEASURES:
+    for measure in REPORTED:
         change = found["x - none", f"{measure}_change"]
         rows.append(
             {
@@ -201,19 +256,19 @@ def _share(
     scenarios: list[str],
     *,
     start: float,
-    options: dict[str, float],
+    options: LocaliseOptions,
 ) -> dict[str, object]:
-    """100 times part over whole, as a change from `start`."""
+    """Return 100 times part over whole, as a change from `start`."""
     counted = whole.astype(np.float64) > 0
     values = np.stack([part, whole], axis=1).astype(np.float64)[counted]
     names = [name for name, keep in zip(scenarios, counted.tolist(), strict=True) if keep]
     numbers: dict[str, float | None] = dict.fromkeys(("after", "change", "low", "high"))
     if len(values):
-        found = mean_interval(
+        found = bootstrap(
             values,
             names,
             lambda means: 100.0 * means[..., :1] / means[..., 1:] - start,
-            **options,  # type: ignore[arg-type]
+            **options.statistics,
         )
         change = float(found.value[0])
         numbers = {
@@ -225,7 +280,7 @@ def _share(
     return {**numbers, "n_pairs": len(values), "n_scenarios": len(set(names))}
 
 
-def _outcomes(cases: Sequence[Case], margins: _Margins, name: str) -> pl.DataFrame:
+def _outcomes(cases: Sequence[Case], margins: Margins, name: str) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "id": [case.id for case in cases],

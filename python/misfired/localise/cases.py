@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,10 @@ from misfired.errors import DataError
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming
 from misfired.prompts.prompt_set import build_prompts
-from misfired.scoring.llama.session import prepare
-from misfired.scoring.tokens import Ids, PromptTokenizer
+from misfired.scoring.forms import Ids
+from misfired.scoring.llama.session import Session
 
-#: Two prompts agree again where so many tokens in a row are the same.
+#: Two prompts agree again where this many tokens in a row are the same.
 _N_AGREE = 2
 
 
@@ -44,14 +44,19 @@ class Prompt:
     other: tuple[int, ...] = ()
 
     @property
-    def wanted(self) -> list[int]:
+    def last(self) -> int:
+        """Position of the last token."""
+        return len(self.ids) - 1
+
+    @property
+    def wanted(self) -> Ids:
         """Ids whose logits decide the answer."""
-        return [*self.yes, *self.no]
+        return np.array([*self.yes, *self.no], np.int32)
 
     def margin(self, logits: npt.NDArray[np.float64]) -> float:
-        """How far the right answer is ahead: above 0 the answer is right.
+        """Return how far the right answer is ahead, from logits of `wanted`; above 0 it is right.
 
-        The best form of the right answer minus the best form of the other, in logits of `wanted`.
+        This is the best form of the right answer minus the best form of the other.
         """
         yes, no = logits[: len(self.yes)].max(), logits[len(self.yes) :].max()
         return float(yes - no if self.expected == "yes" else no - yes)
@@ -76,15 +81,15 @@ class Case:
 
 
 def choose_cases(
-    outcomes: pl.DataFrame, *, n_pairs: int | None = None, rng: int = 0
+    outcomes: pl.DataFrame, *, n_pairs: int | None = None, seed: int = 0
 ) -> pl.DataFrame:
     """Draw failures and, for each, a control of the same category.
 
     Args:
         outcomes: Columns `id`, `category`, `stereotyped`, `contrast` (see `build_outcomes`), of one
             priming.
-        n_pairs: At most so many failures; all by default. Categories keep their share.
-        rng: Seed of the draw.
+        n_pairs: Most failures; all by default. Categories keep their share.
+        seed: Seed of the draw.
 
     Returns:
         Columns `id`, `kind`, in the order of `outcomes`. A category with fewer pairs that are right
@@ -112,7 +117,7 @@ def choose_cases(
             f"no failures to study: of {len(outcomes)} pairs none is wrong on the stereotyped and "
             "right on the contrast prompt"
         )
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed)
     share = 1.0 if n_pairs is None else min(1.0, n_pairs / len(failures))
     chosen: list[int] = []
     for category, group in failures.group_by("category", maintain_order=True):
@@ -127,7 +132,7 @@ def choose_cases(
 def build_cases(
     pairs: pl.DataFrame,
     chosen: pl.DataFrame,
-    tokenizer: PromptTokenizer,
+    session: Session,
     *,
     priming: Priming = PRIMINGS["none"],
 ) -> list[Case]:
@@ -136,8 +141,8 @@ def build_cases(
     Args:
         pairs: The suite.
         chosen: Columns `id`, `kind`.
-        tokenizer: The model's tokenizer with the run's template and protocol.
-        priming: Whose prompts are studied; a condition without any takes those of `none`.
+        session: The model with the run's template and protocol.
+        priming: The priming under study; a condition without prompts of its own takes those of `none`.
 
     Raises:
         DataError: A chosen pair is not in the suite, or has no text for this priming.
@@ -146,15 +151,12 @@ def build_cases(
     lost = rows.filter(pl.col("stereotyped").is_null())
     if len(lost):
         raise DataError(f"pair {lost['id'][0]!r} of the run is not in the suite")
-    rows = with_neutral(rows, [priming], tokenizer.count_tokens)
+    rows = with_neutral(rows, [priming], session.tokenizer.count_tokens)
     prompts = build_prompts(rows, [priming])
-    own = prompts.filter(pl.col("priming") == priming.name)
-    lent = prompts.filter(pl.col("priming") == "none")
     sides = []
     for condition in CONDITIONS:
-        of_side = [p.filter(pl.col("condition") == condition) for p in (own, lent)]
-        side = of_side[0] if len(of_side[0]) else of_side[1]
-        sides.append(list(_prompts(side, tokenizer)))
+        own, lent = (prompts.filter(condition=condition, priming=p) for p in (priming.name, "none"))
+        sides.append(list(_prompts(own if len(own) else lent, session)))
     cases = []
     for row, stereotyped, contrast in zip(rows.iter_rows(named=True), *sides, strict=True):
         aligned, reason = align(stereotyped, contrast)
@@ -164,12 +166,13 @@ def build_cases(
     return cases
 
 
-def _prompts(side: pl.DataFrame, tokenizer: PromptTokenizer) -> Iterator[Prompt]:
-    names, texts = side["id"].to_list(), side["text"].to_list()
-    job = prepare(tokenizer, names, texts, side["expected"].to_list(), side["system"].to_list())
-    for name, ids, answers, expected in zip(names, job.ids, job.answers, job.expected, strict=True):
+def _prompts(side: pl.DataFrame, session: Session) -> Iterator[Prompt]:
+    job = session.prepare(side)
+    for name, ids, answers, expected in zip(
+        side["id"], job.ids, job.answers, job.expected, strict=True
+    ):
         if ids is None or answers is None:
-            raise DataError(f"pair {name!r} has no text for this priming")
+            raise DataError(f"pair {name!r} must have a text for this priming, got none")
         yield Prompt(ids, tuple(answers.ids["yes"]), tuple(answers.ids["no"]), expected)
 
 
@@ -205,7 +208,10 @@ def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt],
 
 
 def _last_difference(a: list[int], b: list[int]) -> tuple[range, range]:
-    """The last stretch by which two texts differ: the shortest one before which they agree again."""
+    """Return the last stretch by which two texts differ.
+
+    It is the shortest one before which they agree again.
+    """
     n_same = 0
     while n_same < min(len(a), len(b)) and a[-1 - n_same] == b[-1 - n_same]:
         n_same += 1
@@ -228,15 +234,10 @@ def _with_spans(prompt: Prompt, span: range, asked: list[int], other: list[int])
     ids = prompt.ids.tolist()
     mentions = _occurrences(ids, asked)
     others = [place for place in _occurrences(ids, other) if place not in mentions]
-    return Prompt(
-        prompt.ids, prompt.yes, prompt.no, prompt.expected, span, tuple(mentions), tuple(others)
-    )
+    return replace(prompt, span=span, asked=tuple(mentions), other=tuple(others))
 
 
 def _occurrences(ids: Sequence[int], wanted: Sequence[int]) -> list[int]:
     n = len(wanted)
-    places: set[int] = set()
-    for start in range(len(ids) - n + 1):
-        if ids[start : start + n] == wanted:
-            places.update(range(start, start + n))
-    return sorted(places)
+    starts = (i for i in range(len(ids) - n + 1) if ids[i : i + n] == wanted)
+    return sorted({place for start in starts for place in range(start, start + n)})

@@ -3,74 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from misfired.localise.cases import Prompt
-from misfired.localise.probe import SITES, Ids, Job, Probe, Request, Rows
+from misfired._core import ProbeRequest
+from misfired.localise.cases import Case, Prompt
+from misfired.localise.probe import SITES, Activations, Probe
 
 Margins = npt.NDArray[np.float64]
 
 
 class Held:
-    """Prompts decoded once, each in a slot of its own.
+    """Prompts decoded once, each in a slot of its own; at most as many as the probe has slots.
 
     Attributes:
         margins: Of each prompt, unchanged.
-        last: For each site the last token's rows, shape (prompt, layer, width), float32.
-        span: For each site and prompt the rows of its span, shape (layer, token, width); empty unless
-            asked for.
+        last: For each site the last token's activations, shape (prompt, layer, width), float32.
+        span: For each site and prompt the activations of its span, shape (layer, token, width); empty
+            unless asked for.
     """
 
     def __init__(
         self, probe: Probe, prompts: Sequence[Prompt], *, with_spans: bool = False
     ) -> None:
-        """Decode the prompts; at most as many as the probe has slots."""
         self.probe = probe
         self.prompts = list(prompts)
-        request = Request()
-        places: list[tuple[str, int, int, int]] = []
+        request = ProbeRequest()
+        spans = [prompt.span or range(0) if with_spans else range(0) for prompt in prompts]
         for slot, prompt in enumerate(self.prompts):
-            job = request.add(Job(prompt.ids, prompt.wanted, keep=slot))
-            positions = [len(prompt.ids) - 1]
-            positions += list(prompt.span or ()) if with_spans else []
-            for site in SITES:
-                for layer in range(probe.n_layer):
-                    for position in positions:
-                        request.read(job, site, layer, position)
-                        places.append((site, slot, layer, position))
+            job = request.add(prompt.ids, prompt.wanted, keep=slot)
+            for site, layer in product(SITES, range(probe.n_layer)):
+                for position in (prompt.last, *spans[slot]):
+                    request.read(job, site, layer, position)
         result = probe.run(request)
         self.margins = self.margins_of(result.logits, range(len(self.prompts)))
-        rows = dict(zip(places, result.rows, strict=True))
-        layers = range(probe.n_layer)
-        self.last: dict[str, Rows] = {
-            site: np.stack(
-                [
-                    [rows[site, slot, layer, len(prompt.ids) - 1] for layer in layers]
-                    for slot, prompt in enumerate(self.prompts)
-                ]
-            )
+        read = iter(result.rows)
+        blocks = {
+            (site, slot): np.stack([[next(read) for _ in (0, *span)] for _ in range(probe.n_layer)])
+            for slot, span in enumerate(spans)
             for site in SITES
         }
-        self.span: dict[tuple[str, int], Rows] = {}
-        for slot, prompt in enumerate(self.prompts):
-            if with_spans and prompt.span is not None:
-                for site in SITES:
-                    self.span[site, slot] = np.stack(
-                        [[rows[site, slot, layer, p] for p in prompt.span] for layer in layers]
-                    )
+        slots = range(len(self.prompts))
+        self.last = {site: np.stack([blocks[site, i][:, 0] for i in slots]) for site in SITES}
+        self.span = {key: block[:, 1:] for key, block in blocks.items() if spans[key[1]]}
 
     def margins_of(
         self, logits: Sequence[npt.NDArray[np.float64]], slots: Sequence[int]
     ) -> Margins:
-        """Margins from logits of the wanted ids of these prompts."""
+        """Return margins from logits of the wanted ids of these prompts."""
         pairs = zip(slots, logits, strict=True)
         return np.array([self.prompts[slot].margin(row) for slot, row in pairs])
 
-    def tail(self, slot: int, start: int) -> Ids:
-        """Ids from a position on."""
-        return self.prompts[slot].ids[start:]
+    def unembed(self, rows: Activations, slots: Sequence[int]) -> Margins:
+        """Return margins of residual rows under the model's own output, each as a prompt's answer."""
+        logits = self.probe.unembed(rows, [self.prompts[slot].wanted for slot in slots])
+        return self.margins_of(logits, slots)
 
 
 class Interventions:
@@ -80,46 +72,109 @@ class Interventions:
     """
 
     def __init__(self, held: Held) -> None:
-        """Begin with none."""
         self.held = held
-        self.request = Request()
+        self.request = ProbeRequest()
         self.slots: list[int] = []
 
     def add(self, slot: int, start: int | None = None) -> int:
-        """A changed run of one prompt that decodes from `start` on, by default its last token."""
-        prompt = self.held.prompts[slot]
-        start = len(prompt.ids) - 1 if start is None else start
-        self.slots.append(slot)
-        return self.request.add(Job(prompt.ids[start:], prompt.wanted, parent=slot, n_shared=start))
+        """Add a changed run of one prompt and return its number.
 
-    def patch_last(
-        self, slot: int, site: str, layer: int, values: Rows, *, column: int = 0
+        It decodes from position `start` on, by default the last token.
+        """
+        prompt = self.held.prompts[slot]
+        start = prompt.last if start is None else start
+        self.slots.append(slot)
+        return self.request.add(prompt.ids[start:], prompt.wanted, parent=slot, n_shared=start)
+
+    def read(self, job: int, site: str, layer: int, position: int) -> None:
+        """Read activations of a run, as later nodes see them."""
+        self.request.read(job, site, layer, position)
+
+    def write(
+        self,
+        job: int,
+        site: str,
+        layer: int,
+        position: int,
+        values: Activations,
+        *,
+        column: int = 0,
     ) -> None:
-        """A run whose last token has other values at one site of one layer."""
-        job = self.add(slot)
-        position = len(self.held.prompts[slot].ids) - 1
+        """Overwrite activations of a run, from `column` on."""
         self.request.write(job, site, layer, position, values, column=column)
 
-    def patch_span(self, slot: int, site: str, layer: int, values: Rows) -> None:
-        """A run whose person asked about has other values, shape (token, width)."""
+    def zero(self, job: int, site: str, layer: int, position: int, columns: slice) -> None:
+        """Set columns of a run's activations to zero."""
+        n_columns = columns.stop - columns.start
+        self.request.zero(job, site, layer, position, column=columns.start, n_columns=n_columns)
+
+    def patch_last(
+        self, slot: int, site: str, layer: int, values: Activations, *, column: int = 0
+    ) -> None:
+        """Add a run whose last token has other values at one site of one layer."""
+        last = self.held.prompts[slot].last
+        self.write(self.add(slot), site, layer, last, values, column=column)
+
+    def patch_span(self, slot: int, site: str, layer: int, values: Activations) -> None:
+        """Add a run whose person asked about has other values, shape (token, width)."""
         span = self.held.prompts[slot].span
         if span is None:
             raise ValueError("a prompt without a span")
         job = self.add(slot, span.start)
         for position, row in zip(span, values, strict=True):
-            self.request.write(job, site, layer, position, row)
+            self.write(job, site, layer, position, row)
 
-    def run(self) -> tuple[Margins, list[Rows]]:
-        """Margins of the changed runs, in the order in which they were added, and the rows read."""
+    def run(self) -> tuple[Margins, list[Activations]]:
+        """Return the margins of the changed runs, in the order they were added, and the rows read."""
         result = self.held.probe.run(self.request)
         return self.held.margins_of(result.logits, self.slots), result.rows
 
     def margins(self) -> Margins:
-        """Margins of the changed runs, in the order in which they were added."""
+        """Return the margins of the changed runs, in the order they were added."""
         return self.run()[0]
 
 
-def unembed(held: Held, rows: Rows, slots: Sequence[int]) -> Margins:
-    """Margins that the model's own output makes of residual rows, each read as one prompt's answer."""
-    logits = held.probe.unembed(rows, [held.prompts[slot].wanted for slot in slots])
-    return held.margins_of(logits, slots)
+@dataclass(frozen=True)
+class Chunk:
+    """Some cases, their prompts held in slots 2 i (stereotyped) and 2 i + 1 (contrast).
+
+    Attributes:
+        first: Number of the first case in the study.
+    """
+
+    cases: Sequence[Case]
+    held: Held
+    first: int = 0
+
+    @staticmethod
+    def hold(
+        probe: Probe, cases: Sequence[Case], *, with_spans: bool = False, first: int = 0
+    ) -> Chunk:
+        """Decode both prompts of each case."""
+        prompts = [prompt for case in cases for prompt in case.prompts]
+        return Chunk(cases, Held(probe, prompts, with_spans=with_spans), first)
+
+    @property
+    def margins(self) -> Margins:
+        """Margins of the unchanged runs, shape (case, condition)."""
+        return self.held.margins.reshape(-1, 2)
+
+    def rows(self, number: int, **columns: Any) -> pl.DataFrame:
+        """Return rows of one case: first what names the case, then these columns."""
+        return case_rows(self.cases[number], **columns)
+
+
+def case_rows(case: Case, **columns: Any) -> pl.DataFrame:
+    """Return rows that begin with what names a case; each column is an array, or one value for all."""
+    keys = {name: getattr(case, name) for name in ("id", "category", "scenario", "kind")}
+    fixed = {k: v for k, v in columns.items() if not isinstance(v, np.ndarray)}
+    arrays = {k: v for k, v in columns.items() if isinstance(v, np.ndarray)}
+    return pl.DataFrame(arrays).select(
+        *[pl.lit(value).alias(name) for name, value in {**keys, **fixed}.items()], pl.all()
+    )
+
+
+def chunks(cases: Sequence[Case], probe: Probe) -> list[Sequence[Case]]:
+    """Return the cases in parts that fit into the probe's slots, in order."""
+    n = max(1, probe.n_slots // 2)
+    return [cases[start : start + n] for start in range(0, len(cases), n)]

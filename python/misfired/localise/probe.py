@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from llama_cpp import llama_cpp as capi
 
-from misfired import _core
+from misfired._core import Prober, ProbeRequest
 from misfired.errors import ModelError
+from misfired.scoring.forms import Ids
 from misfired.scoring.llama.engine import CELLS, ragged
 from misfired.scoring.llama.model import Model
 from misfired.scoring.options import MODES, Mode
 
-Ids = npt.NDArray[np.int32]
-Rows = npt.NDArray[np.float32]
-_T = TypeVar("_T", bound=np.generic)
+Activations = npt.NDArray[np.float32]
 
-#: Places in every layer that can be read and overwritten, in the order of the compiled core.
-#: `attention` is the heads' outputs side by side, before the output projection: whoever overwrites all
-#: of them overwrites what attention adds to the residual stream, in every architecture.
+#: Places in every layer that can be read and overwritten, in the order of `Prober.shape`.
+#: `attention` is the heads' outputs side by side, before the output projection: to overwrite all of
+#: them is to overwrite what attention adds to the residual stream, in every architecture.
 SITES = ("residual", "attention", "feed_forward")
 
-#: Interventions that share a batch, each on a stream of the cache for itself: at most, and at least.
+#: Most and fewest interventions in a batch, each on a stream of the cache for itself.
 MOST_STREAMS, LEAST_STREAMS = 32, 8
 
 #: Bytes of the cache above which there are fewer streams.
@@ -40,62 +37,8 @@ _N_ROUND = 8
 
 
 @dataclass(frozen=True)
-class Job:
-    """Tokens to decode behind cells that a slot holds already.
-
-    Attributes:
-        tokens: Ids to decode, at least one.
-        wanted: Ids whose logits are read after the last of them.
-        parent: Slot whose first `n_shared` cells this job continues; None starts from nothing.
-        n_shared: How many.
-        keep: Slot that keeps the cells of this job; None drops them.
-    """
-
-    tokens: Ids
-    wanted: Sequence[int]
-    parent: int | None = None
-    n_shared: int = 0
-    keep: int | None = None
-
-
-@dataclass
-class Request:
-    """Jobs with what is overwritten and read in each; filled step by step, then run."""
-
-    jobs: list[Job] = field(default_factory=list)
-    edits: list[tuple[int, int, int, int, int, int, int]] = field(default_factory=list)
-    reads: list[tuple[int, int, int, int]] = field(default_factory=list)
-    values: list[Rows] = field(default_factory=list)
-    n_values: int = 0
-
-    def add(self, job: Job) -> int:
-        """Add a job; its number."""
-        self.jobs.append(job)
-        return len(self.jobs) - 1
-
-    def write(
-        self, job: int, site: str, layer: int, position: int, values: Rows, *, column: int = 0
-    ) -> None:
-        """Overwrite columns from `column` on of one row."""
-        row = (job, SITES.index(site), layer, position)
-        self.edits.append((*row, column, len(values), self.n_values))
-        self.values.append(values)
-        self.n_values += len(values)
-
-    def zero(
-        self, job: int, site: str, layer: int, position: int, *, column: int, n_columns: int
-    ) -> None:
-        """Set columns of one row to zero."""
-        self.edits.append((job, SITES.index(site), layer, position, column, n_columns, -1))
-
-    def read(self, job: int, site: str, layer: int, position: int) -> None:
-        """Read one row as later nodes see it."""
-        self.reads.append((job, SITES.index(site), layer, position))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a request gave.
+class ProbeResult:
+    """Results of a request.
 
     Attributes:
         logits: For each job the logits of its wanted ids, float64.
@@ -103,26 +46,25 @@ class Result:
     """
 
     logits: list[npt.NDArray[np.float64]]
-    rows: list[Rows]
+    rows: list[Activations]
 
 
 class Probe(AbstractContextManager["Probe"]):
     """A model whose activations can be read and overwritten; close it after use.
 
     Each prompt and each intervention has a stream of the cache for itself. Without flash attention (mode
-    `exact`) a number then has the same bits whatever interventions share its batch; see
-    design/localise.md. The cache takes up to `MAX_CACHE_BYTES`, or what the least number of streams
-    needs.
+    `exact`) a number is then bit-identical whatever else is in the batch; see design/localise.md. The
+    cache takes up to `MAX_CACHE_BYTES`, or more if the least number of streams needs it.
 
     Args:
         model: A loaded model; it stays open.
         longest: Tokens of the longest prompt.
-        n_slots: Prompts kept in the cache at a time, at most.
+        n_slots: Most prompts kept in the cache at a time.
         n_threads: CPU threads; all cores by default.
         mode: `exact`, or `fast` (f16 cache, flash attention where possible: no attention weights).
 
     Raises:
-        ModelError: A recurrent model, or one whose nodes are not where they are expected.
+        ModelError: A recurrent model, or one without the expected nodes.
     """
 
     def __init__(
@@ -136,8 +78,8 @@ class Probe(AbstractContextManager["Probe"]):
     ) -> None:
         if not model.can_share_prefixes:
             raise ModelError(
-                f"{model.path}: a recurrent or hybrid model: its state cannot be rolled back to the "
-                "point where an intervention begins"
+                f"{model.path}: model must be a transformer, got a recurrent or hybrid model: its state "
+                "cannot be rolled back to where an intervention begins"
             )
         self.model = model
         self.mode = mode
@@ -156,9 +98,7 @@ class Probe(AbstractContextManager["Probe"]):
             watched=True,
         )
         try:
-            self._open: _core.Prober | None = _core.Prober(
-                self._context.handle, n_slots=self.n_slots
-            )
+            self._open: Prober | None = Prober(self._context.handle, n_slots=self.n_slots)
         except ModelError as error:
             self._context.close()
             raise ModelError(f"{model.path}: cannot be probed: {error}") from None
@@ -178,7 +118,7 @@ class Probe(AbstractContextManager["Probe"]):
             )
 
     @property
-    def _prober(self) -> _core.Prober:
+    def _prober(self) -> Prober:
         if self._open is None:
             raise ModelError(f"{self.model.path}: the probe has been closed")
         return self._open
@@ -192,8 +132,8 @@ class Probe(AbstractContextManager["Probe"]):
         """Columns of one head in a row of site `attention`."""
         return slice(head * self.head_width, (head + 1) * self.head_width)
 
-    def run(self, request: Request) -> Result:
-        """Decode the jobs with their edits.
+    def run(self, request: ProbeRequest) -> ProbeResult:
+        """Decode the jobs of a request with their edits.
 
         A job must not continue a slot that another job of the same request fills.
 
@@ -202,24 +142,11 @@ class Probe(AbstractContextManager["Probe"]):
             ModelError: A node is not as it was when the probe was opened.
             ScoringError: llama.cpp failed.
         """
-        jobs = [
-            (-1 if j.parent is None else j.parent, j.n_shared, -1 if j.keep is None else j.keep)
-            for j in request.jobs
-        ]
-        lengths = [len(job.wanted) for job in request.jobs]
-        logits, flat = self._prober.run(
-            _matrix(jobs, 3),
-            ragged([job.tokens for job in request.jobs]),
-            ragged([np.asarray(job.wanted) for job in request.jobs]),
-            _matrix(request.edits, 7),
-            _flat(request.values),
-            _matrix(request.reads, 4),
-        )
-        widths = [self.widths[SITES[site]] for _, site, _, _ in request.reads]
-        return Result(_split(logits.astype(np.float64), lengths), _split(flat, widths))
+        logits, rows = self._prober.run(request)
+        return ProbeResult([each.astype(np.float64) for each in logits], rows)
 
-    def unembed(self, rows: Rows, wanted: Sequence[Sequence[int]]) -> list[npt.NDArray[np.float64]]:
-        """Logits that the model makes of residual rows after its last layer.
+    def unembed(self, rows: Activations, wanted: Sequence[Ids]) -> list[npt.NDArray[np.float64]]:
+        """Return the logits that the model makes of residual rows after its last layer.
 
         llama.cpp itself applies the last norm, the output weights, soft-caps and scales.
 
@@ -228,20 +155,21 @@ class Probe(AbstractContextManager["Probe"]):
             wanted: For each row the token ids whose logits are returned.
         """
         flat = np.ascontiguousarray(rows, np.float32).reshape(-1)
-        logits = self._prober.unembed(flat, ragged([np.asarray(ids) for ids in wanted]))
-        return _split(logits.astype(np.float64), [len(ids) for ids in wanted])
+        logits = self._prober.unembed(flat, ragged(wanted)).astype(np.float64)
+        return np.split(logits, np.cumsum([len(ids) for ids in wanted])[:-1])
 
-    def attention(self, prompts: Sequence[Ids]) -> list[Rows]:
-        """Attention weights of each prompt's last token, shape (layer, head, token).
+    def attention(self, prompts: Sequence[Ids]) -> list[Activations]:
+        """Return the attention weights of each prompt's last token, shape (layer, head, token).
 
-        What the slots hold is lost.
+        The slots are emptied.
 
         Raises:
             ModelError: The weights are never computed, as with flash attention.
         """
         flat = self._prober.attention(ragged(prompts))
-        sizes = [self.n_layer * self.n_head * len(ids) for ids in prompts]
-        return [part.reshape(self.n_layer, self.n_head, -1) for part in _split(flat, sizes)]
+        shape = (self.n_layer, self.n_head, -1)
+        ends = self.n_layer * self.n_head * np.cumsum([len(ids) for ids in prompts])
+        return [part.reshape(shape) for part in np.split(flat, ends)[:-1]]
 
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
@@ -253,30 +181,17 @@ class Probe(AbstractContextManager["Probe"]):
 
 
 def _bytes_per_cell(model: Model, mode: Mode) -> int:
-    """What a token's keys and values take in the cache."""
+    """Return the bytes that a token's keys and values take in the cache."""
     arch = model.metadata.get("general.architecture", "")
     n_embd, n_head = model.sizes.n_embd, model.sizes.n_head
     head = int(model.metadata.get(f"{arch}.attention.key_length", n_embd // n_head))
-    n_head_kv = int(capi.llama_model_n_head_kv(model.pointer))
     n_bytes = 4 if MODES[mode].type_k == "f32" else 2
-    return 2 * n_bytes * head * n_head_kv * model.sizes.n_layer
+    return 2 * n_bytes * head * model.n_head_kv * model.sizes.n_layer
 
 
 def _share(n_bytes: int, n_slots: int) -> tuple[int, int]:
-    """How many slots and streams of so many bytes there are: as many as the cache may take."""
+    """Return how many slots and streams of this size there are: as many as the cache may take."""
     n_fit = MAX_CACHE_BYTES // n_bytes
     n_slots = max(2, min(n_slots, n_fit // 8 * 2))
     n_streams = min(MOST_STREAMS, (n_fit - n_slots) // 4 * 4)
     return n_slots, max(LEAST_STREAMS, n_streams)
-
-
-def _matrix(rows: Sequence[tuple[int, ...]], width: int) -> npt.NDArray[np.int64]:
-    return np.array(rows, np.int64).reshape(-1, width)
-
-
-def _flat(parts: Sequence[Rows]) -> Rows:
-    return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
-
-
-def _split(flat: npt.NDArray[_T], sizes: Sequence[int]) -> list[npt.NDArray[_T]]:
-    return np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []

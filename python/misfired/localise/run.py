@@ -1,4 +1,4 @@
-"""What localisation takes from a finished run: who was asked what, and how it answered."""
+"""What localisation takes from a finished run: its prompts, its settings and its outcomes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from misfired.errors import DataError, ModelError
 from misfired.prompts.primings import Priming
 from misfired.prompts.shots import Shot
 from misfired.runs.folder import read_answers, read_manifest, read_pairs
+from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.model import Model, model_sha256
-from misfired.scoring.llama.session import template_for
+from misfired.scoring.llama.session import Session
+from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.template import ChatTemplate
 from misfired.stats.outcomes import build_outcomes
 
 
@@ -26,56 +27,83 @@ class RunData:
     """A run folder, read and checked against its model.
 
     Attributes:
+        path: The folder.
+        model: The model's file.
         outcomes: Of the priming under study, one row per pair.
-        pairs: What was asked.
-        protocol: How the run asked.
-        template: Through which template.
-        shots: Demonstrations that it put before every prompt.
-        priming: What is put to the prompts under study.
+        pairs: The suite.
+        priming: The priming under study.
+        protocol: The run's protocol.
+        template: Its chat template, as in the manifest: `name` and `sha256`.
+        shots: Demonstrations before every prompt.
     """
 
+    path: Path
+    model: Path
     outcomes: pl.DataFrame
     pairs: pl.DataFrame
-    protocol: Protocol
-    template: ChatTemplate
-    shots: tuple[Shot, ...]
     priming: Priming
+    protocol: Protocol
+    template: dict[str, str]
+    shots: tuple[Shot, ...]
+
+    def open(self, n_gpu_layers: int = 0) -> Session:
+        """Load the model and set it up as the run did.
+
+        Raises:
+            DataError: The chat template has changed since the run.
+        """
+        name = self.template["name"]
+        options = ScoringOptions(
+            protocol=self.protocol,
+            template=None if name == "model" else name,
+            n_gpu_layers=n_gpu_layers,
+        )
+        session = Session(self.model, options, self.shots)
+        source = session.template.source
+        if hashlib.sha256(source.encode()).hexdigest() != self.template["sha256"]:
+            session.close()
+            raise DataError(f"{self.path}: chat template {name!r} has changed since the run")
+        return session
 
 
-def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
+def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     """Read a run folder and check that it is a run of this model.
 
     Raises:
-        DataError: The run is of another model or template, was not primed so, or has lost its pairs.
+        DataError: The run is of another model or a server, with an intervention, without this priming,
+            or with a protocol that is not read by first tokens; or its pairs are lost.
+        ModelError: The model cannot be loaded.
     """
-    path = Path(path)
+    try_loading(model)
+    path, model = Path(path), Path(model)
     answers = read_answers(path)
     settings = read_manifest(path)["settings"]
-    sha256 = model_sha256(model.path)
     if "server" in settings:
         raise DataError(
-            f"{path}: a run of a server, which cannot be looked into; run the model's file"
+            f"{path}: run must be of a model file, got a run of a server; run the model's file"
         )
+    sha256 = model_sha256(model)
     if settings["model_sha256"] != sha256:
         raise DataError(
             f"{path}: a run of another model (sha256 {settings['model_sha256'][:12]}..., "
-            f"{model.path} has {sha256[:12]}...)"
+            f"{model} has {sha256[:12]}...)"
         )
     if settings.get("intervention") is not None:
-        raise DataError(
-            f"{path}: a run with an intervention; localisation looks into the model as it is"
-        )
+        raise DataError(f"{path}: run must be without an intervention, got a run with one")
     known = answers["priming"].unique().to_list()
     if priming not in known:
-        raise DataError(f"{path}: no priming {priming!r}; the run has {', '.join(sorted(known))}")
-    outcomes = build_outcomes(answers).filter(pl.col("priming") == priming)
+        raise DataError(
+            f"{path}: priming must be one of {', '.join(sorted(known))}, got {priming!r}"
+        )
     return RunData(
-        outcomes,
+        path,
+        model,
+        build_outcomes(answers).filter(pl.col("priming") == priming),
         read_pairs(path),
-        _protocol(path, settings["protocol"]),
-        _template(path, settings["template"], model),
-        tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
         next(Priming.from_json(one) for one in settings["primings"] if one["name"] == priming),
+        _protocol(path, settings["protocol"]),
+        settings["template"],
+        tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
     )
 
 
@@ -84,51 +112,38 @@ def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:
     protocol = Protocol(**{**stated, "answers": answers, "stop": tuple(stated["stop"])})
     if protocol.reading != "first_token" or set(answers) != {"yes", "no"}:
         raise DataError(
-            f"{path}: protocol {protocol.name!r} reads {', '.join(answers)} by {protocol.reading}; "
-            "localisation needs yes and no, read by their first token"
+            f"{path}: protocol must read yes and no by their first token, got {protocol.name!r}, which "
+            f"reads {', '.join(answers)} by {protocol.reading}"
         )
     return protocol
-
-
-def _template(path: Path, stated: dict[str, Any], model: Model) -> ChatTemplate:
-    choice = None if stated["name"] == "model" else stated["name"]
-    template = template_for(model, choice)
-    if _digest(template.source) != stated["sha256"]:
-        raise DataError(f"{path}: chat template {stated['name']!r} has changed since the run")
-    return template
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:
     """Refuse a base whose layers or tokens cannot be set beside the model's.
 
     Raises:
-        ModelError: Another number of tokens, another token, another layer count, or a text that is
-            tokenised otherwise.
+        ModelError: Layers, heads, tokens, or the tokens of a text differ.
     """
-    for what, key in (("layers", "block_count"), ("heads", "attention.head_count")):
-        counts = [_metadata_number(m, key) for m in (model, base)]
-        if counts[0] != counts[1]:
-            raise ModelError(
-                f"{base.path}: a base with {counts[1]} {what}, the model has {counts[0]}"
-            )
-    sizes = [m.tokenizer.n_vocab for m in (model, base)]
-    if sizes[0] != sizes[1]:
-        raise ModelError(f"{base.path}: a base with {sizes[1]} tokens, the model has {sizes[0]}")
-    for token in range(sizes[0]):
+    numbers = {
+        "layers": [m.metadata.get(_key(m, "block_count"), "?") for m in (model, base)],
+        "heads": [m.metadata.get(_key(m, "attention.head_count"), "?") for m in (model, base)],
+        "tokens": [str(m.tokenizer.n_vocab) for m in (model, base)],
+    }
+    for name, (expected, got) in numbers.items():
+        if got != expected:
+            raise ModelError(f"{base.path}: base must have {expected} {name}, got {got}")
+    for token in range(model.tokenizer.n_vocab):
         if model.tokenizer.piece(token) != base.tokenizer.piece(token):
-            raise ModelError(f"{base.path}: a base with another tokenizer: token {token} differs")
+            raise ModelError(
+                f"{base.path}: base must have the model's tokens: token {token} differs"
+            )
     for text in prompts:
         ids = [m.tokenizer.encode(text, parse_special=True).tolist() for m in (model, base)]
         if ids[0] != ids[1]:
             raise ModelError(
-                f"{base.path}: a base with another tokenizer: {text[:40]!r}... has other tokens"
+                f"{base.path}: base must have the model's tokenizer: {text[:40]!r}... differs"
             )
 
 
-def _metadata_number(model: Model, key: str) -> str:
-    architecture = model.metadata.get("general.architecture", "")
-    return model.metadata.get(f"{architecture}.{key}", "?")
+def _key(model: Model, name: str) -> str:
+    return f"{model.metadata.get('general.architecture', '')}.{name}"

@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError
-from misfired.localise.probe import SITES
-from misfired.localise.study import Localisation
-from misfired.localise.sweeps import DIRECTIONS, METHODS, TARGETS
+from misfired.localise.options import HEAD_METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from misfired.localise.result import Localisation
 
 #: Okabe and Ito's palette: told apart with any kind of colour vision, and in grey.
 COLOURS = {
@@ -153,29 +153,29 @@ def _curve(axes: Axes, part: pl.DataFrame, name: str, *, base: bool) -> None:
 
 def recovery(curves: pl.DataFrame) -> Figure:
     """Recovery by layer: a row for each direction, a column for each target, a line for each site."""
-    targets = [name for name in TARGETS if name in curves["target"]]
-    directions = [name for name in DIRECTIONS if name in curves["direction"]]
+    targets, directions, sites = (
+        curves[name].unique(maintain_order=True) for name in ("target", "direction", "site")
+    )
     figure, panels = _panels(len(directions), len(targets), width=3.2, height=2.3)
     for row, direction in zip(panels, directions, strict=True):
         for axes, target in zip(row, targets, strict=True):
-            for site in SITES:
+            for site in sites:
                 part = curves.filter(site=site, target=target, direction=direction)
-                if len(part):
-                    _curve(axes, part, site, base=False)
+                _curve(axes, part, site, base=False)
             for level in (0, 1):
                 axes.axhline(level, color="0.5", linewidth=0.6, zorder=0)
             axes.set(xlabel="layer", title=f"{TITLES[direction]}, {TITLES[target]}")
             _whole_ticks(axes)
         row[0].set_ylabel("recovery (1: the whole difference)")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(SITES), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(sites), frameon=False)
     return figure
 
 
 def heads(table: pl.DataFrame) -> Figure:
     """Specificity of every head, a panel for each method; a ring marks those that pass."""
     own = table.filter(model="instruct")
-    methods = [name for name in METHODS if name in own["method"]]
+    methods = [name for name in HEAD_METHODS if name in own["method"]]
     n_layer, n_head = own["layer"].n_unique(), own["head"].n_unique()
     width = min(6.0, max(1.9, 0.22 * n_head + 1.0))
     figure, panels = _panels(1, len(methods), width=width, height=max(2.2, 0.16 * n_layer + 1.2))

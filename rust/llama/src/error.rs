@@ -199,6 +199,12 @@ pub enum Error {
         /// One above the largest allowed.
         high: i64,
     },
+    /// A site that does not exist.
+    #[error("site must be one of residual, attention, feed_forward, got '{word}'")]
+    UnknownSite {
+        /// What was asked for.
+        word: String,
+    },
     /// Arrays of a probe request that do not fit together.
     #[error("{name} has {actual} entries, expected {expected}")]
     Length {

@@ -29,7 +29,7 @@ mod _core {
     #[pymodule_export]
     use super::matching::match_texts;
     #[pymodule_export]
-    use super::probe::{Prober, Watcher};
+    use super::probe::{ProbeRequest, Prober, Watcher, embeddings};
     #[pymodule_export]
     use super::score::Scorer;
     #[pymodule_export]

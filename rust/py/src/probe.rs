@@ -3,11 +3,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use misfired_llama::probe::{self, Edit, Job, Request, Row, Site};
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use misfired_llama::probe::{self, Job, Row, Site};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use crate::errors::{enter, raise};
+use crate::errors::enter;
 use crate::llama::{Context, Library};
 use crate::ragged::Rows;
 
@@ -31,6 +31,84 @@ impl Watcher {
     }
 }
 
+/// Jobs, and what is overwritten and read in each; filled step by step, then run.
+#[pyclass(module = "misfired._core")]
+#[derive(Default)]
+pub(crate) struct ProbeRequest(probe::Request);
+
+#[pymethods]
+impl ProbeRequest {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decode tokens behind the first `n_shared` cells of slot `parent`, or behind nothing; the number of
+    /// this job. Slot `keep` keeps its cells.
+    #[pyo3(signature = (tokens, wanted, *, parent=None, n_shared=0, keep=None))]
+    fn add(
+        &mut self,
+        tokens: PyReadonlyArray1<'_, i32>,
+        wanted: PyReadonlyArray1<'_, i32>,
+        parent: Option<i64>,
+        n_shared: i64,
+        keep: Option<i64>,
+    ) -> PyResult<usize> {
+        let (tokens, wanted) = (tokens.as_slice()?.to_vec(), wanted.as_slice()?.to_vec());
+        let (parent, keep) = (parent.map(index), keep.map(index));
+        Ok(self.0.add(Job { tokens, wanted, parent, n_shared: index(n_shared), keep }))
+    }
+
+    /// Overwrite columns of one row, from `column` on.
+    #[pyo3(signature = (job, site, layer, position, values, *, column=0))]
+    #[expect(clippy::too_many_arguments, reason = "they name a place")]
+    fn write(
+        &mut self,
+        py: Python<'_>,
+        job: i64,
+        site: &str,
+        layer: i64,
+        position: i64,
+        values: PyReadonlyArray1<'_, f32>,
+        column: i64,
+    ) -> PyResult<()> {
+        let row = row(py, job, site, layer, position)?;
+        self.0.write(row, index(column), values.as_slice()?.to_vec());
+        Ok(())
+    }
+
+    /// Set columns of one row to zero.
+    #[pyo3(signature = (job, site, layer, position, *, column, n_columns))]
+    #[expect(clippy::too_many_arguments, reason = "they name a place")]
+    fn zero(
+        &mut self,
+        py: Python<'_>,
+        job: i64,
+        site: &str,
+        layer: i64,
+        position: i64,
+        column: i64,
+        n_columns: i64,
+    ) -> PyResult<()> {
+        let row = row(py, job, site, layer, position)?;
+        self.0.zero(row, index(column), index(n_columns));
+        Ok(())
+    }
+
+    /// Read one row as later nodes see it.
+    fn read(
+        &mut self,
+        py: Python<'_>,
+        job: i64,
+        site: &str,
+        layer: i64,
+        position: i64,
+    ) -> PyResult<()> {
+        self.0.read(row(py, job, site, layer, position)?);
+        Ok(())
+    }
+}
+
 /// A context whose activations can be read and overwritten.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Prober(Mutex<probe::Prober>);
@@ -50,29 +128,15 @@ impl Prober {
         (shape.n_layer, shape.n_head, shape.widths)
     }
 
-    /// Decode jobs with their edits; (logits of the wanted tokens, values of the rows read).
-    #[expect(clippy::too_many_arguments, reason = "each is an array of its own")]
+    /// Decode the jobs; for each the logits of its wanted tokens, and the rows read.
     fn run<'py>(
         &self,
         py: Python<'py>,
-        jobs: PyReadonlyArray2<'_, i64>,
-        tokens: Rows<'_>,
-        wanted: Rows<'_>,
-        edits: PyReadonlyArray2<'_, i64>,
-        values: PyReadonlyArray1<'_, f32>,
-        reads: PyReadonlyArray2<'_, i64>,
-    ) -> PyResult<(Floats<'py>, Floats<'py>)> {
-        let (tokens, wanted) = (tokens.ragged("tokens")?, wanted.ragged("wanted")?);
-        let jobs = rows(&jobs, "jobs")?.into_iter().map(job).collect();
-        let edits = rows(&edits, "edits")?.into_iter().map(|row| edit(py, row)).collect();
-        let reads = rows(&reads, "reads")?.into_iter().map(|r| read(py, r)).collect();
-        let (edits, reads): (PyResult<_>, PyResult<_>) = (edits, reads);
-        let (edits, reads, values) = (edits?, reads?, values.as_slice()?.to_vec());
-        let answer = enter(py, || {
-            let (tokens, wanted) = (tokens?, wanted?);
-            self.lock().run(&Request { jobs, tokens, wanted, edits, values, reads })
-        })?;
-        Ok((answer.logits.into_pyarray(py), answer.reads.into_pyarray(py)))
+        request: PyRef<'_, ProbeRequest>,
+    ) -> PyResult<(Vec<Floats<'py>>, Vec<Floats<'py>>)> {
+        let request = &request.0;
+        let answer = enter(py, || self.lock().run(request))?;
+        Ok((arrays(py, answer.logits), arrays(py, answer.rows)))
     }
 
     /// Logits of the wanted tokens for rows of the residual stream after the last layer.
@@ -102,37 +166,28 @@ impl Prober {
     }
 }
 
-/// Rows of N numbers; a negative one becomes none.
-fn rows<const N: usize>(
-    matrix: &PyReadonlyArray2<'_, i64>,
-    name: &str,
-) -> PyResult<Vec<[Option<usize>; N]>> {
-    if !matrix.is_c_contiguous() || matrix.shape()[1] != N {
-        let message = format!("{name}: expected rows of {N} numbers in C order");
-        return Err(raise(matrix.py(), "ArgumentError", message));
-    }
-    let numbers = matrix.as_slice()?.chunks_exact(N);
-    Ok(numbers.map(|row| std::array::from_fn(|i| usize::try_from(row[i]).ok())).collect())
+/// Token embeddings as the model of a watched context reads them, row after row.
+#[pyfunction]
+pub(crate) fn embeddings<'py>(
+    py: Python<'py>,
+    context: &Context,
+    tokens: PyReadonlyArray1<'_, i32>,
+) -> PyResult<Floats<'py>> {
+    let tokens = tokens.as_slice()?;
+    let rows = enter(py, || probe::embeddings(&context.0, tokens))?;
+    Ok(rows.into_pyarray(py))
 }
 
-/// A number that may not be absent; where it is, it fails the range check that follows.
-fn number(value: Option<usize>) -> usize {
-    value.unwrap_or(usize::MAX)
+/// A number from Python; a negative one fails the range check that follows.
+fn index(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-fn job([parent, n_shared, keep]: [Option<usize>; 3]) -> Job {
-    Job { parent, n_shared: number(n_shared), keep }
+fn row(py: Python<'_>, job: i64, site: &str, layer: i64, position: i64) -> PyResult<Row> {
+    let site = enter(py, || Site::named(site))?;
+    Ok(Row { job: index(job), site, layer: index(layer), position: index(position) })
 }
 
-fn read(py: Python<'_>, [job, site, layer, position]: [Option<usize>; 4]) -> PyResult<Row> {
-    let site = Site::ALL.get(number(site)).copied().ok_or_else(|| {
-        raise(py, "ArgumentError", format!("site is not in 0..{}", Site::ALL.len()))
-    })?;
-    Ok(Row { job: number(job), site, layer: number(layer), position: number(position) })
-}
-
-fn edit(py: Python<'_>, row: [Option<usize>; 7]) -> PyResult<Edit> {
-    let [job, site, layer, position, column, n_columns, values] = row;
-    let row = read(py, [job, site, layer, position])?;
-    Ok(Edit { row, column: number(column), n_columns: number(n_columns), values })
+fn arrays(py: Python<'_>, rows: Vec<Vec<f32>>) -> Vec<Floats<'_>> {
+    rows.into_iter().map(|row| row.into_pyarray(py)).collect()
 }

@@ -11,7 +11,7 @@ import pytest
 from helpers import make_suite
 from misfired import score, write_suite
 from misfired.errors import MisfiredError, ModelError, TemplateError
-from misfired.localise.averages import averages
+from misfired.localise import averages
 from misfired.scoring.llama import guard
 from misfired.scoring.llama.doctor import examine
 from misfired.scoring.llama.model import Model

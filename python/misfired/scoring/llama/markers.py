@@ -6,7 +6,6 @@ spells it out in ordinary tokens; one that has it may never have been trained on
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llama_cpp import llama_cpp as capi
-from llama_cpp._ggml import libggml
 
-from misfired.scoring.llama.library import captured_errors
+from misfired._core import embeddings as read_embeddings
+from misfired.errors import ModelError
 from misfired.scoring.llama.model import Model
 from misfired.scoring.tokens import PromptTokenizer
 
@@ -125,39 +123,9 @@ def embeddings(model: Model, tokens: Sequence[int]) -> npt.NDArray[np.float64] |
 
     llama.cpp looks the rows up and dequantises them; the rest of the graph is not computed.
     """
-    read: list[npt.NDArray[np.float32]] = []
-    ggml: Any = libggml
-    ggml.ggml_get_name.restype, ggml.ggml_get_name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    ggml.ggml_nbytes.restype, ggml.ggml_nbytes.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
-    ggml.ggml_backend_tensor_get.argtypes = [
-        *(ctypes.c_void_p, ctypes.c_void_p),
-        *(ctypes.c_size_t, ctypes.c_size_t),
-    ]
-
-    def look(node: int, ask: bool, _: object) -> bool:
-        if ask:
-            return bool(ggml.ggml_get_name(node) == b"embd")
-        values = np.empty(ggml.ggml_nbytes(node) // 4, np.float32)
-        ggml.ggml_backend_tensor_get(node, values.ctypes.data, 0, values.nbytes)
-        read.append(values)
-        return False
-
-    params = capi.llama_context_default_params()
-    params.n_ctx, params.n_batch, params.n_ubatch = 256, _N_READ, _N_READ
-    params.cb_eval = capi.ggml_backend_sched_eval_callback(look)
-    with captured_errors():
-        context = capi.llama_init_from_model(model.pointer, params)
-        if not context:
-            return None
-        try:
-            for start in range(0, len(tokens), _N_READ):
-                some = tokens[start : start + _N_READ]
-                ids = (ctypes.c_int32 * len(some))(*some)
-                capi.llama_memory_clear(capi.llama_get_memory(context), True)
-                capi.llama_decode(context, capi.llama_batch_get_one(ids, len(some)))
-        finally:
-            capi.llama_free(context)
-    values = np.concatenate(read) if read else np.zeros(0, np.float32)
-    if not len(values) or len(values) % len(tokens):
+    try:
+        with model.context(256, n_batch=_N_READ, n_sequences=1, watched=True) as context:
+            rows = read_embeddings(context.handle, np.array(tokens, np.int32))
+    except ModelError:
         return None
-    return values.reshape(len(tokens), -1).astype(np.float64)
+    return rows.reshape(len(tokens), -1).astype(np.float64)

@@ -162,6 +162,11 @@ class Model(AbstractContextManager["Model"]):
         return Sizes(*(int(count(model)) for count in counts))
 
     @property
+    def n_head_kv(self) -> int:
+        """Heads of keys and values in a layer."""
+        return int(capi.llama_model_n_head_kv(self.pointer))
+
+    @property
     def can_share_prefixes(self) -> bool:
         """False for recurrent and hybrid models, whose state cannot be rolled back in part."""
         recurrent = capi.llama_model_is_recurrent(self.pointer)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::callback::{Read, Task, Work};
-use super::prober::{Prober, check_ids};
+use super::prober::{Prober, check_rows};
 use crate::error::{Error, Result};
 use crate::plan::{Ragged, Token};
 
@@ -41,13 +41,13 @@ impl Prober {
         let work = |layer| Work { reads: vec![read(layer)], ..Work::default() };
         let node = |layer| format!("kq_soft_max-{layer}");
         let work = (0..n_layer).map(|layer| (node(layer), work(layer))).collect();
-        let task = Task { n_tokens, n_outputs: 1, n_head, work, measure: false };
+        let task = Task { n_tokens, n_outputs: 1, n_head, work, ..Task::default() };
         Ok(self.decode(&tokens, &[n_tokens - 1], task, n_layer * n_head * n_tokens)?.values)
     }
 }
 
 fn check_prompts(prompts: &Ragged, (n_vocab, n_batch): (usize, usize)) -> Result<()> {
-    check_ids(prompts, n_vocab)?;
+    check_rows(prompts, n_vocab)?;
     for index in 0..prompts.len() {
         let n_tokens = prompts.row(index).len();
         if n_tokens == 0 {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::callback::{BatchRow, Read, Task, Work, Write};
 use super::pack::{Size, round_up};
-use super::request::{Index, Request, Row, Shape};
+use super::request::{Index, Job, Request, Row, Shape};
 use crate::plan::Token;
 
 /// A request on its way, with what is looked up in every batch.
@@ -13,25 +13,15 @@ pub(super) struct Call<'a> {
     pub(super) request: &'a Request,
     index: Index,
     shape: Shape,
-    /// Offsets of the reads in the answer, and their end.
-    places: Vec<usize>,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(request: &'a Request, shape: Shape) -> Self {
-        let mut places = vec![0];
-        for row in &request.reads {
-            places.push(places[places.len() - 1] + shape.width(row.site));
-        }
-        Self { request, index: request.index(), shape, places }
+        Self { request, index: request.index(), shape }
     }
 
-    /// Number of values in all rows read.
-    pub(super) fn n_values(&self) -> usize {
-        self.places[self.request.reads.len()]
-    }
-
-    /// The callback's work for one batch; where its reads go: (place in the answer, range read).
+    /// The callback's work for one batch; for each read its number and the range of its values; and how
+    /// many values there are.
     pub(super) fn task(
         &self,
         layout: &Layout,
@@ -45,10 +35,7 @@ impl<'a> Call<'a> {
         };
         for &number in jobs.clone().flat_map(|job| &self.index.edits[job]) {
             let edit = &self.request.edits[number];
-            let values = edit.values.map_or_else(
-                || vec![0.0; edit.n_columns],
-                |start| self.request.values[start..start + edit.n_columns].to_vec(),
-            );
+            let values = edit.values.to_vec();
             let write = Write { row: layout.row(&edit.row), column: edit.column, values };
             self.work(&mut task, &edit.row).writes.push(write);
         }
@@ -59,7 +46,7 @@ impl<'a> Call<'a> {
             let read = Read::Row { row: layout.row(row), out: n_out };
             self.work(&mut task, row).reads.push(read);
             let width = self.shape.width(row.site);
-            found.push((self.places[number], n_out..n_out + width));
+            found.push((number, n_out..n_out + width));
             n_out += width;
         }
         (task, found, n_out)
@@ -90,16 +77,16 @@ impl Layout {
         let (mut last, mut starts) = (vec![], HashMap::new());
         for (job, &sequence) in jobs.clone().zip(sequences) {
             let marked = call.request.outputs(&call.index, job, call.shape.n_layer);
-            let n_shared = call.request.jobs[job].n_shared;
+            let Job { n_shared, tokens: ref ids, .. } = call.request.jobs[job];
             starts.insert(job, (tokens.len(), n_shared));
-            for (pos, &id) in (n_shared..).zip(call.request.tokens.row(job)) {
+            for (pos, &id) in (n_shared..).zip(ids) {
                 if marked.contains(&pos) {
                     outputs.push(tokens.len());
                 }
                 tokens.push(Token { id, pos, sequences: vec![sequence] });
             }
             last.push(tokens.len() - 1);
-            let filled = call.request.tokens.row(job).len()..size.width;
+            let filled = ids.len()..size.width;
             let token = |i| Token { id: 0, pos: n_shared + i, sequences: vec![sequence] };
             tokens.extend(filled.map(token));
         }

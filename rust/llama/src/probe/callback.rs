@@ -60,6 +60,8 @@ pub(crate) struct Task {
     pub(crate) work: HashMap<String, Work>,
     /// Only record the number of values of these nodes.
     pub(crate) measure: bool,
+    /// Leave the graph uncomputed after the first of these nodes.
+    pub(crate) stop: bool,
 }
 
 /// What a batch showed: values read, and the number of values of each node asked for.
@@ -307,7 +309,7 @@ unsafe extern "C" fn eval_callback(tensor: *mut c_void, ask: bool, user_data: *m
         // Returning false would stop one part of the graph only; the decode runs on and is discarded.
         state.error.get_or_insert(error);
     }
-    true
+    !state.task.stop
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::callback::{BatchRow, Task, Work, Write};
 use super::pack::round_up;
-use super::prober::{Prober, check_ids};
+use super::prober::{Prober, check_rows};
 use super::request::Site;
 use crate::error::{Error, Result};
 use crate::plan::{Ragged, Token};
@@ -23,7 +23,7 @@ impl Prober {
             let expected = wanted.len() * width;
             return Err(Error::Length { name: "rows", actual: rows.len(), expected });
         }
-        check_ids(wanted, self.decoder.n_vocab)?;
+        check_rows(wanted, self.decoder.n_vocab)?;
         let context = Arc::clone(self.decoder.context());
         let _turn = context.turn();
         let mut logits = vec![];

@@ -9,6 +9,7 @@
 mod attention;
 mod batch;
 mod callback;
+mod embeddings;
 mod ggml;
 mod lens;
 mod pack;
@@ -18,7 +19,8 @@ mod sequences;
 
 pub(crate) use callback::Ablation;
 pub use callback::Watcher;
+pub use embeddings::embeddings;
 pub(crate) use ggml::Ggml;
 pub use prober::{Answer, Prober};
 pub(crate) use request::within;
-pub use request::{Edit, Job, Request, Row, Shape, Site};
+pub use request::{Job, Request, Row, Shape, Site};

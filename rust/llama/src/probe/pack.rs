@@ -35,7 +35,7 @@ pub(super) fn round_up(n: usize) -> usize {
 /// Long jobs, and those whose cells are kept, are rounded up by tokens behind their end, which nothing
 /// before them sees; short ones by further sequences.
 pub(super) fn size(request: &Request, jobs: &Range<usize>) -> Size {
-    let len = request.tokens.row(jobs.start).len();
+    let len = request.jobs[jobs.start].tokens.len();
     if request.jobs[jobs.start].keep.is_some() || len >= LEAST {
         Size { width: round_up(len), n_sequences: jobs.len() }
     } else {
@@ -76,7 +76,7 @@ impl Room {
             [Some(before), Some(slot)] => slot == before + 1,
             _ => false,
         };
-        let len = |job: usize| request.tokens.row(job).len();
+        let len = |job: usize| request.jobs[job].tokens.len();
         are_neighbours && len(last) == len(jobs.start) && width * n_sequences <= self.n_batch
     }
 }

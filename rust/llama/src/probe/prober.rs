@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::batch::{Call, Layout};
 use super::callback::{Seen, Task, Watcher, Work};
 use super::pack::{self, Room};
-use super::request::{Bounds, Request, Shape, Site};
+use super::request::{Bounds, Request, Shape, Site, check_ids};
 use super::sequences::Sequences;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
@@ -16,10 +16,10 @@ use crate::plan::{Ragged, Token};
 /// What a request gave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
-    /// Logits of the wanted tokens, job after job.
-    pub logits: Vec<f32>,
-    /// Values of the rows read, in the order asked for.
-    pub reads: Vec<f32>,
+    /// For each job the logits of its wanted tokens.
+    pub logits: Vec<Vec<f32>>,
+    /// For each read its row.
+    pub rows: Vec<Vec<f32>>,
 }
 
 /// A context whose activations can be read and overwritten.
@@ -107,7 +107,7 @@ impl Prober {
         let context = Arc::clone(self.decoder.context());
         let _turn = context.turn();
         let call = Call::new(request, self.shape);
-        let mut answer = Answer { logits: vec![], reads: vec![0.0; call.n_values()] };
+        let mut answer = Answer { logits: vec![], rows: vec![vec![]; request.reads.len()] };
         for jobs in self.room.batches(request) {
             self.run_batch(&call, &jobs, &mut answer)?;
         }
@@ -125,18 +125,19 @@ impl Prober {
         let layout = Layout::new(call, jobs, &sequences, size);
         let (task, found, n_out) = call.task(&layout, jobs);
         let seen = self.decode(&layout.tokens, &layout.outputs, task, n_out)?;
-        for (place, range) in found {
-            answer.reads[place..place + range.len()].copy_from_slice(&seen.values[range]);
+        for (number, range) in found {
+            answer.rows[number] = seen.values[range].to_vec();
         }
-        for (job, &last) in jobs.clone().zip(&layout.last) {
-            let wanted = call.request.wanted.row(job);
-            self.read_logits(last, layout.tokens.len(), wanted, &mut answer.logits)?;
+        for (job, &last) in call.request.jobs[jobs.clone()].iter().zip(&layout.last) {
+            let mut logits = vec![];
+            self.read_logits(last, layout.tokens.len(), &job.wanted, &mut logits)?;
+            answer.logits.push(logits);
         }
         self.sequences.settle(&mut self.decoder, call.request, jobs);
         Ok(())
     }
 
-    /// Decode a batch with the callback at work.
+    /// Decode a batch while the callback does its task.
     pub(super) fn decode(
         &mut self,
         tokens: &[Token],
@@ -144,10 +145,7 @@ impl Prober {
         task: Task,
         n_out: usize,
     ) -> Result<Seen> {
-        self.watcher.give(task, n_out);
-        let decoded = self.decoder.decode(tokens, outputs);
-        let seen = self.watcher.take();
-        decoded.map(|()| seen)
+        watch(&mut self.decoder, &self.watcher, tokens, outputs, task, n_out)
     }
 
     /// Append the logits of some tokens in one output of the batch of `n_tokens` just decoded.
@@ -164,12 +162,21 @@ impl Prober {
     }
 }
 
-pub(super) fn check_ids(wanted: &Ragged, n_vocab: usize) -> Result<()> {
-    for index in 0..wanted.len() {
-        let outside = |&&id: &&i32| id < 0 || id as usize >= n_vocab;
-        if let Some(&token) = wanted.row(index).iter().find(outside) {
-            return Err(Error::TokenOutOfRange { index, token, n_vocab });
-        }
-    }
-    Ok(())
+/// Decode a batch while the callback does its task, with room for `n_out` values read.
+pub(super) fn watch(
+    decoder: &mut Decoder,
+    watcher: &Watcher,
+    tokens: &[Token],
+    outputs: &[usize],
+    task: Task,
+    n_out: usize,
+) -> Result<Seen> {
+    watcher.give(task, n_out);
+    let decoded = decoder.decode(tokens, outputs);
+    let seen = watcher.take();
+    decoded.map(|()| seen)
+}
+
+pub(super) fn check_rows(rows: &Ragged, n_vocab: usize) -> Result<()> {
+    (0..rows.len()).try_for_each(|index| check_ids(index, rows.row(index), n_vocab))
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::plan::Ragged;
 
 /// A place in every layer where activations can be read and overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,12 +17,25 @@ pub enum Site {
 }
 
 impl Site {
-    /// All sites; a site's number across the border is its index here.
+    /// All sites.
     pub const ALL: [Self; 3] = [Self::Residual, Self::Heads, Self::FeedForward];
+
+    /// The site that a caller names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSite`].
+    pub fn named(word: &str) -> Result<Self> {
+        match word {
+            "residual" => Ok(Self::Residual),
+            "attention" => Ok(Self::Heads),
+            "feed_forward" => Ok(Self::FeedForward),
+            _ => Err(Error::UnknownSite { word: word.to_owned() }),
+        }
+    }
 
     /// llama.cpp's name of the node in one layer.
     #[must_use]
-    pub fn node(self, layer: usize) -> String {
+    pub(crate) fn node(self, layer: usize) -> String {
         let name = match self {
             Self::Residual => "l_out",
             Self::Heads => "kqv_out",
@@ -53,8 +65,12 @@ impl Shape {
 }
 
 /// Tokens to decode behind what a slot holds already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
+    /// Ids to decode.
+    pub tokens: Vec<i32>,
+    /// Ids whose logits are read after the last token.
+    pub wanted: Vec<i32>,
     /// Slot whose first `n_shared` cells this job continues; none starts from nothing.
     pub parent: Option<usize>,
     /// Cells taken over from the parent.
@@ -77,33 +93,45 @@ pub struct Row {
 }
 
 /// Part of a row to overwrite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edit {
-    /// The row.
-    pub row: Row,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Edit {
+    pub(crate) row: Row,
     /// First column.
-    pub column: usize,
-    /// Number of columns.
-    pub n_columns: usize,
-    /// Offset of the new values in [`Request::values`]; none writes zeros.
-    pub values: Option<usize>,
+    pub(crate) column: usize,
+    pub(crate) values: Values,
 }
 
-/// Everything for one call.
-#[derive(Debug)]
+/// New values of some columns.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Values {
+    /// So many zeros.
+    Zeros(usize),
+    /// These values.
+    Given(Vec<f32>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Zeros(n) => *n,
+            Self::Given(values) => values.len(),
+        }
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<f32> {
+        match self {
+            Self::Zeros(n) => vec![0.0; *n],
+            Self::Given(values) => values.clone(),
+        }
+    }
+}
+
+/// Everything for one call: jobs, and what is overwritten and read in each.
+#[derive(Debug, Default)]
 pub struct Request {
-    /// The jobs, answered in this order.
-    pub jobs: Vec<Job>,
-    /// For each job the tokens that it decodes.
-    pub tokens: Ragged,
-    /// For each job the token ids whose logits are read after its last token.
-    pub wanted: Ragged,
-    /// What to overwrite.
-    pub edits: Vec<Edit>,
-    /// New values, one edit's after another's, in any order.
-    pub values: Vec<f32>,
-    /// What to read, after all edits of the same node.
-    pub reads: Vec<Row>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) reads: Vec<Row>,
 }
 
 /// What a request is checked against.
@@ -117,49 +145,40 @@ pub(crate) struct Bounds<'a> {
 }
 
 impl Request {
+    /// Add a job; its number.
+    pub fn add(&mut self, job: Job) -> usize {
+        self.jobs.push(job);
+        self.jobs.len() - 1
+    }
+
+    /// Overwrite columns of a row, from `column` on.
+    pub fn write(&mut self, row: Row, column: usize, values: Vec<f32>) {
+        self.edits.push(Edit { row, column, values: Values::Given(values) });
+    }
+
+    /// Set columns of a row to zero.
+    pub fn zero(&mut self, row: Row, column: usize, n_columns: usize) {
+        self.edits.push(Edit { row, column, values: Values::Zeros(n_columns) });
+    }
+
+    /// Read a row, after all edits of the same node.
+    pub fn read(&mut self, row: Row) {
+        self.reads.push(row);
+    }
+
     /// # Errors
     /// Names the first number that is out of range.
     pub(crate) fn check(&self, bounds: &Bounds<'_>) -> Result<()> {
-        for (name, actual) in [("tokens", self.tokens.len()), ("wanted", self.wanted.len())] {
-            if actual != self.jobs.len() {
-                return Err(Error::Length { name, actual, expected: self.jobs.len() });
-            }
-        }
-        for index in 0..self.jobs.len() {
-            self.check_job(index, bounds)?;
+        for (index, job) in self.jobs.iter().enumerate() {
+            check_job(index, job, bounds)?;
         }
         for (index, edit) in self.edits.iter().enumerate() {
             let width = self.check_row("edit", index, &edit.row, bounds)?;
             within("edit", index, "column", edit.column, 0..width)?;
-            within("edit", index, "n_columns", edit.n_columns, 1..width - edit.column + 1)?;
-            if let Some(start) = edit.values {
-                let last = (self.values.len() + 1).saturating_sub(edit.n_columns);
-                within("edit", index, "value offset", start, 0..last)?;
-            }
+            within("edit", index, "n_columns", edit.values.len(), 1..width - edit.column + 1)?;
         }
         for (index, row) in self.reads.iter().enumerate() {
             self.check_row("read", index, row, bounds)?;
-        }
-        Ok(())
-    }
-
-    fn check_job(&self, index: usize, bounds: &Bounds<'_>) -> Result<()> {
-        let (job, tokens) = (&self.jobs[index], self.tokens.row(index));
-        for slot in [job.parent, job.keep].into_iter().flatten() {
-            within("job", index, "slot", slot, 0..bounds.slots.len())?;
-        }
-        let held = job.parent.map_or(0, |slot| bounds.slots[slot]);
-        within("job", index, "n_shared", job.n_shared, 0..held + 1)?;
-        if tokens.is_empty() {
-            return Err(Error::EmptySequence { index });
-        }
-        if tokens.len() > bounds.n_batch {
-            return Err(Error::TooLong { index, n_tokens: tokens.len(), limit: bounds.n_batch });
-        }
-        for &token in tokens.iter().chain(self.wanted.row(index)) {
-            if token < 0 || token as usize >= bounds.n_vocab {
-                return Err(Error::TokenOutOfRange { index, token, n_vocab: bounds.n_vocab });
-            }
         }
         Ok(())
     }
@@ -174,8 +193,8 @@ impl Request {
     ) -> Result<usize> {
         within(what, index, "job", row.job, 0..self.jobs.len())?;
         within(what, index, "layer", row.layer, 0..bounds.shape.n_layer)?;
-        let first = self.jobs[row.job].n_shared;
-        let positions = first..first + self.tokens.row(row.job).len();
+        let job = &self.jobs[row.job];
+        let positions = job.n_shared..job.n_shared + job.tokens.len();
         within(what, index, "position", row.position, positions)?;
         let width = bounds.shape.width(row.site);
         if width == 0 {
@@ -208,8 +227,33 @@ impl Request {
             .filter(|row| row.layer + 1 == n_layer && row.site != Site::Heads)
             .map(|row| row.position)
             .collect();
-        positions.insert(self.jobs[job].n_shared + self.tokens.row(job).len() - 1);
+        positions.insert(self.jobs[job].n_shared + self.jobs[job].tokens.len() - 1);
         positions
+    }
+}
+
+fn check_job(index: usize, job: &Job, bounds: &Bounds<'_>) -> Result<()> {
+    for slot in [job.parent, job.keep].into_iter().flatten() {
+        within("job", index, "slot", slot, 0..bounds.slots.len())?;
+    }
+    let held = job.parent.map_or(0, |slot| bounds.slots[slot]);
+    within("job", index, "n_shared", job.n_shared, 0..held + 1)?;
+    let n_tokens = job.tokens.len();
+    if n_tokens == 0 {
+        return Err(Error::EmptySequence { index });
+    }
+    if n_tokens > bounds.n_batch {
+        return Err(Error::TooLong { index, n_tokens, limit: bounds.n_batch });
+    }
+    check_ids(index, &job.tokens, bounds.n_vocab)?;
+    check_ids(index, &job.wanted, bounds.n_vocab)
+}
+
+/// Refuse ids outside the vocabulary; `index` says in which row they stand.
+pub(crate) fn check_ids(index: usize, ids: &[i32], n_vocab: usize) -> Result<()> {
+    match ids.iter().find(|&&id| id < 0 || id as usize >= n_vocab) {
+        Some(&token) => Err(Error::TokenOutOfRange { index, token, n_vocab }),
+        None => Ok(()),
     }
 }
 

@@ -125,10 +125,9 @@ impl Sequences {
 
     /// After a batch: record what the slots hold now. Other sequences are cut when they are used again.
     pub(super) fn settle(&mut self, decoder: &mut Decoder, request: &Request, jobs: &Range<usize>) {
-        for index in jobs.clone() {
-            let job = &request.jobs[index];
+        for job in &request.jobs[jobs.clone()] {
             if let Some(slot) = job.keep {
-                self.slots[slot] = job.n_shared + request.tokens.row(index).len();
+                self.slots[slot] = job.n_shared + job.tokens.len();
                 decoder.cut(slot as i32, self.slots[slot]);
             }
         }

@@ -1,19 +1,10 @@
 use super::super::request::Job;
 use super::*;
-use crate::plan::Ragged;
 
 /// Jobs of so many tokens, each of which keeps its cells in a slot or nowhere.
 fn request(jobs: &[(usize, Option<usize>)]) -> Request {
-    let mut offsets = vec![0];
-    offsets.extend(jobs.iter().scan(0, |end, &(len, _)| {
-        *end += len;
-        Some(*end)
-    }));
-    let tokens = Ragged::new("tokens", vec![1; offsets[jobs.len()]], offsets).unwrap();
-    let job = |&(_, keep)| Job { parent: None, n_shared: 0, keep };
-    let jobs: Vec<Job> = jobs.iter().map(job).collect();
-    let wanted = Ragged::new("wanted", vec![], vec![0; jobs.len() + 1]).unwrap();
-    Request { jobs, tokens, wanted, edits: vec![], values: vec![], reads: vec![] }
+    let job = |&(len, keep)| Job { tokens: vec![1; len], keep, ..Job::default() };
+    Request { jobs: jobs.iter().map(job).collect(), ..Request::default() }
 }
 
 fn room(n_batch: usize, n_temporary: usize) -> Room {

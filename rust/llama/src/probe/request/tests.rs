@@ -6,25 +6,11 @@ fn bounds(slots: &[usize]) -> Bounds<'_> {
     Bounds { shape: &SHAPE, n_vocab: 10, n_batch: 4, slots }
 }
 
-fn ragged(rows: &[&[i32]]) -> Ragged {
-    let mut offsets = vec![0];
-    offsets.extend(rows.iter().scan(0, |end, row| {
-        *end += row.len();
-        Some(*end)
-    }));
-    Ragged::new("tokens", rows.concat(), offsets).unwrap()
-}
-
 /// One job that decodes positions 2 and 3 behind two cells of slot 0.
 fn request() -> Request {
-    Request {
-        jobs: vec![Job { parent: Some(0), n_shared: 2, keep: None }],
-        tokens: ragged(&[&[5, 6]]),
-        wanted: ragged(&[&[1, 2]]),
-        edits: vec![],
-        values: vec![0.0; 6],
-        reads: vec![],
-    }
+    let (tokens, wanted) = (vec![5, 6], vec![1, 2]);
+    let job = Job { tokens, wanted, parent: Some(0), n_shared: 2, keep: None };
+    Request { jobs: vec![job], ..Request::default() }
 }
 
 fn row(site: Site, layer: usize, position: usize) -> Row {
@@ -32,7 +18,7 @@ fn row(site: Site, layer: usize, position: usize) -> Row {
 }
 
 fn edit(row: Row) -> Edit {
-    Edit { row, column: 3, n_columns: 3, values: Some(0) }
+    Edit { row, column: 3, values: Values::Given(vec![0.0; 3]) }
 }
 
 fn field(error: &Error) -> &'static str {
@@ -60,10 +46,8 @@ fn every_number_is_checked() {
         ("position", |r| r.reads.push(row(Site::Heads, 0, 1))),
         ("position", |r| r.reads.push(row(Site::Heads, 0, 4))),
         ("column", |r| r.edits.push(Edit { column: 6, ..edit(row(Site::Heads, 0, 2)) })),
-        ("n_columns", |r| r.edits.push(Edit { n_columns: 4, ..edit(row(Site::Heads, 0, 2)) })),
-        ("value offset", |r| {
-            r.edits.push(Edit { values: Some(4), ..edit(row(Site::Heads, 0, 2)) });
-        }),
+        ("n_columns", |r| r.zero(row(Site::Heads, 0, 2), 3, 4)),
+        ("n_columns", |r| r.write(row(Site::Heads, 0, 2), 3, vec![])),
     ];
     for (expected, spoil) in cases {
         let mut request = request();
@@ -75,17 +59,14 @@ fn every_number_is_checked() {
 #[test]
 fn tokens_are_checked() {
     let mut long = request();
-    long.tokens = ragged(&[&[1, 1, 1, 1, 1]]);
+    long.jobs[0].tokens = vec![1; 5];
     assert_eq!(long.check(&bounds(&[2])), Err(Error::TooLong { index: 0, n_tokens: 5, limit: 4 }));
     let mut foreign = request();
-    foreign.wanted = ragged(&[&[10]]);
+    foreign.jobs[0].wanted = vec![10];
     assert!(matches!(foreign.check(&bounds(&[2])), Err(Error::TokenOutOfRange { token: 10, .. })));
     let mut empty = request();
-    empty.tokens = ragged(&[&[]]);
+    empty.jobs[0].tokens = vec![];
     assert_eq!(empty.check(&bounds(&[2])), Err(Error::EmptySequence { index: 0 }));
-    let mut short = request();
-    short.wanted = ragged(&[]);
-    assert!(matches!(short.check(&bounds(&[2])), Err(Error::Length { name: "wanted", .. })));
 }
 
 #[test]
@@ -95,4 +76,11 @@ fn rows_behind_the_heads_of_the_last_layer_become_outputs() {
     assert_eq!(request.outputs(&request.index(), 0, 3), BTreeSet::from([3]));
     request.edits.push(edit(row(Site::FeedForward, 2, 2)));
     assert_eq!(request.outputs(&request.index(), 0, 3), BTreeSet::from([2, 3]));
+}
+
+#[test]
+fn sites_have_names() {
+    let named = ["residual", "attention", "feed_forward"].map(Site::named);
+    assert_eq!(named, Site::ALL.map(Ok));
+    assert!(matches!(Site::named("heads"), Err(Error::UnknownSite { .. })));
 }

@@ -9,12 +9,9 @@ import numpy as np
 
 from misfired.errors import DataError
 from misfired.localise.cases import build_cases, choose_cases
-from misfired.localise.probe import Probe, Rows
+from misfired.localise.held import Chunk, chunks
+from misfired.localise.probe import Activations, Probe
 from misfired.localise.run import read_run
-from misfired.localise.sweeps import Chunk, chunks
-from misfired.scoring.llama.guard import open_model
-from misfired.scoring.options import Devices
-from misfired.scoring.tokens import PromptTokenizer
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,14 @@ class Averages:
         n_controls: Number of controls.
     """
 
-    failures: Rows
-    controls: Rows
-    heads: Rows
+    failures: Activations
+    controls: Activations
+    heads: Activations
     n_failures: int
     n_controls: int
 
     @property
-    def direction(self) -> Rows:
+    def direction(self) -> Activations:
         """From the failures to the controls, by layer: the difference of the means."""
         return self.controls - self.failures
 
@@ -68,7 +65,7 @@ def averages(
         model: The GGUF file that the run was made with.
         run: The run's folder.
         priming: Which of the run's primings.
-        n_pairs: At most so many failures, all by default.
+        n_pairs: Most failures; all by default.
         seed: Draws pairs.
         n_gpu_layers: Layers to offload; -1 offloads all.
         n_threads: CPU threads; all cores by default.
@@ -77,33 +74,25 @@ def averages(
         DataError: A run of another model, or without failures or controls.
         ModelError: A model that cannot be probed.
     """
-    with open_model(model, Devices(n_gpu_layers=n_gpu_layers)) as opened:
-        data = read_run(run, opened, priming=priming)
-        chosen = choose_cases(data.outcomes, n_pairs=n_pairs, rng=seed)
-        tokenizer = PromptTokenizer(opened.tokenizer, data.template, data.protocol, data.shots)
-        if "control" not in chosen["kind"]:
-            raise DataError(
-                f"{run}: no controls: no pair of the failures' categories is right twice"
-            )
-        cases = build_cases(data.pairs, chosen, tokenizer, priming=data.priming)
+    data = read_run(run, model, priming=priming)
+    chosen = choose_cases(data.outcomes, n_pairs=n_pairs, seed=seed)
+    if "control" not in chosen["kind"]:
+        raise DataError(
+            f"{run}: run must have controls, got no pair of the failures' categories that is right twice"
+        )
+    residual, heads = [], []
+    with data.open(n_gpu_layers) as session:
+        cases = build_cases(data.pairs, chosen, session, priming=data.priming)
         longest = max(len(prompt.ids) for case in cases for prompt in case.prompts)
-        residual, heads = [], []
-        with Probe(opened, longest=longest, n_threads=n_threads) as probe:
+        with Probe(session.model, longest=longest, n_threads=n_threads) as probe:
             for part in chunks(cases, probe):
                 last = Chunk.hold(probe, part).held.last
                 residual.append(last["residual"][::2])
                 heads.append(last["attention"])
-    rows = np.concatenate(residual)
     failed = np.array([case.kind == "failure" for case in cases])
-
-    def mean(some: Rows) -> Rows:
-        means: Rows = some.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return means
-
-    return Averages(
-        mean(rows[failed]),
-        mean(rows[~failed]),
-        mean(np.concatenate(heads)),
-        int(failed.sum()),
-        int((~failed).sum()),
+    rows = np.concatenate(residual)
+    failures, controls, outputs = (
+        some.mean(axis=0, dtype=np.float64).astype(np.float32)
+        for some in (rows[failed], rows[~failed], np.concatenate(heads))
     )
+    return Averages(failures, controls, outputs, int(failed.sum()), int((~failed).sum()))

@@ -1,0 +1,142 @@
+"""Activation patching: one prompt's activations put into the other's run, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+from misfired.localise.held import Chunk, Interventions
+from misfired.localise.options import LocaliseOptions
+from misfired.localise.probe import SITES
+from misfired.localise.probes._common import (
+    ONSET_SHARE,
+    Floats,
+    ProbeKind,
+    failures,
+    figure_rows,
+    layer_rows,
+    ratio,
+    wide,
+)
+from misfired.stats.means import bootstrap
+
+DIRECTIONS = ("denoising", "noising")
+TARGETS = ("last", "span")
+
+
+def patch(
+    chunk: Chunk,
+    *,
+    sites: Sequence[str] = SITES,
+    targets: Sequence[str] = TARGETS,
+    directions: Sequence[str] = DIRECTIONS,
+) -> pl.DataFrame:
+    """Put one prompt's activations into the other's run, layer by layer.
+
+    `denoising` puts the contrast prompt's into the stereotyped run, `noising` the reverse. Target
+    `last` is the last token, `span` the last mention of the person asked about; a case whose persons
+    cannot be aligned has no rows for `span`.
+
+    Returns:
+        Columns `id`, `category`, `scenario`, `kind`, `site`, `target`, `direction`, `layer`,
+        `patched`, `before` (margin of the run without the patch), `donor` (margin of the other run).
+    """
+    held = chunk.held
+    runs = Interventions(held)
+    layers = np.arange(held.probe.n_layer)
+    frames = []
+    for number, case in enumerate(chunk.cases):
+        for direction, target, site in product(directions, targets, sites):
+            into = 2 * number + DIRECTIONS.index(direction)
+            source = into ^ 1
+            if target == "span" and case.unaligned is not None:
+                continue
+            for layer in layers.tolist():
+                if target == "last":
+                    runs.patch_last(into, site, layer, held.last[site][source, layer])
+                else:
+                    runs.patch_span(into, site, layer, held.span[site, source][layer])
+            frames.append(
+                chunk.rows(
+                    number,
+                    site=site,
+                    target=target,
+                    direction=direction,
+                    layer=layers,
+                    before=held.margins[into],
+                    donor=held.margins[source],
+                )
+            )
+    return pl.concat(frames).with_columns(pl.Series("patched", runs.margins()))
+
+
+def recovery_curves(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
+    r"""Average recovery by layer, a ratio of means: :math:`\sum (patched - before) / \sum (donor - before)`.
+
+    1 means that the patch carries the whole difference between the two prompts. For `noising` the
+    donor is the stereotyped run, so that 1 means that the patch alone makes the contrast answer as
+    wrong. Failures only: where both runs are right there is no difference to recover.
+
+    Returns:
+        Columns `site`, `target`, `direction`, `layer`, `value`, `low`, `high`, `n_pairs`,
+        `n_scenarios`, `flipped` (percent of pairs whose answer changes).
+    """
+    found = []
+    for labels, part, values, scenarios in _by_patch(rows):
+        flips, _ = wide(part, (pl.col("patched") > 0) != (pl.col("before") > 0))
+        curve = bootstrap(values, scenarios, ratio, **options.statistics)
+        shares = (100.0 * share for share in flips.mean(axis=0).tolist())
+        found += [
+            {**row, "flipped": share}
+            for row, share in zip(layer_rows(curve, labels, scenarios), shares, strict=True)
+        ]
+    return pl.DataFrame(found)
+
+
+def recovery_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
+    """Find, for each site, target and direction, the first layer with half of the whole recovery.
+
+    Returns:
+        The columns of `lens_figures`; `measure` is `onset_of_recovery`, `probe` names the patch.
+    """
+    found = []
+    for labels, _, values, scenarios in _by_patch(rows):
+        layer = bootstrap(
+            values, scenarios, lambda means: _first_half(ratio(means)), **options.statistics
+        )
+        name = " ".join(["patch", *labels.values()])
+        keys = {"probe": name, "model": "instruct", "kind": "failure"}
+        found += figure_rows({"onset_of_recovery": layer}, keys, scenarios)
+    return pl.DataFrame(found)
+
+
+def _by_patch(
+    rows: pl.DataFrame,
+) -> Iterator[tuple[dict[str, str], pl.DataFrame, Floats, list[str]]]:
+    """Yield the failures of each kind of patch: what names it, rows, values, scenarios.
+
+    Values are each layer's change, then each layer's whole difference, shape (pair, 2 layers).
+    """
+    names = ("site", "target", "direction")
+    for keys, part in failures(rows).group_by(*names, maintain_order=True):
+        changes, scenarios = wide(part, pl.col("patched") - pl.col("before"))
+        whole, _ = wide(part, pl.col("donor") - pl.col("before"))
+        labels = dict(zip(names, map(str, keys), strict=True))
+        yield labels, part, np.hstack([changes, whole]), scenarios
+
+
+def _first_half(recovery: Floats) -> Floats:
+    reached = recovery >= ONSET_SHARE
+    first = reached.argmax(axis=-1)[..., None].astype(np.float64)
+    return np.where(reached.any(axis=-1, keepdims=True), first, np.nan)
+
+
+PROBE = ProbeKind(
+    sweep=lambda chunk, _options, _prepared: patch(chunk),
+    tables={"recovery_curves": recovery_curves},
+    figures=recovery_figures,
+    with_spans=True,
+)

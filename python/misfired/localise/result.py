@@ -1,0 +1,74 @@
+"""What a localisation found. Nothing here needs llama.cpp."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from misfired.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """What was found.
+
+    Attributes:
+        cases: One row per pair studied: `id`, `category`, `scenario`, `kind` (`failure` or `control`),
+            `margin_stereotyped`, `margin_contrast`, `unaligned` (why the persons' spans could not be
+            aligned, or null).
+        rows: For each probe its rows, one per pair and place; see its file in `localise/probes`.
+        tables: Summaries with intervals: `lens_curves`, `recovery_curves`, `head_map`,
+            `attention_map`, `ablation`, and `figures` (single numbers).
+        manifest: Parameters, start-up check, counts, versions, times.
+    """
+
+    cases: pl.DataFrame
+    rows: dict[str, pl.DataFrame]
+    tables: dict[str, pl.DataFrame]
+    manifest: dict[str, Any]
+
+    def heads(
+        self, column: str = "specificity", *, method: str = "zero", model: str = "instruct"
+    ) -> npt.NDArray[np.float64]:
+        """Return one column of the head map as an array, shape (layer, head).
+
+        Raises:
+            ArgumentError: There is no such method, model or column.
+        """
+        table = self.tables.get("head_map", pl.DataFrame({"method": [], "model": []}))
+        part = table.filter(pl.col("method") == method, pl.col("model") == model)
+        if part.is_empty() or column not in part.columns:
+            raise ArgumentError(f"the head map has no {column!r} for method {method!r}, {model!r}")
+        values = part.sort("layer", "head")[column].to_numpy().astype(np.float64)
+        return values.reshape(part["layer"].n_unique(), -1)
+
+    def figure(self, measure: str, **keys: str) -> float | None:
+        """Return one number of the table `figures`, such as `onset_of_suppression` of the lens.
+
+        Raises:
+            ArgumentError: No row, or more than one, fits.
+        """
+        rows = self.tables["figures"].filter(measure=measure, **keys)
+        if len(rows) != 1:
+            raise ArgumentError(
+                f"{measure!r} {keys} must fit one row of the figures, got {len(rows)}"
+            )
+        value: float | None = rows["value"][0]
+        return value
+
+    def write(self, folder: Path | str) -> None:
+        """Write all tables as Parquet and the manifest as JSON; the manifest last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        frames = {"cases": self.cases, **self.tables}
+        frames |= {f"{name}_rows": frame for name, frame in self.rows.items()}
+        for name, frame in frames.items():
+            frame.write_parquet(folder / f"{name}.parquet")
+        text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
+        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
