@@ -1,4 +1,4 @@
-"""What the probe reads and writes is what the model computes: every architecture and quantisation."""
+"""The probe reads and writes what the model computes, in every architecture and quantisation."""
 
 from __future__ import annotations
 

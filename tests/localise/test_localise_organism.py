@@ -1,4 +1,4 @@
-"""What was planted is found: models with a known faulty head."""
+"""Localisation finds the planted head of models with a known faulty one."""
 
 from __future__ import annotations
 

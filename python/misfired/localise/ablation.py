@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import ArgumentError, DataError
-from misfired.localise.cases import Case
+from misfired.localise.cases import FAILED, Case
 from misfired.localise.held import Chunk, Held, Interventions, Margins, chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
+from misfired.localise.probes._common import failures
 from misfired.localise.probes.heads import specificity_of
 from misfired.stats import summarize
 from misfired.stats.means import bootstrap
@@ -21,15 +23,11 @@ from misfired.stats.means import bootstrap
 #: Places (layer, head) of heads that are ablated together.
 HeadSet = tuple[tuple[int, int], ...]
 
-#: The method by whose specificity heads are chosen.
+#: Heads are chosen by their specificity under this method.
 CHOOSING_METHOD = "zero"
 
 #: Measures of `misfired.summarize` that are reported before and after.
 REPORTED = ("mar", "mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
-
-_N_HALVES = 2
-
-_FAILED = pl.col("contrast") & ~pl.col("stereotyped")
 
 
 @dataclass(frozen=True)
@@ -51,69 +49,26 @@ def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> Split:
         ArgumentError: All failures lie in one scenario.
     """
     scenarios = outcomes.group_by("scenario", maintain_order=True).agg(
-        pl.col("category").first(), _FAILED.fill_null(value=False).any().alias("fails")
+        pl.col("category").first(), FAILED.fill_null(value=False).any().alias("fails")
     )
-    if scenarios["fails"].sum() < _N_HALVES:
+    if scenarios["fails"].sum() < 2:
         raise ArgumentError(
             "failures must lie in at least 2 scenarios to choose and test heads apart, got 1"
         )
     generator = np.random.default_rng(seed)
-    halves: tuple[set[str], set[str]] = (set(), set())
-    turn = 0
+    dealt: list[str] = []
     for _, group in scenarios.sort("fails", "category", descending=[True, False]).group_by(
         "fails", "category", maintain_order=True
     ):
-        names = group["scenario"].to_list()
-        for place in generator.permutation(len(names)).tolist():
-            halves[turn % _N_HALVES].add(names[place])
-            turn += 1
-    return Split(frozenset(halves[0]), frozenset(halves[1]))
+        dealt += group["scenario"].gather(generator.permutation(len(group))).to_list()
+    return Split(frozenset(dealt[::2]), frozenset(dealt[1::2]))
 
 
 def tested_pairs(outcomes: pl.DataFrame, split: Split) -> pl.DataFrame:
     """Return all scored pairs of the test half: columns `id`, `kind` (`failure` or `other`)."""
-    kind = pl.when(_FAILED).then(pl.lit("failure")).otherwise(pl.lit("other")).alias("kind")
-    return outcomes.filter(
-        pl.col("scenario").is_in(split.tested_on),
-        pl.col("stereotyped").is_not_null() & pl.col("contrast").is_not_null(),
-    ).select("id", kind)
-
-
-def ablate_chosen(
-    probe: Probe,
-    rows: pl.DataFrame,
-    split: Split,
-    cases: Sequence[Case],
-    *,
-    options: LocaliseOptions,
-    progress: Callable[[int], None] | None = None,
-) -> pl.DataFrame | None:
-    """Choose heads on one half and ablate them on the other, as `ablation_test` does.
-
-    Args:
-        probe: The model.
-        rows: Rows of the head sweep, of this model.
-        split: The halves.
-        cases: All scored pairs of the test half.
-        options: How many heads and random sets, and how intervals are made.
-        progress: Called with the number of pairs just done.
-
-    Returns:
-        The table; None if the sweep was made without the method by which heads are chosen.
-
-    Raises:
-        DataError: No failure was drawn in the half on which heads are chosen.
-    """
-    heads = rows.filter(pl.col("method") == CHOOSING_METHOD)
-    if heads.is_empty():
-        return None
-    if heads.filter(pl.col("scenario").is_in(split.chosen_on)).is_empty():
-        raise DataError(
-            "n_pairs must be larger: no failure was drawn in the half on which heads are chosen"
-        )
-    chosen = choose_heads(heads, split, n_heads=options.n_heads)
-    others = random_heads(probe, chosen, n_sets=options.n_random, seed=options.seed)
-    return ablation_test(probe, cases, chosen, others, options=options, progress=progress)
+    kind = pl.when(FAILED).then(pl.lit("failure")).otherwise(pl.lit("other")).alias("kind")
+    scored = outcomes.drop_nulls(["stereotyped", "contrast"])
+    return scored.filter(pl.col("scenario").is_in(split.tested_on)).select("id", kind)
 
 
 def choose_heads(rows: pl.DataFrame, split: Split, *, n_heads: int) -> HeadSet:
@@ -123,11 +78,18 @@ def choose_heads(rows: pl.DataFrame, split: Split, *, n_heads: int) -> HeadSet:
         rows: Rows of the head sweep, of one model and method.
         split: The halves.
         n_heads: Number of heads.
+
+    Raises:
+        DataError: The half has no failures.
     """
-    part = rows.filter(pl.col("scenario").is_in(split.chosen_on), pl.col("kind") == "failure")
+    part = failures(rows).filter(pl.col("scenario").is_in(split.chosen_on))
+    if part.is_empty():
+        raise DataError(
+            "n_pairs must be larger: no failure was drawn in the half on which heads are chosen"
+        )
     specificity, _, places = specificity_of(part)
     order = np.argsort(-specificity.mean(axis=0), kind="stable")[:n_heads]
-    return tuple((places["layer"][int(i)], places["head"][int(i)]) for i in order)
+    return tuple(places.select("layer", "head")[order].iter_rows())
 
 
 def random_heads(
@@ -138,12 +100,8 @@ def random_heads(
     Raises:
         ArgumentError: The model has too few other heads.
     """
-    others = [
-        (layer, head)
-        for layer in range(probe.n_layer)
-        for head in range(probe.n_head)
-        if (layer, head) not in chosen
-    ]
+    every = product(range(probe.n_layer), range(probe.n_head))
+    others = [place for place in every if place not in chosen]
     if len(others) < len(chosen):
         raise ArgumentError(
             f"n_heads must be at most {len(others)}, the other heads to compare with, got {len(chosen)}"
@@ -155,89 +113,80 @@ def random_heads(
 
 def ablation_test(
     probe: Probe,
+    rows: pl.DataFrame,
+    split: Split,
     cases: Sequence[Case],
-    chosen: HeadSet,
-    others: Sequence[HeadSet],
     *,
     options: LocaliseOptions,
     progress: Callable[[int], None] | None = None,
-) -> pl.DataFrame:
-    """Zero the chosen heads, and the random ones, at the last token of every prompt of the test half.
+) -> pl.DataFrame | None:
+    """Choose heads on one half; zero them, and random ones, at the last tokens of the other half.
 
     Args:
         probe: The model.
+        rows: Rows of the head sweep, of this model.
+        split: The halves.
         cases: All scored pairs of the test half.
-        chosen: Heads chosen on the other half.
-        others: Sets of random heads.
-        options: How intervals are made.
+        options: How many heads and random sets, and how intervals are made.
         progress: Called with the number of pairs just done.
 
     Returns:
         One row per set and measure: `set` (`chosen`, `random_1`, ...), `heads`, `measure`, `before`,
         `after`, `change`, `low`, `high` (interval of the change), `n_pairs`, `n_scenarios`. Measures
         are those of `misfired.summarize`, `recovery_rate` (percent of failures that turn right), and
-        `kept` (percent of right answers that stay right). All in percent.
+        `kept` (percent of right answers that stay right). All in percent. None if the sweep was made
+        without the method by which heads are chosen.
+
+    Raises:
+        DataError: No failure was drawn in the half on which heads are chosen.
     """
-    sets = [("chosen", chosen), *((f"random_{i}", other) for i, other in enumerate(others, 1))]
-    before, after = _margins(probe, cases, [heads for _, heads in sets], progress)
-    rows = []
-    for number, (name, heads) in enumerate(sets):
-        keys = {"set": name, "heads": " ".join(f"{layer}.{head}" for layer, head in heads)}
-        rows += [{**keys, **row} for row in _changes(cases, before, after[number], options)]
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def _margins(
-    probe: Probe,
-    cases: Sequence[Case],
-    sets: Sequence[HeadSet],
-    progress: Callable[[int], None] | None,
-) -> tuple[Margins, Margins]:
-    """Return margins before, shape (pair, condition), and after, shape (set, pair, condition)."""
+    zeroed = rows.filter(pl.col("method") == CHOOSING_METHOD)
+    if zeroed.is_empty():
+        return None
+    chosen = choose_heads(zeroed, split, n_heads=options.n_heads)
+    others = random_heads(probe, chosen, n_sets=options.n_random, seed=options.seed)
+    sets = {"chosen": chosen, **{f"random_{i}": other for i, other in enumerate(others, 1)}}
     before, after = [], []
     for part in chunks(cases, probe):
         held = Chunk.hold(probe, part).held
         before.append(held.margins.reshape(-1, 2))
-        after.append(_ablate_together(held, sets).reshape(len(sets), -1, 2))
+        after.append(_ablate_together(held, sets.values()).reshape(len(sets), -1, 2))
         if progress is not None:
             progress(len(part))
-    return np.concatenate(before), np.concatenate(after, axis=1)
+    changed = np.concatenate(after, axis=1)
+    table = []
+    for margins, (name, heads) in zip(changed, sets.items(), strict=True):
+        keys = {"set": name, "heads": " ".join(f"{layer}.{head}" for layer, head in heads)}
+        changes = _changes(cases, np.concatenate(before), margins, options)
+        table += [{**keys, **row} for row in changes]
+    return pl.DataFrame(table, infer_schema_length=None)
 
 
-def _ablate_together(held: Held, sets: Sequence[HeadSet]) -> Margins:
+def _ablate_together(held: Held, sets: Iterable[HeadSet]) -> Margins:
     """Zero all heads of a set at the last token; return margins, set after set."""
     runs = Interventions(held)
-    for chosen in sets:
-        for slot, prompt in enumerate(held.prompts):
-            job = runs.add(slot)
-            for layer, head in chosen:
-                runs.zero(job, "attention", layer, prompt.last, held.probe.head_columns(head))
+    for heads, (slot, prompt) in product(sets, enumerate(held.prompts)):
+        job = runs.add(slot)
+        for layer, head in heads:
+            runs.zero(job, "attention", layer, prompt.last, held.probe.head_columns(head))
     return runs.margins()
 
 
 def _changes(
     cases: Sequence[Case], before: Margins, after: Margins, options: LocaliseOptions
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
+    """Return one row per measure: `measure`, `before`, `after`, `change`, interval, counts."""
     frames = [_outcomes(cases, margins, name) for margins, name in ((before, "none"), (after, "x"))]
     summary = summarize(pl.concat(frames), unit="scenario", **options.statistics)
     overall = summary.filter(pl.col("slice") == "overall")
     found = {(r["priming"], r["measure"]): r for r in overall.iter_rows(named=True)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for measure in REPORTED:
         change = found["x - none", f"{measure}_change"]
-        rows.append(
-            {
-                "measure": measure,
-                "before": found["none", measure]["value"],
-                "after": found["x", measure]["value"],
-                "change": change["value"],
-                "low": change["low"],
-                "high": change["high"],
-                "n_pairs": change["n_pairs"],
-                "n_scenarios": change["n_scenarios"],
-            }
-        )
-    scenarios = [case.scenario for case in cases]
+        start, end = (found[name, measure]["value"] for name in ("none", "x"))
+        numbers = {name: change[name] for name in ("low", "high", "n_pairs", "n_scenarios")}
+        row = {"measure": measure, "before": start, "after": end, "change": change["value"]}
+        rows.append({**row, **numbers})
     right, still = before > 0, after > 0
     failed = right[:, 1] & ~right[:, 0]
     shares = {
@@ -245,47 +194,36 @@ def _changes(
         "kept": (100.0, (right & still).sum(axis=1), right.sum(axis=1)),
     }
     for measure, (start, part, whole) in shares.items():
-        numbers = _share(part, whole, scenarios, start=start, options=options)
-        rows.append({"measure": measure, "before": start, **numbers})
+        counts = np.stack([part, whole], axis=1).astype(np.float64)
+        rows.append({"measure": measure, "before": start, **_share(cases, counts, start, options)})
     return rows
 
 
 def _share(
-    part: npt.NDArray[np.generic],
-    whole: npt.NDArray[np.generic],
-    scenarios: list[str],
-    *,
-    start: float,
-    options: LocaliseOptions,
-) -> dict[str, object]:
-    """Return 100 times part over whole, as a change from `start`."""
-    counted = whole.astype(np.float64) > 0
-    values = np.stack([part, whole], axis=1).astype(np.float64)[counted]
-    names = [name for name, keep in zip(scenarios, counted.tolist(), strict=True) if keep]
-    numbers: dict[str, float | None] = dict.fromkeys(("after", "change", "low", "high"))
-    if len(values):
+    cases: Sequence[Case], counts: Margins, start: float, options: LocaliseOptions
+) -> dict[str, Any]:
+    """Return 100 times part over whole, the columns of `counts`, as a change from `start`."""
+    counted = counts[:, 1] > 0
+    scenarios = [case.scenario for case, keep in zip(cases, counted, strict=True) if keep]
+    numbers: dict[str, Any] = dict.fromkeys(("after", "change", "low", "high"))
+    if scenarios:
         found = bootstrap(
-            values,
-            names,
+            counts[counted],
+            scenarios,
             lambda means: 100.0 * means[..., :1] / means[..., 1:] - start,
             **options.statistics,
         )
-        change = float(found.value[0])
-        numbers = {
-            "after": start + change,
-            "change": change,
-            "low": float(found.low[0]),
-            "high": float(found.high[0]),
-        }
-    return {**numbers, "n_pairs": len(values), "n_scenarios": len(set(names))}
+        change, low, high = (float(each[0]) for each in (found.value, found.low, found.high))
+        numbers = {"after": start + change, "change": change, "low": low, "high": high}
+    return {**numbers, "n_pairs": len(scenarios), "n_scenarios": len(set(scenarios))}
 
 
 def _outcomes(cases: Sequence[Case], margins: Margins, name: str) -> pl.DataFrame:
+    """Return what a set of margins means as outcomes of a priming, for `summarize`."""
+    keys = ("id", "category", "scenario")
     return pl.DataFrame(
         {
-            "id": [case.id for case in cases],
-            "category": [case.category for case in cases],
-            "scenario": [case.scenario for case in cases],
+            **{key: [getattr(case, key) for case in cases] for key in keys},
             "priming": name,
             "stereotyped": margins[:, 0] > 0,
             "contrast": margins[:, 1] > 0,

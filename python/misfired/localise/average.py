@@ -1,4 +1,4 @@
-"""What prompts have in common inside a model: directions to add, and head outputs to ablate with."""
+"""Averages inside a model: directions to add, and head outputs to ablate with."""
 
 from __future__ import annotations
 

@@ -16,6 +16,9 @@ from misfired.prompts.prompt_set import build_prompts
 from misfired.scoring.forms import Ids
 from misfired.scoring.llama.session import Session
 
+#: True for the failures among outcomes.
+FAILED = pl.col("contrast") & ~pl.col("stereotyped")
+
 #: Two prompts agree again where this many tokens in a row are the same.
 _N_AGREE = 2
 
@@ -107,11 +110,10 @@ def choose_cases(
         [('a', 'failure'), ('b', 'control')]
     """
     right = pl.col("contrast") & pl.col("stereotyped")
-    failed = pl.col("contrast") & ~pl.col("stereotyped")
     rows = outcomes.with_row_index("_row").with_columns(
-        pl.when(failed).then(pl.lit("failure")).when(right).then(pl.lit("control")).alias("kind")
+        pl.when(FAILED).then(pl.lit("failure")).when(right).then(pl.lit("control")).alias("kind")
     )
-    failures = rows.filter(pl.col("kind") == "failure")
+    failures = rows.filter(kind="failure")
     if failures.is_empty():
         raise DataError(
             f"no failures to study: of {len(outcomes)} pairs none is wrong on the stereotyped and "
@@ -122,7 +124,7 @@ def choose_cases(
     chosen: list[int] = []
     for category, group in failures.group_by("category", maintain_order=True):
         n = max(1, round(share * len(group)))
-        controls = rows.filter((pl.col("kind") == "control") & (pl.col("category") == category[0]))
+        controls = rows.filter(kind="control", category=category[0])
         for source in (group, controls):
             order = generator.permutation(len(source))[:n]
             chosen.extend(source["_row"].gather(order).to_list())

@@ -54,7 +54,7 @@ def check_probe(
     for slot in (0, 1):
         job, last = other.add(slot), prompts[slot].last
         for layer in range(probe.n_layer):
-            other.write(job, "residual", layer, last, residual[1 - slot, layer])
+            other.request.write(job, "residual", layer, last, residual[1 - slot, layer])
     swapped = held.unembed(residual[::-1, -1], [0, 1])
     transplant = np.abs(other.margins() - swapped).max()
 
@@ -96,9 +96,9 @@ def _run_at_every_site(
             for site in SITES:
                 job = runs.add(slot)
                 if values is None:
-                    runs.read(job, site, layer, prompt.last)
+                    runs.request.read(job, site, layer, prompt.last)
                 else:
-                    runs.write(job, site, layer, prompt.last, values[job])
+                    runs.request.write(job, site, layer, prompt.last, values[job])
     return runs.run()
 
 

@@ -86,23 +86,6 @@ class Interventions:
         self.slots.append(slot)
         return self.request.add(prompt.ids[start:], prompt.wanted, parent=slot, n_shared=start)
 
-    def read(self, job: int, site: str, layer: int, position: int) -> None:
-        """Read activations of a run, as later nodes see them."""
-        self.request.read(job, site, layer, position)
-
-    def write(
-        self,
-        job: int,
-        site: str,
-        layer: int,
-        position: int,
-        values: Activations,
-        *,
-        column: int = 0,
-    ) -> None:
-        """Overwrite activations of a run, from `column` on."""
-        self.request.write(job, site, layer, position, values, column=column)
-
     def zero(self, job: int, site: str, layer: int, position: int, columns: slice) -> None:
         """Set columns of a run's activations to zero."""
         n_columns = columns.stop - columns.start
@@ -112,17 +95,17 @@ class Interventions:
         self, slot: int, site: str, layer: int, values: Activations, *, column: int = 0
     ) -> None:
         """Add a run whose last token has other values at one site of one layer."""
-        last = self.held.prompts[slot].last
-        self.write(self.add(slot), site, layer, last, values, column=column)
+        job, last = self.add(slot), self.held.prompts[slot].last
+        self.request.write(job, site, layer, last, values, column=column)
 
     def patch_span(self, slot: int, site: str, layer: int, values: Activations) -> None:
         """Add a run whose person asked about has other values, shape (token, width)."""
         span = self.held.prompts[slot].span
         if span is None:
-            raise ValueError("a prompt without a span")
+            raise ValueError("prompt must have a span, got none")
         job = self.add(slot, span.start)
         for position, row in zip(span, values, strict=True):
-            self.write(job, site, layer, position, row)
+            self.request.write(job, site, layer, position, row)
 
     def run(self) -> tuple[Margins, list[Activations]]:
         """Return the margins of the changed runs, in the order they were added, and the rows read."""

@@ -12,7 +12,7 @@ from misfired.options import Options, at_least, between, one_of, option
 from misfired.scoring.options import DecodingOptions, Devices, Mode
 from misfired.stats.options import ResamplingOptions
 
-#: What a head's output is replaced by, and where.
+#: Replacements of a head's output, and tokens at which they are made.
 HEAD_METHODS = ("zero", "mean", "resample", "patch")
 POSITIONS = ("last", "all")
 
@@ -53,7 +53,7 @@ class LocaliseOptions(Options):
     )
     priming: str = option("none", help="Which of the run's primings to study.")
     n_pairs: int | None = option(
-        None, help="At most so many failures. Default: all.", check=at_least(1)
+        None, help="Most failures to study. Default: all.", check=at_least(1)
     )
     methods: Sequence[str] | None = option(
         None,

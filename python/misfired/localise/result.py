@@ -1,4 +1,4 @@
-"""What a localisation found. Nothing here needs llama.cpp."""
+"""The result of a localisation. Nothing here needs llama.cpp."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from misfired.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Localisation:
-    """What was found.
+    """Rows, tables and manifest of a localisation.
 
     Attributes:
         cases: One row per pair studied: `id`, `category`, `scenario`, `kind` (`failure` or `control`),

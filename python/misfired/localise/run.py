@@ -1,4 +1,4 @@
-"""What localisation takes from a finished run: its prompts, its settings and its outcomes."""
+"""A finished run, as localisation reads it: its pairs, settings and outcomes."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     sha256 = model_sha256(model)
     if settings["model_sha256"] != sha256:
         raise DataError(
-            f"{path}: a run of another model (sha256 {settings['model_sha256'][:12]}..., "
-            f"{model} has {sha256[:12]}...)"
+            f"{path}: run must be of {model} (sha256 {sha256[:12]}...), got a run of another model "
+            f"({settings['model_sha256'][:12]}...)"
         )
     if settings.get("intervention") is not None:
         raise DataError(f"{path}: run must be without an intervention, got a run with one")
@@ -119,7 +119,7 @@ def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:
 
 
 def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:
-    """Refuse a base whose layers or tokens cannot be set beside the model's.
+    """Refuse a base with other layers, heads or tokens than the model's.
 
     Raises:
         ModelError: Layers, heads, tokens, or the tokens of a text differ.

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from misfired.localise.ablation import ablate_chosen, split_scenarios, tested_pairs
+from misfired.localise.ablation import ablation_test, split_scenarios, tested_pairs
 from misfired.localise.cases import Case, build_cases, choose_cases
 from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import Chunk, chunks
@@ -143,7 +143,7 @@ class _Study:
     def _sweep(
         self, name: str, probe: Probe, part: Sequence[Case], first: int, prepared: dict[str, Any]
     ) -> None:
-        """Run all sweeps on some pairs, whose prompts are decoded once."""
+        """Decode the prompts of some pairs once and run all sweeps on them."""
         kinds = {
             key: kind
             for key, kind in self.kinds.items()
@@ -171,7 +171,7 @@ class _Study:
             self.progress(min(self.done, self.total), self.total)
 
     def _test_heads(self, probe: Probe) -> None:
-        table = ablate_chosen(
+        table = ablation_test(
             probe,
             pl.concat(self.rows["heads"]),
             self.split,

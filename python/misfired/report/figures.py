@@ -1,4 +1,4 @@
-"""Figures of a localisation, as SVG for print and PNG for the screen. Needs matplotlib."""
+"""Figures of a localisation, as SVG for print and PNG for the screen. Drawing needs matplotlib."""
 
 from __future__ import annotations
 
@@ -28,13 +28,7 @@ COLOURS = {
     "attention": "#E69F00",
     "feed_forward": "#009E73",
 }
-MARKERS = {
-    "stereotyped": "o",
-    "contrast": "s",
-    "residual": "o",
-    "attention": "^",
-    "feed_forward": "s",
-}
+MARKERS = dict(zip(COLOURS, "oso^s", strict=True))
 TITLES = {
     "failure": "failures",
     "control": "controls",
@@ -68,14 +62,14 @@ _STYLE: dict[str, Any] = {
 
 
 def check_matplotlib() -> None:
-    """Refuse early where figures cannot be drawn.
+    """Refuse early if figures cannot be drawn.
 
     Raises:
         ArgumentError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise ArgumentError(
-            "figures need matplotlib: pip install 'misfired[plots]', or leave them out"
+            "matplotlib must be installed for figures: pip install 'misfired[plots]', or leave them out"
         )
 
 
@@ -88,9 +82,8 @@ def write_figures(found: Localisation, folder: Path | str) -> list[Path]:
     check_matplotlib()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = {"lens_curves": layers, "recovery_curves": recovery, "head_map": heads}
     written = []
-    for table, draw in drawings.items():
+    for table, draw in DRAWINGS.items():
         if table not in found.tables:
             continue
         with style():
@@ -123,7 +116,7 @@ def _panels(n_rows: int, n_columns: int, *, width: float, height: float) -> tupl
 
 
 def layers(curves: pl.DataFrame) -> Figure:
-    """Margin by layer through the lens, stereotyped and contrast, failures and controls."""
+    """Draw the margin by layer through the lens, stereotyped and contrast, failures and controls."""
     kinds = [kind for kind in ("failure", "control") if kind in curves["kind"]]
     figure, panels = _panels(1, len(kinds), width=3.2, height=2.5)
     for axes, kind in zip(panels[0], kinds, strict=True):
@@ -152,7 +145,7 @@ def _curve(axes: Axes, part: pl.DataFrame, name: str, *, base: bool) -> None:
 
 
 def recovery(curves: pl.DataFrame) -> Figure:
-    """Recovery by layer: a row for each direction, a column for each target, a line for each site."""
+    """Draw recovery by layer: a row per direction, a column per target, a line per site."""
     targets, directions, sites = (
         curves[name].unique(maintain_order=True) for name in ("target", "direction", "site")
     )
@@ -173,7 +166,7 @@ def recovery(curves: pl.DataFrame) -> Figure:
 
 
 def heads(table: pl.DataFrame) -> Figure:
-    """Specificity of every head, a panel for each method; a ring marks those that pass."""
+    """Draw the specificity of every head, a panel per method; a ring marks heads that pass."""
     own = table.filter(model="instruct")
     methods = [name for name in HEAD_METHODS if name in own["method"]]
     n_layer, n_head = own["layer"].n_unique(), own["head"].n_unique()
@@ -198,6 +191,10 @@ def heads(table: pl.DataFrame) -> Figure:
     panels[0][0].set_ylabel("layer")
     figure.colorbar(image, ax=list(panels[0]), label="specificity (logits)", pad=0.02)
     return figure
+
+
+#: How each table that has a figure is drawn.
+DRAWINGS = {"lens_curves": layers, "recovery_curves": recovery, "head_map": heads}
 
 
 def _whole_ticks(axes: Axes, *, both: bool = False) -> None:

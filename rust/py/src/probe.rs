@@ -13,7 +13,7 @@ use crate::ragged::Rows;
 
 type Floats<'py> = Bound<'py, PyArray1<f32>>;
 
-/// What a context calls back while it computes; it is named in the context's parameters.
+/// The callback of a context while it computes; the context's parameters name it.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Watcher(pub(crate) probe::Watcher);
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from misfired.localise.probes._common import ProbeKind
 
-#: Every probe, in the order in which they run; each is a module of this package.
+#: Every probe in running order; each is a module of this package.
 PROBES = ("lens", "patch", "heads", "attention", "substitution")
 
 

@@ -1,4 +1,4 @@
-"""What a probe is, and how its rows become tables."""
+"""The parts that probes share: their type, and helpers that turn rows into tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ProbeKind:
         sweep_all: Makes rows of all cases at once; what the slots hold is lost.
         prepare: Called once for each model, with all cases.
         tables: Tables made of the rows of all models.
-        figures: Single numbers made of them, all of which stand in the table `figures`.
+        figures: Single numbers made of the rows, for the table `figures`.
         on_controls: True if controls are probed as well.
         on_base: True if a base model is probed as well.
         with_spans: True if the sweep needs the activations of the person asked about.

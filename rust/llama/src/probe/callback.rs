@@ -25,7 +25,7 @@ pub(crate) struct Write {
     pub(crate) values: Vec<f32>,
 }
 
-/// What to take out of a node.
+/// A read of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
     /// A row, `width` values.
@@ -34,7 +34,7 @@ pub(crate) enum Read {
     Attention { token: usize, n: usize, out: usize },
 }
 
-/// What to do with one node. Writes come first: a read sees what later nodes see.
+/// The work on one node. Writes come first: a read sees what later nodes see.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) width: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Ablation {
     pub(crate) values: Option<Vec<f32>>,
 }
 
-/// What the callback knows about the batch under way.
+/// The callback's task in the next batch.
 #[derive(Debug, Default)]
 pub(crate) struct Task {
     pub(crate) n_tokens: usize,
@@ -64,14 +64,14 @@ pub(crate) struct Task {
     pub(crate) stop: bool,
 }
 
-/// What a batch showed: values read, and the number of values of each node asked for.
+/// Results of a batch: values read, and the number of values of each node asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) values: Vec<f32>,
     pub(crate) sizes: HashMap<String, usize>,
 }
 
-/// The callback's side of a context: what it is to do in the next batch, and what it saw in the last.
+/// The callback's side of a context: its task in the next batch, and the results of the last.
 #[derive(Debug, Clone)]
 pub struct Watcher(Arc<Mutex<State>>);
 
@@ -107,14 +107,14 @@ impl Watcher {
         state.seen.values = vec![0.0; n_out];
     }
 
-    /// A decode is about to begin.
+    /// Reset before a decode.
     pub(crate) fn open(&self) {
         let mut state = lock(&self.0);
         state.seen.sizes.clear();
         state.error = None;
     }
 
-    /// Whether all went well in the decode that has ended.
+    /// Check the decode that has ended.
     ///
     /// # Errors
     /// The first thing that went wrong inside the callback, or [`Error::NodeMissing`].
@@ -130,7 +130,7 @@ impl Watcher {
         }
     }
 
-    /// What was seen; the callback asks for nothing more.
+    /// Return the results; the callback asks for nothing more.
     pub(crate) fn take(&self) -> Seen {
         let mut state = lock(&self.0);
         state.task = Task::default();
@@ -215,8 +215,8 @@ impl State {
 }
 
 impl State {
-    /// Overwrite the heads that are ablated, in every row. A batch of several streams comes in parts, in
-    /// each of which the node is computed.
+    /// Overwrite the heads that are ablated, in every row. A batch of several streams comes in parts, and
+    /// the node is computed in each.
     ///
     /// # Safety
     /// As for [`State::visit`]; the tensor holds `n_values`.
@@ -282,8 +282,8 @@ impl NodeShape<'_> {
     }
 }
 
-/// A prompt alone in the first `n` cells attends to nothing else; if it seems to, the cells lie
-/// otherwise than thought.
+/// A prompt alone in the first `n` cells attends to nothing else; if it seems to, the cells
+/// are not in that order.
 fn check_cells(node: &str, cells: &[f32], n: usize) -> Result<()> {
     let all: f32 = cells.iter().sum();
     let own: f32 = cells[..n].iter().sum();
@@ -293,7 +293,7 @@ fn check_cells(node: &str, cells: &[f32], n: usize) -> Result<()> {
     Err(Error::CellOrder { node: node.to_owned(), stray: format!("{:.2e}", all - own) })
 }
 
-/// What llama.cpp calls for every node, first to ask whether it is wanted, then with it computed.
+/// The function that llama.cpp calls twice for every node: to ask if it is wanted, and once it is computed.
 ///
 /// # Safety
 /// `user_data` is [`Watcher::callback`]'s, of a watcher that is alive, and `tensor` a live `ggml_tensor`.

@@ -1,16 +1,16 @@
-//! Which jobs share a batch, and what rounds it up.
+//! How jobs are grouped into batches, and how a batch is rounded up.
 //!
 //! Each sequence has a stream of the cache for itself, so that a row attends to the cells of its own
 //! prompt alone, and in their order. llama.cpp keeps a batch of such sequences whole only if they are
-//! neighbours and equally long. Then a row's bits do not depend on what else is in the batch, if the
-//! kernels do not: they take [`GROUP`] rows at a time, and fewer than [`LEAST`] take others.
+//! neighbours and equally long. A row's bits then do not depend on the rest of the batch, if the
+//! kernels stay the same: they take [`GROUP`] rows at a time, and other kernels serve fewer than [`LEAST`].
 
 use std::ops::Range;
 
 use super::request::Request;
 use crate::plan::{GROUP, LEAST};
 
-/// What a batch may hold.
+/// Limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) n_batch: usize,
@@ -18,14 +18,14 @@ pub(super) struct Room {
     pub(super) n_temporary: usize,
 }
 
-/// Tokens of each sequence of a batch, and sequences, both with what rounds them up.
+/// Tokens of each sequence of a batch, and sequences, both rounded up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) width: usize,
     pub(super) n_sequences: usize,
 }
 
-/// `n` rows rounded up to what the kernels take.
+/// `n` rows rounded up to a number that the kernels take.
 pub(super) fn round_up(n: usize) -> usize {
     n.max(LEAST).next_multiple_of(GROUP)
 }
@@ -44,8 +44,8 @@ pub(super) fn size(request: &Request, jobs: &Range<usize>) -> Size {
 }
 
 impl Room {
-    /// Room in batches of `n_batch` tokens on `n_seq_max` sequences, of which `n_slots` keep prompts; none
-    /// if it does not hold the smallest batch.
+    /// The room in batches of `n_batch` tokens on `n_seq_max` sequences, if `n_slots` of them keep prompts;
+    /// None if it does not hold the smallest batch.
     pub(super) fn new(n_batch: usize, n_seq_max: usize, n_slots: usize) -> Option<Self> {
         let n_temporary = n_seq_max.saturating_sub(n_slots) / GROUP * GROUP;
         (n_temporary.min(n_batch) >= LEAST).then_some(Self { n_batch, n_temporary })
@@ -67,7 +67,7 @@ impl Room {
         batches
     }
 
-    /// Whether the last of these jobs may share a batch with the others, which do fit.
+    /// True if the last of these jobs may share a batch with the others, which fit already.
     fn fits(&self, request: &Request, jobs: &Range<usize>) -> bool {
         let Size { width, n_sequences } = size(request, jobs);
         let last = jobs.end - 1;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::handle::Context;
 use crate::plan::{Ragged, Token};
 
-/// What a request gave.
+/// Results of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
     /// For each job the logits of its wanted tokens.

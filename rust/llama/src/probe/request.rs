@@ -1,4 +1,4 @@
-//! What is asked of a prober: jobs, edits, reads. Nothing here calls llama.cpp.
+//! Requests to a prober: jobs, edits, reads. Nothing here calls llama.cpp.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -71,11 +71,11 @@ pub struct Job {
     pub tokens: Vec<i32>,
     /// Ids whose logits are read after the last token.
     pub wanted: Vec<i32>,
-    /// Slot whose first `n_shared` cells this job continues; none starts from nothing.
+    /// Slot that this job continues after its first `n_shared` cells; None starts from nothing.
     pub parent: Option<usize>,
     /// Cells taken over from the parent.
     pub n_shared: usize,
-    /// Slot that keeps the cells of this job; none drops them.
+    /// Slot that keeps the cells of this job; None drops them.
     pub keep: Option<usize>,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Edit {
 /// New values of some columns.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Values {
-    /// So many zeros.
+    /// This number of zeros.
     Zeros(usize),
     /// These values.
     Given(Vec<f32>),
@@ -134,7 +134,7 @@ pub struct Request {
     pub(crate) reads: Vec<Row>,
 }
 
-/// What a request is checked against.
+/// Limits that a request is checked against.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds<'a> {
     pub(crate) shape: &'a Shape,
@@ -249,7 +249,7 @@ fn check_job(index: usize, job: &Job, bounds: &Bounds<'_>) -> Result<()> {
     check_ids(index, &job.wanted, bounds.n_vocab)
 }
 
-/// Refuse ids outside the vocabulary; `index` says in which row they stand.
+/// Refuse ids outside the vocabulary; `index` is the number of their row.
 pub(crate) fn check_ids(index: usize, ids: &[i32], n_vocab: usize) -> Result<()> {
     match ids.iter().find(|&&id| id < 0 || id as usize >= n_vocab) {
         Some(&token) => Err(Error::TokenOutOfRange { index, token, n_vocab }),

@@ -1,4 +1,4 @@
-//! What the sequences of the cache hold, from batch to batch.
+//! Contents of the sequences of the cache, from batch to batch.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub(super) struct Sequences {
     pub(super) slots: Vec<usize>,
     /// How often each slot was filled.
     fillings: Vec<usize>,
-    /// What each sequence above the slots begins with.
+    /// The prefix of each sequence above the slots.
     others: Vec<Option<Prefix>>,
 }
 
@@ -94,7 +94,7 @@ impl Sequences {
         }
     }
 
-    /// What a sequence holds if the batch fails: what it shares, and a slot that is being filled nothing.
+    /// Record what a sequence holds if the batch fails: its shared prefix; a slot being filled holds nothing.
     fn record(&mut self, job: &Job, sequence: usize) {
         if let Some(slot) = job.keep {
             self.slots[slot] = 0;
