@@ -172,9 +172,9 @@ pub(super) fn watch(
     n_out: usize,
 ) -> Result<Seen> {
     watcher.give(task, n_out);
-    let decoded = decoder.decode(tokens, outputs);
+    let result = decoder.decode(tokens, outputs);
     let seen = watcher.take();
-    decoded.map(|()| seen)
+    result.map(|()| seen)
 }
 
 pub(super) fn check_rows(rows: &Ragged, n_vocab: usize) -> Result<()> {
