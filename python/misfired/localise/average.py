@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from misfired.errors import DataError
 from misfired.localise.cases import build_cases, choose_cases
 from misfired.localise.held import Chunk, chunks
+from misfired.localise.options import CaseOptions
 from misfired.localise.probe import Activations, Probe
 from misfired.localise.run import read_run
+from misfired.options import takes_options
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,11 @@ class Averages:
         np.save(folder / "heads.npy", self.heads)
 
 
+@takes_options(CaseOptions)
 def averages(
     model: Path | str,
     run: Path | str,
-    *,
-    priming: str = "none",
-    n_pairs: int | None = None,
-    seed: int = 0,
-    n_gpu_layers: int = 0,
-    n_threads: int | None = None,
+    **options: Any,
 ) -> Averages:
     """Average what a model computes at the last token of a run's failures and controls.
 
@@ -64,27 +63,24 @@ def averages(
     Args:
         model: The GGUF file that the run was made with.
         run: The run's folder.
-        priming: Which of the run's primings.
-        n_pairs: Most failures; all by default.
-        seed: Draws pairs.
-        n_gpu_layers: Layers to offload; -1 offloads all.
-        n_threads: CPU threads; all cores by default.
+        options: Fields of `CaseOptions`.
 
     Raises:
         DataError: A run of another model, or without failures or controls.
         ModelError: A model that cannot be probed.
     """
-    data = read_run(run, model, priming=priming)
-    chosen = choose_cases(data.outcomes, n_pairs=n_pairs, seed=seed)
+    asked = CaseOptions.of(options)
+    data = read_run(run, model, priming=asked.priming)
+    chosen = choose_cases(data.outcomes, n_pairs=asked.n_pairs, seed=asked.seed)
     if "control" not in chosen["kind"]:
         raise DataError(
             f"{run}: run must have controls, got no pair of the failures' categories that is right twice"
         )
     residual, heads = [], []
-    with data.open(n_gpu_layers) as session:
+    with data.open(asked.n_gpu_layers) as session:
         cases = build_cases(data.pairs, chosen, session, priming=data.priming)
         longest = max(len(prompt.ids) for case in cases for prompt in case.prompts)
-        with Probe(session.model, longest=longest, n_threads=n_threads) as probe:
+        with Probe(session.model, longest=longest, n_threads=asked.n_threads) as probe:
             for part in chunks(cases, probe):
                 last = Chunk.hold(probe, part).held.last
                 residual.append(last["residual"][::2])

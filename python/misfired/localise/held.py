@@ -142,10 +142,6 @@ class Chunk:
         """Margins of the unchanged runs, shape (case, condition)."""
         return self.held.margins.reshape(-1, 2)
 
-    def rows(self, number: int, **columns: Any) -> pl.DataFrame:
-        """Return rows of one case: first what names the case, then these columns."""
-        return case_rows(self.cases[number], **columns)
-
 
 def case_rows(case: Case, **columns: Any) -> pl.DataFrame:
     """Return rows that begin with what names a case; each column is an array, or one value for all."""

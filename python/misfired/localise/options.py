@@ -37,7 +37,20 @@ def _same(options: type[Options], name: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocaliseOptions(Options):
+class CaseOptions(Options):
+    """Which pairs of a run are looked into, and where the model is computed."""
+
+    priming: str = option("none", help="Which of the run's primings to study.")
+    n_pairs: int | None = option(
+        None, help="Most failures to study. Default: all.", check=at_least(1)
+    )
+    seed: int = _same(ResamplingOptions, "seed")
+    n_gpu_layers: int = _same(Devices, "n_gpu_layers")
+    n_threads: int | None = _same(DecodingOptions, "n_threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocaliseOptions(CaseOptions):
     """How pairs are chosen and probed.
 
     Raises:
@@ -50,10 +63,6 @@ class LocaliseOptions(Options):
 
     probes: Sequence[str] = option(
         PROBES, help=f"Probes: {', '.join(PROBES)}.", check=_each_of(PROBES), flag="--probe"
-    )
-    priming: str = option("none", help="Which of the run's primings to study.")
-    n_pairs: int | None = option(
-        None, help="Most failures to study. Default: all.", check=at_least(1)
     )
     methods: Sequence[str] | None = option(
         None,
@@ -75,10 +84,7 @@ class LocaliseOptions(Options):
     min_effect: float = option(
         MIN_EFFECT, help="Least effect of a head that passes, as a share of the mean |margin|."
     )
-    seed: int = _same(ResamplingOptions, "seed")
     mode: Mode = _same(DecodingOptions, "mode")  # noqa: RUF009  it returns a field
-    n_gpu_layers: int = _same(Devices, "n_gpu_layers")
-    n_threads: int | None = _same(DecodingOptions, "n_threads")
 
     @property
     def head_methods(self) -> tuple[str, ...]:

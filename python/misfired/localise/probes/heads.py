@@ -11,7 +11,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.localise.cases import Case
-from misfired.localise.held import Chunk, Held, Interventions, chunks
+from misfired.localise.held import Chunk, Held, Interventions, case_rows, chunks
 from misfired.localise.options import HEAD_METHODS, LocaliseOptions
 from misfired.localise.probe import Activations, Probe
 from misfired.localise.probes._common import Floats, ProbeKind, by_head, failures
@@ -92,8 +92,8 @@ def heads(
         for place in product(range(probe.n_layer), range(probe.n_head)):
             _change_head(runs, slot, place, values, positions)
         frames.append(
-            chunk.rows(
-                slot // 2,
+            case_rows(
+                chunk.cases[slot // 2],
                 method=method,
                 condition=CONDITIONS[slot % 2],
                 layer=layers,
@@ -191,12 +191,6 @@ def specificity_of(rows: pl.DataFrame) -> tuple[Floats, list[str], pl.DataFrame]
     return (left - right) / 2 if patches else left - np.abs(right), scenarios, places
 
 
-def _prepare(probe: Probe, cases: Sequence[Case], options: LocaliseOptions) -> References | None:
-    if _NEED_REFERENCES & set(options.head_methods):
-        return References.gather(probe, cases, seed=options.seed)
-    return None
-
-
 PROBE = ProbeKind(
     sweep=lambda chunk, options, references: heads(
         chunk,
@@ -204,7 +198,11 @@ PROBE = ProbeKind(
         positions=options.positions,
         references=references,
     ),
-    prepare=_prepare,
+    prepare=lambda probe, cases, options: (
+        References.gather(probe, cases, seed=options.seed)
+        if _NEED_REFERENCES & set(options.head_methods)
+        else None
+    ),
     tables={"head_map": head_map},
     on_base=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from misfired.localise.held import Chunk
+from misfired.localise.held import Chunk, case_rows
 from misfired.localise.options import MIN_EFFECT, LocaliseOptions
 from misfired.localise.probes._common import (
     ONSET_SHARE,
@@ -30,10 +30,8 @@ def lens(chunk: Chunk) -> pl.DataFrame:
     slots = np.repeat(np.arange(len(rows)), n_layer).tolist()
     margins = held.unembed(rows.reshape(len(slots), -1), slots).reshape(-1, 2, n_layer)
     return pl.concat(
-        chunk.rows(
-            number, condition=condition, layer=np.arange(n_layer), margin=margins[number, side]
-        )
-        for number in range(len(chunk.cases))
+        case_rows(case, condition=condition, layer=np.arange(n_layer), margin=margins[number, side])
+        for number, case in enumerate(chunk.cases)
         for side, condition in enumerate(CONDITIONS)
     )
 

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from misfired.localise.held import Chunk, Interventions
+from misfired.localise.held import Chunk, Interventions, case_rows
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import SITES
 from misfired.localise.probes._common import (
@@ -60,8 +60,8 @@ def patch(
                 else:
                     runs.patch_span(into, site, layer, held.span[site, source][layer])
             frames.append(
-                chunk.rows(
-                    number,
+                case_rows(
+                    case,
                     site=site,
                     target=target,
                     direction=direction,

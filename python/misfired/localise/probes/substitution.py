@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import polars as pl
 
-from misfired.localise.held import Chunk, Interventions
+from misfired.localise.held import Chunk, Interventions, case_rows
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probes._common import ProbeKind, failures, figure_rows, ratio
 from misfired.localise.probes.lens import lens
@@ -29,15 +31,14 @@ def substitution(chunk: Chunk) -> pl.DataFrame | None:
     margins = curves["margin"].to_numpy().reshape(-1, n_layer)
     runs = Interventions(held)
     frames = []
-    for number, curve in enumerate(margins):
-        slot = 2 * number
+    for slot, case, curve in zip(count(0, 2), chunk.cases, margins, strict=False):
         best = int(curve[:-1].argmax())
         later = np.arange(best + 1, n_layer)
         for layer in later.tolist():
             runs.patch_last(slot, "residual", layer, held.last["residual"][slot, best])
         frames.append(
-            chunk.rows(
-                number,
+            case_rows(
+                case,
                 best_layer=best,
                 best_margin=float(curve[best]),
                 layer=later,
