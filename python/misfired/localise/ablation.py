@@ -18,7 +18,7 @@ from misfired.localise.probe import Probe
 from misfired.localise.probes._common import failures
 from misfired.localise.probes.heads import specificity_of
 from misfired.stats import summarize
-from misfired.stats.means import bootstrap
+from misfired.stats.means import mean_interval
 
 #: Places (layer, head) of heads that are ablated together.
 HeadSet = tuple[tuple[int, int], ...]
@@ -207,7 +207,7 @@ def _share(
     scenarios = [case.scenario for case, keep in zip(cases, counted, strict=True) if keep]
     numbers: dict[str, Any] = dict.fromkeys(("after", "change", "low", "high"))
     if scenarios:
-        found = bootstrap(
+        found = mean_interval(
             counts[counted],
             scenarios,
             lambda means: 100.0 * means[..., :1] / means[..., 1:] - start,

@@ -10,7 +10,7 @@ from misfired.errors import ArgumentError, check_one_of
 from misfired.localise.probes import PROBES
 from misfired.options import Options, at_least, between, one_of, option
 from misfired.scoring.options import DecodingOptions, Devices, Mode
-from misfired.stats.options import ResamplingOptions
+from misfired.stats.options import DrawOptions, ResamplingOptions
 
 #: Replacements of a head's output, and tokens at which they are made.
 HEAD_METHODS = ("zero", "mean", "resample", "patch")
@@ -50,7 +50,7 @@ class CaseOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocaliseOptions(CaseOptions):
+class LocaliseOptions(DrawOptions, CaseOptions):
     """How pairs are chosen and probed.
 
     Raises:
@@ -78,8 +78,6 @@ class LocaliseOptions(CaseOptions):
         1, help="Heads chosen on one half of the pairs and tested on the other.", check=at_least(1)
     )
     n_random: int = option(5, help="Sets of random heads to compare with.", check=at_least(0))
-    n_resamples: int = _same(ResamplingOptions, "n_resamples")
-    confidence_level: float = _same(ResamplingOptions, "confidence_level")
     alpha: float = option(0.05, help="False discovery rate of the head map.", check=between(0, 1))
     min_effect: float = option(
         MIN_EFFECT, help="Least effect of a head that passes, as a share of the mean |margin|."

@@ -89,7 +89,9 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
             f"({settings['model_sha256'][:12]}...)"
         )
     if settings.get("intervention") is not None:
-        raise DataError(f"{path}: run must be without an intervention, got a run with an intervention")
+        raise DataError(
+            f"{path}: run must be without an intervention, got a run with an intervention"
+        )
     known = answers["priming"].unique().to_list()
     if priming not in known:
         raise DataError(

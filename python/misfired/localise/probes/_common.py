@@ -15,7 +15,7 @@ from misfired.localise.held import Chunk
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import Interval
+from misfired.stats.means import MeanInterval
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,7 +100,7 @@ def ratio(means: Floats) -> Floats:
 
 
 def layer_rows(
-    found: Interval, keys: Mapping[str, Any], scenarios: Sequence[str]
+    found: MeanInterval, keys: Mapping[str, Any], scenarios: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return one row per layer: what names the curve, then its value and interval."""
     return [
@@ -118,7 +118,7 @@ def layer_rows(
 
 
 def figure_rows(
-    figures: Mapping[str, Interval], keys: Mapping[str, Any], scenarios: Sequence[str]
+    figures: Mapping[str, MeanInterval], keys: Mapping[str, Any], scenarios: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return one row of the table `figures` per number; what is not a number becomes null."""
     rows = []

@@ -13,7 +13,7 @@ from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes._common import ProbeKind, by_head
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import bootstrap
+from misfired.stats.means import mean_interval
 
 PERSONS = ("asked", "other")
 
@@ -65,7 +65,7 @@ def attention_map(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
     for (kind,), part in rows.group_by("kind", maintain_order=True):
         for person in PERSONS:
             left, right, scenarios, places = by_head(part, pl.col(person))
-            found = bootstrap(left - right, scenarios, **options.statistics)
+            found = mean_interval(left - right, scenarios, **options.statistics)
             named = places.select(
                 pl.lit(kind).alias("kind"),
                 *("layer", "head"),

@@ -16,7 +16,7 @@ from misfired.localise.options import HEAD_METHODS, LocaliseOptions
 from misfired.localise.probe import Activations, Probe
 from misfired.localise.probes._common import Floats, ProbeKind, by_head, failures
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import bootstrap, sign_flip
+from misfired.stats.means import mean_interval, sign_flip
 from misfired.stats.testing import adjust
 
 _NEED_REFERENCES = {"mean", "resample"}
@@ -153,7 +153,7 @@ def head_map(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
     frames = []
     for (model, method), part in failures(rows).group_by("model", "method", maintain_order=True):
         specificity, scenarios, places = specificity_of(part)
-        found = bootstrap(specificity, scenarios, **options.statistics)
+        found = mean_interval(specificity, scenarios, **options.statistics)
         bar = options.min_effect * float(part["before"].abs().mean())  # type: ignore[arg-type]
         # A p-value can be no smaller than 1 / (1 + flips): enough flips for one head to pass alone.
         n_flips = max(options.n_resamples, int(np.ceil(2 * specificity.shape[1] / options.alpha)))

@@ -16,7 +16,7 @@ from misfired.localise.probes._common import (
     wide,
 )
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import bootstrap
+from misfired.stats.means import mean_interval
 
 
 def lens(chunk: Chunk) -> pl.DataFrame:
@@ -52,7 +52,9 @@ def lens_curves(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
         curves, scenarios = _curves(part)
         for name, values in curves.items():
             keys = {"model": model, "kind": kind, "condition": name}
-            found += layer_rows(bootstrap(values, scenarios, **options.statistics), keys, scenarios)
+            found += layer_rows(
+                mean_interval(values, scenarios, **options.statistics), keys, scenarios
+            )
     return pl.DataFrame(found)
 
 
@@ -77,9 +79,9 @@ def lens_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
         falls = (stereotyped[:, :-1].max(axis=1, initial=-np.inf) > 0) & (stereotyped[:, -1] <= 0)
         how = options.statistics
         figures = {
-            "greatest_divergence": bootstrap(curves["gap"], scenarios, greatest, **how),
-            "onset_of_suppression": bootstrap(with_scale, scenarios, onset, **how),
-            "rises_then_falls": bootstrap(100.0 * falls[:, None], scenarios, **how),
+            "greatest_divergence": mean_interval(curves["gap"], scenarios, greatest, **how),
+            "onset_of_suppression": mean_interval(with_scale, scenarios, onset, **how),
+            "rises_then_falls": mean_interval(100.0 * falls[:, None], scenarios, **how),
         }
         found += figure_rows(figures, {"probe": "lens", "model": model, "kind": kind}, scenarios)
     return pl.DataFrame(found)

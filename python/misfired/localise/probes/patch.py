@@ -21,7 +21,7 @@ from misfired.localise.probes._common import (
     ratio,
     wide,
 )
-from misfired.stats.means import bootstrap
+from misfired.stats.means import mean_interval
 
 DIRECTIONS = ("denoising", "noising")
 TARGETS = ("last", "span")
@@ -87,7 +87,7 @@ def recovery_curves(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFram
     found = []
     for labels, part, values, scenarios in _by_patch(rows):
         flips, _ = wide(part, (pl.col("patched") > 0) != (pl.col("before") > 0))
-        curve = bootstrap(values, scenarios, ratio, **options.statistics)
+        curve = mean_interval(values, scenarios, ratio, **options.statistics)
         shares = (100.0 * share for share in flips.mean(axis=0).tolist())
         found += [
             {**row, "flipped": share}
@@ -104,7 +104,7 @@ def recovery_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFra
     """
     found = []
     for labels, _, values, scenarios in _by_patch(rows):
-        layer = bootstrap(
+        layer = mean_interval(
             values, scenarios, lambda means: _first_half(ratio(means)), **options.statistics
         )
         name = " ".join(["patch", *labels.values()])

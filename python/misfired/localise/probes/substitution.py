@@ -12,7 +12,7 @@ from misfired.localise.options import LocaliseOptions
 from misfired.localise.probes._common import ProbeKind, failures, figure_rows, ratio
 from misfired.localise.probes.lens import lens
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import bootstrap
+from misfired.stats.means import mean_interval
 
 
 def substitution(chunk: Chunk) -> pl.DataFrame | None:
@@ -69,9 +69,9 @@ def substitution_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.Dat
     best = pairs["best_layer"].to_numpy().astype(np.float64)
     how = options.statistics
     figures = {
-        "flipped": bootstrap(100.0 * flips[:, None], scenarios, **how),
-        "best_layer": bootstrap(best[:, None], scenarios, **how),
-        "first_flip": bootstrap(np.stack([first, flips], axis=1), scenarios, ratio, **how),
+        "flipped": mean_interval(100.0 * flips[:, None], scenarios, **how),
+        "best_layer": mean_interval(best[:, None], scenarios, **how),
+        "first_flip": mean_interval(np.stack([first, flips], axis=1), scenarios, ratio, **how),
     }
     keys = {"probe": "substitution", "model": "instruct", "kind": "failure"}
     return pl.DataFrame(figure_rows(figures, keys, scenarios))
