@@ -95,9 +95,7 @@ def draw_crates(axes: Axes) -> None:
     axes.text(8.2, 7.35, "rust: three crates", weight="bold", fontsize=12)
     box(
         axes,
-        9.0,
-        5.75,
-        (4.3, 0.95),
+        (9.0, 5.75, 4.3, 0.95),
         SAND,
         "rust/py",
         "binding: extract, release the GIL, call, wrap",
