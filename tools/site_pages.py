@@ -22,6 +22,7 @@ def outside_pages() -> dict[str, str]:
     notes = {f"design/{path.name}": f"design/{path.name}" for path in ROOT.glob("design/*.md")}
     return notes | {
         "benches/README.md": "benches.md",
+        "tests/README.md": "tests.md",
         "tools/organism/README.md": "organism-builder.md",
         "CONTRIBUTING.md": "contributing.md",
         "CHANGELOG.md": "changelog.md",
