@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from misfired.errors import DataError, ModelError
 from misfired.prompts.primings import Priming
 from misfired.prompts.shots import Shot
-from misfired.runs.folder import read_answers, read_manifest, read_pairs
+from misfired.runs.folder import read_answers, read_pairs
+from misfired.runs.manifest import TemplateSettings, read_manifest
 from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import Protocol
@@ -50,18 +50,18 @@ def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
     """
     path = Path(path)
     answers = read_answers(path)
-    settings = read_manifest(path)["settings"]
+    settings = read_manifest(path).settings
     sha256 = model_sha256(model.path)
-    if "server" in settings:
+    if settings.model_sha256 is None or settings.template is None:
         raise DataError(
             f"{path}: a run of a server, which cannot be looked into; run the model's file"
         )
-    if settings["model_sha256"] != sha256:
+    if settings.model_sha256 != sha256:
         raise DataError(
-            f"{path}: a run of another model (sha256 {settings['model_sha256'][:12]}..., "
+            f"{path}: a run of another model (sha256 {settings.model_sha256[:12]}..., "
             f"{model.path} has {sha256[:12]}...)"
         )
-    if settings.get("intervention") is not None:
+    if settings.intervention is not None:
         raise DataError(
             f"{path}: a run with an intervention; localisation looks into the model as it is"
         )
@@ -72,29 +72,27 @@ def read_run(path: Path | str, model: Model, *, priming: str) -> RunData:
     return RunData(
         outcomes,
         read_pairs(path),
-        _protocol(path, settings["protocol"]),
-        _template(path, settings["template"], model),
-        tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
-        next(Priming.from_json(one) for one in settings["primings"] if one["name"] == priming),
+        _checked(path, settings.protocol),
+        _template(path, settings.template, model),
+        () if settings.shots is None else settings.shots.demonstrations,
+        next(one for one in settings.primings if one.name == priming),
     )
 
 
-def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:
-    answers = {answer: tuple(forms) for answer, forms in stated["answers"].items()}
-    protocol = Protocol(**{**stated, "answers": answers, "stop": tuple(stated["stop"])})
-    if protocol.reading != "first_token" or set(answers) != {"yes", "no"}:
+def _checked(path: Path, protocol: Protocol) -> Protocol:
+    if protocol.reading != "first_token" or set(protocol.answers) != {"yes", "no"}:
         raise DataError(
-            f"{path}: protocol {protocol.name!r} reads {', '.join(answers)} by {protocol.reading}; "
+            f"{path}: protocol {protocol.name!r} reads {', '.join(protocol.answers)} by {protocol.reading}; "
             "localisation needs yes and no, read by their first token"
         )
     return protocol
 
 
-def _template(path: Path, stated: dict[str, Any], model: Model) -> ChatTemplate:
-    choice = None if stated["name"] == "model" else stated["name"]
+def _template(path: Path, stated: TemplateSettings, model: Model) -> ChatTemplate:
+    choice = None if stated.name == "model" else stated.name
     template = template_for(model, choice)
-    if _digest(template.source) != stated["sha256"]:
-        raise DataError(f"{path}: chat template {stated['name']!r} has changed since the run")
+    if _digest(template.source) != stated.sha256:
+        raise DataError(f"{path}: chat template {stated.name!r} has changed since the run")
     return template
 
 
