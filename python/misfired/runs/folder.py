@@ -201,7 +201,7 @@ def read_answers(path: Path | str) -> pl.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix not in {".parquet", ".jsonl"}:
-        raise DataError(f"{path}: must be a run folder, a .parquet file or a .jsonl file")
+        raise DataError(f"{path}: must be a run folder, or a .parquet or .jsonl file")
     try:
         if path.suffix == ".jsonl":
             return pl.read_ndjson(path, infer_schema_length=None)
