@@ -22,7 +22,6 @@ from misfired.runs.manifest import (
     FORMAT,
     MANIFEST,
     N_ROWS,
-    check_complete,
     load_manifest,
     pairs_sha256,
 )
@@ -196,7 +195,7 @@ def read_answers(path: Path | str) -> pl.DataFrame:
     """
     path = Path(path)
     if path.is_dir():
-        check_complete(path, load_manifest(path))
+        load_manifest(path, complete=True)
         path = path / ANSWERS
     if not path.is_file():
         raise DataError(f"{path}: no such file")

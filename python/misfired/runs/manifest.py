@@ -30,8 +30,8 @@ from misfired.stats.options import ResamplingOptions
 from misfired.stats.outcomes import OUTCOMES
 
 __all__ = [
-    "FORMAT", "MANIFEST", "MANIFEST_KEYS", "Manifest", "Settings", "build_manifest", "check_complete",
-    "load_manifest", "pairs_sha256", "read_manifest", "run_settings",
+    "FORMAT", "MANIFEST", "MANIFEST_KEYS", "Manifest", "Settings", "build_manifest", "load_manifest",
+    "pairs_sha256", "read_manifest", "run_settings",
 ]  # fmt: skip
 
 #: Format of the manifest; another is refused.
@@ -42,6 +42,10 @@ MANIFEST = "manifest.json"
 
 #: Pairs that are written or hashed at a time; bounds the memory that a large suite takes.
 N_ROWS = 4096
+
+
+#: A section kept as it comes; its keys are described below.
+_Free = Mapping[str, Any]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,12 +93,10 @@ class Settings(_Section, frozen=True, kw_only=True):
     n_ctx: Annotated[int | None, "Cells of the K/V cache; null: as many as needed."] = None
     n_batch: Annotated[int | None, "Tokens a batch; null: by device and work."] = None
     kv_cache: Annotated[KvCache | None, "`type_k`, `type_v` and `flash_attention`."] = None
-    intervention: Annotated[
-        dict[str, Any] | None, "Heads ablated (`ablate`) and `direction` added; null: none."
-    ] = None
-    devices: Annotated[Mapping[str, Any] | None, "Devices that compute."] = None
+    intervention: Annotated[_Free | None, "Heads ablated (`ablate`), `direction` added."] = None
+    devices: Annotated[_Free | None, "Devices that compute."] = None
     llama_cpp_python: Annotated[str | None, "Version of llama-cpp-python."] = None
-    server: Annotated[Mapping[str, Any] | None, "Server, for a run of one."] = None
+    server: Annotated[_Free | None, "Server, for a run of one."] = None
     misfired: Annotated[str, "Version of misfired."]
     statistics: Annotated[StatisticsSettings | None, "Options of the intervals."] = None
 
@@ -132,30 +134,24 @@ class Manifest(_Section, frozen=True, kw_only=True):
 
     format: Annotated[int, f"Format of this file: {FORMAT}."]
     status: Annotated[str, "`running` or `complete`; a running one holds settings only."]
-    settings: Annotated[
-        Settings, "What decides the numbers; another run into the folder is refused."
-    ]
-    versions: Annotated[Mapping[str, Any], "Software that a number depends on."]
+    settings: Annotated[Settings, "What decides the numbers; a folder of others is refused."]
+    versions: Annotated[_Free, "Software that a number depends on."]
     model: Annotated[ModelFacts, "The model."]
     n_threads: Annotated[int | None, "CPU threads."] = None
     example_prompt: Annotated[str | None, "One prompt as the model gets it."] = None
-    answer_tokens: Annotated[Mapping[str, Any] | None, "Answer forms as tokens."] = None
-    template_markers: Annotated[Mapping[str, Any] | None, "Markers of the chat template."] = None
-    packing: Annotated[Mapping[str, Any] | None, "How prompts share batches, and why."] = None
-    intervention_effect: Annotated[Mapping[str, Any] | None, "What an intervention changes."] = None
+    answer_tokens: Annotated[_Free | None, "Answer forms as tokens."] = None
+    template_markers: Annotated[_Free | None, "Markers of the chat template."] = None
+    packing: Annotated[_Free | None, "How prompts share batches, and why."] = None
+    intervention_effect: Annotated[_Free | None, "What an intervention changes."] = None
     batch_invariance: Annotated[BatchInvariance | None, "A sample scored again, alone."] = None
-    fingerprints: Annotated[dict[str, int] | None, "Answers by what the server called itself."] = (
-        None
-    )
-    cache: Annotated[Mapping[str, Any] | None, "What stood behind the address, with a cache."] = (
-        None
-    )
-    example_request: Annotated[dict[str, Any] | None, "Body of one request."] = None
-    patience: Annotated[Mapping[str, Any] | None, "How long the run waited for the server."] = None
+    fingerprints: Annotated[dict[str, int] | None, "Answers by the server's fingerprint."] = None
+    cache: Annotated[_Free | None, "The server's identity; only with a cache."] = None
+    example_request: Annotated[_Free | None, "Body of one request."] = None
+    patience: Annotated[_Free | None, "How long the run waited for the server."] = None
     usage: Annotated[Usage | None, "Tokens and cost."] = None
     tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
     held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
-    neutral: Annotated[Mapping[str, Any] | None, "How well neutral sentences match."] = None
+    neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
     outcomes: Annotated[dict[str, int], "Prompts by outcome."]
     times: Annotated[dict[str, int | float], "Times, and counts that depend on interruptions."]
 
@@ -329,8 +325,12 @@ def build_manifest(
     return manifest
 
 
-def load_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder, complete or not, as a mapping.
+def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
+    """Return the manifest of a run folder as a mapping.
+
+    Args:
+        folder: The run folder.
+        complete: Refuse a run that is not complete.
 
     Raises:
         DataError: There is none, it is not JSON, or it has a format that this version does not know.
@@ -344,13 +344,9 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{file}: not JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{file}: not a manifest of format {FORMAT}")
-    return manifest
-
-
-def check_complete(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise `DataError` if a run is not complete."""
-    if manifest.get("status") != "complete":
+    if complete and manifest.get("status") != "complete":
         raise DataError(f"{folder}: this run is not complete; run its command again to resume")
+    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -359,8 +355,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: As `load_manifest`; or the run is not complete, or a key is not what it should be.
     """
-    content = load_manifest(folder)
-    check_complete(folder, content)
+    content = load_manifest(folder, complete=True)
     try:
         return Manifest.of(content)
     except DataError as error:

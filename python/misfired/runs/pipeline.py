@@ -51,11 +51,6 @@ class Scores:
     answers: pl.DataFrame
     manifest: dict[str, Any]
 
-    @property
-    def tables(self) -> dict[str, Any]:
-        """Further files of the run folder: none."""
-        return {}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -73,14 +68,11 @@ class Run:
     summary: pl.DataFrame
     analyses: Analyses
 
-    @property
-    def tables(self) -> dict[str, Any]:
-        """Further files of the run folder, by name: content for JSON."""
-        return {SUMMARY: self.summary.to_dicts(), ANALYSES: self.analyses.to_json()}
 
-
-#: What a measurement ends in.
 _Result = TypeVar("_Result", Scores, Run)
+
+#: Makes the result of scores, and further files of the run folder: content for JSON by name.
+_Finish = Callable[[Scores], tuple[_Result, dict[str, Any]]]
 
 
 @takes_options(ScoringOptions)
@@ -114,7 +106,11 @@ def score(
         RunFolderError: `out` cannot be written or was made with other settings.
     """
     asked = ScoringOptions.of(options)
-    return _measure(model, pairs, asked, lambda scores: scores, out=out, ray=ray, progress=progress)
+
+    def finish(scores: Scores) -> tuple[Scores, dict[str, Any]]:
+        return scores, {}
+
+    return _measure(model, pairs, asked, finish, out=out, ray=ray, progress=progress)
 
 
 @takes_options(ScoringOptions, ResamplingOptions)
@@ -139,10 +135,12 @@ def run(
     resampling = ResamplingOptions(**own, seed=asked.seed)
     statistics = {name: getattr(resampling, name) for name in names} | {"rng": asked.seed}
 
-    def finish(scores: Scores) -> Run:
+    def finish(scores: Scores) -> tuple[Run, dict[str, Any]]:
         outcomes = build_outcomes(scores.answers)
         summary = summarize(outcomes, **statistics)
-        return Run(scores, outcomes, summary, analyse(scores.answers, outcomes, **statistics))
+        analyses = analyse(scores.answers, outcomes, **statistics)
+        tables = {SUMMARY: summary.to_dicts(), ANALYSES: analyses.to_json()}
+        return Run(scores, outcomes, summary, analyses), tables
 
     return _measure(model, pairs, asked, finish, resampling, out=out, ray=ray, progress=progress)
 
@@ -151,7 +149,7 @@ def _measure(
     model: Path | str,
     suite: pl.DataFrame,
     options: ScoringOptions,
-    finish: Callable[[Scores], _Result],
+    finish: _Finish[_Result],
     resampling: ResamplingOptions | None = None,
     *,
     out: Path | str | None,
@@ -169,7 +167,7 @@ def _measure(
         settings = run_settings(pairs, options, shots, resampling, backend.settings())
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
         if folder is not None and folder.complete and not _retries(folder, backend):
-            return finish(Scores(read_answers(folder.path), folder.manifest))
+            return finish(Scores(read_answers(folder.path), folder.manifest))[0]
         started = time.time()
         if folder is not None:
             folder.keep_pairs(pairs)
@@ -188,9 +186,9 @@ def _measure(
             started=started,
             n_resumed_from=n_recorded,
         )
-        result = finish(Scores(answers, manifest))
+        result, tables = finish(Scores(answers, manifest))
         if folder is not None:
-            folder.finish(answers, manifest, result.tables)
+            folder.finish(answers, manifest, tables)
         return result
 
 
