@@ -120,7 +120,7 @@ def test_several_models_are_listed_one_is_taken(tmp_path) -> None:
         ({"mode": "fast"}, "are for a model file"),
         ({"n_gpu_layers": 1}, "are for a model file"),
         ({"template": "own.jinja"}, "renders its own chat template"),
-        ({"ray": "local"}, "ray is for model files"),
+        ({"ray": "local"}, "ray must go with a model file"),
         ({"concurrency": 0}, "concurrency is 0, at least 1 needed"),
         ({"n_attempts": 0}, "n_attempts is 0, at least 1 needed"),
         ({"timeout": 0.0}, "timeout is 0, more than 0 seconds needed"),
