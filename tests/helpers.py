@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from misfired.runs.folder import ANSWERS, MANIFEST, PAIRS, SUMMARY
+from misfired.runs.folder import ANALYSES, ANSWERS, PAIRS, SUMMARY
+from misfired.runs.manifest import MANIFEST
 
 MakeModel = Callable[..., Path]
 
@@ -55,15 +56,17 @@ def make_suite(n_pairs: int = 24, *, per_scenario: int = 4) -> pl.DataFrame:
 
 
 def final_files(folder: Path) -> dict[str, object]:
-    """All that must be equal: every byte of answers and summary, the manifest but for times."""
+    """Return all that must be equal: every byte of answers and tables, the manifest without times."""
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest["times"]
     return {
         "answers": (folder / ANSWERS).read_bytes(),
         "summary": (folder / SUMMARY).read_bytes(),
+        "analyses": (folder / ANALYSES).read_bytes(),
         "pairs": (folder / PAIRS).read_bytes(),
         "manifest": manifest,
         "others": sorted(
-            {p.name for p in folder.iterdir()} - {ANSWERS, SUMMARY, MANIFEST, PAIRS, ".lock"}
+            {p.name for p in folder.iterdir()}
+            - {ANALYSES, ANSWERS, SUMMARY, MANIFEST, PAIRS, ".lock"}
         ),
     }

@@ -1,4 +1,4 @@
-"""The shipped organisms measured: what was planted beside what is found."""
+"""The demo: the shipped organisms measured, what was planted beside what is found."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import polars as pl
 from misfired.localise import localise
 from misfired.runs.pipeline import Progress, Run, run
 from misfired.stats import summarize
-from misfired.stats.outcomes import build_outcomes
 from misfired.suites.organism import PRIMINGS, build_organism_suite, card, models
 
-#: Failures that are looked into; each costs a few dozen decodes.
+#: Failures that are localised; each costs a few dozen decodes.
 N_LOCALISED = 24
 
 
@@ -28,8 +27,8 @@ class Demo:
             `designed`, `accuracy_stereotyped`, `accuracy_contrast`, `accuracy_no` (questions whose
             answer is no), `n_planted`, `n_planted_failed`, `n_other_failed`; in percent where a rate.
         runs: The runs, by model.
-        lens: One row per model, condition and layer: `margin`, what the right answer leads by if the
-            model is read after that layer, mean over the failures that were looked into.
+        lens: One row per model, condition and layer: `margin`, the lead of the right answer if the
+            model is read after that layer, mean over the localised failures.
         heads: One row per head of `instruct`, most specific first: `layer`, `head`, `specificity`,
             `passes` (`misfired.localise`), `planted`.
     """
@@ -54,9 +53,8 @@ def demo(
         out: Folder for the two run folders, `base` and `instruct`.
         n_resamples: Bootstrap resamples, by scenario.
         seed: Same seed, same bits.
-        n_threads: CPU threads; models this small gain nothing from a second one, and waiting for
-            each other is slow where the machine is busy.
-        progress: Given a model's name, returns the callback for its run.
+        n_threads: CPU threads; models this small gain nothing from a second one.
+        progress: Returns the callback for the run of the model that it is given the name of.
     """
     runs, rows = {}, []
     for name, path in models().items():
@@ -72,13 +70,13 @@ def demo(
             n_threads=n_threads,
             progress=None if progress is None else progress(name),
         )
-        rows += _rows(name, suite, runs[name].scores.answers, n_resamples, seed)
+        rows += _rows(name, suite, runs[name].outcomes, n_resamples, seed)
     lens, heads = _localise(Path(out) / "instruct", seed, n_threads)
     return Demo(pl.DataFrame(rows), runs, lens, heads)
 
 
 def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Look for the planted head as if it were not known."""
+    """Look for the planted head as if it were unknown."""
     found = localise(
         models()["instruct"],
         run_folder,
@@ -102,9 +100,8 @@ def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame
 
 
 def _rows(
-    name: str, suite: pl.DataFrame, answers: pl.DataFrame, n_resamples: int, seed: int
+    name: str, suite: pl.DataFrame, outcomes: pl.DataFrame, n_resamples: int, seed: int
 ) -> list[dict[str, Any]]:
-    outcomes = build_outcomes(answers)
     expects_yes = suite.filter(pl.col("expected_stereotyped") == "yes")
     asked = outcomes.join(expects_yes.select("id"), on="id", how="semi")
     denied = outcomes.join(expects_yes.select("id"), on="id", how="anti")

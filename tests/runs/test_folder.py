@@ -14,7 +14,8 @@ import pytest
 from helpers import final_files, make_suite
 from misfired import RunFolderError, read_answers, run, score, write_suite
 from misfired.errors import DataError
-from misfired.runs.folder import JOURNAL, MANIFEST, PAIRS, RunFolder, read_pairs
+from misfired.runs.folder import JOURNAL, PAIRS, RunFolder, read_pairs
+from misfired.runs.manifest import MANIFEST
 
 pytestmark = pytest.mark.model
 

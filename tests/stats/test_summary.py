@@ -5,7 +5,8 @@ import pytest
 
 import misfired
 from misfired.errors import ArgumentError, DataError
-from misfired.report.tables import latex_table, summary_tables
+from misfired.report.stats import publication_table, summary_tables
+from misfired.report.table import latex
 from misfired.stats import check_published, summarize
 from misfired.stats.measures import MEASURES
 from misfired.stats.summary import SUMMARY_SCHEMA
@@ -143,10 +144,10 @@ def test_tables_show_every_slice_and_priming():
     tables = summary_tables(summary)
     titles = ["priming: none", "priming: cue", "change by priming: cue - none"]
     assert [table.title for table in tables] == titles
-    assert [table.row_count for table in tables] == [3, 3, 3]
-    latex = latex_table(summary)
-    assert latex.count("\\\\") == 7
-    assert "religion & cue & 15" in latex
+    assert [len(table.rows) for table in tables] == [3, 3, 3]
+    tabular = latex(publication_table(summary))
+    assert tabular.count("\\\\") == 7
+    assert "religion & cue & 15" in tabular
 
 
 def test_published_rows_are_consistent_but_for_the_human_one(test_data):

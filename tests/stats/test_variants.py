@@ -1,12 +1,10 @@
-import io
-
 import numpy as np
 import polars as pl
 import pytest
-from rich.console import Console
 
 from misfired.errors import DataError
-from misfired.report.tables import variants_table
+from misfired.report.stats import variants_table
+from misfired.report.table import text
 from misfired.stats import bootstrap, compare_variants, summarize
 from misfired.stats.measures import MEASURES
 from misfired.stats.variants import VARIANTS_SCHEMA
@@ -117,9 +115,7 @@ def test_bad_variants_are_named(change, message):
 
 def test_the_table_shows_both_and_their_difference_in_80_columns():
     found = compare_variants(variant(0, 0.2), variant(1, 0.1))
-    console = Console(width=80, file=io.StringIO())
-    console.print(variants_table(found, ("paper", "strict")))
-    lines = console.file.getvalue().splitlines()
+    lines = text(variants_table(found, ("paper", "strict"))).splitlines()
     row = pick(found, slice="overall", measure="mar")
     shown = [f"{row[key]:.1f}" for key in ("first", "second")]
     assert lines[2].split()[:5] == ["overall", "none", "40", *shown]

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from misfired.cli import options
 from misfired.cli.progress import progress_bar
 from misfired.demo import demo as run_demo
-from misfired.report.terminal import demo_report
+from misfired.report.demo import demo_report
 from misfired.runs.pipeline import Progress
 
 
@@ -54,4 +53,4 @@ def demo(
         tables = {name: getattr(result, name).to_dicts() for name in ("rows", "lens", "heads")}
         typer.echo(json.dumps({**tables, "batch_invariance": checks}))
     else:
-        Console(highlight=False).print(*demo_report(result, out), sep="\n")
+        typer.echo(demo_report(result, out))

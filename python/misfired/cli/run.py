@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
-from rich.console import Console
 
 from misfired.cli import options
 from misfired.cli.progress import progress_bar
-from misfired.cli.stats import ranking_table
 from misfired.errors import ArgumentError
-from misfired.prompts.primings import Priming, check_primings, default_primings
-from misfired.report.tables import variants_table
-from misfired.report.terminal import explanation_lines, run_report, scores_report
+from misfired.prompts.primings import check_primings
+from misfired.report.explain import explanation_lines
+from misfired.report.run import run_json, run_report, scores_json, scores_report
+from misfired.report.stats import ranking_table, variants_table
+from misfired.report.table import text
 from misfired.runs.many import run_many
-from misfired.runs.pipeline import Progress, Run, Scores
+from misfired.runs.pipeline import Progress, Run
 from misfired.runs.pipeline import run as run_pipeline
 from misfired.runs.pipeline import score as score_pipeline
 from misfired.scoring.backend import is_url
 from misfired.scoring.llama.explain import explain as explain_prompt
 from misfired.scoring.protocol import get_protocol
 from misfired.stats import compare_variants, leaderboard
-from misfired.stats.outcomes import build_outcomes
 from misfired.suites import build_pairs, read_suite
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]
@@ -89,9 +88,9 @@ def run(
     with progress_bar("scoring") as progress:
         result = run_pipeline(models[0], pairs, out=out, ray=ray, progress=progress, **asking)
     if as_json:
-        typer.echo(json.dumps(_run_json(result, out)))
+        typer.echo(json.dumps(run_json(result, out)))
     else:
-        Console(highlight=False).print(*run_report(result, out), sep="\n")
+        typer.echo(run_report(result, out))
 
 
 def _run_variants(
@@ -104,14 +103,14 @@ def _run_variants(
         with progress_bar(name) as progress:
             runs[name] = run_pipeline(models[0], pairs, out=out / name, progress=progress, **rest)
     statistics = {name: rest[name] for name in ("n_resamples", "confidence_level")}
-    outcomes = [build_outcomes(each.scores.answers) for each in runs.values()]
+    outcomes = [each.outcomes for each in runs.values()]
     compared = compare_variants(*outcomes, rng=rest["seed"], **statistics)
     if as_json:
-        each = {name: _run_json(one, out / name) for name, one in runs.items()}
+        each = {name: run_json(one, out / name) for name, one in runs.items()}
         typer.echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
         return
     first, second = runs
-    Console(highlight=False).print(variants_table(compared, (first, second)))
+    typer.echo(text(variants_table(compared, (first, second))))
     typer.echo(f"runs   {out}/{{{first},{second}}}")
 
 
@@ -127,13 +126,13 @@ def _run_many(
     runs = {name: each for name, each in results.items() if isinstance(each, Run)}
     if as_json:
         for name, each in runs.items():
-            typer.echo(json.dumps(_run_json(each, out / name)))
+            typer.echo(json.dumps(run_json(each, out / name)))
     elif runs:
-        outcomes = {name: build_outcomes(each.scores.answers) for name, each in runs.items()}
+        outcomes = {name: each.outcomes for name, each in runs.items()}
         statistics = {name: rest[name] for name in ("n_resamples", "unit", "confidence_level")}
         for priming in (one.name for one in check_primings(rest["priming"])):
             ranked = leaderboard(outcomes, priming=priming, rng=rest["seed"], **statistics)
-            Console(highlight=False).print(ranking_table(ranked, f"MAR, priming {priming}"), "")
+            typer.echo(text(ranking_table(ranked, f"MAR, priming {priming}")) + "\n")
         typer.echo(
             f"runs   {out}/" + (f"{{{','.join(runs)}}}" if len(runs) > 1 else next(iter(runs)))
         )
@@ -190,9 +189,9 @@ def score(
             **asking,
         )
     if as_json:
-        typer.echo(json.dumps(_scores_json(scores, out)))
+        typer.echo(json.dumps(scores_json(scores, out)))
     else:
-        Console(highlight=False).print(*scores_report(scores, out), sep="\n")
+        typer.echo(scores_report(scores, out))
 
 
 def choose_pairs(
@@ -226,9 +225,11 @@ def choose_pairs(
     return pairs if limit is None else _spread(pairs, limit)
 
 
-def primings(named: str | None, pairs: pl.DataFrame) -> Sequence[str | Priming]:
-    """Return the primings that the option names, or else those that the suite has sentences for."""
-    return default_primings(pairs) if named is None else options.split_words(named)
+def primings(named: str | None, pairs: pl.DataFrame) -> list[str]:
+    """The primings that the option names, or else those that the suite has sentences for."""
+    if named is not None:
+        return options.split_words(named)
+    return ["none", "cue"] if "cue" in pairs.columns else ["none"]
 
 
 def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
@@ -238,12 +239,3 @@ def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
     n = min(limit, len(first))
     kept = first.gather([place * len(first) // n for place in range(n)]).to_list()
     return pairs.filter(pl.coalesce(twin_of, pl.col("id")).is_in(kept))
-
-
-def _scores_json(scores: Scores, out: Path) -> dict[str, Any]:
-    told = ("outcomes", "usage", "fingerprints")
-    return {"run": str(out)} | {k: scores.manifest[k] for k in told if k in scores.manifest}
-
-
-def _run_json(result: Run, out: Path) -> dict[str, Any]:
-    return {**_scores_json(result.scores, out), "summary": result.summary.to_dicts()}

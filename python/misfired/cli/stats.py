@@ -1,6 +1,5 @@
 """`misfired stats`, `compare` and `leaderboard`: numbers from outcomes that are already scored."""
 
-import json
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -8,23 +7,22 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from misfired.errors import ArgumentError, DataError
-from misfired.report.design import design_tables
-from misfired.report.tables import (
+from misfired.report.stats import (
+    analyses_tables,
+    comparison_table,
     contrasts_table,
-    detection_table,
-    interval,
-    latex_table,
-    number,
-    p_value,
-    plain_table,
+    detection_tables,
+    publication_table,
+    ranking_table,
     summary_tables,
     tests_table,
 )
-from misfired.runs.folder import read_answers, read_manifest
+from misfired.report.table import Table, csv, json_lines, latex, text
+from misfired.runs.analyses import analyse
+from misfired.runs.folder import read_answers
+from misfired.runs.manifest import read_manifest
 from misfired.stats import (
     by_expected,
     controlled_primings,
@@ -136,10 +134,11 @@ def stats(
     if as_json or as_csv:
         _write(_rows(outcomes, table or What.summary, asked), as_csv=as_csv)
     elif as_latex:
-        typer.echo("\n\n".join(latex_table(summarize(read_outcomes(p), **asked)) for p in outcomes))
+        summaries = [summarize(read_outcomes(path), **asked) for path in outcomes]
+        typer.echo("\n\n".join(latex(publication_table(one)) for one in summaries))
     else:
         for name, tables in _shown(outcomes, table, asked):
-            Console().print(name, *tables, sep="\n", highlight=False)
+            typer.echo("\n".join([name, *map(text, tables)]))
 
 
 def compare(
@@ -174,17 +173,7 @@ def compare(
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
         return
-    title = f"{first} - {second}"
-    table = plain_table(
-        title, ("slice", "priming"), ("n", "MAR", "interval", "joint", "p", "adj. p")
-    )
-    for row in frame.filter(pl.col("measure") == "mar").iter_rows(named=True):
-        same = {key: row[key] for key in ("slice", "priming")}
-        joint = frame.filter(measure="mar_joint", **same).row(0, named=True)
-        cells = [number(row["value"], "+"), interval(row), number(joint["value"], "+")]
-        p_values = (p_value(joint["p_value"]), p_value(joint["p_adjusted"]))
-        table.add_row(row["slice"], row["priming"], str(row["n_pairs"]), *cells, *p_values)
-    Console().print(table)
+    typer.echo(text(comparison_table(frame, f"{first} - {second}")))
 
 
 def leaderboard(
@@ -221,18 +210,7 @@ def leaderboard(
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
         return
-    Console().print(ranking_table(frame, f"{measure}, priming {priming}"))
-
-
-def ranking_table(frame: pl.DataFrame, title: str) -> Table:
-    """A leaderboard for the terminal."""
-    table = plain_table(title, ("run",), ("value", "interval", "rank", "ranks"))
-    for row in frame.iter_rows(named=True):
-        ranks = "-" if row["rank"] is None else f"{row['rank_low']}-{row['rank_high']}"
-        place = "-" if row["rank"] is None else str(row["rank"])
-        name = row["run"] + (" (published)" if row["source"] == "published" else "")
-        table.add_row(name, number(row["value"]), interval(row), place, ranks)
-    return table
+    typer.echo(text(ranking_table(frame, f"{measure}, priming {priming}")))
 
 
 def read_outcomes(path: Path) -> pl.DataFrame:
@@ -279,13 +257,12 @@ def _shown(
         if table in {None, What.summary}:
             tables += summary_tables(_one_table(answers, What.summary, asked))
         if table is None:
-            tables += design_tables(answers, **asked)
+            if "condition" in answers.columns:
+                tables += analyses_tables(analyse(answers, **asked))
         elif table == What.contrasts:
             tables.append(contrasts_table(_one_table(answers, table, asked)))
         elif table == What.detection:
-            found = _one_table(answers, table, asked)
-            primings = found["priming"].unique(maintain_order=True)
-            tables += [detection_table(found, name) for name in primings]
+            tables += detection_tables(_one_table(answers, table, asked))
         elif table == What.expected:
             found = _one_table(answers, table, asked)
             for (half,), part in found.group_by("expected", maintain_order=True):
@@ -311,8 +288,8 @@ def _tests(paths: list[Path], table: What) -> pl.DataFrame:
         frame = read_outcomes(path)
         if "model" not in frame.columns:
             manifest = read_manifest(path) if path.is_dir() else None
-            model = Path(manifest["model"]["path"]).stem if manifest else path.stem
-            protocol = manifest["settings"]["protocol"]["name"] if manifest else "direct"
+            model = Path(manifest.model.path).stem if manifest else path.stem
+            protocol = manifest.settings.protocol.name if manifest else "direct"
             reasons = "cot" if protocol.startswith("cot") else protocol
             frame = frame.with_columns(model=pl.lit(model), protocol=pl.lit(reasons))
         frames.append(frame)
@@ -321,8 +298,4 @@ def _tests(paths: list[Path], table: What) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, *, as_csv: bool) -> None:
-    if as_csv:
-        typer.echo(frame.write_csv(), nl=False)
-        return
-    for row in frame.iter_rows(named=True):
-        typer.echo(json.dumps(row))
+    typer.echo(csv(frame) if as_csv else json_lines(frame))

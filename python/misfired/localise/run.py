@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from misfired.errors import DataError, ModelError
 from misfired.prompts.primings import Priming
 from misfired.prompts.shots import Shot
-from misfired.runs.folder import read_answers, read_manifest, read_pairs
+from misfired.runs.folder import read_answers, read_pairs
+from misfired.runs.manifest import TemplateSettings, read_manifest
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.llama.session import Session
@@ -33,7 +33,7 @@ class RunData:
         pairs: The suite.
         priming: The priming under study.
         protocol: The run's protocol.
-        template: Its chat template, as in the manifest: `name` and `sha256`.
+        template: Its chat template, as the manifest has it.
         shots: Demonstrations before every prompt.
     """
 
@@ -43,7 +43,7 @@ class RunData:
     pairs: pl.DataFrame
     priming: Priming
     protocol: Protocol
-    template: dict[str, str]
+    template: TemplateSettings
     shots: tuple[Shot, ...]
 
     def open(self, n_gpu_layers: int = 0) -> Session:
@@ -52,7 +52,7 @@ class RunData:
         Raises:
             DataError: The chat template has changed since the run.
         """
-        name = self.template["name"]
+        name = self.template.name
         options = ScoringOptions(
             protocol=self.protocol,
             template=None if name == "model" else name,
@@ -60,7 +60,7 @@ class RunData:
         )
         session = Session(self.model, options, self.shots)
         source = session.template.source
-        if hashlib.sha256(source.encode()).hexdigest() != self.template["sha256"]:
+        if hashlib.sha256(source.encode()).hexdigest() != self.template.sha256:
             session.close()
             raise DataError(f"{self.path}: chat template {name!r} has changed since the run")
         return session
@@ -77,18 +77,18 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     try_loading(model)
     path, model = Path(path), Path(model)
     answers = read_answers(path)
-    settings = read_manifest(path)["settings"]
-    if "server" in settings:
+    settings = read_manifest(path).settings
+    if settings.model_sha256 is None or settings.template is None:
         raise DataError(
             f"{path}: run must be of a model file, got a run of a server; run the model's file"
         )
     sha256 = model_sha256(model)
-    if settings["model_sha256"] != sha256:
+    if settings.model_sha256 != sha256:
         raise DataError(
             f"{path}: run must be of {model} (sha256 {sha256[:12]}...), got a run of another model "
-            f"({settings['model_sha256'][:12]}...)"
+            f"({settings.model_sha256[:12]}...)"
         )
-    if settings.get("intervention") is not None:
+    if settings.intervention is not None:
         raise DataError(
             f"{path}: run must be without an intervention, got a run with an intervention"
         )
@@ -102,20 +102,18 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
         model,
         build_outcomes(answers).filter(pl.col("priming") == priming),
         read_pairs(path),
-        next(Priming.from_json(one) for one in settings["primings"] if one["name"] == priming),
-        _protocol(path, settings["protocol"]),
-        settings["template"],
-        tuple(Shot(**row) for row in (settings.get("shots") or {}).get("demonstrations", ())),
+        next(one for one in settings.primings if one.name == priming),
+        _checked(path, settings.protocol),
+        settings.template,
+        () if settings.shots is None else settings.shots.demonstrations,
     )
 
 
-def _protocol(path: Path, stated: dict[str, Any]) -> Protocol:
-    answers = {answer: tuple(forms) for answer, forms in stated["answers"].items()}
-    protocol = Protocol(**{**stated, "answers": answers, "stop": tuple(stated["stop"])})
-    if protocol.reading != "first_token" or set(answers) != {"yes", "no"}:
+def _checked(path: Path, protocol: Protocol) -> Protocol:
+    if protocol.reading != "first_token" or set(protocol.answers) != {"yes", "no"}:
         raise DataError(
             f"{path}: protocol must read yes and no by their first token, got {protocol.name!r}, which "
-            f"reads {', '.join(answers)} by {protocol.reading}"
+            f"reads {', '.join(protocol.answers)} by {protocol.reading}"
         )
     return protocol
 

@@ -1,4 +1,4 @@
-"""Several models, several suites: one run for each, one after the other."""
+"""Several models and suites: one run for each."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from misfired.stats.options import ResamplingOptions
 
 
 def run_names(models: Sequence[Path | str]) -> list[str]:
-    """A folder name for each model: its file name, with its parent's before it where two are equal.
+    """Return a folder name for each model: its file name, after its folder's where two are equal.
 
-    A server is named by its host and port.
+    The name of a server is its host and port.
 
     Example:
         >>> run_names(["a/base.gguf", "b/base.gguf", "b/chat.gguf", "http://127.0.0.1:8000/v1"])
@@ -42,7 +42,7 @@ def run_names(models: Sequence[Path | str]) -> list[str]:
 
 def _named_path(model: Path | str) -> Path:
     if is_url(model):
-        # The suffix stands for that of a model file, lest a host's last part be taken for one.
+        # With a suffix, since `stem` would cut the last part of the host.
         return Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
     return Path(model).resolve()
 
@@ -58,26 +58,26 @@ def run_many(
     progress: Callable[[str], Progress] | None = None,
     **options: Any,
 ) -> dict[str, Run | MisfiredError]:
-    """`misfired.run` for every model on every suite, each in a folder of its own.
+    """Run `misfired.run` for every model on every suite, each in a folder of its own.
 
-    One model is in memory at a time; on a Ray cluster the shards of all runs are in flight together.
-    A run that fails does not stop the others.
+    One model is in memory at a time; a Ray cluster works on the shards of all runs together.
+    A failed run does not stop the others.
 
     Args:
         models: GGUF files, or addresses of servers.
         suites: Pairs, or several by name.
         out: Folder of the run folders: `<model>`, or `<model>/<suite>` where suites have names.
-        templates: Chat templates, each of which every model is asked through, in the place of the option
-            `template`; run folders are then called `<model>-<template>`.
+        templates: Chat templates; every model is asked through each, and run folders are called
+            `<model>-<template>`. They replace the option `template`.
         ray: Address of a Ray cluster, or `local`.
-        progress: Given a run's name, returns the callback for it.
+        progress: Returns the callback of the run that it is given the name of.
         options: As for `misfired.run`.
 
     Returns:
         For each run folder, relative to `out`, the run or the error that ended it.
 
     Raises:
-        ArgumentError: No model, or one named twice, or templates of one name.
+        ArgumentError: There is no model, a model is named twice, or two templates have one name.
     """
     if not models:
         raise ArgumentError("no model was named")

@@ -6,7 +6,7 @@ from gguf import GGUFReader
 
 from helpers import make_suite
 from misfired import TemplateError, score, write_suite
-from misfired.runs.folder import read_manifest
+from misfired.runs.manifest import read_manifest
 from misfired.scoring.llama.markers import complaint, describe, embeddings, find_markers
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import template_for
@@ -125,6 +125,6 @@ def test_several_templates_give_a_run_each(qwen, tmp_path, misfired) -> None:
     assert done.code == 0
     folders = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
     assert folders == ["base-chat", "base-plain", "chat-chat", "chat-plain"]
-    read = {name: read_manifest(tmp_path / "runs" / name)["settings"] for name in folders}
-    assert read["chat-plain"]["template"]["name"] == "plain"
-    assert read["base-chat"]["template"]["sha256"] == read["chat-chat"]["template"]["sha256"]
+    read = {name: read_manifest(tmp_path / "runs" / name).settings.template for name in folders}
+    assert read["chat-plain"].name == "plain"
+    assert read["base-chat"].sha256 == read["chat-chat"].sha256

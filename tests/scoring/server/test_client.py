@@ -124,7 +124,7 @@ def test_several_models_are_listed_one_is_taken(tmp_path) -> None:
         ({"mode": "fast"}, "mode must go with a model file"),
         ({"n_gpu_layers": 1}, "n_gpu_layers must go with a model file"),
         ({"template": "own.jinja"}, "with a server, which renders its own; got 'own.jinja'"),
-        ({"ray": "local"}, "ray is for model files"),
+        ({"ray": "local"}, "ray must go with a model file"),
         ({"concurrency": 0}, "concurrency must be at least 1, got 0"),
         ({"n_attempts": 0}, "n_attempts must be at least 1, got 0"),
         ({"timeout": 0.0}, "timeout must be more than 0, got 0"),

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 from helpers import final_files, make_suite
 from loopback_server import KEY, Loopback, free_port, serving, text_for
 from misfired import errors, run, score, write_suite
-from misfired.runs.folder import ANSWERS, JOURNAL, MANIFEST, SUMMARY
+from misfired.runs.folder import ANSWERS, JOURNAL, SUMMARY
+from misfired.runs.manifest import MANIFEST
 from misfired.scoring.protocol import GENERATE
 from misfired.scoring.server import client
 

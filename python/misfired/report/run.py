@@ -1,0 +1,152 @@
+"""Reports of a run, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from misfired.report.stats import analyses_tables, summary_tables
+from misfired.report.table import paragraph, text
+from misfired.runs.manifest import Manifest
+from misfired.runs.pipeline import Run, Scores
+from misfired.scoring.llama.markers import complaint
+from misfired.scoring.options import MODES
+
+__all__ = ["run_json", "run_report", "scores_json", "scores_report"]
+
+#: Below this mean mass the model mostly wants to say neither yes nor no.
+LOW_MASS = 0.5
+
+
+def run_report(run: Run, out: Path | None = None) -> str:
+    """Return header, tables per priming, and notes on how to read them.
+
+    Args:
+        run: A finished run.
+        out: Its folder, if it has one.
+    """
+    manifest = Manifest.of(run.scores.manifest)
+    how, statistics = "percent", manifest.settings.statistics
+    if statistics is not None:
+        level = f"{100 * statistics.confidence_level:g}"
+        how = f"percent; {level} % intervals by {statistics.unit}, methods in summary.json"
+    tables = [*summary_tables(run.summary), *analyses_tables(run.analyses)]
+    lines = [
+        *_header(run.scores, manifest, out),
+        "",
+        *(text(table) for table in tables),
+        "",
+        paragraph(f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."),
+        *_notes(run.scores, manifest),
+    ]
+    return "\n".join(lines)
+
+
+def scores_report(scores: Scores, out: Path) -> str:
+    """Return what was scored, and the next command."""
+    manifest = Manifest.of(scores.manifest)
+    lines = [*_header(scores, manifest, out), *_notes(scores, manifest)]
+    return "\n".join([*lines, paragraph(f"next: misfired stats {out}")])
+
+
+def run_json(run: Run, out: Path) -> dict[str, Any]:
+    """Return a run for JSON: outcomes, summary, and the tables of `analyses.json`."""
+    summary = {"summary": run.summary.to_dicts()}
+    return scores_json(run.scores, out) | summary | run.analyses.to_json()
+
+
+def scores_json(scores: Scores, out: Path) -> dict[str, Any]:
+    """Return the outcomes of scoring for JSON, and for a server its tokens and fingerprints."""
+    told = ("outcomes", "usage", "fingerprints")
+    return {"run": str(out)} | {k: scores.manifest[k] for k in told if k in scores.manifest}
+
+
+def _header(scores: Scores, manifest: Manifest, out: Path | None) -> Iterator[str]:
+    settings, model = manifest.settings, manifest.model
+    yield paragraph(f"model  {model.path} ({model.description})")
+    mode = "" if settings.mode is None else f", mode {settings.mode}"
+    yield paragraph(
+        f"suite  {settings.suite}, {settings.n_pairs:,} pairs, "
+        f"{len(scores.answers):,} prompts, protocol {settings.protocol.name}{mode}"
+    )
+    cache = settings.kv_cache
+    if cache is not None and settings.mode is not None and cache != MODES[settings.mode]:
+        yield f"cache  K {cache.type_k}, V {cache.type_v}, flash attention {cache.flash_attention}"
+    if out is not None:
+        yield paragraph(f"run    {out}")
+
+
+def _notes(scores: Scores, manifest: Manifest) -> Iterator[str]:
+    yield from map(paragraph, _sentences(scores, manifest))
+    if manifest.settings.server is not None:
+        yield from map(paragraph, _server_sentences(manifest))
+    if (check := manifest.batch_invariance) is not None:
+        yield paragraph(
+            f"Batch invariance: {check.n_checked} prompts scored alone differ by at most "
+            f"{check.max_difference:.1e}; {check.label_flips} answers flip, "
+            f"{check.n_within} of all lie that close to the boundary."
+        )
+
+
+def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
+    shots, changed = manifest.settings.shots, manifest.settings.intervention
+    if shots is not None:
+        yield (
+            f"Demonstrations: {len(shots.demonstrations)} before every prompt; "
+            f"{len(manifest.held_out):,} pairs are excluded for them (by {shots.hold_out})."
+        )
+    if changed is not None:
+        yield f"Intervention: {intervention_words(changed)}."
+    if manifest.template_markers is not None:
+        yield from filter(None, [complaint(dict(manifest.template_markers))])
+    unscored = {k: n for k, n in manifest.outcomes.items() if n and k not in {"correct", "wrong"}}
+    if unscored:
+        listed = ", ".join(f"{n} {outcome}" for outcome, n in unscored.items())
+        yield f"Unscored prompts: {listed} (reasons in answers.parquet)."
+    if n_from_cache := manifest.times.get("n_from_cache"):
+        yield f"From the cache: {n_from_cache:,} of {len(scores.answers):,} answers."
+    mass = scores.answers["mass"].mean() if "mass" in scores.answers.columns else None
+    if isinstance(mass, float):
+        yield f"Mean probability on a yes or no form: {mass:.3f}." + (
+            " Low: the model wants to say something else." if mass < LOW_MASS else ""
+        )
+
+
+def intervention_words(changed: Mapping[str, Any]) -> str:
+    """Return an intervention, as the manifest has it, in words."""
+    heads = ", ".join(
+        f"{each['layer']}.{each['head']} ({each['method']})" for each in changed["ablate"]
+    )
+    words = [f"heads {heads}"] if heads else []
+    if (direction := changed["direction"]) is not None:
+        first, last = direction["layers"]
+        words.append(
+            f"direction of strength {direction['strength']:g} after layers {first} to {last}"
+        )
+    return ", ".join(words)
+
+
+def _server_sentences(manifest: Manifest) -> Iterator[str]:
+    usage, times = manifest.usage, manifest.times
+    if usage is not None:
+        cost = "" if usage.cost is None else f", cost {usage.cost:.4f}"
+        yield (
+            f"Tokens: {usage.n_prompt_tokens:,} of prompts, {usage.n_generated:,} generated{cost}; "
+            f"{times['n_requests']:,} requests."
+        )
+    before = "n_faults: "
+    faults = [f"{n} {kind.removeprefix(before)}" for kind, n in times.items() if before in kind]
+    if faults:
+        yield f"Faults: {', '.join(faults)}."
+    if manifest.outcomes["error"]:
+        yield "Errors are not kept: the same command retries those prompts."
+    if manifest.cache is not None and manifest.cache["system_fingerprint"] is None:
+        yield (
+            "WARNING: the server gives no system_fingerprint. The cache cannot tell if the model "
+            "behind the address has changed."
+        )
+    names = manifest.fingerprints or {}
+    if len(names) > 1:
+        listed = ", ".join(f"{name} ({n:,} answers)" for name, n in names.items())
+        yield f"WARNING: the server changed during this run. It called itself {listed}."

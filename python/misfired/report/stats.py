@@ -1,0 +1,249 @@
+"""Tables of statistics: summaries, contrasts, signal detection, tests, comparisons and rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from misfired.report.table import Table, interval, number, p_value
+from misfired.runs.analyses import Analyses
+
+__all__ = [
+    "analyses_tables", "comparison_table", "contrasts_table", "detection_tables", "expected_table",
+    "publication_table", "ranking_table", "summary_tables", "tests_table", "variants_table",
+]  # fmt: skip
+
+_Row = Mapping[str, Any]
+
+_SHORT = {"accuracy_stereotyped": "acc. st", "accuracy_contrast": "acc. co", "mar": "MAR"}
+_NO_ROW: _Row = {"value": None, "low": None, "high": None}
+
+
+def summary_tables(summary: pl.DataFrame, before: str = "") -> list[Table]:
+    """Return a table for each priming, then one for each change of priming, a line per slice.
+
+    A priming shows n, MAR with its interval, joint MAR, BR and both accuracies; a change shows the
+    paired changes in MAR and joint MAR with their intervals.
+
+    Args:
+        summary: What `summarize` returns.
+        before: Begins each title.
+    """
+    plain = ("slice", "n", "MAR", "interval", "joint", "BR", "acc. st", "acc. co")
+    changes = ("slice", "n", "MAR", "interval", "joint", "interval")
+    rows: dict[tuple[bool, str], list[list[str]]] = {}
+    for change, cells_of in ((False, _measure_cells), (True, _change_cells)):
+        for name, priming, by_measure in _lines(summary, change=change):
+            rows.setdefault((change, priming), []).append([name, *cells_of(by_measure)])
+    return [
+        Table(
+            changes if change else plain,
+            cells,
+            f"{before}{'change by priming' if change else 'priming'}: {priming}",
+            n_words=1,
+        )
+        for (change, priming), cells in rows.items()
+    ]
+
+
+def publication_table(summary: pl.DataFrame) -> Table:
+    """Return the lines of all primings as one table, for a paper.
+
+    Args:
+        summary: What `summarize` returns.
+    """
+    header = ("slice", "priming", "n", "MAR", "interval", "joint", "BR", "acc. st.", "acc. co.")
+    lines = _lines(summary, change=False)
+    rows = [(name, priming, *_measure_cells(by_measure)) for name, priming, by_measure in lines]
+    return Table(header, rows, n_words=2)
+
+
+def analyses_tables(analyses: Analyses) -> list[Table]:
+    """Return the tables of what a design allows beyond its summary."""
+    tables = []
+    if len(analyses.contrasts):
+        tables.append(contrasts_table(analyses.contrasts))
+    if len(analyses.detection):
+        tables += detection_tables(analyses.detection)
+        tables.append(expected_table(analyses.expected, analyses.detection))
+    return tables
+
+
+def contrasts_table(contrasts: pl.DataFrame) -> Table:
+    """Return the contrasts of a priming design, a line each, in percentage points.
+
+    Args:
+        contrasts: What `priming_contrasts` returns.
+    """
+    header = ("contrast", "priming", "measure", "value", "interval", "p", "adj. p")
+    rows = [
+        (
+            row["contrast"],
+            row["priming"],
+            _SHORT.get(row["measure"], row["measure"]),
+            number(row["value"], "+"),
+            interval(row),
+            *_p_values(row),
+        )
+        for row in contrasts.iter_rows(named=True)
+    ]
+    title = "contrasts of primings (p of sign-flip tests, one family)"
+    return Table(header, rows, title, n_words=3)
+
+
+def detection_tables(detection: pl.DataFrame) -> list[Table]:
+    """Return, for each priming, both conditions' rates of yes, d' and criterion, and the differences.
+
+    Args:
+        detection: What `signal_detection` returns.
+    """
+    header = ("condition", "hits", "false al.", "d'", "interval", "crit.", "interval")
+    tables = []
+    for (priming,), rows in detection.group_by("priming", maintain_order=True):
+        title = f"yes or no, priming: {priming} (criterion: positive leans to no)"
+        parts = rows.partition_by("condition", maintain_order=True)
+        tables.append(Table(header, [_detection_cells(part) for part in parts], title, n_words=1))
+    return tables
+
+
+def _detection_cells(rows: pl.DataFrame) -> list[str]:
+    by_measure = {row["measure"]: row for row in rows.iter_rows(named=True)}
+    d_prime, criterion = by_measure["d_prime"], by_measure["criterion"]
+    cells = [
+        "difference" if d_prime["hits"] is None else d_prime["condition"],
+        _rate(d_prime["hits"], d_prime["misses"]),
+        _rate(d_prime["false_alarms"], d_prime["correct_rejections"]),
+    ]
+    for row in (d_prime, criterion):
+        cells += [number(row["value"], digits=2), interval(row, digits=2)]
+    return cells
+
+
+def expected_table(expected: pl.DataFrame, detection: pl.DataFrame) -> Table:
+    """Return MAR where yes is expected, its mirror where no is, and MAR adjusted for the criterion.
+
+    Args:
+        expected: What `by_expected` returns.
+        detection: What `signal_detection` returns.
+    """
+    header = ("priming", "yes", "interval", "no", "interval", "adjusted", "interval")
+    halves = expected.filter(slice="overall", measure="mar")
+    adjusted = detection.filter(measure="mar_adjusted")
+    parts = (halves.filter(expected="yes"), halves.filter(expected="no"), adjusted)
+    rows = []
+    for priming in detection["priming"].unique(maintain_order=True):
+        cells = [priming]
+        for part in parts:
+            row = next(part.filter(priming=priming).iter_rows(named=True), _NO_ROW)
+            cells += [number(row["value"]), interval(row)]
+        rows.append(cells)
+    title = "MAR by expected answer (no: the mirror), and adjusted for the criterion"
+    return Table(header, rows, title, n_words=1)
+
+
+def tests_table(tests: pl.DataFrame) -> Table:
+    """Return the families of tests of a study, a line for each test.
+
+    Args:
+        tests: What `study_tests` returns.
+    """
+    how = tests.row(0, named=True) if len(tests) else dict.fromkeys(tests.columns, "none")
+    header = ("family", "model", "category", "n", "for", "against", "p", "adj. p")
+    names = ("family", "model", "category", "n_pairs", "n_for", "n_against")
+    rows = [
+        (*("" if row[name] is None else str(row[name]) for name in names), *_p_values(row))
+        for row in tests.iter_rows(named=True)
+    ]
+    title = f"{how['method']}, {how['alternative']}, {how['adjustment']} within each family"
+    return Table(header, rows, title, n_words=3)
+
+
+def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
+    """Return MAR of two variants of the pairs and their difference, a line per slice and priming.
+
+    Args:
+        variants: What `compare_variants` returns.
+        names: Names of the first and the second variant.
+    """
+    header = ("slice", "priming", "scenarios", *names, "diff.", "interval")
+    rows = [
+        (
+            row["slice"],
+            row["priming"],
+            row["n_scenarios"],
+            number(row["first"]),
+            number(row["second"]),
+            number(row["value"], "+"),
+            interval(row),
+        )
+        for row in variants.filter(pl.col("measure") == "mar").iter_rows(named=True)
+    ]
+    title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
+    return Table(header, rows, title, n_words=2)
+
+
+def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
+    """Return the differences in MAR and joint MAR of two runs, a line per slice and priming.
+
+    Args:
+        comparison: What `misfired.stats.compare` returns.
+        title: Names both runs.
+    """
+    header = ("slice", "priming", "n", "MAR", "interval", "joint", "p", "adj. p")
+    rows = []
+    for row in comparison.filter(pl.col("measure") == "mar").iter_rows(named=True):
+        slice_, priming = row["slice"], row["priming"]
+        same = comparison.filter(measure="mar_joint", slice=slice_, priming=priming)
+        joint = same.row(0, named=True)
+        values = (number(row["value"], "+"), interval(row), number(joint["value"], "+"))
+        rows.append((slice_, priming, row["n_pairs"], *values, *_p_values(joint)))
+    return Table(header, rows, title, n_words=2)
+
+
+def ranking_table(ranking: pl.DataFrame, title: str) -> Table:
+    """Return a leaderboard, a line per run.
+
+    Args:
+        ranking: What `misfired.stats.leaderboard` returns.
+        title: Names measure and priming.
+    """
+    rows = []
+    for row in ranking.iter_rows(named=True):
+        name = row["run"] + (" (published)" if row["source"] == "published" else "")
+        rank, ranks = "-", "-"
+        if row["rank"] is not None:
+            rank, ranks = row["rank"], f"{row['rank_low']}-{row['rank_high']}"
+        rows.append((name, number(row["value"]), interval(row), rank, ranks))
+    return Table(("run", "value", "interval", "rank", "ranks"), rows, title, n_words=1)
+
+
+def _measure_cells(rows: Mapping[str, _Row]) -> list[str]:
+    mar = rows["mar"]
+    others = ("mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
+    values = [number(rows[measure]["value"]) for measure in others]
+    return [str(mar["n_pairs"]), number(mar["value"]), interval(mar), *values]
+
+
+def _change_cells(rows: Mapping[str, _Row]) -> list[str]:
+    cells = [str(rows["mar_change"]["n_pairs"])]
+    for measure in ("mar_change", "mar_joint_change"):
+        cells += [number(rows[measure]["value"], "+"), interval(rows[measure])]
+    return cells
+
+
+def _p_values(row: _Row) -> tuple[str, str]:
+    return p_value(row["p_value"]), p_value(row["p_adjusted"])
+
+
+def _rate(yes: int | None, no: int | None) -> str:
+    return "" if yes is None or no is None else number(100 * yes / (yes + no) if yes + no else None)
+
+
+def _lines(summary: pl.DataFrame, *, change: bool) -> Iterator[tuple[str, str, dict[str, _Row]]]:
+    """Yield slice, priming and its rows by measure; changes of priming, or primings themselves."""
+    wanted = summary.filter(pl.col("measure").str.ends_with("_change") == change)
+    for (name, priming), rows in wanted.group_by("slice", "priming", maintain_order=True):
+        by_measure: dict[str, _Row] = {row["measure"]: row for row in rows.iter_rows(named=True)}
+        yield str(name), str(priming), by_measure

@@ -1,0 +1,196 @@
+"""Tables of every report, and one renderer for each format.
+
+A `Table` holds cells as people read them; `text` and `latex` render it. `csv` and `json_lines` render the
+rows behind it with every digit. A new format is one function here.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import polars as pl
+
+__all__ = [
+    "Table", "csv", "facts", "interval", "json_lines", "json_text", "latex", "number", "p_value",
+    "paragraph", "text", "text_table",
+]  # fmt: skip
+
+#: Columns of a terminal that every report fits in.
+WIDTH = 80
+
+#: Columns of the titles of `facts`.
+_TITLE_WIDTH = 20
+
+#: A column of words is never folded to less.
+_NARROWEST = 8
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under a header.
+
+    Attributes:
+        header: Names of the columns.
+        rows: Cells, turned into text by `str`.
+        title: A line above the header.
+        n_words: The first columns, aligned to the left; numbers follow, aligned to the right. None:
+            a column holds numbers where its first cell is one.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str | None = None
+    n_words: int | None = None
+
+    @property
+    def holds_words(self) -> list[bool]:
+        """True for each column that is aligned to the left."""
+        n_columns = range(len(self.header))
+        if self.n_words is not None:
+            return [column < self.n_words for column in n_columns]
+        first = self.rows[0] if self.rows else self.header
+        return [not isinstance(first[column], int | float) for column in n_columns]
+
+
+def text(table: Table, width: int = WIDTH) -> str:
+    """Return a table for a terminal; long words are folded so that it fits.
+
+    Example:
+        >>> print(text(Table(("slice", "MAR"), [("overall", "4.7"), ("Age", "12.0")], n_words=1)))
+        slice     MAR
+        overall   4.7
+        Age      12.0
+    """
+    cells = [[str(cell) for cell in row] for row in (table.header, *table.rows)]
+    words = table.holds_words
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - width
+    foldable = [column for column, is_words in enumerate(words) if is_words]
+    while excess > 0 and any(widths[column] > _NARROWEST for column in foldable):
+        widths[max(foldable, key=widths.__getitem__)] -= 1
+        excess -= 1
+    lines = [] if table.title is None else [textwrap.fill(table.title, width)]
+    for row in cells:
+        folded = [_folded(cell, most) for cell, most in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            padded = (
+                part.ljust(most) if is_words else part.rjust(most)
+                for part, most, is_words in zip(parts, widths, words, strict=True)
+            )
+            lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def text_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None
+) -> str:
+    """Return `text` of a table whose columns of numbers hold numbers.
+
+    Example:
+        >>> print(text_table(("head", "layer"), [("a", 10), ("b", 2)]))
+        head  layer
+        a        10
+        b         2
+    """
+    return text(Table(header, rows, title))
+
+
+def latex(table: Table) -> str:
+    r"""Return a LaTeX `tabular` (package booktabs).
+
+    Example:
+        >>> print(latex(Table(("slice", "n"), [("Disability_status", 3)], n_words=1)))
+        \begin{tabular}{lr}
+        \toprule
+        slice & $n$ \\
+        \midrule
+        Disability\_status & 3 \\
+        \bottomrule
+        \end{tabular}
+    """
+    head = (f"${name}$" if len(name) == 1 else name.replace(". ", ".\\ ") for name in table.header)
+    body = ((_escaped(str(cell)) for cell in row) for row in table.rows)
+    lines = [f"{' & '.join(row)} \\\\" for row in (head, *body)]
+    columns = "".join("l" if is_words else "r" for is_words in table.holds_words)
+    begin = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", lines[0], "\\midrule"]
+    return "\n".join([*begin, *lines[1:], "\\bottomrule", "\\end{tabular}"])
+
+
+def csv(frame: pl.DataFrame) -> str:
+    """Return rows as comma-separated values, with a header."""
+    return frame.write_csv().removesuffix("\n")
+
+
+def json_lines(frame: pl.DataFrame) -> str:
+    """Return one JSON object per row, each on a line."""
+    return "\n".join(json.dumps(row) for row in frame.iter_rows(named=True))
+
+
+def json_text(value: Any) -> str:
+    """Return one JSON document, indented, text as it is."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Return titles with the text of each beside it, folded.
+
+    Example:
+        >>> print(facts([("suite", "veto-strict@1.0.0")]))
+        suite               veto-strict@1.0.0
+    """
+    lines = []
+    for title, content in rows:
+        folded = _folded(content, WIDTH - _TITLE_WIDTH) or [""]
+        for head, line in zip_longest([title], folded, fillvalue=""):
+            lines.append(f"{head:<{_TITLE_WIDTH}}{line}")
+    return "\n".join(lines)
+
+
+def paragraph(content: str) -> str:
+    """Return a text folded between words."""
+    return textwrap.fill(content, WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
+def number(value: float | None, sign: str = "", *, digits: int = 1) -> str:
+    """Return a number, by default a percentage with one decimal.
+
+    Example:
+        >>> number(4.74), number(3.0, "+"), number(None)
+        ('4.7', '+3.0', '-')
+    """
+    return "-" if value is None else f"{value:{sign}.{digits}f}"
+
+
+def interval(row: Mapping[str, Any], *, digits: int = 1) -> str:
+    """Return the interval of a row with `low` and `high`.
+
+    Example:
+        >>> interval({"low": 3.14, "high": 6.0})
+        '[3.1, 6.0]'
+    """
+    return "-" if row["low"] is None else f"[{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p value with two significant digits.
+
+    Example:
+        >>> p_value(0.03141), p_value(None)
+        ('0.031', '-')
+    """
+    return "-" if value is None else f"{value:.2g}"
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+
+
+def _escaped(cell: str) -> str:
+    if cell == "-":
+        return "--"
+    return cell.replace("_", "\\_").replace("&", "\\&").replace("%", "\\%").replace("#", "\\#")

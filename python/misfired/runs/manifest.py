@@ -1,0 +1,362 @@
+"""The manifest of a run: what it holds, the one place that builds it, and the one that reads it.
+
+On disk, and as `Scores.manifest`, it is a mapping. Readers inside misfired use `Manifest`. The text
+beside each field is its only description; `MANIFEST_KEYS` and the documentation are made from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import msgspec
+import polars as pl
+
+from misfired._core import __version__
+from misfired.errors import DataError
+from misfired.prompts.neutral import neutral_facts
+from misfired.prompts.primings import Priming
+from misfired.prompts.prompt_set import N_SHARD
+from misfired.prompts.shots import Shot
+from misfired.scoring.backend import Counts
+from misfired.scoring.options import KvCache, ScoringOptions
+from misfired.scoring.protocol import Protocol
+from misfired.stats.options import ResamplingOptions
+from misfired.stats.outcomes import OUTCOMES
+
+__all__ = [
+    "FORMAT", "MANIFEST", "MANIFEST_KEYS", "Manifest", "Settings", "build_manifest", "load_manifest",
+    "pairs_sha256", "read_manifest", "run_settings",
+]  # fmt: skip
+
+#: Format of the manifest; another is refused.
+FORMAT = 1
+
+#: Name of its file in a run folder.
+MANIFEST = "manifest.json"
+
+#: Pairs that are written or hashed at a time; bounds the memory that a large suite takes.
+N_ROWS = 4096
+
+
+#: A section kept as it comes; its keys are described below.
+_Free = Mapping[str, Any]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the manifest's sections. None: the run's backend has no such key."""
+
+
+class TemplateSettings(_Section, frozen=True):
+    """The chat template."""
+
+    name: Annotated[str, "`model`, `plain`, or the file that the template came from."]
+    sha256: Annotated[str, "SHA-256 of its source."]
+    date: Annotated[str, "The date that it is told."]
+
+
+class ShotsSettings(_Section, frozen=True):
+    """The few-shot demonstrations."""
+
+    seed: Annotated[int, "Seed of the draw."]
+    hold_out: Annotated[str, "What is excluded: each demonstration's `scenario`, or its `pair`."]
+    demonstrations: Annotated[tuple[Shot, ...], "The demonstrations, in the order shown."]
+
+
+class StatisticsSettings(_Section, frozen=True):
+    """The options of the intervals."""
+
+    n_resamples: Annotated[int, "Bootstrap resamples."]
+    unit: Annotated[str, "What is resampled: `scenario` or `pair`."]
+    confidence_level: Annotated[float, "Confidence level of intervals."]
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """What decides the numbers. A folder made with other settings is refused."""
+
+    suite: Annotated[str, "Suite and version."]
+    suite_sha256: Annotated[str, "SHA-256 of the measured pairs."]
+    n_pairs: Annotated[int, "Pairs measured."]
+    n_shard: Annotated[int, "Pairs that are planned and scored together."]
+    primings: Annotated[tuple[Priming, ...], "Every field of each priming that is set."]
+    protocol: Annotated[Protocol, "Every field of the protocol."]
+    shots: Annotated[ShotsSettings | None, "Few-shot demonstrations; null: none."]
+    seed: Annotated[int, "Seed of everything but the few-shot draw."]
+    model_sha256: Annotated[str | None, "SHA-256 of the model file."] = None
+    template: Annotated[TemplateSettings | None, "Chat template."] = None
+    mode: Annotated[str | None, "`exact` or `fast`."] = None
+    n_ctx: Annotated[int | None, "Cells of the K/V cache; null: as many as needed."] = None
+    n_batch: Annotated[int | None, "Tokens a batch; null: by device and work."] = None
+    kv_cache: Annotated[KvCache | None, "`type_k`, `type_v` and `flash_attention`."] = None
+    intervention: Annotated[_Free | None, "Heads ablated (`ablate`), `direction` added."] = None
+    devices: Annotated[_Free | None, "Devices that compute."] = None
+    llama_cpp_python: Annotated[str | None, "Version of llama-cpp-python."] = None
+    server: Annotated[_Free | None, "Server, for a run of one."] = None
+    misfired: Annotated[str, "Version of misfired."]
+    statistics: Annotated[StatisticsSettings | None, "Options of the intervals."] = None
+
+
+class ModelFacts(_Section, frozen=True):
+    """The model."""
+
+    path: Annotated[str, "File, or address of the server."]
+    description: Annotated[str, "What llama.cpp says of the file, or the name at the server."]
+    metadata: Annotated[dict[str, str] | None, "Metadata of the GGUF file."] = None
+
+
+class BatchInvariance(_Section, frozen=True):
+    """A sample scored again, each prompt alone."""
+
+    n_checked: Annotated[int, "Prompts scored again."]
+    max_difference: Annotated[float, "Largest difference of a log-probability or decision."]
+    label_flips: Annotated[int, "Answers of the sample that flip."]
+    n_within: Annotated[int, "Prompts, of all, that lie within `max_difference` of a flip."]
+    texts_differ: Annotated[int | None, "Texts of the sample that differ."] = None
+
+
+class Usage(_Section, frozen=True):
+    """Tokens as the server counted them, and their cost."""
+
+    n_prompt_tokens: Annotated[int, "Tokens of prompts."]
+    n_generated: Annotated[int, "Tokens generated."]
+    n_answers_without_usage: Annotated[int, "Answers whose tokens the server did not count."]
+    price: Annotated[tuple[float, float] | None, "Price of a million tokens of both kinds."]
+    cost: Annotated[float | None, "Cost at that price."]
+
+
+class Manifest(_Section, frozen=True, kw_only=True):
+    """The manifest of a complete run."""
+
+    format: Annotated[int, f"Format of this file: {FORMAT}."]
+    status: Annotated[str, "`running` or `complete`; a running one holds settings only."]
+    settings: Annotated[Settings, "What decides the numbers; a folder of others is refused."]
+    versions: Annotated[_Free, "Software that a number depends on."]
+    model: Annotated[ModelFacts, "The model."]
+    n_threads: Annotated[int | None, "CPU threads."] = None
+    example_prompt: Annotated[str | None, "One prompt as the model gets it."] = None
+    answer_tokens: Annotated[_Free | None, "Answer forms as tokens."] = None
+    template_markers: Annotated[_Free | None, "Markers of the chat template."] = None
+    packing: Annotated[_Free | None, "How prompts share batches, and why."] = None
+    intervention_effect: Annotated[_Free | None, "What an intervention changes."] = None
+    batch_invariance: Annotated[BatchInvariance | None, "A sample scored again, alone."] = None
+    fingerprints: Annotated[dict[str, int] | None, "Answers by the server's fingerprint."] = None
+    cache: Annotated[_Free | None, "The server's identity; only with a cache."] = None
+    example_request: Annotated[_Free | None, "Body of one request."] = None
+    patience: Annotated[_Free | None, "How long the run waited for the server."] = None
+    usage: Annotated[Usage | None, "Tokens and cost."] = None
+    tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
+    held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
+    neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
+    outcomes: Annotated[dict[str, int], "Prompts by outcome."]
+    times: Annotated[dict[str, int | float], "Times, and counts that depend on interruptions."]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Manifest:
+        """Return a mapping, such as `Scores.manifest`, as a manifest.
+
+        Raises:
+            DataError: A key is missing, unknown, or of another type; the message names it.
+        """
+        try:
+            return msgspec.convert(content, cls)
+        except msgspec.ValidationError as error:
+            raise DataError(f"manifest: {str(error).replace('$.', '')}") from None
+
+
+#: Keys of the sections that are kept as they come.
+_MORE_KEYS = {
+    "settings.devices.n_gpu_layers": "Layers on the GPU; -1 is all.",
+    "settings.devices.split_mode": "How the model is divided; null: llama.cpp's choice.",
+    "settings.devices.main_gpu": "Device of a model that is not divided.",
+    "settings.devices.tensor_split": "Shares of the devices.",
+    "settings.server.url": "Address.",
+    "settings.server.model": "Name of the model at the server.",
+    "settings.server.path": "Path of the requests below the address.",
+    "settings.server.extra_body": "More fields of each request.",
+    "versions.misfired": "Version of misfired.",
+    "versions.build_profile": "Build profile of its compiled core.",
+    "versions.llama_cpp_python": "Version of llama-cpp-python.",
+    "versions.llama_cpp_system": "What llama.cpp says of its build and of the processor.",
+    "answer_tokens.scored": "For each answer, token ids and their texts.",
+    "answer_tokens.dropped_forms": "Forms left out: their first token does not tell them apart.",
+    "template_markers.n_spelled_out": "Markers spelled out in ordinary tokens.",
+    "template_markers.n_untrained": "Markers with embeddings that look untrained.",
+    "template_markers.markers": "Each marker: text, tokens, and how it was judged.",
+    "packing.packing": "`packed`, `solo` or `fresh`.",
+    "packing.n_tried": "Prompts that were tried first.",
+    "packing.differences": "Largest difference to alone, by packing tried.",
+    "intervention_effect.n_tried": "Prompts scored with and without it.",
+    "intervention_effect.n_changed": "Prompts for which anything differs.",
+    "intervention_effect.max_change": "Largest change of a log-probability; null for texts.",
+    "cache.model": "Model, as the server names it.",
+    "cache.system_fingerprint": "Its configuration; null: the server does not say.",
+    "patience.concurrency": "Requests in flight at once.",
+    "patience.timeout": "Seconds within which an answer must be complete.",
+    "patience.n_attempts": "Most attempts for each prompt.",
+    "neutral.n_matched": "Cues with a neutral sentence.",
+    "neutral.n_unmatched": "Cues without one.",
+    "neutral.largest_difference": "Largest difference of their lengths in tokens.",
+    "tokens.in_prompts": "Tokens of all prompts.",
+    "tokens.joined_to_the_answer": "Prompts whose last token an answer form would change.",
+    "tokens.distinct": "Tokens left to decode once prompts share prefixes; not with a cache.",
+    "times.started": "Start, in seconds since 1970.",
+    "times.seconds": "Duration of the last session.",
+    "times.n_resumed_from": "Answers that an interrupted session had recorded.",
+    "times.n_decoded_tokens": "Tokens decoded by the last session.",
+    "times.n_from_cache": "Answers taken from the cache.",
+    "times.n_requests": "Requests to the server, repeated ones included.",
+    "times.n_faults: KIND": "Failed requests, by kind.",
+}
+
+
+def _described(section: type[msgspec.Struct], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, hint in get_type_hints(section, include_extras=True).items():
+        kind, text = get_args(hint)
+        yield before + name, text
+        for part in (kind, *get_args(kind)):
+            if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                yield from _described(part, f"{before}{name}.")
+
+
+#: Every key of the manifest, with dots between sections, and its description.
+MANIFEST_KEYS: dict[str, str] = dict(_described(Manifest)) | _MORE_KEYS
+
+
+def pairs_sha256(pairs: pl.DataFrame) -> str:
+    """Return the SHA-256 of pairs as JSON Lines, in hexadecimal."""
+    digest = hashlib.sha256()
+    for some in pairs.iter_slices(N_ROWS):
+        digest.update(some.write_ndjson().encode())
+    return digest.hexdigest()
+
+
+def run_settings(
+    pairs: pl.DataFrame,
+    options: ScoringOptions,
+    shots: Sequence[Shot],
+    resampling: ResamplingOptions | None,
+    own: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the section `settings`.
+
+    Args:
+        pairs: What is measured.
+        options: How the model is asked.
+        shots: The demonstrations that were drawn.
+        resampling: Options of the intervals; None without a summary.
+        own: The backend's settings.
+    """
+    drawn = {
+        "seed": options.shots_seed,
+        "hold_out": options.hold_out,
+        "demonstrations": [asdict(shot) for shot in shots],
+    }
+    settings = {
+        "suite": ", ".join(pairs["suite"].unique().sort().to_list()),
+        "suite_sha256": pairs_sha256(pairs),
+        "n_pairs": len(pairs),
+        "n_shard": N_SHARD,
+        "primings": [priming.to_json() for priming in options.primings],
+        "protocol": options.resolved_protocol.to_json(),
+        "shots": drawn if shots else None,
+        "seed": options.seed,
+        **own,
+        "misfired": __version__,
+    }
+    if resampling is not None:
+        names = StatisticsSettings.__struct_fields__
+        settings["statistics"] = {name: getattr(resampling, name) for name in names}
+    return settings
+
+
+def build_manifest(
+    settings: Mapping[str, Any],
+    *,
+    versions: Mapping[str, str],
+    pairs: pl.DataFrame,
+    held_out: Sequence[str],
+    answers: pl.DataFrame,
+    facts: Mapping[str, Any],
+    counts: Counts,
+    started: float,
+    n_resumed_from: int,
+) -> dict[str, Any]:
+    """Return the manifest of a complete run.
+
+    Args:
+        settings: What `run_settings` returned.
+        versions: Versions of the software.
+        pairs: What was measured, with neutral sentences if any were chosen.
+        held_out: Ids of the pairs excluded because of demonstrations.
+        answers: One row per prompt.
+        facts: Sections that the backend tells.
+        counts: Sections that it counted.
+        started: Start of this session, in seconds since 1970.
+        n_resumed_from: Answers that were recorded before.
+
+    Raises:
+        DataError: The backend tells a key that is not described here.
+    """
+    found = dict(answers["outcome"].value_counts().iter_rows())
+    times = {
+        "started": started,
+        "seconds": time.time() - started,
+        "n_resumed_from": n_resumed_from,
+        **counts.get("times", {}),
+    }
+    manifest = {
+        "format": FORMAT,
+        "status": "complete",
+        "settings": settings,
+        "versions": versions,
+        **facts,
+        **counts,
+        "held_out": list(held_out),
+        **neutral_facts(pairs),
+        "outcomes": {outcome: int(found.get(outcome, 0)) for outcome in OUTCOMES},
+        "times": times,
+    }
+    Manifest.of(manifest)
+    return manifest
+
+
+def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
+    """Return the manifest of a run folder as a mapping.
+
+    Args:
+        folder: The run folder.
+        complete: Refuse a run that is not complete.
+
+    Raises:
+        DataError: There is none, it is not JSON, or it has a format that this version does not know.
+    """
+    file = folder / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError(f"{file}: not a manifest of format {FORMAT}")
+    if complete and manifest.get("status") != "complete":
+        raise DataError(f"{folder}: this run is not complete; run its command again to resume")
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a complete run.
+
+    Raises:
+        DataError: As `load_manifest`; or the run is not complete, or a key is not what it should be.
+    """
+    content = load_manifest(folder, complete=True)
+    try:
+        return Manifest.of(content)
+    except DataError as error:
+        raise DataError(f"{folder / MANIFEST}: {error}") from None

@@ -1,0 +1,47 @@
+"""One table in every format, within 80 columns."""
+
+import polars as pl
+
+from misfired.report.table import Table, csv, facts, json_lines, latex, paragraph, text
+
+WIDE = Table(
+    ("name", "what", "n"), [("short", "word " * 30, 1), ("x" * 90, "-", 22)], "a title", n_words=2
+)
+
+
+def test_a_wide_table_is_folded_into_80_columns() -> None:
+    lines = text(WIDE).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "a title"
+    assert lines[1].split() == ["name", "what", "n"]
+    assert lines[2].endswith("  1")
+    assert "".join(lines).count("x") == 90
+
+
+def test_numbers_are_aligned_to_the_right_without_being_told() -> None:
+    assert text(Table(("a", "n"), [("x", 1), ("long", 100)])).splitlines() == [
+        "a       n",
+        "x       1",
+        "long  100",
+    ]
+    assert text(Table(("a", "b"), [])) == "a  b"
+
+
+def test_latex_escapes_cells_and_marks_a_missing_number() -> None:
+    lines = latex(Table(("slice", "acc. st."), [("R&D_1 #2 5%", "-")], n_words=1)).splitlines()
+    assert lines[2] == "slice & acc.\\ st. \\\\"
+    assert lines[4] == "R\\&D\\_1 \\#2 5\\% & -- \\\\"
+
+
+def test_rows_keep_every_digit() -> None:
+    frame = pl.DataFrame({"name": ["a"], "value": [0.1 + 0.2]})
+    assert csv(frame).splitlines() == ["name,value", "a,0.30000000000000004"]
+    assert json_lines(frame) == '{"name": "a", "value": 0.30000000000000004}'
+
+
+def test_paragraphs_and_facts_are_folded_but_paths_stay_whole() -> None:
+    path = "runs/" + "x" * 90
+    assert path in paragraph(f"run    {path}").splitlines()
+    lines = facts([("title", "word " * 30), ("other", "")]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line[:5].strip() for line in lines] == ["title", "", "", "other"]
