@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
-from misfired.runs.manifest import MANIFEST_KEYS
 
+from misfired.runs.manifest import MANIFEST_KEYS
 from misfired.scoring.answers import ANSWER_COLUMNS
 from misfired.stats.comparison import COMPARISON_SCHEMA, LEADERBOARD_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
