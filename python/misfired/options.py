@@ -14,7 +14,10 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from misfired.errors import ArgumentError, check_one_of
 
-__all__ = ["Options", "at_least", "between", "more_than", "one_of", "option", "takes_options"]
+__all__ = [
+    "Entry", "Options", "at_least", "between", "entries", "more_than", "one_of", "option",
+    "set_signature", "takes_options",
+]  # fmt: skip
 
 #: Raises `ArgumentError` where a value breaks the rule; called with the field's name and its value.
 Check = Callable[[str, Any], None]
@@ -73,12 +76,20 @@ class Options:
         return cls(**keywords)
 
     @classmethod
+    def take(cls: type[_Options], keywords: dict[str, Any]) -> _Options:
+        """Return options from the keywords that name them, and remove those."""
+        own = [each.name for each in fields(cls) if each.name in keywords]
+        return cls(**{name: keywords.pop(name) for name in own})
+
+    @classmethod
     def panels(cls) -> dict[str, str | None]:
         """Return the help panel of each field: that of the class that defines it."""
         found: dict[str, str | None] = {}
         for base in reversed(cls.__mro__):
             if issubclass(base, Options):
-                found |= dict.fromkeys(vars(base).get("__annotations__", {}), base.PANEL)
+                found |= dict.fromkeys(
+                    vars(base).get("__annotations__", {}), vars(base).get("PANEL")
+                )
         return {each.name: each.metadata.get("panel", found[each.name]) for each in fields(cls)}
 
     def given(self, part: type[Options]) -> list[str]:
@@ -135,8 +146,51 @@ def one_of(allowed: Iterable[str]) -> Check:
     return check
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An option as the command line, a signature and the options page need it.
+
+    Attributes:
+        name: Name of the field, and of the keyword.
+        annotation: Its type.
+        default: Its default; a mapping is a copy.
+        panel: Its help panel; None for the first.
+        metadata: What `option` was given, `help` above all.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    panel: str | None
+    metadata: Mapping[str, Any]
+
+    @property
+    def flag(self) -> str:
+        """The word of the command line, such as `--n-shots`."""
+        return str(self.metadata.get("flag", f"--{self.name.replace('_', '-')}"))
+
+
+def entries(*classes: type[Options]) -> dict[str, Entry]:
+    """Return the options of several classes by name; the first class that has a name decides.
+
+    Example:
+        >>> from misfired.stats.options import ResamplingOptions
+        >>> entries(ResamplingOptions)["n_resamples"].flag
+        '--n-resamples'
+    """
+    found: dict[str, Entry] = {}
+    for cls in classes:
+        hints, panels = get_type_hints(cls), cls.panels()
+        for each in fields(cls):
+            made = each.default_factory
+            default = each.default if made is dataclasses.MISSING else made()
+            entry = Entry(each.name, hints[each.name], default, panels[each.name], each.metadata)
+            found.setdefault(each.name, entry)
+    return found
+
+
 def takes_options(*classes: type[Options]) -> Callable[[_Function], _Function]:
-    """Give a function, instead of its `**options`, the fields of option classes as keywords.
+    """Give a function the fields of option classes as keywords, instead of its `**options`.
 
     Its signature and annotations then name each keyword with type and default, so that `help`,
     editors and `typing.get_type_hints` see them.
@@ -144,32 +198,33 @@ def takes_options(*classes: type[Options]) -> Callable[[_Function], _Function]:
 
     def decorate(function: _Function) -> _Function:
         hints = get_type_hints(function)
-        signature = inspect.signature(function)
-        own = [
-            each.replace(annotation=hints.get(name, each.annotation))
-            for name, each in signature.parameters.items()
+        own = {
+            name: each.replace(annotation=hints.get(name, each.annotation))
+            for name, each in inspect.signature(function).parameters.items()
             if each.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
-        taken = {each.name for each in own}
-        keywords = {each.name: each for cls in classes for each in _parameters(cls)}
-        parameters = [*own, *(each for name, each in keywords.items() if name not in taken)]
-        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=parameters, return_annotation=hints.get("return", inspect.Signature.empty)
-        )
-        function.__annotations__ = {each.name: each.annotation for each in parameters} | {
-            "return": hints.get("return")
         }
+        keywords = {
+            name: inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=each.default,
+                annotation=each.annotation,
+            )
+            for name, each in entries(*classes).items()
+        }
+        set_signature(function, (own | keywords | own).values(), hints)
         return function
 
     return decorate
 
 
-def _parameters(cls: type[Options]) -> Iterable[inspect.Parameter]:
-    hints = get_type_hints(cls)
-    for each in fields(cls):
-        default = each.default
-        if each.default_factory is not dataclasses.MISSING:
-            default = each.default_factory()
-        yield inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[each.name]
-        )
+def set_signature(
+    function: Callable[..., Any], parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]
+) -> None:
+    """Make parameters the signature and the annotations of a function."""
+    parameters = list(parameters)
+    result = hints.get("return", inspect.Signature.empty)
+    signature = inspect.Signature(parameters, return_annotation=result)
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    function.__annotations__["return"] = hints.get("return")

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from misfired.cli import app
+from misfired.cli import load
 from misfired.errors import DataError
 from misfired.stats import agreement
 
@@ -28,7 +28,7 @@ def file(request, tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["agreement", *map(str, arguments)])
+    return CliRunner().invoke(load("agreement"), list(map(str, arguments)))
 
 
 def test_json_is_what_the_function_returns(file):

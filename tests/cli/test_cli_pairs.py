@@ -1,6 +1,7 @@
 """`misfired pairs` and `misfired bbq`: output, exit codes, one-line errors."""
 
 import json
+import re
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_show_json_lists_the_difference(misfired, suite):
         ("build --bbq bbq --category Age -o no/p.parquet", 1, "no/p.parquet: No such file"),
         ("show nowhere.parquet", 2, "nowhere.parquet: No such file"),
         ("show pairs.parquet --id x", 2, "no pair with id 'x'"),
-        ("show pairs.parquet --n 0", 2, "n: 0, expected at least 1"),
+        ("show pairs.parquet --n 0", 2, "n must be at least 1, got 0"),
     ],
 )
 @pytest.mark.usefixtures("suite")
@@ -167,7 +168,7 @@ def test_fetch_fails_in_one_line(misfired, tmp_path):
 def test_help_has_an_example(misfired, command):
     done = misfired(*command, "--help")
     assert done.code == 0
-    assert f"Example: misfired {' '.join(command)}" in done.out
+    assert f"Examples:\n   misfired {' '.join(command)}" in re.sub(" +\n", "\n", done.out)
     assert max(map(len, done.out.splitlines())) <= 80
 
 

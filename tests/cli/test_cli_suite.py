@@ -1,6 +1,7 @@
 """`misfired suite`: what it prints, and one line for what is wrong."""
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -146,5 +147,5 @@ def test_describe_as_json(misfired, file):
 @pytest.mark.parametrize("command", ["validate", "describe"])
 def test_help_has_an_example(misfired, command):
     done = misfired("suite", command, "--help")
-    assert f"Example: misfired suite {command}" in done.out
+    assert f"Examples:\n   misfired suite {command}" in re.sub(" +\n", "\n", done.out)
     assert max(map(len, done.out.splitlines())) <= 80

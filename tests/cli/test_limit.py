@@ -3,7 +3,7 @@
 import polars as pl
 
 from misfired import write_suite
-from misfired.cli.run import choose_pairs
+from misfired.cli.run import PairsOptions, choose_pairs
 
 ROWS = [
     {
@@ -28,12 +28,17 @@ ROWS = [
 def test_pairs_keep_their_twins(tmp_path):
     file = tmp_path / "suite.parquet"
     write_suite(pl.DataFrame(ROWS), file)
-    kept = choose_pairs(None, file, None, 3)["id"].to_list()
+    kept = choose_pairs(PairsOptions(suite=file, limit=3))["id"].to_list()
     assert kept == ["p0", "p0_no", "p2", "p2_no", "p4", "p4_no"]
-    assert len(choose_pairs(None, file, None, 100)) == len(ROWS)
+    assert len(choose_pairs(PairsOptions(suite=file, limit=100))) == len(ROWS)
 
 
 def test_a_suite_without_twins_is_spread_by_row(tmp_path):
     file = tmp_path / "suite.parquet"
     write_suite(pl.DataFrame(ROWS).drop("twin_of"), file)
-    assert choose_pairs(None, file, None, 4)["id"].to_list() == ["p0", "p1_no", "p3", "p4_no"]
+    assert choose_pairs(PairsOptions(suite=file, limit=4))["id"].to_list() == [
+        "p0",
+        "p1_no",
+        "p3",
+        "p4_no",
+    ]

@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from misfired.cli import app
+from misfired.cli import load
 from misfired.errors import ArgumentError
 from misfired.stats import interval_width, minimum_detectable, power, sample_size
 
@@ -12,7 +12,7 @@ OPTIONS = ["--n-scenarios", "25", "--pairs-per-scenario", "8", "--correlation", 
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["plan", *map(str, arguments)])
+    return CliRunner().invoke(load("plan"), list(map(str, arguments)))
 
 
 def test_power_by_formula_and_by_simulation():
@@ -42,7 +42,7 @@ def test_size_prints_scenarios_and_the_width_they_give():
 
 @pytest.mark.parametrize("command", ["power", "detect", "size"])
 def test_help_has_examples_in_80_columns(command):
-    text = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["plan", command, "--help"]).stdout
+    text = CliRunner(env={"COLUMNS": "80"}).invoke(load("plan"), [command, "--help"]).stdout
     assert f"misfired plan {command}" in text
     assert max(map(len, text.splitlines())) <= 80
 

@@ -2,10 +2,9 @@ import json
 
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from misfired.cli.stats import compare, leaderboard, stats
+from misfired.cli import load
 from misfired.errors import DataError
 from misfired.stats import (
     by_expected,
@@ -15,10 +14,6 @@ from misfired.stats import (
     summarize,
 )
 from misfired.stats.outcomes import build_outcomes
-
-app = typer.Typer()
-for command in (stats, compare, leaderboard):
-    app.command()(command)
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def outcomes(tmp_path):
 
 
 def run(*arguments, command="stats"):
-    return CliRunner().invoke(app, [command, *(str(argument) for argument in arguments)])
+    return CliRunner().invoke(load(command), list(map(str, arguments)))
 
 
 def test_the_table_shows_slices_and_changes(outcomes):
@@ -140,7 +135,7 @@ def study(answers, options):
 
 def test_latex_is_of_the_summary_only(answers):
     failed = run(answers, "--table", "tests", "--latex")
-    assert str(failed.exception) == "--latex: table tests, expected summary"
+    assert str(failed.exception) == "table must be summary with --latex, got 'tests'"
 
 
 def test_compare_shows_differences_with_p_values(outcomes):

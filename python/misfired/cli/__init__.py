@@ -1,48 +1,60 @@
-"""The `misfired` command: one module per group of commands, each a thin wrapper over the API."""
+"""The `misfired` command: one table of commands, each loaded when it is used.
+
+A command is a thin wrapper over the API: data to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
-from misfired.cli import (
-    agreement,
-    bbq,
-    demo,
-    doctor,
-    localise,
-    pairs,
-    plan,
-    protocols,
-    run,
-    stats,
-    suite,
-)
+from misfired._core import __version__
 from misfired.errors import ArgumentError, DataError, MisfiredError
 
-__all__ = ["app", "main"]
+if TYPE_CHECKING:
+    import typer
 
-app = typer.Typer(
-    name="misfired",
-    help="Measure misfired alignment in local language models.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.command()(demo.demo)
-app.command()(run.run)
-app.command()(run.score)
-app.command()(stats.stats)
-app.command()(stats.compare)
-app.command()(stats.leaderboard)
-app.command()(agreement.agreement)
-app.command()(protocols.protocols)
-app.command()(doctor.doctor)
-app.command()(localise.localise)
-app.add_typer(bbq.app, name="bbq")
-app.add_typer(pairs.app, name="pairs")
-app.add_typer(plan.app, name="plan")
-app.add_typer(suite.app, name="suite")
+__all__ = ["COMMANDS", "load", "main"]
+
+#: Module, function or group, and the one-line help of each command.
+COMMANDS = {
+    "demo": ("demo", "demo", "Measure two shipped models, one with a planted misfire."),
+    "run": ("run", "run", "Measure models on pairs; print MAR with intervals."),
+    "score": ("run", "score", "Score a suite and leave the answers in a run folder."),
+    "stats": ("stats", "stats", "Print MAR and its companions with intervals."),
+    "compare": ("stats", "compare", "Print what differs between two runs on the same pairs."),
+    "leaderboard": ("stats", "leaderboard", "Rank runs, with intervals and joint ranks."),
+    "localise": ("localise", "localise", "Find layers and heads that overrule the evidence."),
+    "bbq": ("bbq", "app", "Download BBQ, the benchmark that VETO's pairs are built from."),
+    "pairs": ("pairs", "app", "Build a suite of contrastive pairs from BBQ; check and show it."),
+    "suite": ("suite", "app", "Check or describe a suite of pairs."),
+    "protocols": ("protocols", "protocols", "List the built-in protocols, or check a file."),
+    "plan": ("plan", "app", "Say how many scenarios a study needs and what it can detect."),
+    "agreement": ("agreement", "agreement", "Say how far raters agree beyond chance."),
+    "doctor": ("doctor", "doctor", "Check the installation, and a model if one is given."),
+}
+
+_HELP = """\
+Usage: misfired COMMAND [OPTIONS]
+
+Measure misfired alignment in language models: conclusions that a model rejects
+because of whom they are about.
+
+Commands:
+{commands}
+
+Options:
+  --version    Print the version.
+  --help       Print this help; `misfired COMMAND --help` explains a command.
+
+Examples:
+  misfired demo
+  misfired run model.gguf --suite pairs.parquet -o runs/model
+  misfired stats runs/model --json
+
+Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
+"""
 
 
 def main() -> None:
@@ -51,7 +63,7 @@ def main() -> None:
     Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
     """
     try:
-        app()
+        sys.exit(_run(sys.argv[1:]))
     except (ArgumentError, DataError) as error:
         _fail(str(error), 2)
     except MisfiredError as error:
@@ -67,6 +79,52 @@ def main() -> None:
         _fail("interrupted", 130)
 
 
-def _fail(message: str, code: int) -> None:
+def load(name: str) -> typer.Typer:
+    """Import a command and return it as an app."""
+    from misfired.cli.options import group
+
+    module, attribute, about = COMMANDS[name]
+    found: Any = getattr(import_module(f"misfired.cli.{module}"), attribute)
+    app: typer.Typer = found if attribute == "app" else group(about)
+    if app is not found:
+        app.command(name)(found)
+    return app
+
+
+def _run(words: list[str]) -> int:
+    name, *arguments = words or [""]
+    if name in {"", "--help"}:
+        commands = "\n".join(f"  {each:<11}  {about}" for each, (*_, about) in COMMANDS.items())
+        sys.stdout.write(_HELP.format(commands=commands))
+        return 0 if name else 2
+    if name == "--version":
+        sys.stdout.write(f"misfired {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        _fail(f"command must be one of {', '.join(COMMANDS)}, got {name!r}", 2)
+    return _invoke(name, arguments)
+
+
+def _invoke(name: str, arguments: list[str]) -> int:
+    import typer
+
+    app = load(name)
+    is_empty_group = COMMANDS[name][1] == "app" and not arguments
+    try:
+        code = app(
+            ["--help"] if is_empty_group else arguments,
+            prog_name=f"misfired {name}",
+            standalone_mode=False,
+        )
+    except typer.TyperException as error:
+        _fail(f"{error.format_message()} (see misfired {name} --help)", error.exit_code)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if code == 130:
+        raise KeyboardInterrupt
+    return 2 if is_empty_group else code or 0
+
+
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(code)

@@ -1,5 +1,7 @@
 """`misfired bbq`: get the rows that VETO's pairs are made of."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
@@ -7,35 +9,39 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from misfired.cli.output import print_json
+from misfired.cli.options import Json, group, takes
+from misfired.report.table import json_text
 from misfired.suites import fetch_bbq
 from misfired.suites.bbq import BBQ_URL
 
-app = typer.Typer(
-    help="BBQ, the benchmark whose rows VETO's pairs are made of.", no_args_is_help=True
-)
+app = group("Download BBQ, the benchmark that VETO's pairs are built from.")
 
 
 @app.callback()
-def group() -> None:
+def keep_group() -> None:
     """Keep `fetch` a command of its own, which typer would fold into the group."""
 
 
-@app.command(epilog="Example: misfired bbq fetch bbq --category Age --category SES")
+@app.command()
+@takes()
 def fetch(
-    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go.")],
     *,
     category: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="One category; repeat for more. Default: all 11."),
+        typer.Option(metavar="NAME", help="Only this category; may be repeated. Default: all 11."),
     ] = None,
     base_url: Annotated[str, typer.Option(help="Folder of the files on a mirror.")] = BBQ_URL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Download BBQ at a pinned commit, every file checked.
+    """Download BBQ at a pinned commit and check every file.
 
-    A download that was cut goes on where it stopped when the command runs again. BBQ is by
-    Parrish et al. 2022 (github.com/nyu-mll/BBQ), under CC BY 4.0.
+    An interrupted download resumes when the command runs again. BBQ is by Parrish et al. 2022
+    (github.com/nyu-mll/BBQ), under CC BY 4.0.
+
+    Examples:
+      misfired bbq fetch bbq
+      misfired bbq fetch bbq --category Age --category SES
     """
     columns = (
         TextColumn("{task.description}"),
@@ -53,7 +59,7 @@ def fetch(
 
         files = fetch_bbq(folder, base_url=base_url, categories=category, progress=progress)
     if as_json:
-        print_json({"files": [str(file) for file in files]})
+        typer.echo(json_text({"files": [str(file) for file in files]}))
     else:
         for file in files:
             typer.echo(f"{file}  checked")

@@ -5,99 +5,123 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import polars as pl
 import typer
 
-from misfired.cli import options
+from misfired.cli.options import Json, ModelName, Out, Ray, split_words, takes
 from misfired.cli.progress import progress_bar
 from misfired.errors import ArgumentError
+from misfired.options import Options, at_least, option
 from misfired.prompts.primings import check_primings
-from misfired.report.explain import explanation_lines
-from misfired.report.run import run_json, run_report, scores_json, scores_report
-from misfired.report.stats import ranking_table, variants_table
-from misfired.report.table import text
-from misfired.runs.many import run_many
-from misfired.runs.pipeline import Progress, Run
-from misfired.runs.pipeline import run as run_pipeline
-from misfired.runs.pipeline import score as score_pipeline
 from misfired.scoring.backend import is_url
-from misfired.scoring.llama.explain import explain as explain_prompt
+from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
-from misfired.stats import compare_variants, leaderboard
-from misfired.suites import build_pairs, read_suite
+from misfired.stats.options import ResamplingOptions
 
-Out = Annotated[Path, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")]
+if TYPE_CHECKING:
+    from misfired.runs.pipeline import Progress
+
+_PRIMING = {"priming": (None, "none, and cue where the suite has one")}
 
 
-@options.asking
+@dataclass(frozen=True, kw_only=True)
+class PairsOptions(Options):
+    """Which pairs are measured."""
+
+    bbq: Path | None = option(None, help="Build the pairs from BBQ's files in this folder.")
+    suite: Path | None = option(None, help="Read the pairs: .parquet, .jsonl or .csv.")
+    variant: str | None = option(
+        None,
+        help="Rules for BBQ: paper or strict; `run` compares paper,strict. Default: paper.",
+    )
+    category: list[str] | None = option(
+        None, help="Only this category; may be repeated.", metavar="NAME"
+    )
+    limit: int | None = option(
+        None, help="Most pairs, spread evenly over the suite.", check=at_least(1)
+    )
+
+    def check_together(self) -> None:
+        """Refuse no source of pairs and two."""
+        if (self.bbq is None) == (self.suite is None):
+            raise ArgumentError("name the pairs: either --bbq DIR or --suite FILE")
+        if self.bbq is None and self.variant is not None:
+            raise ArgumentError("--variant is for pairs that are built: name --bbq DIR")
+
+    @property
+    def variants(self) -> list[str]:
+        """The variants that are named, or the default one."""
+        return split_words(self.variant or "paper")
+
+
+@takes(PairsOptions, ScoringOptions, ResamplingOptions, exclude=["method"], defaults=_PRIMING)
 def run(
-    models: options.Models,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODELS",
+            help="GGUF model files, or a server's address: http(s)://HOST[:PORT]/v1.",
+            show_default=False,
+        ),
+    ],
     *,
     out: Out,
-    bbq: options.Bbq = None,
-    variant: options.Variant = None,
-    suite: options.Suite = None,
-    category: options.Category = None,
-    limit: options.Limit = None,
-    n_resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 10_000,
-    unit: Annotated[str, typer.Option(help="What is resampled: scenario or pair.")] = "scenario",
-    confidence_level: Annotated[float, typer.Option(help="Between 0 and 1.")] = 0.95,
-    ray: options.Ray = None,
-    as_json: options.Json = False,
-    **asking: Any,
+    as_json: Json = False,
+    ray: Ray = None,
+    **options: Any,
 ) -> None:
     """Measure models on pairs; print MAR with intervals.
 
-    Leaves manifest.json, pairs.parquet, answers.parquet and summary.json in the run folder; of several
-    models (and chat templates) each has a folder in it. The same command goes on where an interrupted run was.
+    Writes manifest.json, pairs.parquet, answers.parquet and summary.json to the run folder. Several
+    models or chat templates get a folder each in it. The same command resumes an interrupted run.
 
     Examples:
       misfired run model.gguf --bbq BBQ/data -o runs/model
-
       misfired run base.gguf chat.gguf --suite pairs.parquet -o runs
-
-      misfired run base.gguf --bbq BBQ/data --template plain -o runs/base --json
-
-      misfired run base.gguf chat.gguf --suite pairs.parquet --template plain,chat.gguf -o runs
-
+      misfired run base.gguf --suite pairs.parquet --template plain -o runs/base
+      misfired run m.gguf --suite pairs.parquet --template plain,x.jinja -o runs
       misfired run model.gguf --bbq BBQ/data --variant paper,strict -o runs/both
-
-      misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet --protocol generate -o runs/s
+      misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet -o runs/server
     """
-    variants = options.split_words(variant or "paper")
-    answers = get_protocol(asking["protocol"]).answers
-    suites = {
-        name: choose_pairs(bbq, suite, category, limit, variant=variant and name, answers=answers)
-        for name in variants
-    }
-    pairs = suites[variants[0]]
-    asking["priming"] = primings(asking["priming"], pairs)
-    asking |= {"n_resamples": n_resamples, "unit": unit, "confidence_level": confidence_level}
+    from misfired.report.run import run_json, run_report
+    from misfired.runs.pipeline import run as run_pipeline
+
+    chosen = PairsOptions.take(options)
+    answers = get_protocol(options["protocol"]).answers
+    suites = {name: choose_pairs(chosen, name, answers=answers) for name in chosen.variants}
+    pairs = next(iter(suites.values()))
+    options["priming"] = options["priming"] or default_primings(pairs)
+    templates = split_words(options["template"] or "")
     if len(suites) > 1:
-        _run_variants(models, suites, out, as_json=as_json, ray=ray, **asking)
-        return
-    templates = options.split_words(asking["template"] or "")
-    if len(models) > 1 or len(templates) > 1:
+        _run_variants(models, suites, out, as_json=as_json, ray=ray, **options)
+    elif len(models) > 1 or len(templates) > 1:
         if len(templates) > 1:
-            asking |= {"template": None, "templates": templates}
-        _run_many(models, pairs, out, as_json=as_json, ray=ray, **asking)
-        return
-    with progress_bar("scoring") as progress:
-        result = run_pipeline(models[0], pairs, out=out, ray=ray, progress=progress, **asking)
-    if as_json:
-        typer.echo(json.dumps(run_json(result, out)))
+            options |= {"template": None, "templates": templates}
+        _run_many(models, pairs, out, as_json=as_json, ray=ray, **options)
     else:
-        typer.echo(run_report(result, out))
+        with progress_bar("scoring") as progress:
+            result = run_pipeline(models[0], pairs, out=out, ray=ray, progress=progress, **options)
+        if as_json:
+            typer.echo(json.dumps(run_json(result, out)))
+        else:
+            typer.echo(run_report(result, out))
 
 
 def _run_variants(
     models: list[str], suites: dict[str, pl.DataFrame], out: Path, *, as_json: bool, **rest: Any
 ) -> None:
+    from misfired.report.run import run_json
+    from misfired.report.stats import variants_table
+    from misfired.report.table import text
+    from misfired.runs.pipeline import run as run_pipeline
+    from misfired.stats import compare_variants
+
     if len(models) > 1 or len(suites) > 2:
-        raise ArgumentError("--variant sets two variants side by side, of one model")
+        raise ArgumentError("--variant compares two variants with one model")
     runs = {}
     for name, pairs in suites.items():
         with progress_bar(name) as progress:
@@ -117,6 +141,13 @@ def _run_variants(
 def _run_many(
     models: list[str], pairs: pl.DataFrame, out: Path, *, as_json: bool, **rest: Any
 ) -> None:
+    from misfired.report.run import run_json
+    from misfired.report.stats import ranking_table
+    from misfired.report.table import text
+    from misfired.runs.many import run_many
+    from misfired.runs.pipeline import Run
+    from misfired.stats import leaderboard
+
     with ExitStack() as stack:
 
         def bar(name: str) -> Progress:
@@ -133,61 +164,52 @@ def _run_many(
         for priming in (one.name for one in check_primings(rest["priming"])):
             ranked = leaderboard(outcomes, priming=priming, rng=rest["seed"], **statistics)
             typer.echo(text(ranking_table(ranked, f"MAR, priming {priming}")) + "\n")
-        typer.echo(
-            f"runs   {out}/" + (f"{{{','.join(runs)}}}" if len(runs) > 1 else next(iter(runs)))
-        )
-    failed = {name: each for name, each in results.items() if not isinstance(each, Run)}
-    for error in failed.values():
+        names = ",".join(runs)
+        typer.echo(f"runs   {out}/" + (f"{{{names}}}" if len(runs) > 1 else names))
+    failed = [each for each in results.values() if not isinstance(each, Run)]
+    for error in failed:
         typer.echo(f"error: {error}", err=True)
     if failed:
         raise typer.Exit(1)
 
 
-@options.asking
+@takes(PairsOptions, ScoringOptions, defaults=_PRIMING)
 def score(
-    model: options.ModelName,
+    model: ModelName,
     *,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Run folder; made, or gone on with.")
-    ] = None,
-    bbq: options.Bbq = None,
-    variant: options.Variant = None,
-    suite: options.Suite = None,
-    category: options.Category = None,
-    limit: options.Limit = None,
+    out: Annotated[Path | None, get_args(Out)[1]] = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show how the first pair is put and read; score no other."),
     ] = False,
-    as_json: options.Json = False,
-    **asking: Any,
+    as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Score a suite and leave the answers in a run folder.
 
     Examples:
       misfired score model.gguf --suite pairs.parquet -o runs/model
-
       misfired score model.gguf --suite pairs.parquet --explain
     """
-    answers = get_protocol(asking["protocol"]).answers
-    pairs = choose_pairs(bbq, suite, category, limit, variant=variant, answers=answers)
-    asking["priming"] = primings(asking["priming"], pairs)
+    from misfired.report.explain import explanation_lines
+    from misfired.report.run import scores_json, scores_report
+    from misfired.runs.pipeline import score as score_pipeline
+    from misfired.scoring.llama.explain import explain as explain_prompt
+
+    chosen = PairsOptions.take(options)
+    answers = get_protocol(options["protocol"]).answers
+    pairs = choose_pairs(chosen, chosen.variant or "paper", answers=answers)
+    options["priming"] = options["priming"] or default_primings(pairs)
     if explain and is_url(model):
-        raise ArgumentError("--explain shows tokens, of which a server tells nothing")
+        raise ArgumentError("--explain must have a model file, a server gives no tokens")
     if explain:
-        shown = explain_prompt(model, pairs, **asking)
+        shown = explain_prompt(model, pairs, **options)
         typer.echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
         return
     if out is None:
         raise ArgumentError("score needs a run folder: -o RUN (or --explain)")
     with progress_bar("scoring") as progress:
-        scores = score_pipeline(
-            model,
-            pairs,
-            out=out,
-            progress=progress,
-            **asking,
-        )
+        scores = score_pipeline(model, pairs, out=out, progress=progress, **options)
     if as_json:
         typer.echo(json.dumps(scores_json(scores, out)))
     else:
@@ -195,45 +217,37 @@ def score(
 
 
 def choose_pairs(
-    bbq: Path | None,
-    suite: Path | None,
-    category: list[str] | None,
-    limit: int | None,
-    *,
-    variant: str | None = None,
-    answers: Collection[str] | None = None,
+    options: PairsOptions, variant: str = "paper", *, answers: Collection[str] | None = None
 ) -> pl.DataFrame:
-    """The pairs that the options name.
+    """Return the pairs that the options name.
 
     Raises:
-        ArgumentError: Neither or both sources were named, or no pair is left.
+        ArgumentError: A category is not in the suite.
     """
-    if bbq is not None and suite is None:
-        pairs = build_pairs(bbq, categories=category, variant=variant or "paper")
-    elif suite is None or bbq is not None:
-        raise ArgumentError("name the pairs: either --bbq DIR or --suite FILE")
-    elif variant is not None:
-        raise ArgumentError("--variant is for pairs that are built: name --bbq DIR")
+    from misfired.suites import build_pairs, read_suite
+
+    if options.bbq is not None:
+        pairs = build_pairs(options.bbq, categories=options.category, variant=variant)
     else:
-        pairs = read_suite(suite, answers=answers)
+        pairs = read_suite(str(options.suite), answers=answers)
         known = pairs["category"].unique().sort().to_list()
-        for name in category or []:
+        for name in options.category or []:
             if name not in known:
-                raise ArgumentError(f"{suite}: no category {name!r}; it has {', '.join(known)}")
-        if category:
-            pairs = pairs.filter(pl.col("category").is_in(category))
-    return pairs if limit is None else _spread(pairs, limit)
+                raise ArgumentError(
+                    f"{options.suite}: no category {name!r}; it has {', '.join(known)}"
+                )
+        if options.category:
+            pairs = pairs.filter(pl.col("category").is_in(options.category))
+    return pairs if options.limit is None else _spread(pairs, options.limit)
 
 
-def primings(named: str | None, pairs: pl.DataFrame) -> list[str]:
-    """The primings that the option names, or else those that the suite has sentences for."""
-    if named is not None:
-        return options.split_words(named)
+def default_primings(pairs: pl.DataFrame) -> list[str]:
+    """Return the primings that a suite has sentences for."""
     return ["none", "cue"] if "cue" in pairs.columns else ["none"]
 
 
 def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """At most `limit` pairs at even distances, each with its twin if it has one."""
+    """Return at most `limit` pairs at even distances, each with its twin if it has one."""
     twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
     first = pairs.filter(twin_of.is_null())["id"]
     n = min(limit, len(first))

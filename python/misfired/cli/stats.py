@@ -1,13 +1,15 @@
 """`misfired stats`, `compare` and `leaderboard`: numbers from outcomes that are already scored."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
 import typer
 
+from misfired.cli.options import Json, takes
 from misfired.errors import ArgumentError, DataError
 from misfired.report.stats import (
     analyses_tables,
@@ -33,106 +35,62 @@ from misfired.stats import (
 )
 from misfired.stats import compare as compare_runs
 from misfired.stats import leaderboard as rank_runs
+from misfired.stats.options import ResamplingOptions
 from misfired.stats.outcomes import build_outcomes
 
-
-class Unit(str, Enum):
-    """The unit of resampling."""
-
-    scenario = "scenario"
-    pair = "pair"
-
-
-class Method(str, Enum):
-    """How intervals are made."""
-
-    percentile = "percentile"
-    basic = "basic"
-    bca = "bca"
-    studentised = "studentised"
-    normal = "normal"
-    t = "t"
-    logit = "logit"
-    wilson = "wilson"
-    clopper_pearson = "clopper_pearson"
-
-
-Outcomes = Annotated[
+_Outcomes = Annotated[
     list[Path],
-    typer.Argument(help="Run folders, or answers or outcomes files.", show_default=False),
+    typer.Argument(
+        metavar="RUNS", help="Run folders, or answers or outcomes files.", show_default=False
+    ),
 ]
-UnitOption = Annotated[Unit, typer.Option(help="What is resampled.")]
-MethodOption = Annotated[
-    Method | None, typer.Option(help="How intervals are made.", show_default="best by coverage")
+_Table = Literal["summary", "contrasts", "detection", "expected", "tests", "paper-tests"]
+_Stratified = Annotated[
+    bool,
+    typer.Option(
+        "--stratified",
+        help="Keep the number of scenarios in each category fixed.",
+        rich_help_panel="Statistics",
+    ),
 ]
-Stratified = Annotated[
-    bool, typer.Option("--stratified", help="Keep the scenarios per category fixed.")
-]
-NResamples = Annotated[int, typer.Option(help="Number of resamples.")]
-Level = Annotated[float, typer.Option(help="Between 0 and 1.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same bits.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per row.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Comma-separated rows.")]
+_Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated rows.")]
 
 
-class What(str, Enum):
-    """A table of `misfired stats`."""
-
-    summary = "summary"
-    contrasts = "contrasts"
-    detection = "detection"
-    expected = "expected"
-    tests = "tests"
-    paper_tests = "paper-tests"
-
-
+@takes(ResamplingOptions)
 def stats(
-    outcomes: Outcomes,
+    outcomes: _Outcomes,
     *,
     table: Annotated[
-        What | None,
+        _Table | None,
         typer.Option(
-            help="One table alone: every measure; contrasts of primings with controls; d' and"
-            " criterion; measures by expected answer; the study's families of tests, or the same as in"
-            " the paper.",
-            show_default="those that the runs hold",
+            metavar="TABLE",
+            help="One table alone: summary, every measure; contrasts, of primings with controls; "
+            "detection, d' and criterion; expected, measures by expected answer; tests, the study's "
+            "families of tests; paper-tests, the paper's. Default: those that the runs hold.",
         ),
     ] = None,
-    unit: UnitOption = Unit.scenario,
-    method: MethodOption = None,
-    stratified: Stratified = False,
-    n_resamples: NResamples = 10_000,
-    confidence_level: Level = 0.95,
-    seed: Seed = 0,
     as_json: Json = False,
-    as_csv: Csv = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="A table for a paper.")] = False,
+    as_csv: _Csv = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print a table for a paper.")] = False,
+    stratified: _Stratified = False,
+    **options: Any,
 ) -> None:
     """Print MAR and its companions with intervals.
 
-    Where a run has a priming with its control, also their contrasts; where it expects both yes and no,
-    also d', criterion and MAR adjusted for the criterion.
+    A run that has a priming with its control also gets their contrasts. A run that expects both yes and
+    no also gets d', criterion and MAR adjusted for the criterion.
 
-    For example:
-
+    Examples:
+      misfired stats runs/model
       misfired stats runs/model --unit pair --n-resamples 100000 --json
-
       misfired stats runs/model --table contrasts
-
-      misfired stats runs/small runs/small-cot runs/large --table paper-tests --csv
+      misfired stats runs/small runs/large --table paper-tests --csv
     """
-    asked: dict[str, Any] = {
-        "unit": unit.value,
-        "stratified": stratified,
-        "method": method.value if method else None,
-        "n_resamples": n_resamples,
-        "confidence_level": confidence_level,
-        "rng": seed,
-    }
-    if as_latex and table not in {None, What.summary}:
-        raise ArgumentError(f"--latex: table {table.value}, expected summary")
+    asked = _statistics(options, stratified)
+    if as_latex and table not in {None, "summary"}:
+        raise ArgumentError(f"table must be summary with --latex, got {table!r}")
     if as_json or as_csv:
-        _write(_rows(outcomes, table or What.summary, asked), as_csv=as_csv)
+        _write(_rows(outcomes, table or "summary", asked), as_csv=as_csv)
     elif as_latex:
         summaries = [summarize(read_outcomes(path), **asked) for path in outcomes]
         typer.echo("\n\n".join(latex(publication_table(one)) for one in summaries))
@@ -141,71 +99,61 @@ def stats(
             typer.echo("\n".join([name, *map(text, tables)]))
 
 
+@takes(ResamplingOptions)
 def compare(
-    first: Annotated[Path, typer.Argument(help="Outcomes of one run.", show_default=False)],
-    second: Annotated[Path, typer.Argument(help="Outcomes of the other.", show_default=False)],
+    first: Annotated[
+        Path, typer.Argument(metavar="FIRST", help="Run folder or outcomes.", show_default=False)
+    ],
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="The other run.", show_default=False)
+    ],
     *,
-    unit: UnitOption = Unit.scenario,
-    method: MethodOption = None,
-    stratified: Stratified = False,
-    n_resamples: NResamples = 10_000,
-    confidence_level: Level = 0.95,
-    seed: Seed = 0,
     as_json: Json = False,
-    as_csv: Csv = False,
+    as_csv: _Csv = False,
+    stratified: _Stratified = False,
+    **options: Any,
 ) -> None:
     """Print what differs between two runs on the same pairs.
 
     Values are first - second.
 
-    For example, misfired compare instruct/outcomes.parquet base/outcomes.parquet
+    Examples:
+      misfired compare runs/instruct runs/base
     """
-    frame = compare_runs(
-        read_outcomes(first),
-        read_outcomes(second),
-        unit=unit.value,
-        stratified=stratified,
-        method=method.value if method else None,
-        n_resamples=n_resamples,
-        confidence_level=confidence_level,
-        rng=seed,
-    )
+    asked = _statistics(options, stratified)
+    frame = compare_runs(read_outcomes(first), read_outcomes(second), **asked)
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
         return
     typer.echo(text(comparison_table(frame, f"{first} - {second}")))
 
 
+@takes(ResamplingOptions, exclude=["method"])
 def leaderboard(
-    outcomes: Outcomes,
+    outcomes: _Outcomes,
     *,
-    measure: Annotated[str, typer.Option(help="What to rank by; lowest first.")] = "mar",
-    priming: Annotated[str, typer.Option(help="Which priming of each run.")] = "none",
+    measure: Annotated[str, typer.Option(help="Measure to rank by, lowest first.")] = "mar",
+    priming: Annotated[str, typer.Option(help="Priming of each run.")] = "none",
     published: Annotated[
         Path | None, typer.Option(help="Published figures as reference rows (.csv).")
     ] = None,
-    unit: UnitOption = Unit.scenario,
-    stratified: Stratified = False,
-    n_resamples: NResamples = 10_000,
-    confidence_level: Level = 0.95,
-    seed: Seed = 0,
     as_json: Json = False,
-    as_csv: Csv = False,
+    as_csv: _Csv = False,
+    stratified: _Stratified = False,
+    **options: Any,
 ) -> None:
-    """Rank runs, with intervals and ranks that hold jointly.
+    """Rank runs, with intervals and joint ranks.
 
-    For example, misfired leaderboard runs/*.parquet --published published.csv
+    Examples:
+      misfired leaderboard runs/small runs/large
+      misfired leaderboard runs/*.parquet --published published.csv
     """
     frame = rank_runs(
         {str(path): read_outcomes(path) for path in outcomes},
         measure=measure,
         priming=priming,
         published=None if published is None else _read_csv(published),
-        unit=unit.value,
-        stratified=stratified,
-        n_resamples=n_resamples,
-        confidence_level=confidence_level,
-        rng=seed,
+        **_statistics(options, stratified),
     )
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
@@ -214,12 +162,18 @@ def leaderboard(
 
 
 def read_outcomes(path: Path) -> pl.DataFrame:
-    """Outcomes of a run folder, of an answers file, or of an outcomes file.
+    """Return the outcomes of a run folder, of an answers file, or of an outcomes file.
 
     Raises:
-        DataError: If it is missing, not complete, or cannot be read.
+        DataError: It is missing, not complete, or cannot be read.
     """
     return _outcomes(read_answers(path))
+
+
+def _statistics(options: dict[str, Any], stratified: bool) -> dict[str, Any]:
+    """Return the keywords of functions of `misfired.stats`, checked before any file is read."""
+    ResamplingOptions.of(options)
+    return options | {"stratified": stratified, "rng": options.pop("seed")}
 
 
 def _outcomes(answers: pl.DataFrame) -> pl.DataFrame:
@@ -233,9 +187,9 @@ def _read_csv(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
-def _rows(paths: list[Path], table: What, asked: dict[str, Any]) -> pl.DataFrame:
-    """The rows of a table for all sources."""
-    if table in {What.tests, What.paper_tests}:
+def _rows(paths: list[Path], table: str, asked: dict[str, Any]) -> pl.DataFrame:
+    """Return the rows of a table for all sources."""
+    if table in {"tests", "paper-tests"}:
         return _tests(paths, table)
     named = []
     for path in paths:
@@ -245,44 +199,43 @@ def _rows(paths: list[Path], table: What, asked: dict[str, Any]) -> pl.DataFrame
 
 
 def _shown(
-    paths: list[Path], table: What | None, asked: dict[str, Any]
+    paths: list[Path], table: str | None, asked: dict[str, Any]
 ) -> Iterator[tuple[str, list[Table]]]:
-    """Each source's name and tables."""
-    if table in {What.tests, What.paper_tests}:
+    """Yield each source's name and tables."""
+    if table in {"tests", "paper-tests"}:
         yield ", ".join(map(str, paths)), [tests_table(_tests(paths, table))]
         return
     for path in paths:
         answers = read_answers(path)
         tables: list[Table] = []
-        if table in {None, What.summary}:
-            tables += summary_tables(_one_table(answers, What.summary, asked))
-        if table is None:
-            if "condition" in answers.columns:
-                tables += analyses_tables(analyse(answers, **asked))
-        elif table == What.contrasts:
+        if table in {None, "summary"}:
+            tables += summary_tables(_one_table(answers, "summary", asked))
+        if table is None and "condition" in answers.columns:
+            tables += analyses_tables(analyse(answers, **asked))
+        elif table == "contrasts":
             tables.append(contrasts_table(_one_table(answers, table, asked)))
-        elif table == What.detection:
+        elif table == "detection":
             tables += detection_tables(_one_table(answers, table, asked))
-        elif table == What.expected:
+        elif table == "expected":
             found = _one_table(answers, table, asked)
             for (half,), part in found.group_by("expected", maintain_order=True):
                 tables += summary_tables(part, f"expected {half}, ")
         yield str(path), tables
 
 
-def _one_table(answers: pl.DataFrame, table: What, asked: dict[str, Any]) -> pl.DataFrame:
-    if table == What.detection:
+def _one_table(answers: pl.DataFrame, table: str, asked: dict[str, Any]) -> pl.DataFrame:
+    if table == "detection":
         return signal_detection(answers, **{k: v for k, v in asked.items() if k != "stratified"})
-    if table == What.expected:
+    if table == "expected":
         return by_expected(answers, **asked)
-    if table == What.contrasts:
+    if table == "contrasts":
         found = controlled_primings(answers) if "condition" in answers.columns else None
         control, primings = found or (None, None)
         return priming_contrasts(_outcomes(answers), control=control, primings=primings, **asked)
     return summarize(_outcomes(answers), **asked)
 
 
-def _tests(paths: list[Path], table: What) -> pl.DataFrame:
+def _tests(paths: list[Path], table: str) -> pl.DataFrame:
     frames = []
     for path in paths:
         frame = read_outcomes(path)
@@ -293,7 +246,7 @@ def _tests(paths: list[Path], table: What) -> pl.DataFrame:
             reasons = "cot" if protocol.startswith("cot") else protocol
             frame = frame.with_columns(model=pl.lit(model), protocol=pl.lit(reasons))
         frames.append(frame)
-    options = "paper" if table == What.paper_tests else "default"
+    options = "paper" if table == "paper-tests" else "default"
     return study_tests(pl.concat(frames, how="diagonal"), options=options)
 
 

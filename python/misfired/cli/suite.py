@@ -1,70 +1,64 @@
 """`misfired suite`: check suites of pairs, one's own or others', and say what is in them."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from misfired.cli.output import print_facts, print_json, print_table
+from misfired.cli.options import Json, SuiteFile, group, takes
 from misfired.files import file_sha256
 from misfired.prompts.primings import PRIMINGS
+from misfired.report.suites import description_report
+from misfired.report.table import json_text
 from misfired.scoring.protocol import get_protocol
 from misfired.suites import PAIRS_SCHEMA, read_suite
 from misfired.suites.card import card_path, read_card, suite_counts
 
-app = typer.Typer(help="Suites of pairs: check one, describe one.", no_args_is_help=True)
+app = group("Check or describe a suite of pairs.")
 
-_File = Annotated[Path, typer.Argument(help="A suite: .parquet, .jsonl or .csv.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _Protocol = Annotated[
     str | None,
-    typer.Option(help="Whose answers prompts may expect. Default: the card's, else yes and no."),
+    typer.Option(
+        help="Protocol whose answers prompts may expect. Default: those of the card, or yes and no."
+    ),
 ]
 
 
-@app.command(epilog="Example: misfired suite validate pairs.parquet")
-def validate(file: _File, *, protocol: _Protocol = None, as_json: _Json = False) -> None:
+@app.command()
+@takes()
+def validate(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = False) -> None:
     """Check a suite and the card beside it.
 
-    A fault is named with its row and column.
+    An error names its row and column.
+
+    Examples:
+      misfired suite validate pairs.parquet
     """
     suite = _read(file, protocol)
     counts = suite_counts(suite)
     card = card_path(file)
     if as_json:
         stated = str(card) if card.exists() else None
-        print_json({"file": str(file), "suite": _names(suite), **counts, "card": stated})
+        typer.echo(json_text({"file": str(file), "suite": _names(suite), **counts, "card": stated}))
         return
     listed = ", ".join(f"{number} {name}" for name, number in counts.items())
     typer.echo(f"{file}: {_names(suite)}: {listed}")
     typer.echo(f"{card}: agrees" if card.exists() else "no card beside it")
 
 
-@app.command(epilog="Example: misfired suite describe pairs.parquet")
-def describe(file: _File, *, protocol: _Protocol = None, as_json: _Json = False) -> None:
-    """Say what a suite holds, and what its card says."""
-    suite = _read(file, protocol)
-    about = _described(file, suite)
-    if as_json:
-        print_json(about)
-        return
-    card = about["card"] or {"licence": "no card", "source": "no card"}
-    print_facts(
-        [
-            *((name, about[name]) for name in ("suite", "file")),
-            *((name, card[name]) for name in ("licence", "source")),
-            ("longest prompt", f"{about['longest_prompt']} characters"),
-            ("primings", ", ".join(about["primings"])),
-            ("further columns", ", ".join(about["further_columns"]) or "none"),
-        ]
-    )
-    typer.echo()
-    rows = [tuple(row.values()) for row in about["categories"]]
-    header = ["category", *suite_counts(suite)]
-    print_table(header[:-1], [*rows, ("all", *list(suite_counts(suite).values())[:-1])])
-    typer.echo()
-    print_table(("expected", "rows"), list(about["expected"].items()))
+@app.command()
+@takes()
+def describe(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = False) -> None:
+    """Say what a suite holds, and what its card says.
+
+    Examples:
+      misfired suite describe pairs.parquet
+    """
+    about = _described(file, _read(file, protocol))
+    typer.echo(json_text(about) if as_json else description_report(about))
 
 
 def _read(file: Path, protocol: str | None) -> pl.DataFrame:
@@ -102,6 +96,6 @@ def _described(file: Path, suite: pl.DataFrame) -> dict[str, Any]:
 
 
 def _has(suite: pl.DataFrame, column: str | None) -> bool:
-    """Whether a priming's sentences are there; neutral ones are chosen for a suite with cues."""
+    """True if a priming's sentences are there; neutral ones are chosen for a suite with cues."""
     source = "cue" if column == "neutral" and column not in suite.columns else column
     return source is None or (source in suite.columns and suite[source].count() > 0)

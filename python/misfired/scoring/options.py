@@ -53,22 +53,25 @@ class PromptOptions(Options):
     )
     protocol: str | Protocol = option(
         "logit",
-        help=f"How to ask and read: {', '.join(PROTOCOLS)} (see `misfired protocols`), or a TOML file.",
+        help=f"How to ask and read: {', '.join(PROTOCOLS)}, or a TOML file.",
     )
     template: str | None = option(
         None,
-        help="Chat template: plain, a Jinja file, or a GGUF file that has one. Default: the model's own.",
+        help="plain, a Jinja file, or a GGUF file that has one; `run` takes several, with commas. "
+        "Default: the model's own.",
     )
     n_shots: int = option(
         0,
         help="Few-shot demonstrations before every prompt, drawn from the suite.",
         check=at_least(0),
+        panel="Few-shot",
     )
-    shots_seed: int = option(0, help="Seed of the few-shot draw.")
+    shots_seed: int = option(0, help="Seed of the few-shot draw.", panel="Few-shot")
     hold_out: str = option(
         "scenario",
         help="Exclude each demonstration's whole scenario, or only its pair.",
         check=one_of(HELD_OUT),
+        panel="Few-shot",
     )
 
     @cached_property
@@ -94,7 +97,7 @@ class Devices(Options):
 
     PANEL: ClassVar[str | None] = "Devices"
 
-    n_gpu_layers: int = option(0, help="Layers to offload to the GPU; -1 offloads all.")
+    n_gpu_layers: int = option(0, help="Layers to offload to the GPU; -1 offloads all.", panel=None)
     split_mode: str | None = option(
         None,
         help="Divide the model among devices by layer or row; none: do not.",
@@ -158,7 +161,7 @@ class DecodingOptions(Options):
     )
     intervention: Path | str | Intervention | None = option(
         None,
-        help="Heads to ablate or a direction to add while the model answers: a TOML file.",
+        help="TOML file of heads to ablate or a direction to add.",
         panel=None,
     )
 
@@ -234,7 +237,5 @@ class ScoringOptions(ServerOptions, DecodingOptions, Devices, PromptOptions):
         DataError: A file that an option names does not hold what it should.
     """
 
-    cache: Path | str | None = option(
-        None, help="Folder that keeps answers across runs; runs may share it."
-    )
+    cache: Path | str | None = option(None, help="Folder that keeps answers across runs.")
     seed: int = option(0, help="Same seed, same bits.")

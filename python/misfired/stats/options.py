@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,8 +25,14 @@ check_level = between(0, 1)
 check_count = at_least(1)
 
 
+class _StatisticsOptions(Options):
+    """Options of one help panel."""
+
+    PANEL: ClassVar[str | None] = "Statistics"
+
+
 @dataclass(frozen=True, kw_only=True)
-class DrawOptions(Options):
+class DrawOptions(_StatisticsOptions):
     """How often samples are drawn again, and the level of the intervals."""
 
     n_resamples: int = option(10_000, help="Bootstrap resamples.", check=check_count)
@@ -36,7 +42,7 @@ class DrawOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitOptions(Options):
+class UnitOptions(_StatisticsOptions):
     """The unit of resampling."""
 
     unit: str = option(
@@ -47,7 +53,7 @@ class UnitOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodOptions(Options):
+class MethodOptions(_StatisticsOptions):
     """How intervals are made from resamples.
 
     Without a method, each measure takes the one of best coverage: `"clopper_pearson"` for rates,
@@ -62,7 +68,7 @@ class MethodOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StrataOptions(Options):
+class StrataOptions(_StatisticsOptions):
     """Strata that every resample keeps."""
 
     stratified: bool = option(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from misfired.cli import app
+from misfired.cli import load
 from misfired.errors import ModelError
 from misfired.scoring.llama import doctor
 
@@ -70,9 +70,9 @@ def test_too_many_threads_and_a_missing_gpu_are_noted(small_model: Path) -> None
 def test_the_command_prints_lines_or_json_and_fails_on_a_problem(tmp_path: Path) -> None:
     runner = CliRunner()
     rows = [
-        json.loads(line) for line in runner.invoke(app, ["doctor", "--json"]).stdout.splitlines()
+        json.loads(line) for line in runner.invoke(load("doctor"), ["--json"]).stdout.splitlines()
     ]
     assert {"name", "value", "status", "advice"} == set(rows[0])
-    broken = runner.invoke(app, ["doctor", str(tmp_path / "none.gguf")])
+    broken = runner.invoke(load("doctor"), [str(tmp_path / "none.gguf")])
     assert broken.exit_code == 1
     assert "PROBLEM model" in broken.stdout

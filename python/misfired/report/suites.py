@@ -1,0 +1,115 @@
+"""What is in a suite, as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import polars as pl
+
+from misfired.report.table import WIDTH, facts, text_table
+from misfired.suites.difference import mark_difference
+
+__all__ = ["check_report", "counts_report", "description_report", "pair_counts", "pair_text"]
+
+_SWAPS = {
+    "columns": "",
+    "subjects": "at least ",
+    "texts": "unknown without stereotyped_subject and contrast_subject",
+}
+
+
+def check_report(report: dict[str, Any]) -> str:
+    """Return what `check_pairs` found, a line for each property."""
+    n_pairs, length = report["n_pairs"], report["length_difference"]
+    swaps = report["exact_swaps"]
+    known = "" if swaps is None else _share(swaps, n_pairs)
+    effective = "; ".join(f"{n:.0f} at r = {r}" for r, n in report["n_effective"].items())
+    return facts(
+        [
+            ("suite", report["suite"]),
+            (
+                "pairs",
+                f"{n_pairs}, and {report['n_twins']} twins, in {report['n_scenarios']} scenarios",
+            ),
+            ("expected answers", _listed(report["expected"])),
+            ("exact swaps", _SWAPS[report["swaps_from"]] + known),
+            ("tokens that differ", _listed(report["distance"])),
+            ("negative questions", _share(report["negative_questions"], 2 * n_pairs)),
+            ("negation anywhere", _share(report["negated"], 2 * n_pairs)),
+            (
+                f"length in {length['unit']}",
+                f"stereotyped - contrast: mean {length['mean']:+.2f}, "
+                f"absolute {length['mean_absolute']:.2f}, most {length['most']}",
+            ),
+            ("duplicates", str(report["duplicates"])),
+            ("known misprints", _listed(report["glitches"]) or "none"),
+            ("pairs a scenario", _listed(report["scenario_size"])),
+            ("effective pairs", effective),
+        ]
+    )
+
+
+def pair_counts(pairs: pl.DataFrame) -> dict[str, pl.Expr]:
+    """Return what is counted of a suite that was built; a twin is no pair of its own."""
+    if "twin_of" not in pairs.columns:
+        return {"n_pairs": pl.len(), "n_scenarios": pl.col("scenario").n_unique()}
+    is_pair = pl.col("twin_of").is_null()
+    return {
+        "n_pairs": is_pair.sum(),
+        "n_scenarios": pl.col("scenario").n_unique(),
+        "n_exact_swaps": (is_pair & pl.col("exact_swap")).sum(),
+        "n_twins": (~is_pair).sum(),
+    }
+
+
+def counts_report(by_category: pl.DataFrame, total: dict[str, int]) -> str:
+    """Return the counts of a suite, a line for each category and one for all."""
+    header = [name.removeprefix("n_").replace("_", " ") for name in by_category.columns]
+    return text_table(header, [*by_category.rows(), ("all", *total.values())])
+
+
+def description_report(about: dict[str, Any]) -> str:
+    """Return what a suite and its card say of it."""
+    card = about["card"] or {"licence": "no card", "source": "no card"}
+    told = facts(
+        [
+            *((name, about[name]) for name in ("suite", "file")),
+            *((name, card[name]) for name in ("licence", "source")),
+            ("longest prompt", f"{about['longest_prompt']} characters"),
+            ("primings", ", ".join(about["primings"])),
+            ("further columns", ", ".join(about["further_columns"]) or "none"),
+        ]
+    )
+    header = list(about["categories"][0])
+    rows = [tuple(row.values()) for row in about["categories"]]
+    categories = text_table(header, [*rows, ("all", *(about[name] for name in header[1:]))])
+    expected = text_table(("expected", "rows"), list(about["expected"].items()))
+    return f"{told}\n\n{categories}\n\n{expected}"
+
+
+def pair_text(pair: dict[str, Any]) -> str:
+    """Return a pair with its cue, the words that differ in [brackets]."""
+    stereotyped, contrast = mark_difference(pair["stereotyped"], pair["contrast"])
+    parts = [
+        ("cue", pair["cue"] or "none"),
+        (
+            f"stereotyped: {pair['stereotyped_group']}, expected {pair['expected_stereotyped']}",
+            stereotyped,
+        ),
+        (f"contrast: {pair['contrast_group']}, expected {pair['expected_contrast']}", contrast),
+    ]
+    lines = [f"{pair['id']}  ({pair['suite']}, {pair['category']})"]
+    indent = " " * 4
+    for title, text in parts:
+        folded = textwrap.wrap(text, WIDTH - len(indent), break_on_hyphens=False)
+        lines += [f"  {title}", *(indent + line for line in folded)]
+    return "\n".join(lines)
+
+
+def _listed(counts: dict[str, float]) -> str:
+    return "; ".join(f"{name} {value:g}" for name, value in counts.items())
+
+
+def _share(n: int, of: int) -> str:
+    return f"{n} of {of} ({100 * n / of:.1f} %)"
