@@ -12,7 +12,7 @@ from misfired.cli.progress import progress_bar
 from misfired.localise.options import LocaliseOptions
 
 
-@takes(LocaliseOptions, exclude=["min_effect"])
+@takes(LocaliseOptions)
 def localise(
     model: ModelFile,
     *,
@@ -33,7 +33,7 @@ def localise(
     Examples:
       misfired localise model.gguf --run runs/model -o found
       misfired localise model.gguf --run runs/model --base base.gguf -o found
-      misfired localise m.gguf --run runs/m --probe lens,heads --n-pairs 50 -o quick
+      misfired localise m.gguf --run runs/m --probe lens --n-pairs 50 -o quick
     """
     from misfired.localise import localise as localise_run
     from misfired.report.figures import check_matplotlib, write_figures
