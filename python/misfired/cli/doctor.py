@@ -24,7 +24,7 @@ def doctor(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A GGUF model to load and time for five seconds, or a server's address.",
         ),
     ] = None,

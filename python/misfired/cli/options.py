@@ -128,7 +128,7 @@ def _parameter(entry: Entry, changed: tuple[Any, str] | None) -> inspect.Paramet
     if isinstance(default, Mapping):
         default = json.dumps(default)
     elif parser is split_words and default is not None:
-        default = ",".join(map(str, default))
+        default = ", ".join(map(str, default))
     default, shown = changed or (default, "" if default in (None, "{}") else str(default))
     # typer would put the default on a line of its own.
     shown = f" [dim]{escape(f'[default: {shown}]')}[/dim]" if shown else ""

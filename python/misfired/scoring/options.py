@@ -57,7 +57,8 @@ class PromptOptions(Options):
     )
     template: str | None = option(
         None,
-        help="plain, a Jinja file, or a GGUF file that has one; `run` takes several, with commas. "
+        help="Chat template: plain, a Jinja file, or a GGUF file that has one; `run` takes several, with "
+        "commas. "
         "Default: the model's own.",
     )
     n_shots: int = option(
