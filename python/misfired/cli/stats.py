@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -189,11 +189,11 @@ def _read_csv(path: Path) -> pl.DataFrame:
 
 def _rows(paths: list[Path], table: str, asked: dict[str, Any]) -> pl.DataFrame:
     """Return the rows of a table for all sources."""
-    if table in {"tests", "paper-tests"}:
+    if table in _TESTS:
         return _tests(paths, table)
     named = []
     for path in paths:
-        frame = _one_table(read_answers(path), table, asked)
+        frame = _TABLES[table][0](read_answers(path), asked)
         named.append(frame.select(pl.lit(str(path)).alias("source"), pl.all()))
     return pl.concat(named)
 
@@ -202,37 +202,49 @@ def _shown(
     paths: list[Path], table: str | None, asked: dict[str, Any]
 ) -> Iterator[tuple[str, list[Table]]]:
     """Yield each source's name and tables."""
-    if table in {"tests", "paper-tests"}:
+    if table in _TESTS:
         yield ", ".join(map(str, paths)), [tests_table(_tests(paths, table))]
         return
+    compute, show = _TABLES[table or "summary"]
     for path in paths:
         answers = read_answers(path)
-        tables: list[Table] = []
-        if table in {None, "summary"}:
-            tables += summary_tables(_one_table(answers, "summary", asked))
+        tables = show(compute(answers, asked))
         if table is None and "condition" in answers.columns:
             tables += analyses_tables(analyse(answers, **asked))
-        elif table == "contrasts":
-            tables.append(contrasts_table(_one_table(answers, table, asked)))
-        elif table == "detection":
-            tables += detection_tables(_one_table(answers, table, asked))
-        elif table == "expected":
-            found = _one_table(answers, table, asked)
-            for (half,), part in found.group_by("expected", maintain_order=True):
-                tables += summary_tables(part, f"expected {half}, ")
         yield str(path), tables
 
 
-def _one_table(answers: pl.DataFrame, table: str, asked: dict[str, Any]) -> pl.DataFrame:
-    if table == "detection":
-        return signal_detection(answers, **{k: v for k, v in asked.items() if k != "stratified"})
-    if table == "expected":
-        return by_expected(answers, **asked)
-    if table == "contrasts":
-        found = controlled_primings(answers) if "condition" in answers.columns else None
-        control, primings = found or (None, None)
-        return priming_contrasts(_outcomes(answers), control=control, primings=primings, **asked)
-    return summarize(_outcomes(answers), **asked)
+def _contrasts(answers: pl.DataFrame, asked: dict[str, Any]) -> pl.DataFrame:
+    found = controlled_primings(answers) if "condition" in answers.columns else None
+    control, primings = found or (None, None)
+    return priming_contrasts(_outcomes(answers), control=control, primings=primings, **asked)
+
+
+def _detection(answers: pl.DataFrame, asked: dict[str, Any]) -> pl.DataFrame:
+    return signal_detection(answers, **{k: v for k, v in asked.items() if k != "stratified"})
+
+
+def _expected_tables(found: pl.DataFrame) -> list[Table]:
+    halves = found.group_by("expected", maintain_order=True)
+    return [one for (half,), part in halves for one in summary_tables(part, f"expected {half}, ")]
+
+
+#: How the rows of a table of one source are computed, and how they are shown.
+_TABLES: dict[
+    str,
+    tuple[
+        Callable[[pl.DataFrame, dict[str, Any]], pl.DataFrame],
+        Callable[[pl.DataFrame], list[Table]],
+    ],
+] = {
+    "summary": (lambda answers, asked: summarize(_outcomes(answers), **asked), summary_tables),
+    "contrasts": (_contrasts, lambda found: [contrasts_table(found)]),
+    "detection": (_detection, detection_tables),
+    "expected": (lambda answers, asked: by_expected(answers, **asked), _expected_tables),
+}
+
+#: Tables of all sources together, with the options of `study_tests`.
+_TESTS = {"tests": "default", "paper-tests": "paper"}
 
 
 def _tests(paths: list[Path], table: str) -> pl.DataFrame:
@@ -246,8 +258,7 @@ def _tests(paths: list[Path], table: str) -> pl.DataFrame:
             reasons = "cot" if protocol.startswith("cot") else protocol
             frame = frame.with_columns(model=pl.lit(model), protocol=pl.lit(reasons))
         frames.append(frame)
-    options = "paper" if table == "paper-tests" else "default"
-    return study_tests(pl.concat(frames, how="diagonal"), options=options)
+    return study_tests(pl.concat(frames, how="diagonal"), options=_TESTS[table])
 
 
 def _write(frame: pl.DataFrame, *, as_csv: bool) -> None:
