@@ -17,7 +17,7 @@ from rich.markup import escape
 from misfired.options import Entry, Options, entries, set_signature
 
 __all__ = [
-    "Json", "ModelFile", "ModelName", "Out", "Ray", "SuiteFile", "group", "split_words", "takes",
+    "Json", "ModelFile", "ModelName", "Out", "OutIfAny", "Ray", "SuiteFile", "group", "split_words", "takes",
 ]  # fmt: skip
 
 ModelFile = Annotated[
@@ -35,10 +35,11 @@ SuiteFile = Annotated[
     Path,
     typer.Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.", show_default=False),
 ]
-Out = Annotated[
-    Path,
-    typer.Option("-o", "--out", help="Run folder. Created if missing; an interrupted run resumes."),
-]
+_OUT = typer.Option(
+    "-o", "--out", help="Run folder. Created if missing; an interrupted run resumes."
+)
+Out = Annotated[Path, _OUT]
+OutIfAny = Annotated[Path | None, _OUT]
 Ray = Annotated[
     str | None,
     typer.Option(

@@ -7,12 +7,12 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 import typer
 
-from misfired.cli.options import Json, ModelName, Out, Ray, split_words, takes
+from misfired.cli.options import Json, ModelName, Out, OutIfAny, Ray, split_words, takes
 from misfired.cli.progress import progress_bar
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
@@ -177,7 +177,7 @@ def _run_many(
 def score(
     model: ModelName,
     *,
-    out: Annotated[Path | None, get_args(Out)[1]] = None,
+    out: OutIfAny = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show how the first pair is put and read; score no other."),
