@@ -17,7 +17,8 @@ from rich.markup import escape
 from misfired.options import Entry, Options, entries, set_signature
 
 __all__ = [
-    "Json", "ModelFile", "ModelName", "Out", "OutIfAny", "Ray", "SuiteFile", "group", "split_words", "takes",
+    "Json", "ModelFile", "ModelName", "Out", "OutIfAny", "Ray", "SuiteFile", "group", "split_words",
+    "takes",
 ]  # fmt: skip
 
 ModelFile = Annotated[
