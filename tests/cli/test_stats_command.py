@@ -168,7 +168,7 @@ def test_leaderboard_lists_runs_and_published_figures(outcomes, tmp_path):
     ("name", "content", "message"),
     [
         ("absent.parquet", None, "no such file"),
-        ("outcomes.txt", "x", "must be a run folder, a .parquet file or a .jsonl file"),
+        ("outcomes.txt", "x", "a .parquet or .jsonl file"),
         ("broken.parquet", "not parquet", "broken.parquet: "),
         ("broken.jsonl", '{"id": 1', "broken.jsonl: "),
     ],
