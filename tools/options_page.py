@@ -16,29 +16,29 @@ from misfired.cli.run import PairsOptions
 from misfired.localise.options import LocaliseOptions
 from misfired.options import Entry, Options, entries
 from misfired.scoring.options import ScoringOptions
-from misfired.stats.options import ResamplingOptions
+from misfired.stats.options import ResamplingOptions, StrataOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
 
-#: Title, what takes the options, and their class, in the order of the flow.
-STAGES: tuple[tuple[str, str, type[Options]], ...] = (
-    ("Pairs", "`misfired run` and `misfired score`: which pairs are measured.", PairsOptions),
+#: Title, what takes the options, and their classes, in the order of the flow.
+STAGES: tuple[tuple[str, str, tuple[type[Options], ...]], ...] = (
+    ("Pairs", "`misfired run` and `misfired score`: which pairs are measured.", (PairsOptions,)),
     (
         "Scoring",
         "`misfired run` and `misfired score`, `misfired.run(...)` and `misfired.score(...)`: how a model "
         "is asked and how it computes. On the command line `--priming` is by default `none`, and `cue` "
         "where the suite has one.",
-        ScoringOptions,
+        (ScoringOptions,),
     ),
     (
         "Statistics",
         "`misfired run`, `stats`, `compare`, `leaderboard` and `agreement`, and `misfired.run(...)`: how "
         "intervals are made. Functions of `misfired.stats` call the seed `rng`. A run chooses the method for "
-        "each measure; `agreement` has methods of its own.",
-        ResamplingOptions,
+        "each measure and is never stratified; `agreement` has methods of its own.",
+        (ResamplingOptions, StrataOptions),
     ),
-    ("Localisation", "`misfired localise`: where evidence is overruled.", LocaliseOptions),
-    ("Planning", "`misfired plan`: the design of a study.", DesignOptions),
+    ("Localisation", "`misfired localise`: where evidence is overruled.", (LocaliseOptions,)),
+    ("Planning", "`misfired plan`: the design of a study.", (DesignOptions,)),
 )
 
 HEAD = """\
@@ -52,9 +52,9 @@ keyword in Python, the flag is the word of the command line.
 def page() -> str:
     """Return the page as Markdown: a table for each stage and panel."""
     parts = [HEAD]
-    for title, about, cls in STAGES:
+    for title, about, classes in STAGES:
         parts.append(f"## {title}\n\n{about}\n")
-        found = sorted(entries(cls).values(), key=lambda each: each.panel or "")
+        found = sorted(entries(*classes).values(), key=lambda each: each.panel or "")
         for panel, rows in groupby(found, key=lambda each: each.panel):
             heading = f"### {panel}\n\n" if panel not in {None, title} else ""
             parts.append(heading + _table(list(rows)))

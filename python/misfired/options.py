@@ -87,9 +87,7 @@ class Options:
         found: dict[str, str | None] = {}
         for base in reversed(cls.__mro__):
             if issubclass(base, Options):
-                found |= dict.fromkeys(
-                    vars(base).get("__annotations__", {}), vars(base).get("PANEL")
-                )
+                found |= dict.fromkeys(vars(base).get("__annotations__", {}), base.PANEL)
         return {each.name: each.metadata.get("panel", found[each.name]) for each in fields(cls)}
 
     def given(self, part: type[Options]) -> list[str]:

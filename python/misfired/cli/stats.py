@@ -35,7 +35,7 @@ from misfired.stats import (
 )
 from misfired.stats import compare as compare_runs
 from misfired.stats import leaderboard as rank_runs
-from misfired.stats.options import ResamplingOptions
+from misfired.stats.options import ResamplingOptions, SamplingOptions, StrataOptions
 from misfired.stats.outcomes import build_outcomes
 
 _Outcomes = Annotated[
@@ -45,18 +45,10 @@ _Outcomes = Annotated[
     ),
 ]
 _Table = Literal["summary", "contrasts", "detection", "expected", "tests", "paper-tests"]
-_Stratified = Annotated[
-    bool,
-    typer.Option(
-        "--stratified",
-        help="Keep the number of scenarios in each category fixed.",
-        rich_help_panel="Statistics",
-    ),
-]
 _Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated rows.")]
 
 
-@takes(ResamplingOptions)
+@takes(ResamplingOptions, StrataOptions)
 def stats(
     outcomes: _Outcomes,
     *,
@@ -72,7 +64,6 @@ def stats(
     as_json: Json = False,
     as_csv: _Csv = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print a table for a paper.")] = False,
-    stratified: _Stratified = False,
     **options: Any,
 ) -> None:
     """Print MAR and its companions with intervals.
@@ -86,7 +77,7 @@ def stats(
       misfired stats runs/model --table contrasts
       misfired stats runs/small runs/large --table paper-tests --csv
     """
-    asked = _statistics(options, stratified)
+    asked = _statistics(options)
     if as_latex and table not in {None, "summary"}:
         raise ArgumentError(f"table must be summary with --latex, got {table!r}")
     if as_json or as_csv:
@@ -99,7 +90,7 @@ def stats(
             typer.echo("\n".join([name, *map(text, tables)]))
 
 
-@takes(ResamplingOptions)
+@takes(ResamplingOptions, StrataOptions)
 def compare(
     first: Annotated[
         Path, typer.Argument(metavar="FIRST", help="Run folder or outcomes.", show_default=False)
@@ -110,7 +101,6 @@ def compare(
     *,
     as_json: Json = False,
     as_csv: _Csv = False,
-    stratified: _Stratified = False,
     **options: Any,
 ) -> None:
     """Print what differs between two runs on the same pairs.
@@ -120,7 +110,7 @@ def compare(
     Examples:
       misfired compare runs/instruct runs/base
     """
-    asked = _statistics(options, stratified)
+    asked = _statistics(options)
     frame = compare_runs(read_outcomes(first), read_outcomes(second), **asked)
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
@@ -128,7 +118,7 @@ def compare(
     typer.echo(text(comparison_table(frame, f"{first} - {second}")))
 
 
-@takes(ResamplingOptions, exclude=["method"])
+@takes(ResamplingOptions, StrataOptions, exclude=["method"])
 def leaderboard(
     outcomes: _Outcomes,
     *,
@@ -139,7 +129,6 @@ def leaderboard(
     ] = None,
     as_json: Json = False,
     as_csv: _Csv = False,
-    stratified: _Stratified = False,
     **options: Any,
 ) -> None:
     """Rank runs, with intervals and joint ranks.
@@ -153,7 +142,7 @@ def leaderboard(
         measure=measure,
         priming=priming,
         published=None if published is None else _read_csv(published),
-        **_statistics(options, stratified),
+        **_statistics(options),
     )
     if as_json or as_csv:
         _write(frame, as_csv=as_csv)
@@ -170,10 +159,12 @@ def read_outcomes(path: Path) -> pl.DataFrame:
     return _outcomes(read_answers(path))
 
 
-def _statistics(options: dict[str, Any], stratified: bool) -> dict[str, Any]:
+def _statistics(options: dict[str, Any]) -> dict[str, Any]:
     """Return the keywords of functions of `misfired.stats`, checked before any file is read."""
-    ResamplingOptions.of(options)
-    return options | {"stratified": stratified, "rng": options.pop("seed")}
+    seed = options.pop("seed")
+    asked = {**options, "rng": seed}
+    SamplingOptions.of(asked)
+    return asked
 
 
 def _outcomes(answers: pl.DataFrame) -> pl.DataFrame:

@@ -238,5 +238,7 @@ class ScoringOptions(ServerOptions, DecodingOptions, Devices, PromptOptions):
         DataError: A file that an option names does not hold what it should.
     """
 
+    PANEL: ClassVar[str | None] = None
+
     cache: Path | str | None = option(None, help="Folder that keeps answers across runs.")
     seed: int = option(0, help="Same seed, same bits.")
