@@ -107,6 +107,12 @@ def test_run_shows_what_most_people_need_on_the_first_screen(misfired, monkeypat
         assert flag not in first
 
 
+def test_defaults_are_shown_where_they_say_something(misfired, monkeypatch):
+    shown = " ".join("\n".join(help_lines(misfired, monkeypatch, ["stats"])).split())
+    assert "[default: 10000]" in shown
+    assert "[default: False]" not in shown
+
+
 def test_brackets_in_help_are_no_markup(misfired, monkeypatch):
     shown = "\n".join(help_lines(misfired, monkeypatch, ["pairs", "show"]))
     assert "the words that differ in [brackets]" in shown

@@ -131,7 +131,10 @@ def _parameter(entry: Entry, changed: tuple[Any, str] | None) -> inspect.Paramet
         default = json.dumps(default)
     elif parser is split_words and default is not None:
         default = ", ".join(map(str, default))
-    default, shown = changed or (default, "" if default in (None, "{}") else str(default))
+    default, shown = changed or (
+        default,
+        "" if default in (None, "{}") or default is False else str(default),
+    )
     # typer would put the default on a line of its own.
     shown = f" [dim]{escape(f'[default: {shown}]')}[/dim]" if shown else ""
     info = typer.Option(
