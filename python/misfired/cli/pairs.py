@@ -13,7 +13,7 @@ from misfired.cli.options import Json, SuiteFile, group, takes
 from misfired.errors import ArgumentError, DataError
 from misfired.report.suites import check_report, counts_report, pair_counts, pair_text
 from misfired.report.table import json_text
-from misfired.suites import build_pairs, check_pairs, read_suite, write_suite
+from misfired.suites import BUILT_SUITES, build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words
 
 app = group("Build a suite of contrastive pairs from BBQ; check and show it.")
@@ -23,23 +23,28 @@ app = group("Build a suite of contrastive pairs from BBQ; check and show it.")
 @takes()
 def build(
     *,
-    bbq: Annotated[Path, typer.Option(help="Folder of BBQ's files (see `misfired bbq fetch`).")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .parquet, .jsonl or .csv file.")
     ],
+    bbq: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of BBQ's files (see `misfired bbq fetch`), for paper and strict."
+        ),
+    ] = None,
     category: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this category; may be repeated. Default: all 8."),
     ] = None,
     variant: Annotated[
-        str, typer.Option(help="Rules that build the pairs: paper or strict.")
+        str, typer.Option(help=f"Suite to build: {', '.join(BUILT_SUITES)}.")
     ] = "paper",
     report: Annotated[
         bool, typer.Option("--report", help="Say how good the pairs are, as `check` does.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the pairs of a variant from BBQ and write them as a suite.
+    """Build a suite, from BBQ or from its own grammar, and write it.
 
     The benchmark quotes stereotypes in order to measure how models handle them.
 
@@ -81,7 +86,7 @@ def check(
       misfired pairs check pairs.parquet
       misfired pairs check pairs.parquet --model model.gguf
     """
-    found = check_pairs(read_suite(file), model=model)
+    found = _checked(read_suite(file), model)
     typer.echo(json_text(found) if as_json else check_report(found))
 
 
@@ -113,6 +118,18 @@ def show(
         typer.echo(json_text([_with_difference(pair) for pair in pairs]))
     else:
         typer.echo("\n\n".join(pair_text(pair) for pair in pairs))
+
+
+def _checked(pairs: pl.DataFrame, model: Path | None) -> dict[str, Any]:
+    if model is None:
+        return check_pairs(pairs)
+    from misfired.scoring.llama.guard import open_model
+
+    with open_model(model, vocab_only=True) as opened:
+        encode = opened.tokenizer.encode
+        return check_pairs(
+            pairs, count_tokens=lambda texts: [len(encode(t, parse_special=False)) for t in texts]
+        )
 
 
 def _drawn(suite: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:

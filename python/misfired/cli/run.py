@@ -16,7 +16,7 @@ from misfired.cli.options import Json, ModelName, Out, OutIfAny, Ray, split_word
 from misfired.cli.progress import progress_bar
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
-from misfired.prompts.primings import check_primings
+from misfired.prompts.primings import check_primings, default_primings
 from misfired.scoring.backend import is_url
 from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
@@ -239,11 +239,6 @@ def choose_pairs(
         if options.category:
             pairs = pairs.filter(pl.col("category").is_in(options.category))
     return pairs if options.limit is None else _spread(pairs, options.limit)
-
-
-def default_primings(pairs: pl.DataFrame) -> list[str]:
-    """Return the primings that a suite has sentences for."""
-    return ["none", "cue"] if "cue" in pairs.columns else ["none"]
 
 
 def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
