@@ -46,7 +46,7 @@ def test_the_first_help_loads_neither_polars_nor_llama_cpp_nor_typer(words):
     assert not heavy & modules(*words)
 
 
-@pytest.mark.parametrize("name", ["run", "score", "doctor", "demo"])
+@pytest.mark.parametrize("name", ["run", "score", "doctor", "demo", "localise"])
 def test_the_help_of_a_command_that_asks_models_loads_no_llama_cpp(name):
     assert not {"llama_cpp", "misfired.scoring.llama", "rich.progress"} & modules(name, "--help")
 
