@@ -78,7 +78,7 @@ def bench(path: Path, prompts: list[str], *, n_threads: int, repeats: int) -> di
     with ExitStack() as stack:
         model = stack.enter_context(Model(path))
         job = job_of(model, LOGIT, prompts)
-        rows = [row.tolist() for row in job.ids]
+        rows = [prompt.ids.tolist() for prompt in job.prompts.values()]
         exact, packing = stack.enter_context(misfired_ready(model, job, "exact", n_threads))
         fast, _ = stack.enter_context(misfired_ready(model, job, "fast", n_threads))
         n_distinct = exact()["n_distinct_tokens"]

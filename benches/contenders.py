@@ -19,16 +19,16 @@ import numpy as np
 from llama_cpp import llama_cpp as capi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from misfired.scoring.llama.devices import CACHE_TYPES, FLASH_ATTENTION, MODES
+
 
 import misfired
 from misfired.scoring.llama.engine import Job
 from misfired.scoring.llama.generate import engine_for
 from misfired.scoring.llama.invariance import choose_packing
-from misfired.scoring.llama.library import captured_errors
+from misfired.scoring.llama.library import CACHE_TYPES, FLASH_ATTENTION, captured_errors
 from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.llama.session import open_context, prepare, template_for
-from misfired.scoring.options import DecodingOptions
+from misfired.scoring.options import MODES, DecodingOptions
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.suites.organism import build_organism_suite
@@ -85,15 +85,13 @@ def misfired_ready(
     """Everything before the first token is done, the choice of packing too."""
     settings = DecodingOptions(mode=mode, n_threads=n_threads)
     with open_context(model, job, settings) as context:
-        packing = choose_packing(model, context, job, settings)
-        yield lambda: _answer_all(model, context, job, packing), packing
+        packing = choose_packing(context, job, settings)
+        yield lambda: _answer_all(context, job, packing), packing
 
 
-def _answer_all(
-    model: Model, context: Context, job: Job, packing: dict[str, object]
-) -> dict[str, int]:
+def _answer_all(context: Context, job: Job, packing: dict[str, object]) -> dict[str, int]:
     noise = packing["differences"].get("packed", 0.0)
-    engine = engine_for(model, context, job, packing=packing["packing"], noise=noise)
+    engine = engine_for(context, job, packing=packing["packing"], noise=noise)
     n_answers = sum(
         len(batch) for block in range(engine.scorer.n_blocks) for batch in engine.run_block(block)
     )

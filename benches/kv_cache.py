@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from misfired.scoring.llama.devices import KvCache
 
 from misfired import _core
 from misfired.scoring.llama.engine import ragged
 from misfired.scoring.llama.model import Model
+from misfired.scoring.options import KvCache
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 from random_model import make_model

@@ -132,7 +132,7 @@ def test_another_format_and_a_folder_that_cannot_be_made(tmp_path) -> None:
     with sqlite3.connect(tmp_path / FILE) as other:
         other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(CacheError, match="format 99, this version knows 1"):
+    with pytest.raises(CacheError, match="format must be 1, got 99"):
         AnswerCache(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match="file/cache: Not a directory"):
@@ -210,7 +210,7 @@ score(model, read_suite(suite), out=out, cache=cache or None, progress=die)
 
 
 def killed_run(model: Path, folder: Path, *, cache: Path | str, n_kept: int = 25) -> int:
-    """Kill a run with SIGKILL once so many answers are recorded; how many were."""
+    """Kill a run with SIGKILL once that many answers are recorded; return how many were."""
     write_suite(make_suite(24), folder / "suite.parquet")
     arguments = [model, folder / "suite.parquet", folder / "hurt", cache, n_kept]
     done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], check=False)

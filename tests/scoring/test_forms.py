@@ -60,7 +60,7 @@ def test_forms_are_disjoint_and_add_up(forms: dict[str, list[tuple[int, ...]]], 
     try:
         found = as_tokens(forms)
     except ModelError:
-        # Every form of one answer goes on from another form of the same answer: cannot be.
+        # Every form of one answer would extend another form of the same answer, which cannot be.
         raise AssertionError from None
 
     def next_token(prefix: tuple[int, ...]) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_first_tokens_that_two_answers_share_are_dropped() -> None:
 def test_forms_that_cannot_be_told_apart_are_an_error() -> None:
     joint = {text: np.array([1, 5], np.int32) for text in ("yes", "no")}
     protocol = WHOLE.with_answers({"yes": ("yes",), "no": ("no",)})
-    with pytest.raises(ModelError, match="'yes': none of its forms"):
+    with pytest.raises(ModelError, match="'yes' must have a form that begins with"):
         find_forms(protocol, np.array([1], np.int32), joint)
 
 
@@ -154,19 +154,20 @@ def check_one_by_one(path: Path, protocol) -> None:
         tokenizer = PromptTokenizer(model.tokenizer, template_for(model, "plain"), protocol)
         job = prepare(tokenizer, texts, texts, ["yes"] * len(texts))
         with open_context(model, job, DecodingOptions()) as context:
-            job = calibrate(model, context, job)
-            packing = choose_packing(model, context, job, DecodingOptions())["packing"]
+            job = calibrate(context, job)
+            packing = choose_packing(context, job, DecodingOptions())["packing"]
             packed = {
                 row: (measured, logp)
-                for engine in [Engine(model, context, job, packing=packing)]
-                for block in range(engine.scorer.n_blocks)
-                for batch in engine.run_block_in_full(block)
-                for row, measured, logp in batch
+                for row, measured, logp in Engine(context, job, packing=packing).run_in_full()
             }
     plain = PlainScorer(path)
-    base = one_by_one(plain, *job.content_free) if job.content_free else None
+    base = (
+        one_by_one(plain, job.content_free.ids, job.content_free.answers)
+        if job.content_free
+        else None
+    )
     for row in job.rows:
-        ids, found = job.ids[row], job.answers[row]
+        ids, found = job.prompts[row].ids, job.prompts[row].answers
         assert any(len(form.tokens) > 2 for form in found.forms)
         alone, rest = one_by_one(plain, ids, found)
         measured, logp = packed[row]
@@ -177,7 +178,7 @@ def check_one_by_one(path: Path, protocol) -> None:
             length = {"per_token": len(form.tokens), "per_byte": len(form.text.encode())}
             value = alone[index] / length.get(protocol.normalisation, 1)
             if base is not None:
-                texts_of_base = [f.text for f in job.content_free[1].forms]
+                texts_of_base = [f.text for f in job.content_free.answers.forms]
                 value -= base[0][texts_of_base.index(form.text)]
             scores[form.answer] = max(scores.get(form.answer, -math.inf), value)
         ranked = sorted(scores.values(), reverse=True)
@@ -238,5 +239,7 @@ def test_json_scores_behind_the_opened_answer(small_model: Path) -> None:
 
 @pytest.mark.model
 def test_an_expected_answer_outside_the_set_is_named(small_model: Path) -> None:
-    with pytest.raises(DataError, match=r"p0 .*expected answer is 'maybe'.*yes, no"):
+    with pytest.raises(
+        DataError, match=r"p0 .*expected answer must be one of .*yes, no.*got 'maybe'"
+    ):
         score(small_model, suite(expected="maybe"))

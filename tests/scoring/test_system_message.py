@@ -1,4 +1,4 @@
-"""System messages: shown where a template takes them, refused in so many words where it does not."""
+"""System messages: shown where a template takes them, refused by name where it does not."""
 
 import polars as pl
 import pytest

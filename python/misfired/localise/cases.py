@@ -170,12 +170,12 @@ def build_cases(
 
 def _prompts(side: pl.DataFrame, session: Session) -> Iterator[Prompt]:
     job = session.prepare(side)
-    for name, ids, answers, expected in zip(
-        side["id"], job.ids, job.answers, job.expected, strict=True
-    ):
-        if ids is None or answers is None:
-            raise DataError(f"pair {name!r} must have a text for this priming, got none")
-        yield Prompt(ids, tuple(answers.ids["yes"]), tuple(answers.ids["no"]), expected)
+    if job.without_text:
+        name = side["id"][job.without_text[0]]
+        raise DataError(f"pair {name!r} must have a text for this priming, got none")
+    for prompt in job.prompts.values():
+        found = prompt.answers.ids
+        yield Prompt(prompt.ids, tuple(found["yes"]), tuple(found["no"]), prompt.expected)
 
 
 def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt], str | None]:

@@ -23,7 +23,7 @@ from misfired.prompts.neutral import neutral_facts
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import N_SHARD
 from misfired.prompts.shots import Shot
-from misfired.scoring.backend import Counts
+from misfired.scoring.backend import Tallies
 from misfired.scoring.options import KvCache, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.options import ResamplingOptions
@@ -282,7 +282,7 @@ def build_manifest(
     held_out: Sequence[str],
     answers: pl.DataFrame,
     facts: Mapping[str, Any],
-    counts: Counts,
+    counts: Tallies,
     started: float,
     n_resumed_from: int,
 ) -> dict[str, Any]:

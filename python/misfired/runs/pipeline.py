@@ -22,7 +22,7 @@ from misfired.prompts.shots import Shot, draw_shots
 from misfired.runs.analyses import Analyses, analyse
 from misfired.runs.folder import ANALYSES, SUMMARY, RunFolder, read_answers
 from misfired.runs.manifest import StatisticsSettings, build_manifest, run_settings
-from misfired.scoring.backend import Backend, Counts, Row, drain, is_url
+from misfired.scoring.backend import Backend, Row, Tallies, drain, is_url
 from misfired.scoring.llama.library import versions
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
@@ -239,11 +239,11 @@ class AnswerRecorder:
 
 def _answer(
     backend: Backend, prompts: PromptSet, recorder: AnswerRecorder
-) -> tuple[pl.DataFrame, Counts]:
+) -> tuple[pl.DataFrame, Tallies]:
     """Return every answer in order, and the counts of all shards."""
     backend.open(prompts.spread(N_SAMPLE))
 
-    def answer(index: int) -> tuple[pl.DataFrame, Counts]:
+    def answer(index: int) -> tuple[pl.DataFrame, Tallies]:
         return _answer_shard(backend, *prompts.shard(index), recorder)
 
     shards = range(prompts.n_shards)
@@ -262,7 +262,7 @@ def _answer(
 
 def _answer_shard(
     backend: Backend, first: int, shard: pl.DataFrame, recorder: AnswerRecorder
-) -> tuple[pl.DataFrame, Counts]:
+) -> tuple[pl.DataFrame, Tallies]:
     known = (number for number in range(len(shard)) if first + number in recorder.recorded)
     measured: dict[int, Row] = {number: recorder.recorded.pop(first + number) for number in known}
     recorder.take(len(measured), {})

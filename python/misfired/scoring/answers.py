@@ -1,9 +1,9 @@
-"""From log-probabilities of answer forms, or from a generated text, to an answer and its outcome."""
+"""Columns of `answers.parquet`, and how an answer and its outcome are read from a reply."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +15,87 @@ from misfired.scoring.protocol import Protocol
 
 Logp = npt.NDArray[np.float64]
 
-#: Why a prompt without text has no answer; the one error that asking again cannot mend.
+#: Why a prompt without text has no answer; the one error that a retry cannot mend.
 NO_TEXT = "the suite has no text for this priming"
+
+
+class Column(NamedTuple):
+    """A column of `answers.parquet`.
+
+    Attributes:
+        name: Its name; `{answer}` stands for each answer of the protocol.
+        dtype: Its type.
+        unit: Unit of a number.
+        only: Which runs have it, in words that must all hold: protocols that read answer `forms` or a
+            `text`; with two answers (`logit_diff`) or more (`margin`); a `server`; suites with twins
+            (`twin_of`). `prompt` marks what is known before anything is measured.
+        made_by: The function or class of `misfired` that fills it.
+        meaning: What it holds.
+    """
+
+    name: str
+    dtype: Any
+    unit: str
+    only: str
+    made_by: str
+    meaning: str
+
+
+_BUILD, _READ = "prompts.prompt_set.build_prompts", "scoring.answers.read_answer"
+_ENGINE, _TEXTS = "scoring.llama.engine.Engine", "scoring.llama.generate.TextEngine"
+_REPLY, _TOP = "scoring.server.reply.read_reply", "scoring.server.reply.read_top_tokens"
+
+#: Every column of `answers.parquet`, in its order. To add one, add a row, and return its value from what fills it.
+# fmt: off
+ANSWER_COLUMNS = (
+    Column("id", pl.String, "", "prompt", _BUILD, "the pair"),
+    Column("category", pl.String, "", "prompt", _BUILD, "category of the pair, such as Age"),
+    Column("scenario", pl.String, "", "prompt", _BUILD, "scenario of the pair: what is resampled as one"),
+    Column("twin_of", pl.String, "", "prompt twin_of", _BUILD, "the pair of which this one is the twin, else null"),
+    Column("priming", pl.String, "", "prompt", _BUILD, "the priming; `none` for the bare prompt"),
+    Column("condition", pl.String, "", "prompt", _BUILD, "side of the pair: `stereotyped` or `contrast`"),
+    Column("expected", pl.String, "", "prompt", _BUILD, "the right answer"),
+    Column("answer", pl.String, "", "", _READ, "the model's answer, null if it gave none"),
+    Column("outcome", pl.String, "", "", _READ, "`correct`, `wrong`, `abstained`, `unparseable` or `error`"),
+    Column("reason", pl.String, "", "", _READ, "why there is no answer, or how the text was read"),
+    Column("logp_{answer}", pl.Float64, "nat", "forms", _READ, "log-probability that the reply begins with a form of this answer"),
+    Column("logit_diff", pl.Float64, "nat", "forms logit_diff", _READ, "score of the first answer's best form minus that of the second's; its sign decides"),
+    Column("margin", pl.Float64, "nat", "forms margin", _READ, "score of the best answer's best form minus that of the second best's"),
+    Column("mass", pl.Float64, "probability", "forms", _READ, "probability of all answer forms together"),
+    Column("top_token", pl.String, "", "forms", _ENGINE, "the most probable token where the answer is read"),
+    Column("top_logp", pl.Float64, "nat", "forms", _ENGINE, "its log-probability"),
+    Column("text", pl.String, "", "text", _TEXTS, "the generated text"),
+    Column("stop", pl.String, "", "text", _TEXTS, "why the text ended: `end` of turn, a stop `text`, `length`, or what a server says"),
+    Column("n_generated", pl.Int64, "token", "text", _TEXTS, "length of the text"),
+    Column("logp_text", pl.Float64, "nat", "text", _TEXTS, "log-probability of the text; null from a server"),
+    Column("least_gap", pl.Float64, "logit", "text", _TEXTS, "least lead of a chosen token over the next best; null from a server"),
+    Column("n_prompt_tokens", pl.Int64, "token", "", _ENGINE, "length of the whole prompt"),
+    Column("n_generated", pl.Int64, "token", "server forms", _REPLY, "length of the reply, as the server counts it"),
+    Column("fingerprint", pl.String, "", "server", _REPLY, "model and configuration that the server says replied"),
+    Column("unseen", pl.Float64, "probability", "server forms", _TOP, "probability of all tokens that the server did not list"),
+    Column("logp_bound", pl.Float64, "nat", "server forms", _TOP, "log-probability that no unlisted token exceeds"),
+)
+# fmt: on
 
 
 def read_answer(
     logp: Mapping[str, Logp], expected: str, scores: Mapping[str, Logp] | None = None
 ) -> dict[str, Any]:
-    """Turn the log-probabilities of the forms of each answer into one row of measurements.
+    """Return one row of measurements from the log-probabilities of each answer's forms.
 
     `logp_<answer>` is log-sum-exp over the forms of that answer and `mass` the total probability of
-    all forms. The answer is the one with the best form: for two answers `logit_diff` is the best form
-    of the first minus the best of the second (of `logp` it equals the difference of their logits, by
-    which arXiv 2606.18656 decides); for more `margin` is the best answer's minus the second best's.
+    all forms. The answer is the one with the best form. With two answers `logit_diff` is the best form
+    of the first minus that of the second: with `logp` the difference of their logits, by which
+    arXiv 2606.18656 decides. With more, `margin` is the best answer's minus the second best's.
 
     Args:
         logp: For each answer natural logarithms of the probabilities of its (disjoint) forms.
         expected: The right answer.
-        scores: What forms are compared by, where that is not `logp`.
+        scores: What forms are compared by; default `logp`.
 
     Returns:
         `answer`, `outcome`, `reason`, `logp_<answer>` for each answer, `logit_diff` or `margin`,
-        `mass`. Where a number is not one, the outcome is `error` and the measurements are null.
+        `mass`. If a number is NaN, the outcome is `error` and the measurements are null.
 
     Example:
         >>> row = read_answer({"yes": np.log([0.5, 0.1]), "no": np.log([0.2])}, "no")
@@ -70,30 +129,29 @@ def read_forms(
     expected: str,
     baseline: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """One row of measurements from disjoint forms and their log-probabilities.
+    """Return one row of measurements from disjoint forms and their log-probabilities.
 
     Args:
         protocol: Gives the normalisation by which forms are compared.
         forms: The forms.
         logp: Log-probability of each.
         expected: The right answer.
-        baseline: For normalisation `unconditional`, the log-probability of each form after the
-            content-free prompt.
+        baseline: Log-probability of each form after the content-free prompt; for normalisation
+            `unconditional`.
     """
-    scores = [
-        value / _divisor(protocol.normalisation, form)
-        - (baseline[form.text] if baseline is not None else 0.0)
-        for form, value in zip(forms, logp, strict=True)
-    ]
-    return read_answer(
-        _by_answer(protocol, forms, logp), expected, _by_answer(protocol, forms, scores)
-    )
+    by_answer: dict[str, list[float]] = {answer: [] for answer in protocol.answers}
+    scores: dict[str, list[float]] = {answer: [] for answer in protocol.answers}
+    for form, value in zip(forms, logp, strict=True):
+        by_answer[form.answer].append(value)
+        shift = 0.0 if baseline is None else baseline[form.text]
+        scores[form.answer].append(value / _divisor(protocol.normalisation, form) - shift)
+    return read_answer(_arrays(by_answer), expected, _arrays(scores))
 
 
 def read_text(
     protocol: Protocol, text: str, expected: str, *, in_reasoning: bool, truncated: bool
 ) -> dict[str, Any]:
-    """One row from a generated text: `answer`, `outcome`, `reason`.
+    """Return one row from a generated text: `answer`, `outcome`, `reason`.
 
     Example:
         >>> from misfired.scoring.protocol import GENERATE
@@ -112,37 +170,33 @@ def read_text(
 
 
 def unscored(reason: str, names: Sequence[str] = ("yes", "no")) -> dict[str, Any]:
-    """The row of a prompt that could not be scored."""
+    """Return the row of a prompt that could not be scored."""
     measured = ("answer", *(f"logp_{name}" for name in names), decision_column(names), "mass")
     return {**dict.fromkeys(measured), "outcome": "error", "reason": reason}
 
 
 def decision_column(names: Sequence[str]) -> str:
-    """The column whose distance from 0 says how clear an answer is."""
+    """Return the name of the column that decides; its distance from 0 says how clear the answer is."""
     return "logit_diff" if len(names) == 2 else "margin"
 
 
-def measured_columns(protocol: Protocol) -> dict[str, pl.DataType]:
-    """Columns that a protocol's answers have beyond those of the prompts, with their types."""
-    if protocol.generates:
-        measured: dict[str, Any] = {
-            "text": pl.String,
-            "stop": pl.String,
-            "n_generated": pl.Int64,
-            "logp_text": pl.Float64,
-            "least_gap": pl.Float64,
-        }
-    else:
-        names = list(protocol.answers)
-        measured = {
-            **{f"logp_{name}": pl.Float64 for name in names},
-            decision_column(names): pl.Float64,
-            "mass": pl.Float64,
-            "top_token": pl.String,
-            "top_logp": pl.Float64,
-        }
-    first = {"answer": pl.String, "outcome": pl.String, "reason": pl.String}
-    return {**first, **measured, "n_prompt_tokens": pl.Int64}
+def measured_columns(protocol: Protocol, *, server: bool = False) -> dict[str, pl.DataType]:
+    """Return name and type of each column that a run measures, beside those of the prompts.
+
+    Example:
+        >>> from misfired.scoring.protocol import GENERATE
+        >>> list(measured_columns(GENERATE, server=True))[3:]
+        ['text', 'stop', 'n_generated', 'logp_text', 'least_gap', 'n_prompt_tokens', 'fingerprint']
+    """
+    names = list(protocol.answers)
+    reading = {"text"} if protocol.generates else {"forms", decision_column(names)}
+    tags = reading | ({"server"} if server else set())
+    return {
+        column.name.format(answer=answer): column.dtype
+        for column in ANSWER_COLUMNS
+        if tags.issuperset(column.only.split())
+        for answer in (names if "{answer}" in column.name else names[:1])
+    }
 
 
 def _divisor(normalisation: str, form: Form) -> int:
@@ -151,15 +205,8 @@ def _divisor(normalisation: str, form: Form) -> int:
     return len(form.text.encode()) if normalisation == "per_byte" else 1
 
 
-def _by_answer(
-    protocol: Protocol, forms: Sequence[Form], values: Sequence[float]
-) -> dict[str, Logp]:
-    return {
-        answer: np.array(
-            [v for form, v in zip(forms, values, strict=True) if form.answer == answer], np.float64
-        )
-        for answer in protocol.answers
-    }
+def _arrays(values: Mapping[str, Sequence[float]]) -> dict[str, Logp]:
+    return {answer: np.array(each, np.float64) for answer, each in values.items()}
 
 
 def _outcome(answer: str | None, expected: str) -> str:

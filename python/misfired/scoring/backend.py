@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import polars as pl
@@ -13,18 +14,35 @@ from misfired.prompts.prompt_set import PromptSet
 #: What was measured of one prompt, by column.
 Row = dict[str, Any]
 
-#: What a shard's answers took: counts by section of the manifest and name, added up over shards.
-Counts = dict[str, dict[str, int]]
+#: Totals over a shard's answers, by section of the manifest and name; those of several shards are added.
+Tallies = dict[str, dict[str, int]]
 
-#: Yields (number of the prompt in the shard, what was measured), returns the counts.
-Answers = Generator[list[tuple[int, Row]], None, Counts]
+#: Yields (number of the prompt in the shard, its measurements), returns the tallies.
+AnswerStream = Generator[list[tuple[int, Row]], None, Tallies]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `misfired doctor` has looked at.
+
+    Attributes:
+        name: The thing.
+        value: What was found.
+        status: `ok`, `note` or `problem`.
+        advice: What to change; empty if nothing.
+    """
+
+    name: str
+    value: str
+    status: str = "ok"
+    advice: str = ""
 
 
 class Backend(Protocol):
     """Answers prompts, shard by shard.
 
     Attributes:
-        errors_may_pass: Whether a prompt that ended in an error may be answered another time.
+        errors_may_pass: True if a prompt that ended in an error may be answered another time.
     """
 
     errors_may_pass: bool
@@ -38,10 +56,10 @@ class Backend(Protocol):
         """Names and types of what is measured of a prompt."""
 
     def settings(self) -> dict[str, Any]:
-        """What decides the answers; a run folder made with others is refused."""
+        """Return what decides the answers; a run folder made with other settings is refused."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text on its own, special tokens read as text.
+        """Return the tokens of each text on its own, special tokens read as text.
 
         Raises:
             ArgumentError: The model's tokenizer is out of reach.
@@ -50,7 +68,7 @@ class Backend(Protocol):
     def open(self, sample: pl.DataFrame) -> None:
         """Look at some prompts, spread over the suite, before the first shard."""
 
-    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Answer the prompts of a shard.
 
         Args:
@@ -58,32 +76,32 @@ class Backend(Protocol):
             recorded: Answers that are known, by number of the row.
 
         Yields:
-            Each row that is not recorded, as soon as its answer is known, with what it may be cached
-            under; a recorded one may come again.
+            Each row that is not recorded, as soon as its answer is known, with the key of its answer
+            if there is a cache; a recorded row may come again.
 
         Returns:
-            Counts. What depends on how often a run was interrupted belongs into section `times`.
+            Tallies. A number that depends on how often a run was interrupted belongs to section `times`.
         """
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """What the manifest tells of how the answers were made, once all are there."""
+        """Return what the manifest tells of how the answers were made, once all are there."""
 
     def close(self) -> None:
         """Give memory and connections back."""
 
 
-def drain(answers: Answers, take: Callable[[list[tuple[int, Row]]], None]) -> Counts:
-    """Hand on everything that is yielded, and return what is returned."""
+def drain(answers: AnswerStream, take: Callable[[list[tuple[int, Row]]], None]) -> Tallies:
+    """Hand everything that is yielded to `take`, and return the tallies."""
     with closing(answers):
         while True:
             try:
                 take(next(answers))
             except StopIteration as end:
-                return cast("Counts", end.value)
+                return cast("Tallies", end.value)
 
 
 def is_url(model: object) -> bool:
-    """Whether a model is named by the address of a server.
+    """True if a model is named by the address of a server.
 
     Example:
         >>> is_url("http://127.0.0.1:8000/v1"), is_url("http.gguf")

@@ -1,4 +1,4 @@
-"""Answers kept across runs, each under everything that decides it."""
+"""Answers kept across runs; the key of each is made from everything that decides it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 FILE = "answers.sqlite3"
 
-#: Changes whenever a key or a row is made otherwise.
+#: Changes whenever keys or rows are made in another way.
 FORMAT = 1
 
-#: Field of an answer on its way through a journal: its key, in hexadecimal.
+#: Field of an answer in a journal: its key, in hexadecimal.
 KEY = "cache_key"
 
 #: Seconds that a process waits for another that writes.
@@ -39,10 +39,10 @@ class AnswerCache:
     Each row carries a checksum of itself. Errors are never kept.
 
     Args:
-        folder: It is made if missing.
+        folder: Created if missing.
 
     Raises:
-        CacheError: It cannot be made, read or written, or is damaged; the message names the file.
+        CacheError: It cannot be created, read or written, or is damaged; the message names the file.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -52,7 +52,7 @@ class AnswerCache:
         except OSError as error:
             raise CacheError(f"{self.file.parent}: {error.strerror}") from None
         with self._named():
-            # Transactions are begun by hand: Python would begin one that cannot wait for a writer.
+            # Transactions begin by hand: one that Python begins cannot wait for a writer.
             self._connection = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)
         try:
             with self._named():
@@ -65,7 +65,7 @@ class AnswerCache:
         with self._writing():
             (found,) = self._connection.execute("PRAGMA user_version").fetchone()
             if found not in {0, FORMAT}:
-                raise CacheError(f"{self.file}: format {found}, this version knows {FORMAT}")
+                raise CacheError(f"{self.file}: format must be {FORMAT}, got {found}")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS answers "
                 "(key BLOB PRIMARY KEY, row TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
@@ -73,7 +73,7 @@ class AnswerCache:
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """The answers that are known, by key."""
+        """Return the answers that are known, by key."""
         found: dict[bytes, Row] = {}
         for start in range(0, len(keys), _N_KEYS):
             some = keys[start : start + _N_KEYS]
@@ -88,7 +88,7 @@ class AnswerCache:
         return found
 
     def put(self, answers: Mapping[bytes, Row]) -> None:
-        """Keep answers, but for errors."""
+        """Keep answers, except errors."""
         texts = {
             key: json.dumps(row, ensure_ascii=False)
             for key, row in answers.items()
@@ -123,11 +123,11 @@ class AnswerCache:
 
 
 class ShardCache:
-    """What a cache knows of one shard, and what it is to learn of it; nothing where there is no cache.
+    """What a cache knows of one shard, and what it shall learn; nothing without a cache.
 
     Args:
         cache: The cache, if there is one.
-        keys: Under what it may know the answer to a prompt, by number of the prompt.
+        keys: Key of each prompt's answer, by number of the prompt.
         recorded: Answers that an interrupted run has recorded, with their keys.
     """
 
@@ -140,24 +140,24 @@ class ShardCache:
         self.known = {row: keyed(found[key], key) for row, key in keys.items() if key in found}
 
     def learn(self, answers: Iterable[Row]) -> None:
-        """Remember fresh answers that have their keys."""
+        """Remember fresh answers, which carry their keys."""
         if self._cache is not None:
             self._fresh += answers
 
     def store(self) -> None:
-        """Give the cache what was learnt and what was recorded; of one key the latter."""
+        """Store what was learnt and what was recorded; the recorded answer wins where a key has both."""
         if self._cache is not None:
             answers = [*self._fresh, *self._recorded.values()]
             self._cache.put(dict(_unkeyed(answer) for answer in answers if KEY in answer))
 
     @property
     def counts(self) -> dict[str, int]:
-        """For the manifest: answers that were taken from the cache."""
+        """Number of answers from the cache, for the manifest."""
         return {} if self._cache is None else {"n_from_cache": len(self.known)}
 
 
 def keyed(answer: Row, key: bytes) -> Row:
-    """An answer that carries its key, so that a run that is resumed knows it, wherever it was computed."""
+    """Return an answer with its key, for a journal that another machine may resume from."""
     return {**answer, KEY: key.hex()}
 
 
@@ -166,32 +166,26 @@ def _unkeyed(answer: Row) -> tuple[bytes, Row]:
 
 
 def job_keys(job: Job, scope: Mapping[str, Any]) -> dict[int, bytes]:
-    """A key for each prompt of a job that has text.
+    """Return a key for each prompt of a job that has text.
 
     Args:
-        job: Gives rendered token ids, answer forms, expected answers, baseline.
+        job: Gives token ids, answer forms, expected answers, baseline.
         scope: Everything else that changes an answer: model, protocol, settings, versions.
     """
-    common = {
-        **scope,
-        "baseline": job.baseline,
-        "in_reasoning": job.in_reasoning,
-    }
-    start = _digest(common)
+    common = {"baseline": job.baseline, "in_reasoning": job.in_reasoning}
+    start = _digest({**scope, **common})
     keys = {}
-    for row in job.rows:
-        digest, answers = start.copy(), job.answers[row]
-        ids = job.ids[row]
-        assert ids is not None and answers is not None  # noqa: S101, PT018  as `rows` promises
-        own = [len(ids), answers.keep, job.n_prompt_tokens[row], job.expected[row]]
+    for row, prompt in job.prompts.items():
+        digest, ids = start.copy(), prompt.ids
+        own = [len(ids), prompt.answers.keep, prompt.n_tokens, prompt.expected]
         digest.update(json.dumps(own).encode() + ids.astype("<i4").tobytes())
-        digest.update(_forms(answers.forms))
+        digest.update(_forms(prompt.answers.forms))
         keys[row] = digest.digest()
     return keys
 
 
 def key_of(decides: Mapping[str, Any]) -> bytes:
-    """A key from everything that decides an answer, as JSON; the order of fields does not matter."""
+    """Return a key from everything that decides an answer; the order of fields does not matter."""
     return _digest(decides).digest()
 
 

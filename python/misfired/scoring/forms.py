@@ -1,8 +1,8 @@
-"""Answer forms as tokens: what must be decoded to score each, and what they come to.
+"""Answer forms as tokens: what must be decoded to score each, and their probabilities.
 
-A form stands for the event that the model's continuation begins with its tokens. Where a form of
-another answer goes on from it ("no", "not sure"), the longer one's event is taken out of the shorter
-one's, so that forms are disjoint and their probabilities add up.
+A form is the event that the model's continuation begins with its tokens. Where a form of another
+answer extends it ("no", "not sure"), the longer one's event is taken out of the shorter one's: forms are
+disjoint, and their probabilities add up.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class AnswerTokens:
 
     Attributes:
         keep: Leading prompt tokens that are decoded; the answer is read after the last of them. It is
-            less than the prompt's length where joint tokenisation merges across the join.
+            less than the prompt's length where prompt and form merge into one token.
         forms: The forms that are scored: distinct token sequences, first-token forms of length 1.
-        dropped: Forms that cannot be told apart, or that a shorter form of the same answer holds.
+        dropped: Forms that cannot be told apart, or that a shorter form of the same answer includes.
     """
 
     keep: int
@@ -48,7 +48,7 @@ class AnswerTokens:
 
     @property
     def ids(self) -> dict[str, list[int]]:
-        """First-token ids of each answer, distinct, in the order of its forms."""
+        """Distinct first-token ids of each answer, in the order of its forms."""
         found: dict[str, dict[int, None]] = {}
         for form in self.forms:
             found.setdefault(form.answer, {})[form.tokens[0]] = None
@@ -56,7 +56,7 @@ class AnswerTokens:
 
     @property
     def n_longest(self) -> int:
-        """Tokens beyond `keep` that are decoded at most."""
+        """Most tokens beyond `keep` that are decoded."""
         return max((len(form.tokens) - 1 for form in self.forms), default=0)
 
     @cached_property
@@ -69,9 +69,9 @@ class AnswerTokens:
         return [(path, list(wanted)) for path, wanted in sorted(children.items())]
 
     def log_probabilities(self, read: Mapping[tuple[Tokens, int], float]) -> list[float]:
-        """Log-probability of each form, made disjoint.
+        """Return the log-probability of each form, made disjoint.
 
-        With E the forms that go on from F with no other form between,
+        With E the forms that extend F with no other form between,
         `logp(F) = raw(F) + log(1 - sum over E of exp(raw(E) - raw(F)))`, where `raw` sums the
         log-probabilities of a form's tokens.
 
@@ -98,11 +98,11 @@ class AnswerTokens:
 
 
 def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> AnswerTokens:
-    """Compare a prompt's tokens with those of the prompt and each form, tokenised together.
+    """Find where forms are read, from the tokens of the prompt alone and with each form behind it.
 
-    Where forms are read by one token, the place is chosen at which most of them can be told apart.
-    That is nearly always the prompt's end; where most forms merge with the prompt's last token (a
-    prompt that ends in a space) it is before that token. Of equal places the earlier wins.
+    Forms that are read by one token are read where most of them can be told apart. That is nearly
+    always the prompt's end; where most forms merge with the prompt's last token (a prompt that ends in
+    a space) it is before that token. The earlier of two equal places wins.
 
     Args:
         protocol: Gives the answers and how they are read.
@@ -110,7 +110,7 @@ def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> Answer
         joint: For each form the prompt with the form right behind it.
 
     Raises:
-        ModelError: An answer has no form that can be told from the other answers.
+        ModelError: An answer has no form that differs from those of the other answers.
     """
     shared = {text: common_prefix(ids, other) for text, other in joint.items()}
     if protocol.reading == "first_token":
@@ -123,8 +123,8 @@ def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> Answer
             what = "tokens" if protocol.reading != "first_token" else "a token"
             tried = ", ".join(map(repr, protocol.answers[answer]))
             raise ModelError(
-                f"answer {answer!r}: none of its forms ({tried}) begins with {what} of its own "
-                "after this prompt"
+                f"answer {answer!r} must have a form that begins with {what} of its own after this "
+                f"prompt, got {tried}"
             )
     return best
 
@@ -136,7 +136,7 @@ def _at(
     joint: Mapping[str, Ids],
     shared: Mapping[str, int],
 ) -> AnswerTokens:
-    """The forms that are told apart by their tokens (the first `n_tokens`) from place `keep` on."""
+    """Return the forms that differ in their tokens (the first `n_tokens`) from place `keep` on."""
     forms = [
         Form(answer, text, tuple(joint[text][keep:][:n_tokens].tolist()))
         for answer, texts in protocol.answers.items()
@@ -163,14 +163,14 @@ def _by_answer(protocol: Protocol, found: AnswerTokens) -> dict[str, list[Form]]
 
 
 def common_prefix(left: Ids, right: Ids) -> int:
-    """Number of leading tokens that two sequences share."""
+    """Return the number of leading tokens that two sequences share."""
     n = min(len(left), len(right))
     differ = np.nonzero(left[:n] != right[:n])[0]
     return int(differ[0]) if len(differ) else n
 
 
 def _held(form: Form, distinct: Mapping[Tokens, Form]) -> bool:
-    """Whether the next shorter form is of the same answer, so that this one adds nothing to it."""
+    """True if the next shorter form is of the same answer, so that this one adds nothing to it."""
     for length in range(len(form.tokens) - 1, 0, -1):
         shorter = distinct.get(form.tokens[:length])
         if shorter is not None:
@@ -184,7 +184,7 @@ def _extends(form: Form, other: Form) -> bool:
 
 
 def _log_rest(relative: list[float]) -> float:
-    """`log(1 - sum exp(relative))`; what is taken out cannot exceed the whole but by rounding."""
+    """Return `log(1 - sum exp(relative))`; only rounding can make the sum exceed 1."""
     if not relative:
         return 0.0
     taken = math.fsum(map(math.exp, relative))

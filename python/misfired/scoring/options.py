@@ -26,6 +26,9 @@ CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "
 
 FLASH_ATTENTION = ("auto", "off", "on")
 
+#: The smallest batch that a plan can work with.
+LEAST_BATCH = 4
+
 #: Ways of llama.cpp to divide a model among devices: not at all, by layers, or by rows of each matrix.
 SPLIT_MODES = ("none", "layer", "row")
 
@@ -149,7 +152,7 @@ class DecodingOptions(Options):
         None, help="Cells of the K/V cache. Default: as many as needed.", check=at_least(1)
     )
     n_batch: int | None = option(
-        None, help="Tokens a batch. Default: by device and work.", check=at_least(1)
+        None, help="Tokens a batch. Default: by device and work.", check=at_least(LEAST_BATCH)
     )
     mode: Mode = option(
         "exact",

@@ -1,4 +1,4 @@
-"""Chat templates: rendered in a sandbox, with a frozen clock, from what the GGUF holds."""
+"""Chat templates, rendered in a sandbox with a frozen clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2
@@ -14,10 +15,14 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
-from misfired.scoring.llama.guard import try_rendering
+from misfired.scoring.trial import how_it_ended, run_trial
 
-#: The day that templates which read the clock are shown; the same for everybody, so that runs compare.
+#: The day that templates see if they read the clock: always the same, so that runs are comparable.
 FROZEN_DATE = datetime.date(2025, 1, 1)
+
+#: Seconds and bytes that a template may use; real ones need a hundredth of a second.
+TRIAL_SECONDS = 5
+TRIAL_BYTES = 1 << 30
 
 #: For base models: no roles, an answer cue at the end of each question.
 PLAIN = (
@@ -35,7 +40,7 @@ CLOSED_REASONING = "\n</think>\n\n"
 
 
 def opens_reasoning(text: str) -> bool:
-    """Whether a text ends inside a reasoning block.
+    """True if a text ends inside a reasoning block.
 
     Example:
         >>> opens_reasoning("<|Assistant|><think>"), opens_reasoning("<think></think>")
@@ -56,15 +61,19 @@ def _tojson(value: object, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-@functools.lru_cache(maxsize=8)
-def _compile(source: str, date: datetime.date) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
+def environment(date: datetime.date) -> ImmutableSandboxedEnvironment:
+    """Return the sandbox that chat templates are rendered in, on a given day."""
+    made = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = date.strftime
-    return environment.from_string(source)
+    made.filters["tojson"] = _tojson
+    made.globals |= {"raise_exception": _raise, "strftime_now": date.strftime}
+    return made
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(source: str, date: datetime.date) -> jinja2.Template:
+    return environment(date).from_string(source)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class ChatTemplate:
         bos_token: Text of the beginning-of-sequence token.
         eos_token: Text of the end-of-text token.
         date: What `strftime_now` tells the template.
-        thinking: Whether a template that can switch reasoning on does.
+        thinking: True if a template that can switch reasoning on does.
         special: Special tokens of the vocabulary that it was written for, where that is another
             model's.
     """
@@ -91,7 +100,7 @@ class ChatTemplate:
     special: frozenset[str] = frozenset()
 
     def render(self, user: str, history: Sequence[Message] = ()) -> str:
-        """The prompt for one user message, up to where the answer begins.
+        """Return the prompt for one user message, up to where the answer begins.
 
         Args:
             user: The message.
@@ -122,11 +131,18 @@ class ChatTemplate:
     def try_out(self, user: str, history: Sequence[Message] = ()) -> None:
         """Render once in a process of its own, with bounded time and memory.
 
+        What a template refuses or fails at is left to `render`, which says so.
+
         Raises:
-            TemplateError: The template takes more than five seconds or 1 GiB.
+            TemplateError: The template takes more than `TRIAL_SECONDS` or `TRIAL_BYTES`.
         """
         if self.source != PLAIN:
-            try_rendering(self.source, self.name, json.dumps(self._variables(user, history)))
+            request = {
+                "source": self.source,
+                "date": self.date.isoformat(),
+                "variables": self._variables(user, history),
+            }
+            _try_rendering(self.name, json.dumps(request))
 
     def _variables(self, user: str, history: Sequence[Message]) -> dict[str, Any]:
         return {
@@ -136,3 +152,18 @@ class ChatTemplate:
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
         }
+
+
+@functools.lru_cache(maxsize=64)
+def _try_rendering(name: str, request: str) -> None:
+    program = Path(__file__).with_name("trial_render.py")
+    done = run_trial(program, str(TRIAL_BYTES), seconds=TRIAL_SECONDS, request=request)
+    problem = None
+    if done is None:
+        problem = f"not rendered within {TRIAL_SECONDS} s"
+    elif done.returncode == 4:
+        problem = f"needs more than {TRIAL_BYTES >> 20} MiB of memory"
+    elif done.returncode != 0:
+        problem = f"its renderer died ({how_it_ended(done)})"
+    if problem is not None:
+        raise TemplateError(f"chat template ({name}): {problem}")

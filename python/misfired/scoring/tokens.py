@@ -1,4 +1,4 @@
-"""From a pair's text to the token ids that a model is shown, and to the ids of its answers."""
+"""From a pair's text to the token ids of its prompt, and to those of its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from misfired import _core
+from misfired._core import Tokenizer
 from misfired.errors import TemplateError
 from misfired.prompts.shots import Shot
 from misfired.scoring.forms import AnswerTokens, Ids, find_forms
@@ -29,21 +29,21 @@ _MARK = "\ue000\ue001\ue002"
 _SYSTEM_MARK = "\ue000\ue001\ue005"
 _SHOT_MARK = "\ue000\ue001\ue003{}\ue004"
 
-#: Where no special token stands between the pair's text and the answer, the answer's tokens are
-#: taken to depend on no more of the prompt's end than this.
+#: Tokens of the prompt's end on which the answer's tokens may depend, if no special token stands
+#: between the pair's text and the answer.
 _TAIL = 16
 
 
 class PromptTokenizer:
     """Tokenises prompts of one model, template and protocol.
 
-    The template's text is parsed for special tokens, the pair's text never is. Both are tokenised
+    Special tokens are parsed in the template's text, never in the pair's text. Both are tokenised
     jointly, as the model saw them in training, unless the pair's text spells a special token.
     """
 
     def __init__(
         self,
-        tokenizer: _core.Tokenizer,
+        tokenizer: Tokenizer,
         template: ChatTemplate,
         protocol: Protocol,
         shots: Sequence[Shot] = (),
@@ -72,10 +72,10 @@ class PromptTokenizer:
         self.in_reasoning = protocol.thinking and opens_reasoning(after)
         self._closing = ""
         if opens_reasoning(after) and not protocol.thinking:
-            # Some templates open a reasoning block themselves; what follows it would be no answer.
+            # Some templates open a reasoning block themselves; the text in it would be no answer.
             self._closing = CLOSED_REASONING
         elif template.source == PLAIN and protocol.prefix:
-            # As in a demonstration, where it is a space that parts the cue from the answer.
+            # As in a demonstration, where a space stands between the cue and the answer.
             self._closing = " "
         self.after = after + self._closing + protocol.prefix
         special = [row for row in tokenizer.special_tokens() if row[1]]
@@ -83,12 +83,12 @@ class PromptTokenizer:
         longest_first = sorted(self._strips, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._history_spells_special = any(map(self._special.search, texts))
-        # What follows the last special token is tokenised on its own, whatever stands before it.
+        # Text after the last special token is tokenised on its own, whatever stands before it.
         self._tail = 0 if self._special.search(self.after) else _TAIL
         self._forms: dict[tuple[int, ...], AnswerTokens] = {}
 
     def with_system(self, system: str | None) -> PromptTokenizer:
-        """The same with a system message above every prompt; made once for each message.
+        """Return the same with a system message above every prompt; made once for each message.
 
         Raises:
             TemplateError: The template drops, repeats, refuses or alters the message.
@@ -102,13 +102,13 @@ class PromptTokenizer:
         return self._with_system[system]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text on its own, special tokens read as text."""
+        """Return the tokens of each text on its own, special tokens read as text."""
         return [len(self.tokenizer.encode(text, parse_special=False)) for text in texts]
 
     def _split(
         self, history: Sequence[Message], shot_marks: Sequence[str]
     ) -> tuple[list[str], list[str]]:
-        """The template's text around each mark, and the marks before the user's as they stand."""
+        """Return the template's text around each mark, and the marks before the user's in their order."""
         user = self.protocol.user_message(_MARK)
         whole = self._rendered_marks(user, history)
         pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
@@ -145,11 +145,11 @@ class PromptTokenizer:
 
     @property
     def frame(self) -> str:
-        """The template's own text in a prompt, without those of pair and demonstrations."""
+        """The template's own text in a prompt, without pair and demonstrations."""
         return "".join(self._segments[::2]) + self.after
 
     def rendered(self, text: str) -> str:
-        """The whole prompt as text.
+        """Return the whole prompt as text.
 
         Raises:
             TemplateError: The template changes a text other than at its ends.
@@ -157,7 +157,7 @@ class PromptTokenizer:
         return self.before + self._shown(text) + self.after
 
     def _shown(self, text: str) -> str:
-        """A text as the template shows it."""
+        """Return a text as the template shows it."""
         whole = self.template.render(self.protocol.user_message(text), self._history)
         whole += self._closing + self.protocol.prefix
         for shown in (text, text.strip(), text.rstrip()):
@@ -168,7 +168,7 @@ class PromptTokenizer:
         )
 
     def encode(self, text: str, answer: str = "") -> Ids:
-        """Token ids of the prompt for one text, with `answer` right behind it."""
+        """Return the token ids of the prompt for one text, with `answer` right behind it."""
         shown = self._shown(text)
         if self._history_spells_special or self._special.search(text):
             ids = self._encode_literally([*self._segments, shown, self.after + answer])
@@ -181,12 +181,10 @@ class PromptTokenizer:
         return ids
 
     def _encode_literally(self, segments: Sequence[str]) -> Ids:
-        """Parse special tokens in the template's part only.
-
-        llama.cpp, too, splits at special tokens first and tokenises what lies between as plain text.
+        """Parse special tokens in the template's part only, as llama.cpp does where it parses them.
 
         Args:
-            segments: Text of the template, text of a pair, text of the template, and so on.
+            segments: In turn text of the template and text of a pair or demonstration.
         """
         pieces: list[Ids] = []
         plain, strips = "", False
@@ -205,37 +203,30 @@ class PromptTokenizer:
         return self.tokenizer.encode(text.lstrip() if strips else text, parse_special=False)
 
     def answers(self, text: str, ids: Ids) -> AnswerTokens:
-        """Tokens of every answer form at the end of this prompt.
+        """Return the tokens of every answer form at the end of this prompt; none if a text is read.
 
         Raises:
-            ModelError: An answer has no form that can be told from the other answers.
+            ModelError: An answer has no form that differs from those of the other answers.
         """
-        tail = tuple(int(token) for token in ids[len(ids) - min(self._tail, len(ids)) :])
+        if self.protocol.generates:
+            return AnswerTokens(len(ids), (), [])
+        tail = tuple(ids[max(len(ids) - self._tail, 0) :].tolist())
         if tail not in self._forms:
-            found = self._find_forms(text, ids)
+            forms = chain.from_iterable(self.protocol.answers.values())
+            joint = {form: self.encode(text, form) for form in forms}
+            found = find_forms(self.protocol, ids, joint)
             # `keep` is stored relative to the end, since prompts differ in length.
             self._forms[tail] = replace(found, keep=len(ids) - found.keep)
         found = self._forms[tail]
         return replace(found, keep=len(ids) - found.keep)
 
-    def _find_forms(self, text: str, ids: Ids) -> AnswerTokens:
-        joint = {
-            form: self.encode(text, form)
-            for forms in self.protocol.answers.values()
-            for form in forms
-        }
-        return find_forms(self.protocol, ids, joint)
-
 
 def turns(
     protocol: Protocol, texts: Sequence[str], answers: Sequence[str], system: str | None = None
 ) -> Iterator[Message]:
-    """System message and demonstrations as the turns of a conversation."""
+    """Yield system message and demonstrations as the turns of a conversation."""
     if system is not None:
         yield {"role": "system", "content": system}
     for text, answer in zip(texts, answers, strict=True):
         yield {"role": "user", "content": protocol.user_message(text)}
         yield {"role": "assistant", "content": answer}
-
-
-__all__ = ["AnswerTokens", "Ids", "PromptTokenizer", "turns"]

@@ -2,7 +2,6 @@
 
 import pytest
 from llama_cpp import llama_cpp as capi
-from misfired.scoring.llama.devices import MODES, Devices, KvCache
 
 from helpers import make_suite
 from misfired.errors import ArgumentError, ModelError
@@ -10,7 +9,7 @@ from misfired.runs.pipeline import score
 from misfired.scoring.llama import model as loading
 from misfired.scoring.llama.invariance import TOLERANCE
 from misfired.scoring.llama.model import Model
-from misfired.scoring.options import ScoringOptions
+from misfired.scoring.options import MODES, Devices, KvCache, ScoringOptions
 from random_model import make_model
 
 pytestmark = pytest.mark.model
@@ -26,7 +25,7 @@ def wide_model(tmp_path_factory):
 
 
 class Spy:
-    """Keeps the parameters of a call and goes on with it."""
+    """Keeps the parameters of a call, and makes the call."""
 
     def __init__(self, monkeypatch, name: str) -> None:
         original = getattr(capi, name)
@@ -70,20 +69,37 @@ def test_the_cache_arrives_in_the_context_parameters(wide_model, monkeypatch) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache_type_k": "f8"}, "cache_type_k is 'f8', not one of f32, f16"),
-        ({"flash_attention": "maybe"}, "flash_attention is 'maybe', not one of auto, off, on"),
-        ({"cache_type_v": "q8_0"}, "cache_type_v is 'q8_0', which needs flash_attention"),
-        ({"split_mode": "tensor", "n_gpu_layers": -1}, "split_mode is 'tensor', not one of"),
-        ({"split_mode": "row"}, "split_mode has no effect while n_gpu_layers is 0"),
-        ({"main_gpu": -1, "n_gpu_layers": 1}, "main_gpu is -1, at least 0 needed"),
-        ({"tensor_split": (0.0,), "n_gpu_layers": 1}, r"tensor_split is \(0.0,\), shares of at"),
-        ({"tensor_split": (1.0, -1.0), "n_gpu_layers": 1}, "shares of at least 0 needed"),
-        ({"tensor_split": (1.0,) * 999, "n_gpu_layers": 1}, "has 999 shares, llama.cpp takes"),
+        ({"cache_type_k": "f8"}, "cache_type_k must be one of f32, f16.*, got 'f8'"),
+        ({"flash_attention": "maybe"}, "flash_attention must be one of auto, off, on, got 'maybe'"),
+        (
+            {"cache_type_v": "q8_0"},
+            "cache_type_v must be f32, f16 or bf16 without flash attention, got 'q8_0'",
+        ),
+        (
+            {"split_mode": "tensor", "n_gpu_layers": -1},
+            "split_mode must be one of none, layer, row, got 'tensor'",
+        ),
+        ({"split_mode": "row"}, "split_mode must go with n_gpu_layers, which is 0"),
+        ({"main_gpu": -1, "n_gpu_layers": 1}, "main_gpu must be at least 0, got -1"),
+        (
+            {"tensor_split": (0.0,), "n_gpu_layers": 1},
+            r"tensor_split must be shares of at least 0, not all 0, got \(0\.0,\)",
+        ),
+        (
+            {"tensor_split": (1.0, -1.0), "n_gpu_layers": 1},
+            r"tensor_split must be shares of at least 0.* got \(1\.0, -1\.0\)",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(options, message) -> None:
     with pytest.raises(ArgumentError, match=message):
         ScoringOptions.of(options)
+
+
+def test_more_shares_than_llama_cpp_takes(small_model) -> None:
+    shares = Devices(tensor_split=(1.0,) * 999, n_gpu_layers=1)
+    with pytest.raises(ArgumentError, match=r"tensor_split must have at most \d+ shares, got 999"):
+        Model(small_model, shares)
 
 
 def test_a_mode_is_only_a_default_for_the_cache() -> None:

@@ -56,7 +56,7 @@ def test_what_is_broken_is_a_problem(
     monkeypatch.setattr(doctor, "load_library", fail)
     found = by_name(doctor.examine(small_model))
     assert found["libllama"].status == "problem"
-    assert found["model"].value == "not tried, for the problem above"
+    assert found["model"].value == "not tried, because of the problem above"
 
 
 def test_too_many_threads_and_a_missing_gpu_are_noted(small_model: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from misfired.scoring.llama.devices import MODES
 
 from helpers import ARCHITECTURES
 from misfired import _core
 from misfired.scoring.llama.model import N_SEQUENCES, Model
+from misfired.scoring.options import MODES
 from reference.plain_scorer import PlainScorer
 
 pytestmark = pytest.mark.model

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from helpers import MakeModel, make_suite
 from misfired.errors import ArgumentError
 from misfired.runs.pipeline import score
-from misfired.scoring import generate
+from misfired.scoring.llama import generate
 from misfired.scoring.llama.generate import TextEngine
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import open_context, prepare, template_for
@@ -36,7 +36,7 @@ def greedy(plain: PlainScorer, ids: list[int], n_generate: int, ends: set[int]) 
 
 def write_all(model: Model, job, *, packing: str = "packed", noise: float = 0.0, **settings):
     with open_context(model, job, DecodingOptions(**settings)) as context:
-        engine = TextEngine(model, context, job, packing=packing, noise=noise)
+        engine = TextEngine(context, job, packing=packing, noise=noise)
         rows = {
             row: measured
             for block in range(engine.scorer.n_blocks)
@@ -64,7 +64,7 @@ def test_texts_equal_greedy_decoding_by_the_definition(
         ends = {t for t in range(model.tokenizer.n_vocab) if model.tokenizer.ends_generation(t)}
         plain = PlainScorer(path)
         for row in job.rows:
-            tokens = greedy(plain, job.ids[row].tolist(), SHORT.n_generate, ends)
+            tokens = greedy(plain, job.prompts[row].ids.tolist(), SHORT.n_generate, ends)
             kept = [t for t in tokens if t not in ends]
             text = b"".join(model.tokenizer.piece(t) for t in kept).decode(errors="replace")
             assert rows[row]["text"] == text
@@ -163,7 +163,9 @@ def test_a_prompt_without_text_is_an_error_and_keeps_its_row(small_model: Path) 
 
 
 def test_a_context_too_small_for_two_texts_is_named(small_model: Path) -> None:
-    with pytest.raises(ArgumentError, match="n_ctx is 256, but two texts"):
+    with pytest.raises(
+        ArgumentError, match="n_ctx must be at least 768, for two texts of up to 256"
+    ):
         score(small_model, make_suite(4), protocol=SHORT, n_ctx=256)
-    with pytest.raises(ArgumentError, match=r"text of 4000: .* the model was trained for 2048"):
+    with pytest.raises(ArgumentError, match=r"must have at most 2048 tokens, .* got 4\d\d\d"):
         score(small_model, make_suite(4), protocol=replace(SHORT, n_generate=4000))

@@ -12,6 +12,8 @@ from helpers import make_suite
 from misfired import score, write_suite
 from misfired.errors import MisfiredError, ModelError, TemplateError
 from misfired.localise import averages
+from misfired.scoring import template as template_module
+from misfired.scoring import trial
 from misfired.scoring.llama import guard
 from misfired.scoring.llama.doctor import examine
 from misfired.scoring.llama.model import Model
@@ -47,7 +49,7 @@ HUGE = (
 def test_a_hostile_template(
     source: str, message: str, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "TEMPLATE_SECONDS", 2)
+    monkeypatch.setattr(template_module, "TRIAL_SECONDS", 2)
     path = tmp_path / "hostile.jinja"
     path.write_text(source, encoding="utf-8")
     started = time.monotonic()
@@ -60,9 +62,16 @@ def test_a_hostile_template(
 def test_a_plain_template_is_tried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     template = ChatTemplate("{{ messages[0]['content'] }}, {{ bos_token }}!", bos_token="<s>")
     template.try_out("hello")
-    monkeypatch.setattr(guard.subprocess, "run", None)
+    monkeypatch.setattr(trial.subprocess, "run", None)
     template.try_out("hello")
     assert template.render("hello") == "hello, <s>!"
+
+
+def program(folder: Path, text: str) -> Path:
+    """A program that stands in for the one that tries to load models."""
+    path = folder / "program.py"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def with_length(model: Path, out: Path, value: int) -> Path:
@@ -175,7 +184,7 @@ def test_a_vocabulary_is_tried_without_its_weights(
             )
 
     assert checked(path) == checked(small_model)
-    monkeypatch.setattr(guard, "_LOAD", "import os; os.abort()")
+    monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import os; os.abort()"))
     guard._try_loading.cache_clear()
     for use in (
         lambda: checked(path),
@@ -205,7 +214,7 @@ def test_a_sound_file_loads(small_model: Path) -> None:
 def test_a_process_that_dies_is_reported(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "_LOAD", "import os; os.abort()")
+    monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import os; os.abort()"))
     guard._try_loading.cache_clear()
     with pytest.raises(ModelError, match=r"dies of this file \(signal 6"):
         guard.try_loading(small_model)
@@ -214,9 +223,9 @@ def test_a_process_that_dies_is_reported(
 
 @pytest.mark.model
 def test_a_process_that_hangs_is_reported(
-    small_model: Path, monkeypatch: pytest.MonkeyPatch
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "_LOAD", "import time; time.sleep(60)")
+    monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import time; time.sleep(60)"))
     monkeypatch.setattr(guard, "LOAD_SECONDS", 1)
     guard._try_loading.cache_clear()
     with pytest.raises(ModelError, match="did not read it within 1 s"):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from misfired.errors import ArgumentError, ServerError
+from misfired.scoring.answers import measured_columns
 from misfired.scoring.protocol import COT, GENERATE, JSON, LOGIT, WHOLE
-from misfired.scoring.server.backend import server_columns
 from misfired.scoring.server.client import Fault
 from misfired.scoring.server.reply import read_reply, read_top_tokens
 from misfired.scoring.server.request import RequestTemplate
@@ -227,7 +227,7 @@ def test_whatever_a_server_sends_is_a_row_or_a_fault(protocol, reply, data) -> N
         row = read_reply(content, protocol, "yes")
     except (Fault, ServerError):
         return
-    columns = server_columns(protocol)
+    columns = measured_columns(protocol, server=True)
     assert row.keys() <= columns.keys()
     assert row["outcome"] in OUTCOMES
     blank = dict.fromkeys(columns)

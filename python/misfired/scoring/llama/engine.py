@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from misfired import _core
-from misfired.errors import ScoringError
-from misfired.scoring.answers import NO_TEXT, Logp, measured_columns, read_forms
+from misfired._core import Scorer
+from misfired.errors import ModelError, ScoringError
+from misfired.scoring.answers import NO_TEXT, measured_columns, read_forms
+from misfired.scoring.backend import Row
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
-from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.llama.model import Context
 from misfired.scoring.protocol import LOGIT, Protocol
 
-#: Decoded tokens after which a block may end; a block is what an interrupted run repeats.
+#: Decoded tokens after which a block may end. An interrupted run repeats the block it was in.
 N_BLOCK = 4096
 
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
-
 
 #: `packed` fills batches with many prompts; `solo` gives each prompt batches of its own, and keeps in the
 #: cache what it shares with the one before; `fresh` keeps nothing.
@@ -29,144 +29,80 @@ Packing = Literal["packed", "solo", "fresh"]
 
 
 @dataclass(frozen=True)
+class TokenisedPrompt:
+    """One prompt as tokens.
+
+    Attributes:
+        name: What messages call it.
+        expected: The right answer.
+        ids: Token ids up to the scored position.
+        answers: Which tokens are read there.
+        n_tokens: Tokens of the whole prompt.
+    """
+
+    name: str
+    expected: str
+    ids: Ids
+    answers: AnswerTokens
+    n_tokens: int
+
+    @property
+    def n_longest(self) -> int:
+        """Tokens that are decoded at most: the prompt with the longest of its forms."""
+        return len(self.ids) + self.answers.n_longest
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything that must be known before the first token is decoded.
 
     Attributes:
-        names: What to call each prompt in messages.
-        ids: Token ids of each prompt up to the scored position; None for a prompt without text.
-        answers: Which tokens are read.
-        n_prompt_tokens: Length of each whole prompt.
+        prompts: The prompts that have text, by number.
+        without_text: Numbers of the others.
         protocol: How answers are read.
         content_free: The content-free prompt, where the protocol compares with it.
         baseline: Log-probability of each form after that prompt (see `calibrate`).
-        in_reasoning: Whether the prompts end inside a reasoning block.
+        in_reasoning: True if the prompts end inside a reasoning block.
     """
 
-    names: list[str]
-    expected: list[str]
-    ids: list[Ids | None]
-    answers: list[AnswerTokens | None]
-    n_prompt_tokens: list[int]
+    prompts: dict[int, TokenisedPrompt]
+    without_text: tuple[int, ...] = ()
     protocol: Protocol = LOGIT
-    content_free: tuple[Ids, AnswerTokens] | None = None
+    content_free: TokenisedPrompt | None = None
     baseline: dict[str, float] | None = None
     in_reasoning: bool = False
 
     @property
     def rows(self) -> list[int]:
         """Numbers of the prompts that have text."""
-        return [row for row, ids in enumerate(self.ids) if ids is not None]
+        return list(self.prompts)
+
+    @property
+    def decoded(self) -> list[TokenisedPrompt]:
+        """All prompts that are decoded, the content-free one last."""
+        return [*self.prompts.values(), *([self.content_free] if self.content_free else [])]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt with the longest of its forms."""
-        return max((n_tokens for _, n_tokens in self.lengths()), default=0)
+        return max((prompt.n_longest for prompt in self.decoded), default=0)
 
-    def lengths(self) -> Iterator[tuple[str, int]]:
-        """Name and tokens of each prompt that is decoded, with the longest of its forms."""
-        asked = [*zip(self.names, self.ids, self.answers, strict=True)]
-        if self.content_free is not None:
-            asked.append(("content-free", *self.content_free))
-        for name, ids, found in asked:
-            if ids is not None and found is not None:
-                yield name, len(ids) + found.n_longest
+    def with_baseline(self, baseline: dict[str, float] | None) -> Job:
+        """Return the job with its forms compared to their scores after the content-free prompt.
 
-
-class Engine:
-    """A job on its way through a context, block by block.
-
-    Blocks do not depend on one another, so that an interrupted job repeats only the block it was in
-    and gives the same bits.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        context: Context,
-        job: Job,
-        rows: Sequence[int] | None = None,
-        *,
-        packing: Packing = "packed",
-    ) -> None:
-        """Plan the job's prompts, or those in `rows`."""
-        self.job = job
-        self.model = model
-        self.rows = job.rows if rows is None else list(rows)
-        self._positions = [
-            (row, path) for row in self.rows for path, _ in _present(job.answers[row]).nodes
-        ]
-        self._wanted = [
-            np.array(wanted, dtype=np.int32)
-            for row in self.rows
-            for _, wanted in _present(job.answers[row]).nodes
-        ]
-        ids = [
-            np.concatenate([_present(job.ids[row]), np.array(path, dtype=np.int32)])
-            for row, path in self._positions
-        ]
-        self._read: dict[int, _Reading] = {}
-        self.scorer = _core.Scorer(
-            context.handle,
-            ragged(ids),
-            ragged(self._wanted),
-            n_block=N_BLOCK,
-            packing=packing,
-        )
-
-    def blocks(self) -> Iterator[list[int]]:
-        """For each block the numbers of the prompts that need it."""
-        for block in range(self.scorer.n_blocks):
-            places = self.scorer.block_sequences(block).tolist()
-            yield list(dict.fromkeys(self._positions[place][0] for place in places))
-
-    def run_block(self, block: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-        """Decode a block; after each batch yield (number of the prompt, its measurements)."""
-        for batch in self.run_block_in_full(block):
-            yield [(row, measured) for row, measured, _ in batch]
-
-    def run_block_in_full(
-        self, block: int
-    ) -> Iterator[list[tuple[int, dict[str, Any], list[float]]]]:
-        """The same, with the log-probability of every form of `AnswerTokens.forms`."""
-        self.scorer.start(block)
-        while (result := self._step()) is not None:
-            places, logps, top_tokens, top_logps = result
-            tokens, maxima = top_tokens.tolist(), top_logps.tolist()
-            values = iter(logps.tolist())
-            complete = []
-            for place, token, maximum in zip(places.tolist(), tokens, maxima, strict=True):
-                row, path = self._positions[place]
-                reading = self._read.setdefault(row, _Reading())
-                for wanted in self._wanted[place].tolist():
-                    reading.logp[path, wanted] = next(values)
-                if not path:
-                    reading.top = token, maximum
-                reading.n_positions += 1
-                if reading.n_positions == len(_present(self.job.answers[row]).nodes):
-                    complete.append((row, *self._measure(row, self._read.pop(row))))
-            yield complete
-
-    def _step(self) -> tuple[npt.NDArray[np.int64], Logp, Ids, Logp] | None:
-        try:
-            return self.scorer.step()
-        except ScoringError as error:
-            raise ScoringError(f"{self.model.path}: {error}") from None
-
-    def _measure(self, row: int, reading: _Reading) -> tuple[dict[str, Any], list[float]]:
-        answers = _present(self.job.answers[row])
-        logp = answers.log_probabilities(reading.logp)
-        measured = read_forms(
-            self.job.protocol, answers.forms, logp, self.job.expected[row], self.job.baseline
-        )
-        token, top_logp = reading.top
-        piece = self.model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else None
-        return {
-            **measured,
-            "top_token": piece,
-            "top_logp": None if np.isnan(top_logp) else top_logp,
-            "n_prompt_tokens": self.job.n_prompt_tokens[row],
-        }, logp
+        Raises:
+            ModelError: A form of the job has no such score.
+        """
+        if baseline is None:
+            return self
+        for prompt in self.prompts.values():
+            for form in prompt.answers.forms:
+                if form.text not in baseline:
+                    raise ModelError(
+                        f"prompt {prompt.name}: form {form.text!r} must be scored after the "
+                        "content-free prompt too, which tokenises it otherwise"
+                    )
+        return replace(self, baseline=baseline)
 
 
 @dataclass
@@ -178,28 +114,109 @@ class _Reading:
     n_positions: int = 0
 
 
-def without_text(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of the prompts that have no text: nothing was asked, and that is said."""
-    for row, ids in enumerate(job.ids):
-        if ids is None:
-            yield (
-                row,
-                {
-                    **dict.fromkeys(measured_columns(job.protocol)),
-                    "outcome": "error",
-                    "reason": NO_TEXT,
-                },
-            )
+class Engine:
+    """A job on its way through a context, block by block.
+
+    Blocks do not depend on one another: an interrupted job repeats only the block it was in, and gives
+    the same bits.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        job: Job,
+        rows: Sequence[int] | None = None,
+        *,
+        packing: Packing = "packed",
+    ) -> None:
+        """Plan the job's prompts, or those in `rows`."""
+        self.context, self.job = context, job
+        nodes = [
+            (row, path, np.array(wanted, dtype=np.int32))
+            for row in (job.rows if rows is None else rows)
+            for path, wanted in job.prompts[row].answers.nodes
+        ]
+        self._positions = [(row, path) for row, path, _ in nodes]
+        self._wanted = [wanted for *_, wanted in nodes]
+        self._read: dict[int, _Reading] = {}
+        ids = [
+            np.concatenate([job.prompts[row].ids, np.array(path, dtype=np.int32)])
+            for row, path in self._positions
+        ]
+        self.scorer = Scorer(
+            context.handle, ragged(ids), ragged(self._wanted), n_block=N_BLOCK, packing=packing
+        )
+
+    def blocks(self) -> Iterator[list[int]]:
+        """Yield for each block the numbers of the prompts that need it."""
+        for block in range(self.scorer.n_blocks):
+            places = self.scorer.block_sequences(block).tolist()
+            yield list(dict.fromkeys(self._positions[place][0] for place in places))
+
+    def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
+        """Decode a block; after each batch yield (number of the prompt, its measurements)."""
+        for batch in self._run_block(block):
+            yield [(row, measured) for row, measured, _ in batch]
+
+    def run_in_full(self) -> Iterator[tuple[int, Row, list[float]]]:
+        """Decode everything; also yield the log-probability of each form of `AnswerTokens.forms`."""
+        for block in range(self.scorer.n_blocks):
+            for batch in self._run_block(block):
+                yield from batch
+
+    def _run_block(self, block: int) -> Iterator[list[tuple[int, Row, list[float]]]]:
+        self.scorer.start(block)
+        while (result := step(self.scorer, self.context)) is not None:
+            places, logps, *tops = (column.tolist() for column in result)
+            values = iter(logps)
+            complete = []
+            for place, *top in zip(places, *tops, strict=True):
+                row, path = self._positions[place]
+                reading = self._read.setdefault(row, _Reading())
+                for wanted in self._wanted[place].tolist():
+                    reading.logp[path, wanted] = next(values)
+                if not path:
+                    reading.top = top[0], top[1]
+                reading.n_positions += 1
+                if reading.n_positions == len(self.job.prompts[row].answers.nodes):
+                    complete.append((row, *self._measure(row, self._read.pop(row))))
+            yield complete
+
+    def _measure(self, row: int, reading: _Reading) -> tuple[Row, list[float]]:
+        prompt, job = self.job.prompts[row], self.job
+        logp = prompt.answers.log_probabilities(reading.logp)
+        measured = read_forms(
+            job.protocol, prompt.answers.forms, logp, prompt.expected, job.baseline
+        )
+        token, top_logp = reading.top
+        return {
+            **measured,
+            "top_token": self.context.model.text_of(token) if token >= 0 else None,
+            "top_logp": None if np.isnan(top_logp) else top_logp,
+            "n_prompt_tokens": prompt.n_tokens,
+        }, logp
+
+
+def step(scorer: Any, context: Context) -> Any:
+    """Return what the next batch of a scorer or generator gives, None after the last of its block.
+
+    Raises:
+        ScoringError: llama.cpp cannot decode it; the message names the model.
+    """
+    try:
+        return scorer.step()
+    except ScoringError as error:
+        raise ScoringError(f"{context.model.path}: {error}") from None
+
+
+def without_text(job: Job) -> list[tuple[int, Row]]:
+    """Return the rows of the prompts that have no text: errors that say so."""
+    blank = dict.fromkeys(measured_columns(job.protocol))
+    return [(row, blank | {"outcome": "error", "reason": NO_TEXT}) for row in job.without_text]
 
 
 def ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
-    """Rows in one flat array, and the offsets of their ends."""
-    lengths = [len(row) for row in rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    """Return rows as one flat array, and the offsets of their ends."""
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     values = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, np.int32)
     return values, offsets
-
-
-def _present(value: Any) -> Any:
-    assert value is not None, "only prompts with text are scored"  # noqa: S101
-    return value

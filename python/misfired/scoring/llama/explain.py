@@ -1,4 +1,4 @@
-"""One pair under the lens: what the model is shown, and which numbers its answer comes from."""
+"""One pair in detail: the prompt that the model sees, and the numbers that its answer comes from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from misfired.options import takes_options
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.prompt_set import build_prompts
 from misfired.prompts.shots import draw_shots
-from misfired.scoring.backend import Row
-from misfired.scoring.llama.engine import Engine, Job, without_text
-from misfired.scoring.llama.session import Session, calibrate
+from misfired.scoring.llama.engine import Engine, TokenisedPrompt, without_text
+from misfired.scoring.llama.session import Session, calibrate, prompt_name
 from misfired.scoring.options import ScoringOptions
 
 #: Tokens shown at either end of a prompt.
@@ -58,54 +57,42 @@ def explain(
         prompts = build_prompts(shown, options.primings)
         job = session.prepare(prompts)
         found: dict[int, dict[str, Any]] = {
-            row: {"expected": job.expected[row], "answer": measured}
-            for row, measured in without_text(job)
+            row: {"answer": measured} for row, measured in without_text(job)
         }
-        if job.rows:
+        if job.prompts:
             with session.context(job) as context:
-                job = calibrate(session.model, context, job)
-                engine = Engine(session.model, context, job, packing="fresh")
-                for block in range(engine.scorer.n_blocks):
-                    for batch in engine.run_block_in_full(block):
-                        for row, measured, logp in batch:
-                            found[row] = _scored(session, job, row, measured, logp) | {
-                                "rendered": session.rendered(prompts.row(row, named=True))
-                            }
-        return [{"name": job.names[row], **found[row]} for row in range(len(prompts))]
+                job = calibrate(context, job)
+                for row, measured, logp in Engine(context, job, packing="fresh").run_in_full():
+                    found[row] = {"answer": measured} | _scored(session, job.prompts[row], logp)
+        return [
+            {
+                "name": prompt_name(prompt),
+                **({"rendered": session.rendered(prompt)} if prompt["text"] is not None else {}),
+                "expected": prompt["expected"],
+                **found[row],
+            }
+            for row, prompt in enumerate(prompts.iter_rows(named=True))
+        ]
 
 
-def _scored(
-    session: Session, job: Job, row: int, measured: Row, logp: list[float]
-) -> dict[str, Any]:
-    """The tokens around the scored position of one prompt, and the forms behind its answer."""
-    ids, found = job.ids[row], job.answers[row]
-    assert ids is not None  # noqa: S101  it has been scored
-    assert found is not None  # noqa: S101
-
-    def text_of(token: int) -> str:
-        return session.model.tokenizer.piece(token).decode(errors="replace")
-
+def _scored(session: Session, prompt: TokenisedPrompt, logp: list[float]) -> dict[str, Any]:
+    """Return the tokens at both ends of a prompt, and the forms behind its answer."""
+    ids, answers, text_of = prompt.ids.tolist(), prompt.answers, session.model.text_of
     return {
-        "n_prompt_tokens": job.n_prompt_tokens[row],
+        "n_prompt_tokens": prompt.n_tokens,
         "tokens": [
-            (place, int(ids[place]), text_of(int(ids[place])))
-            for place in range(len(ids))
-            if _near_an_end(place, len(ids))
+            (place, token, text_of(token))
+            for place, token in enumerate(ids)
+            if place < N_SHOWN or place >= len(ids) - N_SHOWN
         ],
         "scored_at": len(ids) - 1,
         "forms": {
             answer: [
                 (form.tokens[0], "".join(map(text_of, form.tokens)), value)
-                for form, value in zip(found.forms, logp, strict=True)
+                for form, value in zip(answers.forms, logp, strict=True)
                 if form.answer == answer
             ]
-            for answer in found.ids
+            for answer in answers.ids
         },
-        "dropped_forms": found.dropped,
-        "expected": job.expected[row],
-        "answer": measured,
+        "dropped_forms": answers.dropped,
     }
-
-
-def _near_an_end(place: int, n_tokens: int) -> bool:
-    return place < N_SHOWN or place >= n_tokens - N_SHOWN

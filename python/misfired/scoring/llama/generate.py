@@ -1,25 +1,24 @@
 """Prompts in, one greedy text per prompt out, parsed; many prompts at once.
 
-Which token is the most probable can depend on a prompt's neighbours in the batch only where two tokens
-are closer than rounding moves them. So prompts are packed, and a text in whose making any choice was
-that close is written again, its prompt alone.
+A prompt's neighbours in the batch can change which token is the most probable only where two tokens are
+closer than rounding moves them. So prompts are packed, and a text with a choice that close is written
+again, its prompt alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from misfired import _core
-from misfired.errors import ScoringError
+from misfired._core import Generator
 from misfired.scoring.answers import measured_columns, read_text
-from misfired.scoring.llama.engine import Engine, Job, Packing, ragged
-from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.backend import Row
+from misfired.scoring.llama.engine import Engine, Job, Packing, ragged, step
+from misfired.scoring.llama.model import Context
 
-#: Decoded prompt tokens after which a block may end. At its end places stand empty, so that it is
-#: longer than a scorer's.
+#: Decoded prompt tokens after which a block may end. At its end places stand empty, so it is longer
+#: than a scorer's.
 N_BLOCK = 16_384
 
 #: A choice is close where its lead is below this many times the largest difference that was measured
@@ -32,7 +31,6 @@ class TextEngine:
 
     def __init__(
         self,
-        model: Model,
         context: Context,
         job: Job,
         rows: Sequence[int] | None = None,
@@ -43,44 +41,41 @@ class TextEngine:
         """Plan the job's prompts, or those in `rows`.
 
         Args:
-            model: The model.
             context: A context made for texts (see `open_context`).
             job: What to ask.
             rows: Which of its prompts.
             packing: `packed`, or anything else for each prompt alone.
             noise: How much neighbours were seen to change a logit.
         """
-        self.job, self.model, self.context = job, model, context
+        self.context, self.job, self.packing = context, job, packing
         self.rows = job.rows if rows is None else list(rows)
-        self.packing = packing
         self.least_gap = CAUTION * noise
         self.n_rewritten = 0
-        self.scorer = self._generator(self.rows, self.packing)
+        self.scorer = self._generator(self.rows, packing)
 
-    def _generator(self, rows: Sequence[int], packing: Packing) -> _core.Generator:
-        alone = packing != "packed"
-        return _core.Generator(
+    def _generator(self, rows: Sequence[int], packing: Packing) -> Generator:
+        packed = packing == "packed"
+        return Generator(
             self.context.handle,
-            ragged([ids for row in rows if (ids := self.job.ids[row]) is not None]),
+            ragged([self.job.prompts[row].ids for row in rows]),
             n_generate=self.job.protocol.n_generate,
             stop=list(self.job.protocol.stop),
-            n_places=1 if alone else self.context.n_sequences - 1,
+            n_places=self.context.n_sequences - 1 if packed else 1,
             n_block=N_BLOCK,
-            packing="fresh" if alone else packing,
+            packing=packing if packed else "fresh",
         )
 
     def blocks(self) -> Iterator[list[int]]:
-        """For each block the numbers of its prompts."""
+        """Yield for each block the numbers of its prompts."""
         for block in range(self.scorer.n_blocks):
             yield [self.rows[place] for place in self.scorer.block_sequences(block).tolist()]
 
-    def run_block(self, block: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-        """Write a block's texts; after each batch yield (number of the prompt, what came of it)."""
+    def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
+        """Write a block's texts; after each batch yield (number of the prompt, its measurements)."""
         close: list[int] = []
         for batch in self._texts(self.scorer, self.rows, block):
-            sure = [row for row in batch if self.packing != "packed" or not self._is_close(row[1])]
-            close += [row for row, _ in batch if row not in {number for number, _ in sure}]
-            yield sure
+            close += [row for row, measured in batch if self._is_close(measured)]
+            yield [answered for answered in batch if not self._is_close(answered[1])]
         if close:
             self.n_rewritten += len(close)
             alone = self._generator(sorted(close), "solo")
@@ -89,47 +84,49 @@ class TextEngine:
             # The cache has been used for something else: the header has to be read again.
             self.scorer = self._generator(self.rows, self.packing)
 
-    def _is_close(self, measured: dict[str, Any]) -> bool:
-        return measured["least_gap"] is not None and measured["least_gap"] <= self.least_gap
+    def _is_close(self, measured: Row) -> bool:
+        gap = measured["least_gap"]
+        return self.packing == "packed" and gap is not None and bool(gap <= self.least_gap)
 
     def _texts(
-        self, generator: _core.Generator, rows: Sequence[int], block: int
-    ) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+        self, generator: Generator, rows: Sequence[int], block: int
+    ) -> Iterator[list[tuple[int, Row]]]:
         generator.start(block)
-        while (finished := _step(generator, self.model)) is not None:
-            places, *columns = finished
+        while (finished := step(generator, self.context)) is not None:
+            places, texts, stops, *numbers = finished
+            columns = texts, stops, *(column.tolist() for column in numbers)
             yield [
                 (rows[place], self._measure(rows[place], *written))
-                for place, *written in zip(places, *columns, strict=True)
+                for place, *written in zip(places.tolist(), *columns, strict=True)
             ]
 
     def _measure(  # noqa: PLR0917  one argument for each column
         self, row: int, text: bytes, stop: str, n_tokens: int, logp: float, least_gap: float
-    ) -> dict[str, Any]:
-        blank = dict.fromkeys(measured_columns(self.job.protocol))
+    ) -> Row:
+        blank, prompt = dict.fromkeys(measured_columns(self.job.protocol)), self.job.prompts[row]
         if np.isnan(logp):
             return {**blank, "outcome": "error", "reason": "non-finite logits", "stop": stop}
         written = text.decode(errors="replace")
+        parsed = read_text(
+            self.job.protocol,
+            written,
+            prompt.expected,
+            in_reasoning=self.job.in_reasoning,
+            truncated=stop == "length",
+        )
         return {
             **blank,
-            **read_text(
-                self.job.protocol,
-                written,
-                self.job.expected[row],
-                in_reasoning=self.job.in_reasoning,
-                truncated=stop == "length",
-            ),
+            **parsed,
             "text": written,
             "stop": stop,
             "n_generated": n_tokens,
             "logp_text": logp,
             "least_gap": least_gap,
-            "n_prompt_tokens": self.job.n_prompt_tokens[row],
+            "n_prompt_tokens": prompt.n_tokens,
         }
 
 
 def engine_for(
-    model: Model,
     context: Context,
     job: Job,
     rows: Sequence[int] | None = None,
@@ -137,18 +134,17 @@ def engine_for(
     packing: Packing = "packed",
     noise: float = 0.0,
 ) -> Engine | TextEngine:
-    """The engine that a job's protocol needs."""
+    """Return the engine that a job's protocol needs."""
     if job.protocol.generates:
-        return TextEngine(model, context, job, rows, packing=packing, noise=noise)
-    return Engine(model, context, job, rows, packing=packing)
+        return TextEngine(context, job, rows, packing=packing, noise=noise)
+    return Engine(context, job, rows, packing=packing)
 
 
-def _step(generator: _core.Generator, model: Model) -> tuple[Any, ...] | None:
-    try:
-        finished = generator.step()
-    except ScoringError as error:
-        raise ScoringError(f"{model.path}: {error}") from None
-    if finished is None:
-        return None
-    places, texts, stops, n_tokens, logps, gaps = finished
-    return places.tolist(), texts, stops, n_tokens.tolist(), logps.tolist(), gaps.tolist()
+def answer_all(engine: Engine | TextEngine) -> dict[int, Row]:
+    """Return what an engine measures of each of its prompts, by number."""
+    return {
+        row: measured
+        for block in range(engine.scorer.n_blocks)
+        for batch in engine.run_block(block)
+        for row, measured in batch
+    }

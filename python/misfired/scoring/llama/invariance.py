@@ -1,10 +1,10 @@
 """Does a prompt's score depend on its neighbours? Measured in every run, never assumed.
 
-llama.cpp rounds some activations to 16 or 8 bits on the CPU: those that meet f16 or quantised weights,
+On the CPU llama.cpp rounds some activations to 16 or 8 bits: those that meet f16 or quantised weights,
 and the argument of GELU, which it looks up in a table. A difference of 1e-7 in the order of a sum can
-then come out as 1e-4 or more in an answer. Where that happens, `exact` gives each prompt batches of
-its own (`solo`), which without flash attention reproduces the very bits of a prompt that is scored
-alone; where even that does not, it lets no prompt keep anything of another (`fresh`).
+then become 1e-4 or more in an answer. Where that happens, `exact` gives each prompt batches of its own
+(`solo`), which without flash attention reproduces the very bits of a prompt that is scored alone; where
+even that does not, no prompt keeps anything of another (`fresh`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import polars as pl
 from misfired.scoring.answers import decision_column
 from misfired.scoring.backend import Row
 from misfired.scoring.llama.engine import Job, Packing
-from misfired.scoring.llama.generate import engine_for
-from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.llama.generate import answer_all, engine_for
+from misfired.scoring.llama.model import Context
 from misfired.scoring.options import DecodingOptions, KvCache
 from misfired.scoring.protocol import Protocol
 
@@ -35,14 +35,11 @@ TOLERANCE = 1e-5
 #: Prompts scored again, alone, when a run is done.
 N_CHECKED = 16
 
+#: Columns that are compared, beside `logp_...`.
+_COMPARED = {"logit_diff", "margin", "top_logp", "least_gap"}
 
-def _is_compared(column: str) -> bool:
-    return column.startswith("logp_") or column in {"logit_diff", "margin", "top_logp", "least_gap"}
 
-
-def choose_packing(
-    model: Model, context: Context, job: Job, settings: DecodingOptions
-) -> dict[str, Any]:
+def choose_packing(context: Context, job: Job, options: DecodingOptions) -> dict[str, Any]:
     """Try whether what prompts share changes their scores.
 
     Returns:
@@ -50,18 +47,18 @@ def choose_packing(
         job, and `differences`, the largest between each packing that was tried and alone. `fast`
         packs without asking; models whose state cannot be rolled back never pack.
     """
-    if not model.can_share_prefixes:
+    if not context.model.can_share_prefixes:
         return {"packing": "fresh", "n_tried": 0, "differences": {}}
-    if settings.mode == "fast":
+    if options.mode == "fast":
         return {"packing": "packed", "n_tried": 0, "differences": {}}
-    tried = _tried(job, N_FEW if job.protocol.generates else N_TRIED)
-    single = {row: alone(model, context, job, row) for row in tried}
+    tried = _spread(job, N_FEW if job.protocol.generates else N_TRIED)
+    single = {row: alone(context, job, row) for row in tried}
     differences: dict[Packing, float] = {}
     packing: Packing = "fresh"
-    for candidate in _candidates(job, settings.kv_cache) if tried else ():
-        measured = _score(model, context, job, tried, candidate)
+    for candidate in _candidates(job, options.kv_cache) if tried else ():
+        measured = answer_all(engine_for(context, job, tried, packing=candidate))
         differences[candidate] = max(_difference(measured[row], single[row]) for row in tried)
-        # Texts need not be written one at a time: the engine repeats those that hang on a close choice.
+        # Texts need not be written one at a time: the engine repeats those with a close choice.
         if differences[candidate] <= TOLERANCE or job.protocol.generates:
             packing = candidate
             break
@@ -69,7 +66,7 @@ def choose_packing(
 
 
 def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
-    """Packings that may give the score of a prompt alone, the fastest first.
+    """Return packings that may give the score of a prompt alone, the fastest first.
 
     A cache of fewer bits rounds what differs by 1e-7, and flash attention divides its sums by the shape
     of the batch: a few prompts may show no difference, and many do.
@@ -81,7 +78,7 @@ def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
     return ("packed", "solo") if {cache.type_k, cache.type_v} == {"f32"} else ("solo",)
 
 
-def measure_effect(model: Model, unchanged: Context, changed: Context, job: Job) -> dict[str, Any]:
+def measure_effect(unchanged: Context, changed: Context, job: Job) -> dict[str, Any]:
     """Score some prompts, each alone, on a context without and on one with an intervention.
 
     Returns:
@@ -89,13 +86,16 @@ def measure_effect(model: Model, unchanged: Context, changed: Context, job: Job)
         `max_change`, the largest |difference| of the log-probabilities and of `logit_diff` (`margin`),
         null for texts.
     """
-    rows = _tried(job, N_FEW)
-    both = [[alone(model, context, job, row) for row in rows] for context in (unchanged, changed)]
-    changes = [_difference(*pair) for pair in zip(*both, strict=True)]
+    both = [
+        [alone(context, job, row) for context in (unchanged, changed)]
+        for row in _spread(job, N_FEW)
+    ]
     return {
-        "n_tried": len(rows),
-        "n_changed": sum(before != after for before, after in zip(*both, strict=True)),
-        "max_change": None if job.protocol.generates else max(changes, default=0.0),
+        "n_tried": len(both),
+        "n_changed": sum(before != after for before, after in both),
+        "max_change": None
+        if job.protocol.generates
+        else max((_difference(*pair) for pair in both), default=0.0),
     }
 
 
@@ -118,7 +118,7 @@ def check_invariance(
 
     Returns:
         `n_checked`; `max_difference`, the largest |difference| of the log-probabilities and of
-        `logit_diff` (`margin`); `label_flips` among the sample; `n_within` of all prompts whose
+        `logit_diff` (`margin`); `label_flips` among the sample; `n_within`, the prompts of all whose
         |logit_diff| (|margin|, the least lead of a text's choices) is not above `max_difference`:
         their answer could have come out otherwise. For texts also `texts_differ`.
     """
@@ -127,51 +127,35 @@ def check_invariance(
     scored = decision.is_not_null().arg_true().to_list()
     rng = np.random.default_rng(seed)
     sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:n_checked].tolist())]
-    measured = answers[sample].to_dicts()
-    both = list(zip(score_alone(sample), measured, strict=True))
-    largest = max((_difference(alone, row) for alone, row in both), default=0.0)
-    differ = sum(alone.get("text") != row.get("text") for alone, row in both)
+    both = list(zip(score_alone(sample), answers[sample].to_dicts(), strict=True))
+    largest = max((_difference(single, row) for single, row in both), default=0.0)
+    differ = sum(single.get("text") != row.get("text") for single, row in both)
     return {
         **({"texts_differ": differ} if generates else {}),
         "n_checked": len(sample),
         "max_difference": largest,
-        "label_flips": sum(alone["answer"] != row["answer"] for alone, row in both),
+        "label_flips": sum(single["answer"] != row["answer"] for single, row in both),
         "n_within": int((decision.abs() <= largest).sum()),
     }
 
 
-def _tried(job: Job, n_tried: int) -> list[int]:
+def _spread(job: Job, n: int) -> list[int]:
     rows = job.rows
-    return sorted({rows[place * len(rows) // n_tried] for place in range(n_tried)} if rows else ())
+    return sorted({rows[place * len(rows) // n] for place in range(n)} if rows else ())
 
 
-def _score(
-    model: Model, context: Context, job: Job, rows: list[int], packing: Packing
-) -> dict[int, Row]:
-    engine = engine_for(model, context, job, rows, packing=packing)
-    return {
-        row: measured
-        for block in range(engine.scorer.n_blocks)
-        for batch in engine.run_block(block)
-        for row, measured in batch
-    }
+def alone(context: Context, job: Job, row: int) -> Row:
+    """Return the measurements of one prompt of a job with nothing else in the cache."""
+    return answer_all(engine_for(context, job, [row], packing="fresh"))[row]
 
 
-def alone(model: Model, context: Context, job: Job, row: int) -> Row:
-    """Score one prompt of a job with nothing else in the cache."""
-    return _score(model, context, job, [row], "fresh")[row]
-
-
-def _difference(left: dict[str, Any], right: dict[str, Any]) -> float:
+def _difference(left: Row, right: Row) -> float:
     if left.get("text") != right.get("text"):
         # Two texts part where a choice was close; what follows says nothing about rounding.
         return float(min(left["least_gap"], right["least_gap"]))
-    names = [name for name in left if _is_compared(name)]
-    if any(row[name] is None for row in (left, right) for name in names):
+    names = [name for name in left if name.startswith("logp_") or name in _COMPARED]
+    pairs = [(left[name], right[name]) for name in names]
+    if any(value is None for pair in pairs for value in pair):
         return 0.0
-    return max(_apart(left[name], right[name]) for name in names)
-
-
-def _apart(left: float, right: float) -> float:
     # The disjoint part of a form may be nothing, whose logarithm is minus infinity on both sides.
-    return 0.0 if left == right else abs(left - right)
+    return max(0.0 if a == b else abs(a - b) for a, b in pairs)

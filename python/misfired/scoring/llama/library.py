@@ -13,27 +13,16 @@ import llama_cpp
 from llama_cpp import llama_cpp as capi
 from llama_cpp._ggml import libggml
 
-from misfired import _core
+from misfired._core import Library, __version__, build_profile
 from misfired.errors import ArgumentError, ModelError
+from misfired.scoring import options
 from misfired.scoring.options import Devices
 
-#: llama.cpp's numbers of what `misfired.scoring.options` names.
-CACHE_TYPES: dict[str, int] = {
-    "f32": capi.GGML_TYPE_F32,
-    "f16": capi.GGML_TYPE_F16,
-    "bf16": 30,  # GGML_TYPE_BF16, which llama-cpp-python does not name
-    "q8_0": capi.GGML_TYPE_Q8_0,
-    "q5_1": capi.GGML_TYPE_Q5_1,
-    "q5_0": capi.GGML_TYPE_Q5_0,
-    "iq4_nl": capi.GGML_TYPE_IQ4_NL,
-    "q4_1": capi.GGML_TYPE_Q4_1,
-    "q4_0": capi.GGML_TYPE_Q4_0,
-}
+#: llama.cpp's numbers of what `misfired.scoring.options` names; llama-cpp-python does not name bf16, 30.
+CACHE_TYPES = {name: getattr(capi, f"GGML_TYPE_{name.upper()}", 30) for name in options.CACHE_TYPES}
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 SPLIT_MODES = {
-    "none": capi.LLAMA_SPLIT_MODE_NONE,
-    "layer": capi.LLAMA_SPLIT_MODE_LAYER,
-    "row": capi.LLAMA_SPLIT_MODE_ROW,
+    name: getattr(capi, f"LLAMA_SPLIT_MODE_{name.upper()}") for name in options.SPLIT_MODES
 }
 
 GGML_LOG_LEVEL_ERROR = 4
@@ -41,7 +30,7 @@ GGML_LOG_LEVEL_CONT = 5
 
 
 class _Log:
-    """Keeps llama.cpp's error lines for messages; everything else it says is dropped."""
+    """Keeps llama.cpp's error lines for messages, and drops everything else."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -68,7 +57,7 @@ def captured_errors() -> Iterator[list[str]]:
 
 
 @functools.cache
-def load_library() -> _core.Library:
+def load_library() -> Library:
     """Open the libllama that llama-cpp-python has loaded and check that its layout is known.
 
     Raises:
@@ -85,36 +74,62 @@ def load_library() -> _core.Library:
         batch.logits.offset,
     ]
     try:
-        return _core.Library(os.fspath(capi._lib._name), layout)
+        return Library(os.fspath(capi._lib._name), layout)
     except ModelError as error:
         raise ModelError(f"llama-cpp-python {llama_cpp.__version__}: {error}") from None
 
 
 def versions() -> dict[str, str]:
-    """Versions that a number depends on: of misfired, of llama-cpp-python, of its build."""
+    """Return the versions that a number depends on: misfired, llama-cpp-python, its build."""
     return {
-        "misfired": _core.__version__,
-        "build_profile": _core.build_profile,
+        "misfired": __version__,
+        "build_profile": build_profile,
         "llama_cpp_python": llama_cpp.__version__,
         "llama_cpp_system": capi.llama_print_system_info().decode(errors="replace").strip(),
     }
 
 
-def devices() -> list[str]:
-    """Every device that llama.cpp's backends have found, as they describe it."""
+@functools.cache
+def _ggml() -> Any:
+    """Return the tensor library under llama.cpp, with the signatures of what is called here."""
     ggml: Any = libggml
-    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
-    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    described = []
-    for name in (ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description):
-        name.restype, name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    for index in range(ggml.ggml_backend_dev_count()):
-        device = ggml.ggml_backend_dev_get(index)
-        name = ggml.ggml_backend_dev_name(device).decode(errors="replace")
-        text = ggml.ggml_backend_dev_description(device).decode(errors="replace")
-        described.append(f"{name} ({text})")
-    return described
+    for result, arguments, names in (
+        (ctypes.c_size_t, [], ("backend_dev_count", "backend_reg_count")),
+        (ctypes.c_void_p, [ctypes.c_size_t], ("backend_dev_get", "backend_reg_get")),
+        (
+            ctypes.c_char_p,
+            [ctypes.c_void_p],
+            ("backend_dev_name", "backend_dev_description", "backend_reg_name"),
+        ),
+        (ctypes.c_char_p, [], ("version", "commit")),
+    ):
+        for name in names:
+            function = getattr(ggml, f"ggml_{name}")
+            function.restype, function.argtypes = result, arguments
+    return ggml
+
+
+def devices() -> list[str]:
+    """Return every device that llama.cpp's backends have found, as they describe it."""
+    ggml = _ggml()
+    found = map(ggml.ggml_backend_dev_get, range(ggml.ggml_backend_dev_count()))
+    return [
+        f"{_decoded(ggml.ggml_backend_dev_name(device))} "
+        f"({_decoded(ggml.ggml_backend_dev_description(device))})"
+        for device in found
+    ]
+
+
+def ggml_version() -> str:
+    """Return version and commit of the tensor library under llama.cpp, and its backends."""
+    ggml = _ggml()
+    backends = map(ggml.ggml_backend_reg_get, range(ggml.ggml_backend_reg_count()))
+    names = ", ".join(_decoded(ggml.ggml_backend_reg_name(backend)) for backend in backends)
+    return f"{_decoded(ggml.ggml_version())} ({_decoded(ggml.ggml_commit())}), backends {names}"
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(errors="replace")
 
 
 def apply_devices(devices: Devices, params: Any) -> None:

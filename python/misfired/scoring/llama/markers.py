@@ -1,7 +1,7 @@
 """Markers of a chat template, and whether a model knows them: a base model may not.
 
-A template that was written for another model marks turns by special tokens. A vocabulary that lacks one
-spells it out in ordinary tokens; one that has it may never have been trained on it.
+A template of another model marks turns by special tokens. A vocabulary that lacks one spells it out in
+ordinary tokens; a model whose vocabulary has it may never have been trained on it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from misfired.errors import ModelError
 from misfired.scoring.llama.model import Model
 from misfired.scoring.tokens import PromptTokenizer
 
-#: What marks a turn in the templates of known models, where the vocabulary that a template was written
-#: for is not at hand: `<|im_start|>`, `<start_of_turn>`, `[INST]`.
+#: Markers of known templates, for a template that comes without its vocabulary: `<|im_start|>`,
+#: `<start_of_turn>`, `[INST]`.
 _LOOKS_LIKE_ONE = re.compile(r"<\|[^<>|\s]{1,40}\|>|<[a-z]+(?:_[a-z]+)+>|\[/?[A-Z_]{3,20}\]")
 
 #: Ordinary tokens that embeddings are compared with.
 N_ORDINARY = 1000
 
-#: An embedding shorter than this share of the 5th percentile of ordinary ones is taken for untrained, and
-#: so is one whose cosine with another marker's exceeds `SAME`.
+#: An embedding looks untrained if it is shorter than this share of the 5th percentile of ordinary ones, or
+#: if its cosine with another marker's exceeds `SAME`.
 SHORT = 0.5
 SAME = 0.999
 
@@ -42,10 +42,10 @@ class Marker:
     Attributes:
         text: Its spelling.
         n_tokens: Tokens that it becomes; 1 for a special token of the vocabulary.
-        is_special: Whether it is one.
-        relative_norm: Length of its embedding relative to the median of ordinary tokens; None where it
-            is no special token or the embeddings cannot be read.
-        looks_untrained: By the limits above: an indication, no proof.
+        is_special: True if it is a special token.
+        relative_norm: Length of its embedding relative to the median of ordinary tokens; None if it is
+            no special token or the embeddings cannot be read.
+        looks_untrained: An indication by the limits above, no proof.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Marker:
 
 
 def find_markers(model: Model, tokenizer: PromptTokenizer) -> list[Marker]:
-    """The markers that a tokenizer's template puts around a prompt, in order of appearance."""
+    """Return the markers that a tokenizer's template puts around a prompt, in order of appearance."""
     own = {text: int(token) for token, text, *_ in model.tokenizer.special_tokens() if text}
     texts = _spelled(tokenizer.frame, {*own, *tokenizer.template.special})
     known = [own[text] for text in texts if text in own]
@@ -70,7 +70,7 @@ def find_markers(model: Model, tokenizer: PromptTokenizer) -> list[Marker]:
 
 
 def describe(markers: Sequence[Marker]) -> dict[str, Any]:
-    """Markers as the manifest keeps them: how many are spelled out or look untrained, and all of them."""
+    """Return markers for the manifest: how many are spelled out or look untrained, and all of them."""
     return {
         "n_spelled_out": sum(not marker.is_special for marker in markers),
         "n_untrained": sum(marker.looks_untrained for marker in markers),
@@ -79,7 +79,7 @@ def describe(markers: Sequence[Marker]) -> dict[str, Any]:
 
 
 def complaint(described: dict[str, Any]) -> str | None:
-    """One sentence if the model does not know all markers of its template, else None."""
+    """Return a sentence if the model does not know all markers of its template, else None."""
     said = []
     for count, is_one, what in (
         ("n_spelled_out", lambda row: not row["is_special"], "spelled out in ordinary tokens"),
@@ -102,7 +102,7 @@ def _spelled(frame: str, special: Collection[str]) -> list[str]:
 def _judge(
     model: Model, tokens: Sequence[int], special: Collection[int]
 ) -> list[tuple[float | None, bool]]:
-    """For each token the relative length of its embedding, and whether it looks untrained."""
+    """Return for each token the relative length of its embedding, and True if it looks untrained."""
     if not tokens:
         return []
     ordinary = [token for token in range(model.tokenizer.n_vocab) if token not in special]

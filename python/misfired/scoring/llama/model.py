@@ -13,7 +13,9 @@ from typing import Any
 
 from llama_cpp import llama_cpp as capi
 
-from misfired import _core
+from misfired._core import Context as CoreContext
+from misfired._core import Model as CoreModel
+from misfired._core import Tokenizer, Watcher
 from misfired.errors import ArgumentError, ModelError
 from misfired.scoring.intervention import Intervention, Sizes
 from misfired.scoring.llama.library import (
@@ -24,13 +26,10 @@ from misfired.scoring.llama.library import (
     load_library,
     versions,
 )
-from misfired.scoring.options import MODES, Devices, KvCache
+from misfired.scoring.options import LEAST_BATCH, MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
-
-#: The smallest batch that a plan can work with.
-LEAST_BATCH = 4
 
 GGUF_HEADER_BYTES = 24
 
@@ -39,14 +38,14 @@ _FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 
 
 def default_threads() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
-    """Refuse what llama.cpp would refuse with less to say.
+    """Refuse a file that llama.cpp would refuse in fewer words.
 
     Raises:
         ModelError: The file is missing, is no GGUF, or holds no weights where it needs them.
@@ -70,16 +69,17 @@ def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
 
 @dataclass
 class Context(AbstractContextManager["Context"]):
-    """A llama.cpp context; whatever computes with it keeps it alive and takes turns."""
+    """A llama.cpp context of a model; whatever computes with it keeps it alive and takes turns."""
 
+    model: Model
     n_ctx: int
     n_batch: int
     n_sequences: int
-    _handle: _core.Context | None = field(repr=False)
+    _handle: CoreContext | None = field(repr=False)
 
     @property
-    def handle(self) -> _core.Context:
-        """What the compiled core computes with."""
+    def handle(self) -> CoreContext:
+        """The core's context."""
         if self._handle is None:
             raise ModelError("the context has been closed")
         return self._handle
@@ -111,7 +111,7 @@ class Model(AbstractContextManager["Model"]):
     vocab_only: bool = False
     metadata: dict[str, str] = field(init=False, repr=False)
     _address: int = field(init=False, repr=False)
-    _open: tuple[_core.Model, _core.Tokenizer] | None = field(init=False, repr=False, default=None)
+    _open: tuple[CoreModel, Tokenizer] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
@@ -129,19 +129,23 @@ class Model(AbstractContextManager["Model"]):
                 reason = _load_failure(errors)
                 raise ModelError(f"{self.path}: llama.cpp cannot load this file: {reason}")
         self._address = int(address)
-        handle = _core.Model(library, self._address)
-        self._open = handle, _core.Tokenizer(handle)
+        handle = CoreModel(library, self._address)
+        self._open = handle, Tokenizer(handle)
         self.metadata = _metadata(self._address)
 
-    def _opened(self) -> tuple[_core.Model, _core.Tokenizer]:
+    def _opened(self) -> tuple[CoreModel, Tokenizer]:
         if self._open is None:
             raise ModelError(f"{self.path}: the model has been closed")
         return self._open
 
     @property
-    def tokenizer(self) -> _core.Tokenizer:
+    def tokenizer(self) -> Tokenizer:
         """The model's vocabulary."""
         return self._opened()[1]
+
+    def text_of(self, token: int) -> str:
+        """Return the text of a token."""
+        return self.tokenizer.piece(token).decode(errors="replace")
 
     @property
     def chat_template(self) -> str | None:
@@ -199,17 +203,17 @@ class Model(AbstractContextManager["Model"]):
     ) -> Context:
         """Make a context with an empty K/V cache of `n_ctx` tokens.
 
-        The cache is one for all sequences, or not `unified` and split evenly among them.
+        All sequences share the cache; if not `unified`, it is split evenly among them.
 
-        Where it is `watched`, what it computes can be read and overwritten. An `intervention` that has
-        been checked against the model is at work in all that it computes.
+        `watched` makes what it computes readable and writable. An `intervention`, which must have been
+        checked against the model, acts on everything that it computes.
 
         Raises:
             ArgumentError: A batch below `LEAST_BATCH`.
-            ModelError: llama.cpp cannot make it, most often for want of memory.
+            ModelError: llama.cpp cannot make it, most often because memory is short.
         """
         if n_batch < LEAST_BATCH:
-            raise ArgumentError(f"n_batch is {n_batch}, at least {LEAST_BATCH} needed")
+            raise ArgumentError(f"n_batch must be at least {LEAST_BATCH}, got {n_batch}")
         params = capi.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = n_batch
@@ -220,7 +224,7 @@ class Model(AbstractContextManager["Model"]):
         params.flash_attn_type = FLASH_ATTENTION[cache.flash_attention]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
         ablations = intervention.ablations if intervention else ()
-        watcher = _core.Watcher(load_library()) if watched or ablations else None
+        watcher = Watcher(load_library()) if watched or ablations else None
         if watcher is not None:
             callback, user_data = watcher.callback
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
@@ -232,12 +236,12 @@ class Model(AbstractContextManager["Model"]):
                     f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
                     f"{_load_failure(errors)}"
                 )
-        handle = _core.Context(self._opened()[0], int(address), watcher)
+        handle = CoreContext(self._opened()[0], int(address), watcher)
         if intervention is not None:
             for each in ablations:
                 handle.ablate(each.layer, each.head, intervention.outputs(each, self.sizes.n_head))
             self._add_direction(address, intervention)
-        return Context(n_ctx, n_batch, int(params.n_seq_max), handle)
+        return Context(self, n_ctx, n_batch, int(params.n_seq_max), handle)
 
     def _add_direction(self, context: Any, intervention: Intervention) -> None:
         rows, direction = intervention.control_vector(self.sizes), intervention.direction
@@ -259,19 +263,18 @@ class Model(AbstractContextManager["Model"]):
 
     @property
     def pointer(self) -> Any:
-        """What llama.cpp's own functions are called with."""
+        """The model's address, as llama.cpp's own functions take it."""
         self._opened()
         return ctypes.c_void_p(self._address)
 
 
 def model_sha256(path: Path) -> str:
-    """SHA-256 of a model file, in hexadecimal; of a split model over all of its parts in order."""
+    """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
     digest = hashlib.sha256()
-    split = _FIRST_PART.fullmatch(path.name)
     names = [path.name]
-    if split is not None:
-        n_parts = int(split[2])
-        names = [f"{split[1]}-{part:05d}-of-{split[2]}.gguf" for part in range(1, n_parts + 1)]
+    if split := _FIRST_PART.fullmatch(path.name):
+        parts = range(1, int(split[2]) + 1)
+        names = [f"{split[1]}-{part:05d}-of-{split[2]}.gguf" for part in parts]
     for name in names:
         with path.with_name(name).open("rb") as file:
             while chunk := file.read(1 << 20):
@@ -281,20 +284,23 @@ def model_sha256(path: Path) -> str:
 
 def _load_failure(errors: list[str]) -> str:
     lines = [line for line in errors if line]
-    # The first line is the cause; those after it are each caller's "failed to load". It may hold
-    # whatever the file holds where a name should be.
+    # The first line is the cause; those after it are each caller's "failed to load". Where it quotes a
+    # name, it holds whatever bytes the file has there.
     first = lines[0][:300] if lines else "no reason given"
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first)
 
 
 def _metadata(address: int) -> dict[str, str]:
-    model = ctypes.c_void_p(address)
-    buffer = ctypes.create_string_buffer(4096)
-    found: dict[str, str] = {}
-    for index in range(capi.llama_model_meta_count(model)):
-        capi.llama_model_meta_key_by_index(model, index, buffer, len(buffer))
-        key = buffer.value.decode(errors="replace")
-        capi.llama_model_meta_val_str_by_index(model, index, buffer, len(buffer))
-        if not key.startswith("tokenizer."):
-            found[key] = buffer.value.decode(errors="replace")
-    return found
+    model, buffer = ctypes.c_void_p(address), ctypes.create_string_buffer(4096)
+
+    def read(function: Any, index: int) -> str:
+        function(model, index, buffer, len(buffer))
+        return buffer.value.decode(errors="replace")
+
+    found = {
+        read(capi.llama_model_meta_key_by_index, index): read(
+            capi.llama_model_meta_val_str_by_index, index
+        )
+        for index in range(capi.llama_model_meta_count(model))
+    }
+    return {key: text for key, text in found.items() if not key.startswith("tokenizer.")}

@@ -13,7 +13,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError, ScoringError
 from misfired.scoring.answers import measured_columns
-from misfired.scoring.backend import Answers, Counts, Row, drain
+from misfired.scoring.backend import AnswerStream, Row, Tallies, drain
 from misfired.scoring.llama.backend import LocalBackend
 from misfired.scoring.options import ScoringOptions
 
@@ -24,71 +24,61 @@ if TYPE_CHECKING:
 #: Workers that may be lost while a shard is answered, before the run gives up.
 N_RETRIES = 5
 
-
 _connecting = threading.Lock()
 
 
 class RayBackend:
     """Answers shards on a Ray cluster; every node reads the model under the same path.
 
-    A task takes as many of a node's CPUs as `n_threads` (one by default) and, with layers offloaded,
-    one of its GPUs. The shard of a worker that is lost is given to another.
+    A task takes `n_threads` of a node's CPUs (one by default) and, if layers are offloaded, one of its
+    GPUs. If a worker is lost, another one takes its shard.
     """
 
     errors_may_pass = False
 
     def __init__(
-        self,
-        path: Path | str,
-        options: ScoringOptions,
-        address: str,
-        shots: Sequence[Shot] = (),
+        self, path: Path | str, options: ScoringOptions, address: str, shots: Sequence[Shot] = ()
     ) -> None:
         """Connect to a cluster, or with address `local` start one on this machine.
 
         Raises:
             ArgumentError: Ray is not installed, or no cluster answers at the address.
-            ModelError: As `LocalBackend`, from a worker.
-            TemplateError: The same.
+            MisfiredError: As `LocalBackend`, from a worker.
         """
         self._ray = _connect(address)
-        n_threads = options.n_threads or 1
-        self.path = Path(path)
-        self.options = replace(options, n_threads=n_threads)
+        n_threads, n_gpus = options.n_threads or 1, 1 if options.n_gpu_layers else 0
+        self.path, self.options = Path(path), replace(options, n_threads=n_threads)
         self._sample: pl.DataFrame | None = None
-        work = self._ray.remote(
-            num_cpus=n_threads,
-            num_gpus=1 if options.n_gpu_layers else 0,
-            max_retries=N_RETRIES,
-        )(_work)
+        remote = self._ray.remote(num_cpus=n_threads, num_gpus=n_gpus, max_retries=N_RETRIES)
+        work = remote(_work)
         self._work = functools.partial(work.remote, (self.path, self.options, tuple(shots)))
         self.n_parallel = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // n_threads)
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
-        """Names and types of what the protocol measures."""
+        """Names and types of the columns that the protocol fills."""
         return measured_columns(self.options.resolved_protocol)
 
     def settings(self) -> dict[str, Any]:
-        """Those of the same run on one machine: a folder begun there goes on here, and back."""
+        """Return those of the same run on one machine, so that each resumes the other's run folder."""
         return cast("dict[str, Any]", self._get("settings"))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """As on one machine."""
+        """Return what a worker counts."""
         return cast("list[int]", self._get("count_tokens", texts))
 
     def open(self, sample: pl.DataFrame) -> None:
         """Keep the sample; each worker looks at it when it loads the model."""
         self._sample = sample
 
-    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
-        """Have a worker answer a shard; its answers come all at once."""
-        rows, counts = self._get("answer", shard, recorded)
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
+        """Have a worker answer a shard; all its answers come at once."""
+        rows, tallies = self._get("answer", shard, recorded)
         yield rows
-        return cast("Counts", counts)
+        return cast("Tallies", tallies)
 
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """As on one machine, found by one of the workers."""
+        """Return what a worker finds."""
         return cast("dict[str, Any]", self._get("facts", prompts, answers))
 
     def close(self) -> None:
@@ -109,32 +99,33 @@ def _connect(address: str) -> Any:
     try:
         import ray  # noqa: PLC0415  an optional extra
     except ImportError:
-        raise ArgumentError("--ray needs Ray: pip install 'misfired[ray]'") from None
+        raise ArgumentError("ray must be installed: pip install 'misfired[ray]'") from None
     with _connecting:
         if not ray.is_initialized():
+            where = None if address == "local" else address
             try:
-                ray.init(
-                    address=None if address == "local" else address,
-                    log_to_driver=False,
-                    configure_logging=False,
-                )
+                ray.init(address=where, log_to_driver=False, configure_logging=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = str(error).splitlines()[0]
-                raise ArgumentError(f"ray is {address!r}: no cluster there ({reason})") from None
+                raise ArgumentError(
+                    f"ray must be the address of a cluster, got {address!r} ({reason})"
+                ) from None
     return ray
 
 
-#: What decides a backend: path of the model, options, demonstrations.
+#: Path of the model, options, demonstrations.
 Setup = tuple[Path, ScoringOptions, tuple["Shot", ...]]
 
 
 def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
-    """Runs in a worker, which keeps the last model it has loaded."""
+    """Call a method of a backend, in a worker that keeps the last model it has loaded."""
     backend = _loaded(setup)
     if sample is not None and not backend.is_open:
         backend.open(sample)
     if what == "answer":
-        return _collected(backend.answer(*arguments))
+        rows: list[tuple[int, Row]] = []
+        tallies = drain(backend.answer(*arguments), rows.extend)
+        return rows, tallies
     return getattr(backend, what)(*arguments)
 
 
@@ -147,9 +138,3 @@ def _loaded(setup: Setup) -> LocalBackend:
             _kept.pop()[1].close()
         _kept.append((setup, LocalBackend(*setup)))
     return _kept[0][1]
-
-
-def _collected(answers: Answers) -> tuple[list[tuple[int, Row]], Counts]:
-    rows: list[tuple[int, Row]] = []
-    counts = drain(answers, rows.extend)
-    return rows, counts

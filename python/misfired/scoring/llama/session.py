@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from misfired.errors import ArgumentError, DataError, ModelError, TemplateError
-from misfired.scoring.forms import AnswerTokens, Ids
-from misfired.scoring.llama.engine import CELLS, Engine, Job
+from misfired.errors import ArgumentError, DataError, TemplateError
+from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
@@ -63,30 +62,18 @@ class Session(AbstractContextManager["Session"]):
             raise
 
     def prepare(self, prompts: pl.DataFrame) -> Job:
-        """Render and tokenise prompts, rows as `build_prompts` gives them."""
-        names = prompts.select(
-            pl.concat_str("id", pl.lit(" ("), "priming", pl.lit(", "), "condition", pl.lit(")"))
-        ).to_series()
-        return prepare(
-            self.tokenizer,
-            names.to_list(),
-            prompts["text"].to_list(),
-            prompts["expected"].to_list(),
-            prompts["system"].to_list(),
-        )
+        """Render and tokenise prompts, rows as `build_prompts` gives them; see `prepare`."""
+        names = [prompt_name(prompt) for prompt in prompts.iter_rows(named=True)]
+        columns = (prompts[name].to_list() for name in ("text", "expected", "system"))
+        return prepare(self.tokenizer, names, *columns)
 
     def rendered(self, prompt: Mapping[str, Any]) -> str:
         """Return a whole prompt as text, from a row as `build_prompts` gives it."""
         return self.tokenizer.with_system(prompt["system"]).rendered(prompt["text"])
 
-    def context(self, job: Job, *, changed: bool = True) -> Context:
-        """Return a context in which every prompt of a job fits.
-
-        Args:
-            job: The prompts.
-            changed: False leaves the intervention out.
-        """
-        options = self.options if changed else replace(self.options, intervention=None)
+    def context(self, job: Job, *, unchanged: bool = False) -> Context:
+        """Return a context for a job; `unchanged` leaves the intervention out. See `open_context`."""
+        options = replace(self.options, intervention=None) if unchanged else self.options
         return open_context(self.model, job, options)
 
     def close(self) -> None:
@@ -95,6 +82,11 @@ class Session(AbstractContextManager["Session"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def prompt_name(prompt: Mapping[str, Any]) -> str:
+    """Return what messages call a prompt, a row as `build_prompts` gives it."""
+    return f"{prompt['id']} ({prompt['priming']}, {prompt['condition']})"
 
 
 def prepare(
@@ -112,112 +104,109 @@ def prepare(
         ModelError: An answer has no form that can be scored.
     """
     protocol = tokenizer.protocol
-    for name, answer in zip(names, expected, strict=True):
+    prompts: dict[int, TokenisedPrompt] = {}
+    systems = systems if systems is not None else [None] * len(texts)
+    rows = zip(names, texts, expected, systems, strict=True)
+    for row, (name, text, answer, system) in enumerate(rows):
         if answer not in protocol.answers:
             raise DataError(
-                f"prompt {name}: expected answer is {answer!r}, not one of those of protocol "
-                f"{protocol.name!r}: {', '.join(protocol.answers)}"
+                f"prompt {name}: expected answer must be one of protocol {protocol.name!r} "
+                f"({', '.join(protocol.answers)}), got {answer!r}"
             )
-    asked = [
-        None if text is None else _asked(tokenizer.with_system(system), text)
-        for text, system in zip(texts, systems or [None] * len(texts), strict=True)
-    ]
-    calibrates = protocol.normalisation == "unconditional"
+        if text is not None:
+            prompts[row] = _tokenised(tokenizer.with_system(system), name, text, answer)
+    content_free = None
+    if protocol.normalisation == "unconditional":
+        content_free = _tokenised(tokenizer, "content-free", protocol.content_free, "")
     return Job(
-        list(names),
-        list(expected),
-        [None if found is None else found[0] for found in asked],
-        [None if found is None else found[1] for found in asked],
-        [0 if found is None else found[2] for found in asked],
+        prompts,
+        tuple(row for row in range(len(texts)) if row not in prompts),
         protocol=protocol,
-        content_free=_asked(tokenizer, protocol.content_free)[:2] if calibrates else None,
+        content_free=content_free,
         in_reasoning=tokenizer.in_reasoning,
     )
 
 
-def _asked(tokenizer: PromptTokenizer, text: str) -> tuple[Ids, AnswerTokens, int]:
-    """Tokens up to the scored position, what is read there, tokens of the whole prompt."""
+def _tokenised(tokenizer: PromptTokenizer, name: str, text: str, expected: str) -> TokenisedPrompt:
     whole = tokenizer.encode(text)
-    if tokenizer.protocol.generates:
-        return whole, AnswerTokens(len(whole), (), []), len(whole)
     found = tokenizer.answers(text, whole)
-    return whole[: found.keep], found, len(whole)
+    return TokenisedPrompt(name, expected, whole[: found.keep], found, len(whole))
 
 
-def open_context(model: Model, job: Job, settings: DecodingOptions) -> Context:
-    """A context in which every prompt of the job fits.
+def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
+    """Return a context in which every prompt of a job fits.
 
     Raises:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
-    n_batch = batch_size(model, settings, generates=job.protocol.generates)
-    if job.protocol.generates:
-        return _open_for_texts(model, job, settings, n_batch)
-    n_ctx = settings.n_ctx or -(-(job.longest + n_batch) // CELLS) * CELLS
-    n_batch = min(n_batch, n_ctx // 2)
-    for name, n_tokens in job.lengths():
-        if n_tokens > n_ctx - n_batch:
+    n_batch = batch_size(model, options, generates=job.protocol.generates)
+    choose_shape = _shape_for_texts if job.protocol.generates else _shape_for_forms
+    shape = choose_shape(job, options, n_batch)
+    for prompt in job.decoded:
+        n_tokens = prompt.n_longest + job.protocol.n_generate
+        if 0 < model.n_ctx_train < n_tokens:
             raise ArgumentError(
-                f"prompt {name}: {n_tokens} tokens, but n_ctx {n_ctx} leaves {n_ctx - n_batch} "
-                f"beside a batch of {n_batch}"
+                f"prompt {prompt.name} must have at most {model.n_ctx_train} tokens, the answer "
+                f"included, for which the model was trained, got {n_tokens}"
             )
-        _check_trained(model, name, n_tokens)
     return model.context(
-        n_ctx,
-        n_batch=n_batch,
-        cache=settings.kv_cache,
-        n_threads=settings.n_threads,
-        intervention=settings.resolved_intervention,
+        **shape,
+        cache=options.kv_cache,
+        n_threads=options.n_threads,
+        intervention=options.resolved_intervention,
     )
 
 
-def batch_size(model: Model, settings: DecodingOptions, *, generates: bool = False) -> int:
-    """Tokens a batch: what was asked for, or what suits the device and the work."""
-    if settings.n_batch:
-        return settings.n_batch
+def batch_size(model: Model, options: DecodingOptions, *, generates: bool = False) -> int:
+    """Return the tokens a batch: `n_batch`, or what suits the device and the work."""
+    if options.n_batch:
+        return options.n_batch
     if model.devices.n_gpu_layers:
         return N_BATCH_GPU
     if generates:
         return N_BATCH_TEXTS
-    return N_BATCH_CPU if settings.kv_cache.flash_attention == "off" else N_BATCH_FLASH
+    return N_BATCH_CPU if options.kv_cache.flash_attention == "off" else N_BATCH_FLASH
 
 
-def _open_for_texts(model: Model, job: Job, settings: DecodingOptions, n_batch: int) -> Context:
-    """A context of separate streams, one for each text in flight and one for the common prefix.
+def _shape_for_forms(job: Job, options: DecodingOptions, n_batch: int) -> dict[str, Any]:
+    n_ctx = options.n_ctx or _rounded_up(job.longest + n_batch)
+    n_batch = min(n_batch, n_ctx // 2)
+    for prompt in job.decoded:
+        if prompt.n_longest > n_ctx - n_batch:
+            raise ArgumentError(
+                f"prompt {prompt.name} must have at most {n_ctx - n_batch} tokens, which n_ctx {n_ctx} "
+                f"leaves beside a batch of {n_batch}, got {prompt.n_longest}"
+            )
+    return {"n_ctx": n_ctx, "n_batch": n_batch}
+
+
+def _shape_for_texts(job: Job, options: DecodingOptions, n_batch: int) -> dict[str, Any]:
+    """Return separate streams, one for each text in flight and one for the common prefix.
 
     A text attends to its own stream only; in a unified cache it would pass over the cells of all.
     """
-    n_generate = job.protocol.n_generate
-    n_stream = -(-(job.longest + n_generate) // CELLS) * CELLS
-    n_places = min(N_PLACES, max(len(job.rows), 2), n_batch - 1)
-    if settings.n_ctx is not None:
-        n_places = min(n_places, settings.n_ctx // n_stream - 1)
-    for name, n_tokens in job.lengths():
-        if n_places < 2:
-            raise ArgumentError(
-                f"n_ctx is {settings.n_ctx}, but two texts of up to {n_stream} tokens and what their "
-                f"prompts share need {3 * n_stream}"
-            )
-        _check_trained(model, f"{name} and a text of {n_generate}", n_tokens + n_generate)
-    return model.context(
-        n_stream * (n_places + 1),
-        n_batch=n_batch,
-        cache=settings.kv_cache,
-        n_threads=settings.n_threads,
-        n_sequences=n_places + 1,
-        unified=False,
-        intervention=settings.resolved_intervention,
-    )
-
-
-def _check_trained(model: Model, name: str, n_tokens: int) -> None:
-    if 0 < model.n_ctx_train < n_tokens:
+    n_stream = _rounded_up(job.longest + job.protocol.n_generate)
+    n_places = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1)
+    if options.n_ctx is not None:
+        n_places = min(n_places, options.n_ctx // n_stream - 1)
+    if n_places < 2:
         raise ArgumentError(
-            f"prompt {name}: {n_tokens} tokens, the model was trained for {model.n_ctx_train}"
+            f"n_ctx must be at least {3 * n_stream}, for two texts of up to {n_stream} tokens and "
+            f"the common prefix, got {options.n_ctx}"
         )
+    return {
+        "n_ctx": n_stream * (n_places + 1),
+        "n_batch": n_batch,
+        "n_sequences": n_places + 1,
+        "unified": False,
+    }
 
 
-def calibrate(model: Model, context: Context, job: Job) -> Job:
+def _rounded_up(n_cells: int) -> int:
+    return -(-n_cells // CELLS) * CELLS
+
+
+def calibrate(context: Context, job: Job) -> Job:
     """Score the forms after the content-free prompt, where the protocol compares with that.
 
     Raises:
@@ -225,84 +214,53 @@ def calibrate(model: Model, context: Context, job: Job) -> Job:
     """
     if job.content_free is None:
         return job
-    ids, answers = job.content_free
-    alone = replace(
-        job,
-        names=["content-free"],
-        expected=[""],
-        ids=[ids],
-        answers=[answers],
-        n_prompt_tokens=[len(ids)],
-    )
-    ((_, _, logp),) = (
-        row
-        for batch in Engine(model, context, alone, packing="fresh").run_block_in_full(0)
-        for row in batch
-    )
-    return with_baseline(
-        job, {form.text: value for form, value in zip(answers.forms, logp, strict=True)}
-    )
-
-
-def with_baseline(job: Job, baseline: dict[str, float] | None) -> Job:
-    """The job, its forms compared with what they score after the content-free prompt.
-
-    Raises:
-        ModelError: A form of the job has no such score.
-    """
-    if baseline is None:
-        return job
-    for name, found in zip(job.names, job.answers, strict=True):
-        for form in found.forms if found else ():
-            if form.text not in baseline:
-                raise ModelError(f"prompt {name}: form {form.text!r} has no unconditional score")
-    return replace(job, baseline=baseline)
-
-
-def _source(choice: str | None, own: str | None) -> tuple[str, str, frozenset[str]]:
-    if choice is None:
-        if own is None:
-            raise TemplateError(
-                "the model has no chat template; name one: --template plain (for a base model) or "
-                "--template FILE.jinja, or the GGUF of an instruct sibling"
-            )
-        return "model", own, frozenset()
-    if choice == "plain":
-        return "plain", PLAIN, frozenset()
-    if choice.endswith(".gguf"):
-        return choice, *_sibling(choice)
-    try:
-        return choice, Path(choice).read_text(encoding="utf-8"), frozenset()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
-
-
-def _sibling(path: str) -> tuple[str, frozenset[str]]:
-    """Chat template and special tokens of another model."""
-    with open_model(path, vocab_only=True) as model:
-        if model.chat_template is None:
-            raise TemplateError(f"{path}: has no chat template")
-        special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)
-        return model.chat_template, special
+    alone = replace(job, prompts={0: job.content_free})
+    ((_, _, logp),) = Engine(context, alone, packing="fresh").run_in_full()
+    forms = job.content_free.answers.forms
+    return job.with_baseline({form.text: value for form, value in zip(forms, logp, strict=True)})
 
 
 def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
-    """The template a model is asked through, with the model's own beginning and end tokens.
+    """Return the template that a model is asked through, with the model's own begin and end tokens.
 
     Args:
         model: A loaded model.
-        choice: None for the model's own template, `plain`, the path of a Jinja file, or that of a
-            GGUF file whose template is taken (a base model's instruct sibling).
+        choice: None for the model's own template, `plain`, a Jinja file, or a GGUF file that has one
+            (a base model's instruct sibling).
 
     Raises:
         TemplateError: The model has no template and no other was named, or the file cannot be read
             or has none.
         ModelError: The GGUF file cannot be loaded.
     """
-    name, source, special = _source(choice, model.chat_template)
-    bos, _ = model.tokenizer.bos
+    special: frozenset[str] = frozenset()
+    if choice is None:
+        source = model.chat_template
+        if source is None:
+            raise TemplateError(
+                "the model has no chat template; name one: --template plain (for a base model), a "
+                "Jinja file, or the GGUF file of an instruct sibling"
+            )
+    elif choice == "plain":
+        source = PLAIN
+    elif choice.endswith(".gguf"):
+        source, special = _template_of(choice)
+    else:
+        try:
+            source = Path(choice).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
     bos_token, eos_token = (
-        model.tokenizer.piece(token).decode(errors="replace") if token >= 0 else ""
-        for token in (bos, model.end_of_text)
+        model.text_of(token) if token >= 0 else ""
+        for token in (model.tokenizer.bos[0], model.end_of_text)
     )
-    return ChatTemplate(source, name, bos_token, eos_token, special=special)
+    return ChatTemplate(source, choice or "model", bos_token, eos_token, special=special)
+
+
+def _template_of(path: str) -> tuple[str, frozenset[str]]:
+    """Return chat template and special tokens of another model."""
+    with open_model(path, vocab_only=True) as model:
+        if model.chat_template is None:
+            raise TemplateError(f"{path}: has no chat template")
+        special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)
+        return model.chat_template, special

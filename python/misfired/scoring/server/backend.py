@@ -12,10 +12,9 @@ from misfired._core import __version__
 from misfired.errors import ArgumentError, ServerError
 from misfired.prompts.prompt_set import PromptSet
 from misfired.scoring.answers import NO_TEXT, measured_columns
-from misfired.scoring.backend import Answers, Row
+from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, key_of, keyed
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
-from misfired.scoring.protocol import Protocol
 from misfired.scoring.server.client import Client, Fault, in_parallel
 from misfired.scoring.server.reply import Identity, abstained, read_identity, read_reply
 from misfired.scoring.server.request import TRIAL, RequestTemplate
@@ -64,7 +63,7 @@ class ServerBackend:
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
         """Names and types of what is measured of a prompt."""
-        return server_columns(self.protocol)
+        return measured_columns(self.protocol, server=True)
 
     def settings(self) -> dict[str, Any]:
         """Return address, model and fields of the requests."""
@@ -105,7 +104,7 @@ class ServerBackend:
                 ) from None
             self._n_answered += 1
 
-    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> Answers:
+    def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Ask a shard; answers come in the order in which the server gives them.
 
         Raises:
@@ -212,19 +211,6 @@ class ServerBackend:
                 f"{self.client.url}: {MOST_FAILED} prompts in a row failed, the last with {fault}; "
                 "answers so far are kept, the same command resumes"
             )
-
-
-def server_columns(protocol: Protocol) -> dict[str, pl.DataType]:
-    """Return the protocol's columns, and those of servers only.
-
-    `fingerprint` is the model and configuration that the server names. With first tokens, `unseen` and
-    `logp_bound` bound the tokens that the server did not list (see
-    `misfired.scoring.server.reply.read_top_tokens`).
-    """
-    more: dict[str, Any] = {"n_generated": pl.Int64, "fingerprint": pl.String}
-    if not protocol.generates:
-        more |= {"unseen": pl.Float64, "logp_bound": pl.Float64}
-    return measured_columns(protocol) | more
 
 
 def usage(answers: pl.DataFrame, price: tuple[float, float] | None) -> dict[str, Any]:

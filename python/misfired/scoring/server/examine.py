@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from misfired.errors import MisfiredError
-from misfired.scoring.backend import Row
-from misfired.scoring.llama.doctor import Finding
+from misfired.scoring.backend import Finding, Row
 from misfired.scoring.options import ServerOptions
 from misfired.scoring.protocol import GENERATE, LOGIT, Protocol
 from misfired.scoring.server.backend import only_model

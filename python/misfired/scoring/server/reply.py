@@ -66,7 +66,7 @@ def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any
         expected: The right answer.
 
     Returns:
-        The columns of `server_columns`; missing ones are null.
+        Values by name of `misfired.scoring.answers.ANSWER_COLUMNS`; missing ones are null.
 
     Raises:
         Fault: The content is no completion, or an empty one, which another attempt may fill.
