@@ -12,6 +12,7 @@ import pytest
 
 from helpers import make_suite
 from misfired import _core, run, score
+from misfired._core import ProbeRequest
 from misfired.errors import ArgumentError, DataError, ModelError, RunFolderError
 from misfired.localise import Held, Interventions, Probe, Prompt, averages, localise
 from misfired.scoring.intervention import (
@@ -157,22 +158,19 @@ def test_a_direction_equals_adding_it_by_the_probe(arch: str, model_file) -> Non
 
 def probed(model: Model, ids: np.ndarray, vectors: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Logits with a vector added after layers 1, 2 ... at every position, one layer after another."""
-    prompt = Prompt(ids, yes=(5,), no=(6,), expected="yes")
     edits: dict[int, list[np.ndarray]] = {}
     with Probe(model, longest=len(ids), n_threads=1) as probe:
-        held = Held(probe, [prompt])
         for layer in [*range(1, probe.n_layer), None]:
-            runs = Interventions(held)
-            job = runs.add(0, 0)
-            runs.request.jobs[job] = type(runs.request.jobs[job])(ids, wanted.tolist())
+            request = ProbeRequest()
+            job = request.add(ids, wanted)
             for place, rows in edits.items():
                 for position, row in enumerate(rows):
-                    runs.request.write(job, "residual", place, position, row)
+                    request.write(job, "residual", place, position, row)
             if layer is None:
-                return probe.run(runs.request).logits[0]
+                return probe.run(request).logits[0]
             for position in range(len(ids)):
-                runs.request.read(job, "residual", layer, position)
-            edits[layer] = [row + vectors[layer - 1] for row in probe.run(runs.request).rows]
+                request.read(job, "residual", layer, position)
+            edits[layer] = [row + vectors[layer - 1] for row in probe.run(request).rows]
     raise AssertionError
 
 
