@@ -25,11 +25,11 @@ mod _core {
         proportion_interval, ranking, t_quantile,
     };
     #[pymodule_export]
-    use super::llama::{Context, Library, Model, Tokenizer};
+    use super::llama::{Context, Library, Model, Tokenizer, Watcher};
     #[pymodule_export]
     use super::matching::match_texts;
     #[pymodule_export]
-    use super::probe::{ProbeRequest, Prober, Watcher, embeddings};
+    use super::probe::{ProbeRequest, Prober, embeddings};
     #[pymodule_export]
     use super::score::Scorer;
     #[pymodule_export]

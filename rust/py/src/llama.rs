@@ -4,13 +4,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use misfired_llama::{Api, BatchLayout};
+use misfired_llama::{Api, BatchLayout, probe};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors::enter;
-use crate::probe::Watcher;
 
 /// The functions of a `libllama` that is loaded already, after a check of its layout.
 #[pyclass(frozen, module = "misfired._core")]
@@ -36,6 +35,24 @@ impl Model {
     fn new(py: Python<'_>, library: &Library, address: usize) -> PyResult<Self> {
         let api = Arc::clone(&library.0);
         enter(py, || misfired_llama::Model::adopt(api, address)).map(|model| Self(Arc::new(model)))
+    }
+}
+
+/// What a context calls back while it computes; it is named in the context's parameters.
+#[pyclass(frozen, module = "misfired._core")]
+pub(crate) struct Watcher(probe::Watcher);
+
+#[pymethods]
+impl Watcher {
+    #[new]
+    fn new(py: Python<'_>, library: &Library) -> PyResult<Self> {
+        enter(py, || probe::Watcher::new(&library.0)).map(Self)
+    }
+
+    /// Addresses of the callback and of its user data, for a context's parameters.
+    #[getter]
+    fn callback(&self) -> (usize, usize) {
+        self.0.callback()
     }
 }
 

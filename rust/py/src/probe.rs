@@ -1,4 +1,4 @@
-//! Watcher and prober: activations are read and overwritten.
+//! Prober: activations are read and overwritten.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,28 +8,10 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::errors::enter;
-use crate::llama::{Context, Library};
+use crate::llama::Context;
 use crate::ragged::Rows;
 
 type Floats<'py> = Bound<'py, PyArray1<f32>>;
-
-/// The callback of a context while it computes; the context's parameters name it.
-#[pyclass(frozen, module = "misfired._core")]
-pub(crate) struct Watcher(pub(crate) probe::Watcher);
-
-#[pymethods]
-impl Watcher {
-    #[new]
-    fn new(py: Python<'_>, library: &Library) -> PyResult<Self> {
-        enter(py, || probe::Watcher::new(&library.0)).map(Self)
-    }
-
-    /// Addresses of the callback and of its user data, for a context's parameters.
-    #[getter]
-    fn callback(&self) -> (usize, usize) {
-        self.0.callback()
-    }
-}
 
 /// Jobs, and what is overwritten and read in each; filled step by step, then run.
 #[pyclass(module = "misfired._core")]

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::order::{Keys, quantile_pair};
+use super::order::{Keys, Position, quantile_pair};
 use super::{Spread, StatsError, Undefined, normal_cdf, normal_quantile};
 use super::{beta_quantile, t_quantile};
 
@@ -103,17 +103,6 @@ pub struct Observed {
     pub effective_size: Option<f64>,
     /// The largest and smallest value that there can be.
     pub range: (f64, f64),
-}
-
-/// How the resampled values lie about the observed one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Position {
-    /// Resamples with a value below the observed one.
-    pub n_below: u64,
-    /// Resamples with the same value.
-    pub n_equal: u64,
-    /// Resamples with any value.
-    pub n_defined: u64,
 }
 
 impl Method {

@@ -29,9 +29,9 @@ pub use draw::{Dice, Purpose, Streams, Words};
 pub use error::StatsError;
 pub use mcnemar::{Alternative, mcnemar};
 pub use measure::{Counts, Measure, Undefined};
-pub use method::{Ends, Method, Observed, Position, proportion_interval};
+pub use method::{Ends, Method, Observed, proportion_interval};
 pub use normal::{beta_quantile, normal_cdf, normal_quantile, t_cdf, t_quantile};
-pub use order::{Keys, quantile_pair};
+pub use order::{Keys, Position, quantile_pair};
 pub use permutation::{
     PermutationOptions, Permuted, asymmetry, change, sign_flip_exact, swap_test,
 };

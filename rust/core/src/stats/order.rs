@@ -1,13 +1,22 @@
 //! Order statistics of many values without sorting them.
 
-use super::method::Position;
-
 /// Values as integers that order like them, for fast selection.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     keys: Vec<u64>,
     /// Values that were NaN, and are left out.
     pub n_nan: u64,
+}
+
+/// How the resampled values lie about the observed one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Resamples with a value below the observed one.
+    pub n_below: u64,
+    /// Resamples with the same value.
+    pub n_equal: u64,
+    /// Resamples with any value.
+    pub n_defined: u64,
 }
 
 const SIGN: u64 = 1 << 63;
