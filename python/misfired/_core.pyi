@@ -14,6 +14,7 @@ __all__ = [
     "Model",
     "ProbeRequest",
     "Prober",
+    "Run",
     "Scorer",
     "Tokenizer",
     "Watcher",
@@ -190,11 +191,9 @@ class Tokenizer:
 #: Rows in one flat array, and the offsets where they begin and the last one ends.
 _Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
-@final
-class Scorer:
-    def __new__(
-        cls, context: Context, tokens: _Rows, wanted: _Rows, *, n_block: int, packing: str
-    ) -> Scorer: ...
+class Run:
+    """What `Scorer` and `Generator` share: the plan's blocks and the counters."""
+
     @property
     def n_blocks(self) -> int: ...
     @property
@@ -203,6 +202,12 @@ class Scorer:
     def n_decoded_tokens(self) -> int: ...
     def block_sequences(self, block: int) -> npt.NDArray[np.int64]: ...
     def start(self, block: int) -> None: ...
+
+@final
+class Scorer(Run):
+    def __new__(
+        cls, context: Context, tokens: _Rows, wanted: _Rows, *, n_block: int, packing: str
+    ) -> Scorer: ...
     def step(
         self,
     ) -> (
@@ -216,7 +221,7 @@ class Scorer:
     ): ...
 
 @final
-class Generator:
+class Generator(Run):
     def __new__(
         cls,
         context: Context,
@@ -228,16 +233,6 @@ class Generator:
         n_block: int,
         packing: str,
     ) -> Generator: ...
-    @property
-    def n_blocks(self) -> int: ...
-    @property
-    def n_distinct_tokens(self) -> int: ...
-    @property
-    def n_decoded_tokens(self) -> int: ...
-    @property
-    def n_generated_tokens(self) -> int: ...
-    def block_sequences(self, block: int) -> npt.NDArray[np.int64]: ...
-    def start(self, block: int) -> None: ...
     def step(
         self,
     ) -> (

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::api::{Api, Batch};
 use crate::error::{Error, Result};
 use crate::handle::Context;
-use crate::plan::{Copy, HEADER, Token};
+use crate::plan::{Copy, HEADER, Limits, Packing, Token};
 use crate::probe::Watcher;
 
 /// A context and what it can hold. Every call but [`Decoder::new`] wants the context's turn taken.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     context: Arc<Context>,
     pub(crate) n_vocab: usize,
     pub(crate) n_batch: usize,
@@ -45,6 +45,12 @@ impl Decoder {
     /// The context.
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// What the context can hold, for sequences of at most `n_longest` tokens.
+    pub(crate) fn limits(&self, n_longest: usize, packing: Packing, n_block: usize) -> Limits {
+        let Self { n_batch, n_seq_max, n_vocab, .. } = *self;
+        Limits { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block }
     }
 
     fn api(&self) -> &Api {

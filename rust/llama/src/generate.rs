@@ -12,7 +12,8 @@ use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::handle::Context;
 use crate::logprob::{Choice, choose};
-use crate::plan::{HEADER, Limits, Packing, Plan, Ragged};
+use crate::plan::{HEADER, Packing, Plan, Ragged};
+use crate::run::{Run, Work};
 use crate::tokenizer::Tokenizer;
 use schedule::{Place, Schedule};
 
@@ -70,23 +71,22 @@ pub struct Rules {
     pub n_places: usize,
 }
 
-/// Prompts, a context to continue them on, and how far it got.
+/// A run that continues prompts.
+pub type Generator = Run<Generation>;
+
+/// When the texts end, and which of them are being written.
 #[derive(Debug)]
-pub struct Generator {
-    decoder: Decoder,
+pub struct Generation {
     tokenizer: Tokenizer,
-    plan: Plan,
     rules: Rules,
     schedule: Schedule,
-    header_done: bool,
-    n_generated: usize,
 }
 
 impl Generator {
-    /// Plan the continuation of `prompts` on a context, whose cache need not be unified and is emptied.
+    /// Plan the continuation of `prompts` on a context, which is emptied. Its cache need not be unified.
     ///
     /// # Errors
-    /// What [`Plan::new`] refuses, [`Error::TooSmall`].
+    /// Those of [`Plan::new`], and [`Error::TooSmall`].
     pub fn new(
         context: Arc<Context>,
         prompts: Ragged,
@@ -103,94 +103,51 @@ impl Generator {
         }
         let n_places = rules.n_places.min(decoder.n_seq_max.saturating_sub(1)).min(decoder.n_batch);
         // Every place may hold a whole prompt and a whole text beside the header.
-        let share = decoder.n_ctx / decoder.n_seq_max;
-        let limits = Limits {
-            n_batch: decoder.n_batch,
-            n_seq_max: decoder.n_seq_max,
-            n_longest: share.saturating_sub(rules.n_generate),
-            n_vocab: decoder.n_vocab,
-            packing,
-            n_block,
-        };
-        let plan = Plan::new(prompts, limits)?;
+        let n_longest = (decoder.n_ctx / decoder.n_seq_max).saturating_sub(rules.n_generate);
+        let plan = Plan::new(prompts, decoder.limits(n_longest, packing, n_block))?;
         let schedule = Schedule::new(n_places);
-        Ok(Self { decoder, tokenizer, plan, rules, schedule, header_done: false, n_generated: 0 })
+        Ok(Self::with(decoder, plan, Generation { tokenizer, rules, schedule }))
     }
+}
 
-    /// The plan.
-    #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
+impl Work for Generation {
+    type Done = Generated;
 
-    /// Tokens decoded so far, prompts' and texts'.
-    #[must_use]
-    pub fn n_decoded(&self) -> usize {
-        self.decoder.n_decoded()
-    }
-
-    /// Tokens chosen so far.
-    #[must_use]
-    pub fn n_generated(&self) -> usize {
-        self.n_generated
-    }
-
-    /// Begin a block: the cache is brought back to the header alone.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchBlock`], [`Error::Decode`].
-    pub fn start(&mut self, block: usize) -> Result<()> {
-        let leaves = self.plan.block(block)?;
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
-        for sequence in HEADER + 1..self.decoder.n_seq_max as i32 {
-            self.decoder.remove(sequence);
-        }
-        self.decoder.truncate(self.plan.header().len());
-        if !self.header_done {
-            let decoder = &mut self.decoder;
-            self.plan.header_batches().try_for_each(|batch| decoder.decode(&batch, &[]))?;
-            self.header_done = true;
-        }
-        self.schedule.start(leaves);
+    fn start(&mut self, plan: &Plan, block: usize) -> Result<()> {
+        self.schedule.start(plan.block(block)?);
         Ok(())
     }
 
-    /// Decode one batch and return the texts that ended with it; none at the end of the block.
-    ///
-    /// # Errors
-    /// [`Error::Decode`], [`Error::NoLogits`].
-    pub fn step(&mut self) -> Result<Option<Vec<Generated>>> {
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
-        let header = self.plan.header().len();
+    fn step(&mut self, plan: &Plan, decoder: &mut Decoder) -> Result<Option<Vec<Generated>>> {
+        let header = plan.header().len();
         for sequence in self.schedule.admit(header) {
             if self.rules.n_places == 1 && header == 0 {
                 // A prompt alone finds an empty cache, so that its cells stand where they always do.
-                self.decoder.truncate(0);
+                decoder.truncate(0);
             }
-            self.decoder.remove(sequence);
+            decoder.remove(sequence);
             if header > 0 {
-                self.decoder.copy_whole(HEADER, sequence);
+                decoder.copy_whole(HEADER, sequence);
             }
         }
-        let batch = self.schedule.batch(&self.plan, self.decoder.n_batch);
+        let batch = self.schedule.batch(plan, decoder.n_batch);
         if batch.tokens.is_empty() {
             return Ok(None);
         }
         let rows: Vec<usize> = batch.outputs.iter().map(|&(row, _)| row).collect();
-        self.decoder.decode(&batch.tokens, &rows)?;
+        decoder.decode(&batch.tokens, &rows)?;
         let mut finished = vec![];
         for &(row, place) in &batch.outputs {
-            let choice = choose(self.decoder.logits(row, batch.tokens.len())?);
-            self.n_generated += 1;
+            let choice = choose(decoder.logits(row, batch.tokens.len())?);
             if let Some(stop) = self.extend(place, choice) {
-                self.finish(place, stop, &mut finished);
+                self.finish(plan, place, stop, &mut finished);
             }
         }
         Ok(Some(finished))
     }
+}
 
+impl Generation {
     /// Add the chosen token to a text and say whether that ends it.
     fn extend(&mut self, place: usize, choice: Choice) -> Option<Stop> {
         let ends = self.tokenizer.ends_generation(choice.token);
@@ -212,9 +169,9 @@ impl Generator {
         (writer.n_chosen == self.rules.n_generate).then_some(Stop::Length)
     }
 
-    fn finish(&mut self, place: usize, stop: Stop, finished: &mut Vec<Generated>) {
+    fn finish(&mut self, plan: &Plan, place: usize, stop: Stop, finished: &mut Vec<Generated>) {
         let Place { leaf, text, logp, least_gap, n_chosen, .. } = self.schedule.release(place);
-        finished.extend(self.plan.leaf_sequences(leaf).iter().map(|&sequence| Generated {
+        finished.extend(plan.leaf_sequences(leaf).iter().map(|&sequence| Generated {
             sequence,
             text: text.clone(),
             stop,

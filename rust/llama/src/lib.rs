@@ -1,8 +1,8 @@
 //! Scoring through a `libllama` that is already loaded in the process.
 //!
-//! [`plan`] decides, without touching llama.cpp, which tokens are decoded in which batch; [`Scorer`]
-//! carries a plan out; [`Tokenizer`] turns text into tokens; [`probe`] reads and overwrites what a model
-//! computes. All `unsafe` of the workspace is here.
+//! [`plan`] decides, without calling llama.cpp, which tokens are decoded in which batch. A [`Run`] carries
+//! a plan out: a [`Scorer`] scores, a [`Generator`] continues prompts. [`Tokenizer`] turns text into
+//! tokens. [`probe`] reads and overwrites activations. All `unsafe` of the workspace is here.
 
 mod api;
 mod decoder;
@@ -12,13 +12,15 @@ mod handle;
 mod logprob;
 pub mod plan;
 pub mod probe;
+mod run;
 mod scorer;
 mod tokenizer;
 
 pub use api::{Api, BatchLayout};
 pub use error::{Error, Kind, Result};
-pub use generate::{Generated, Generator, Rules, Stop};
+pub use generate::{Generated, Generation, Generator, Rules};
 pub use handle::{Context, Model};
 pub use logprob::{Position, position};
-pub use scorer::{Scored, Scorer};
+pub use run::{Run, Work};
+pub use scorer::{Scored, Scorer, Scoring};
 pub use tokenizer::{SpecialToken, Tokenizer};

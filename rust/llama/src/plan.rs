@@ -159,12 +159,6 @@ impl Plan {
         self.blocks.len()
     }
 
-    /// Cache sequences in use.
-    #[must_use]
-    pub fn n_seq_max(&self) -> usize {
-        self.limits.n_seq_max
-    }
-
     /// Indices of the sequences that a block scores.
     ///
     /// # Errors

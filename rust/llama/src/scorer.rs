@@ -1,4 +1,4 @@
-//! Carries a [`Plan`] out on a llama.cpp context.
+//! Scoring: the log-probabilities after each sequence of a plan.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::handle::Context;
 use crate::logprob::{Position, position};
-use crate::plan::{HEADER, Limits, Packing, Plan, Ragged, Walk};
+use crate::plan::{Packing, Plan, Ragged, Walk};
+use crate::run::{Run, Work};
 
 /// One answer: what the model says after a sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,22 +18,22 @@ pub struct Scored {
     pub position: Position,
 }
 
-/// A plan, a context to carry it out, and how far it got.
+/// A run that scores.
+pub type Scorer = Run<Scoring>;
+
+/// The tokens to read after each sequence, and how far a block has got.
 #[derive(Debug)]
-pub struct Scorer {
-    decoder: Decoder,
-    plan: Plan,
+pub struct Scoring {
     wanted: Ragged,
     walk: Option<Walk>,
-    header_done: bool,
 }
 
 impl Scorer {
-    /// Plan the scoring of `sequences` on a context with a unified cache; `wanted` are the token ids whose
-    /// log-probabilities are read after each. The cache is emptied.
+    /// Plan the scoring of `sequences` on a context with a unified cache, which is emptied. `wanted` holds
+    /// the token ids to read after each sequence.
     ///
     /// # Errors
-    /// What [`Plan::new`] refuses, or wanted ids outside the vocabulary.
+    /// Those of [`Plan::new`], and wanted ids outside the vocabulary.
     pub fn new(
         context: Arc<Context>,
         sequences: Ragged,
@@ -42,74 +43,36 @@ impl Scorer {
     ) -> Result<Self> {
         let decoder = Decoder::new(context);
         check_wanted(&wanted, sequences.len(), decoder.n_vocab)?;
-        let limits = Limits {
-            n_batch: decoder.n_batch,
-            n_seq_max: decoder.n_seq_max,
-            n_longest: decoder.n_ctx.saturating_sub(decoder.n_batch),
-            n_vocab: decoder.n_vocab,
-            packing,
-            n_block,
-        };
-        let plan = Plan::new(sequences, limits)?;
-        Ok(Self { decoder, plan, wanted, walk: None, header_done: false })
+        let n_longest = decoder.n_ctx.saturating_sub(decoder.n_batch);
+        let plan = Plan::new(sequences, decoder.limits(n_longest, packing, n_block))?;
+        Ok(Self::with(decoder, plan, Scoring { wanted, walk: None }))
     }
+}
 
-    /// The plan.
-    #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
+impl Work for Scoring {
+    type Done = Scored;
 
-    /// Tokens decoded so far.
-    #[must_use]
-    pub fn n_decoded(&self) -> usize {
-        self.decoder.n_decoded()
-    }
-
-    /// Begin a block: the cache is brought back to the header alone.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchBlock`], [`Error::Decode`].
-    pub fn start(&mut self, block: usize) -> Result<()> {
-        let walk = self.plan.walk(block)?;
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
-        for sequence in HEADER + 1..self.plan.n_seq_max() as i32 {
-            self.decoder.remove(sequence);
-        }
-        self.decoder.truncate(self.plan.header().len());
-        if !self.header_done {
-            let decoder = &mut self.decoder;
-            self.plan.header_batches().try_for_each(|batch| decoder.decode(&batch, &[]))?;
-            self.header_done = true;
-        }
-        self.walk = Some(walk);
+    fn start(&mut self, plan: &Plan, block: usize) -> Result<()> {
+        self.walk = Some(plan.walk(block)?);
         Ok(())
     }
 
-    /// Decode one batch and return what it answered; none at the end of the block.
-    ///
-    /// # Errors
-    /// [`Error::Decode`], [`Error::NoLogits`].
-    pub fn step(&mut self) -> Result<Option<Vec<Scored>>> {
-        let Some(walk) = self.walk.as_mut() else { return Ok(None) };
-        let Some(step) = walk.step(&self.plan) else {
+    fn step(&mut self, plan: &Plan, decoder: &mut Decoder) -> Result<Option<Vec<Scored>>> {
+        let Some(step) = self.walk.as_mut().and_then(|walk| walk.step(plan)) else {
             self.walk = None;
             return Ok(None);
         };
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
         if let Some(len) = step.truncate {
-            self.decoder.truncate(len);
+            decoder.truncate(len);
         }
-        step.removes.iter().for_each(|&sequence| self.decoder.remove(sequence));
-        step.copies.iter().for_each(|&copy| self.decoder.copy(copy));
+        step.removes.iter().for_each(|&sequence| decoder.remove(sequence));
+        step.copies.iter().for_each(|&copy| decoder.copy(copy));
         let rows: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
-        self.decoder.decode(&step.tokens, &rows)?;
+        decoder.decode(&step.tokens, &rows)?;
         let mut scored = vec![];
         for &(row, leaf) in &step.outputs {
-            let logits = self.decoder.logits(row, step.tokens.len())?;
-            for &sequence in self.plan.leaf_sequences(leaf) {
+            let logits = decoder.logits(row, step.tokens.len())?;
+            for &sequence in plan.leaf_sequences(leaf) {
                 let position = position(logits, self.wanted.row(sequence));
                 scored.push(Scored { sequence, position });
             }

@@ -1,9 +1,9 @@
 //! Batched greedy text.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use misfired_llama::{Generated, Rules};
+use misfired_llama::{Generated, Generation, Rules};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -11,10 +11,11 @@ use pyo3::types::PyBytes;
 use crate::errors::enter;
 use crate::llama::Context;
 use crate::ragged::Rows;
+use crate::run::{Locked, Run};
 
 /// Continues prompts block by block.
-#[pyclass(frozen, module = "misfired._core")]
-pub(crate) struct Generator(Mutex<misfired_llama::Generator>);
+#[pyclass(frozen, extends = Run, module = "misfired._core")]
+pub(crate) struct Generator(Arc<Locked<Generation>>);
 
 /// Sequence indices, texts, why they ended, numbers of tokens, log-probabilities, least gaps.
 type Texts<'py> = (
@@ -40,60 +41,21 @@ impl Generator {
         n_places: usize,
         n_block: usize,
         packing: &str,
-    ) -> PyResult<Self> {
+    ) -> PyResult<PyClassInitializer<Self>> {
         let context = Arc::clone(&context.0);
         let prompts = tokens.ragged("tokens")?;
         let stop = stop.into_iter().map(String::into_bytes).collect();
         let rules = Rules { n_generate, stop, n_places };
-        enter(py, || {
+        let generator = enter(py, || {
             misfired_llama::Generator::new(context, prompts?, rules, n_block, packing.parse()?)
-        })
-        .map(|generator| Self(Mutex::new(generator)))
-    }
-
-    #[getter]
-    fn n_blocks(&self) -> usize {
-        self.lock().plan().n_blocks()
-    }
-
-    #[getter]
-    fn n_distinct_tokens(&self) -> usize {
-        self.lock().plan().n_distinct_tokens()
-    }
-
-    #[getter]
-    fn n_decoded_tokens(&self) -> usize {
-        self.lock().n_decoded()
-    }
-
-    #[getter]
-    fn n_generated_tokens(&self) -> usize {
-        self.lock().n_generated()
-    }
-
-    fn block_sequences<'py>(
-        &self,
-        py: Python<'py>,
-        block: usize,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let rows = enter(py, || self.lock().plan().block_sequences(block).map(<[usize]>::to_vec))?;
-        Ok(rows.into_iter().map(|row| row as i64).collect::<Vec<_>>().into_pyarray(py))
-    }
-
-    fn start(&self, py: Python<'_>, block: usize) -> PyResult<()> {
-        enter(py, || self.lock().start(block))
+        })?;
+        let (base, run) = Run::share(generator);
+        Ok(PyClassInitializer::from(base).add_subclass(Self(run)))
     }
 
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Texts<'py>>> {
-        let finished = enter(py, || self.lock().step())?;
+        let finished = enter(py, || self.0.step())?;
         Ok(finished.map(|finished| columns(py, &finished)))
-    }
-}
-
-impl Generator {
-    /// A panic cannot leave the generator half-changed in a way that later calls would not notice.
-    fn lock(&self) -> MutexGuard<'_, misfired_llama::Generator> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

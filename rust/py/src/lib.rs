@@ -8,6 +8,7 @@ mod llama;
 mod matching;
 mod probe;
 mod ragged;
+mod run;
 mod score;
 mod simulate;
 mod stats;
@@ -30,6 +31,8 @@ mod _core {
     use super::matching::match_texts;
     #[pymodule_export]
     use super::probe::{ProbeRequest, Prober, embeddings};
+    #[pymodule_export]
+    use super::run::Run;
     #[pymodule_export]
     use super::score::Scorer;
     #[pymodule_export]

@@ -1,19 +1,20 @@
 //! Scorer.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use misfired_llama::Scored;
+use misfired_llama::{Scored, Scoring};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 
 use crate::errors::enter;
 use crate::llama::Context;
 use crate::ragged::Rows;
+use crate::run::{Locked, Run};
 
 /// Scores token sequences block by block.
-#[pyclass(frozen, module = "misfired._core")]
-pub(crate) struct Scorer(Mutex<misfired_llama::Scorer>);
+#[pyclass(frozen, extends = Run, module = "misfired._core")]
+pub(crate) struct Scorer(Arc<Locked<Scoring>>);
 
 /// Sequence indices, log-probabilities (flat), top tokens, their log-probabilities.
 type Answers<'py> = (
@@ -34,53 +35,19 @@ impl Scorer {
         wanted: Rows<'_>,
         n_block: usize,
         packing: &str,
-    ) -> PyResult<Self> {
+    ) -> PyResult<PyClassInitializer<Self>> {
         let context = Arc::clone(&context.0);
         let (tokens, wanted) = (tokens.ragged("tokens")?, wanted.ragged("wanted")?);
-        enter(py, || {
+        let scorer = enter(py, || {
             misfired_llama::Scorer::new(context, tokens?, wanted?, n_block, packing.parse()?)
-        })
-        .map(|scorer| Self(Mutex::new(scorer)))
-    }
-
-    #[getter]
-    fn n_blocks(&self) -> usize {
-        self.lock().plan().n_blocks()
-    }
-
-    #[getter]
-    fn n_distinct_tokens(&self) -> usize {
-        self.lock().plan().n_distinct_tokens()
-    }
-
-    #[getter]
-    fn n_decoded_tokens(&self) -> usize {
-        self.lock().n_decoded()
-    }
-
-    fn block_sequences<'py>(
-        &self,
-        py: Python<'py>,
-        block: usize,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let rows = enter(py, || self.lock().plan().block_sequences(block).map(<[usize]>::to_vec))?;
-        Ok(rows.into_iter().map(|row| row as i64).collect::<Vec<_>>().into_pyarray(py))
-    }
-
-    fn start(&self, py: Python<'_>, block: usize) -> PyResult<()> {
-        enter(py, || self.lock().start(block))
+        })?;
+        let (base, run) = Run::share(scorer);
+        Ok(PyClassInitializer::from(base).add_subclass(Self(run)))
     }
 
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Option<Answers<'py>>> {
-        let scored = enter(py, || self.lock().step())?;
+        let scored = enter(py, || self.0.step())?;
         Ok(scored.map(|scored| columns(py, scored)))
-    }
-}
-
-impl Scorer {
-    /// A panic cannot leave the scorer half-changed in a way that later calls would not notice.
-    fn lock(&self) -> MutexGuard<'_, misfired_llama::Scorer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
