@@ -37,7 +37,7 @@ pub struct BatchLayout {
 
 impl BatchLayout {
     /// The layout compiled into this crate.
-    pub const COMPILED: Self = Self {
+    pub(crate) const COMPILED: Self = Self {
         size: size_of::<Batch>(),
         token: offset_of!(Batch, token),
         pos: offset_of!(Batch, pos),

@@ -14,8 +14,7 @@ pub struct Position {
 /// Normalise a row of logits and read the wanted tokens: `logp(t) = x_t - max - ln(sum exp(x - max))`.
 ///
 /// A NaN anywhere makes every result NaN. `wanted` ids must lie inside the row.
-#[must_use]
-pub fn position(logits: &[f32], wanted: &[i32]) -> Position {
+pub(crate) fn position(logits: &[f32], wanted: &[i32]) -> Position {
     let (top, max) = top(logits);
     let total = max + sum_exp(logits, max).ln();
     let value = |id: i32| f64::from(logits[id as usize]) - total;
@@ -41,7 +40,6 @@ pub(crate) struct Choice {
 }
 
 /// Choose the most probable token of a row of logits.
-#[must_use]
 pub(crate) fn choose(logits: &[f32]) -> Choice {
     let read = position(logits, &[]);
     let others = logits.iter().enumerate().filter(|&(id, _)| id as i32 != read.top_token);

@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use packed::Packed;
 pub(crate) use solo::{GROUP, LEAST};
 use solo::{Solo, chunk_end};
-pub use step::{Copy, Step, Token};
+pub(crate) use step::{Copy, Step, Token};
 
 /// The cache sequence that keeps the prefix common to all sequences.
-pub const HEADER: i32 = 0;
+pub(crate) const HEADER: i32 = 0;
 
 /// How sequences share batches and cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +51,11 @@ impl FromStr for Packing {
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Tokens a batch.
-    pub n_batch: usize,
+    pub(crate) n_batch: usize,
     /// Cache sequences, the header's included; at least 3.
-    pub n_seq_max: usize,
+    pub(crate) n_seq_max: usize,
     /// Longest sequence that the context can hold beside one batch.
-    pub n_longest: usize,
+    pub(crate) n_longest: usize,
     /// Size of the vocabulary.
     pub n_vocab: usize,
     /// How sequences share batches and cache.
@@ -85,20 +85,12 @@ impl Ragged {
     }
 
     /// Number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.offsets.len() - 1
     }
 
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// One row.
-    #[must_use]
-    pub fn row(&self, index: usize) -> &[i32] {
+    pub(crate) fn row(&self, index: usize) -> &[i32] {
         &self.values[self.offsets[index]..self.offsets[index + 1]]
     }
 }
@@ -172,8 +164,8 @@ impl Plan {
     }
 
     /// Number of distinct sequences.
-    #[must_use]
-    pub fn n_leaves(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn n_leaves(&self) -> usize {
         self.leaves.len()
     }
 
@@ -184,13 +176,12 @@ impl Plan {
     }
 
     /// The prefix common to all sequences.
-    #[must_use]
-    pub fn header(&self) -> &[i32] {
+    pub(crate) fn header(&self) -> &[i32] {
         if self.leaves.is_empty() { &[] } else { &self.tokens(0)[..self.header] }
     }
 
     /// The header in batches that fit.
-    pub fn header_batches(&self) -> impl Iterator<Item = Vec<Token>> {
+    pub(crate) fn header_batches(&self) -> impl Iterator<Item = Vec<Token>> {
         let (ids, n_batch) = (self.header(), self.limits.n_batch);
         let mut end = 0;
         std::iter::from_fn(move || {
@@ -202,8 +193,7 @@ impl Plan {
     }
 
     /// Indices of the sequences that hold a leaf's tokens, equal ones together.
-    #[must_use]
-    pub fn leaf_sequences(&self, leaf: usize) -> &[usize] {
+    pub(crate) fn leaf_sequences(&self, leaf: usize) -> &[usize] {
         &self.order[self.leaves[leaf].clone()]
     }
 
@@ -211,7 +201,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::NoSuchBlock`].
-    pub fn walk(&self, block: usize) -> Result<Walk> {
+    pub(crate) fn walk(&self, block: usize) -> Result<Walk> {
         let leaves = self.block(block)?;
         Ok(match self.limits.packing {
             Packing::Packed => Walk::Packed(Packed::new(self, leaves)),
@@ -305,7 +295,7 @@ fn equal_runs(sequences: &Ragged, order: &[usize]) -> Vec<Range<usize>> {
 
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
-pub enum Walk {
+pub(crate) enum Walk {
     /// See [`Packing::Packed`].
     Packed(Packed),
     /// See [`Packing::Solo`].
@@ -314,7 +304,7 @@ pub enum Walk {
 
 impl Walk {
     /// The next batch, or none at the end of the block.
-    pub fn step(&mut self, plan: &Plan) -> Option<Step> {
+    pub(crate) fn step(&mut self, plan: &Plan) -> Option<Step> {
         match self {
             Self::Packed(walk) => walk.step(plan),
             Self::Solo(walk) => walk.step(plan),

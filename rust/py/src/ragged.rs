@@ -1,7 +1,6 @@
 //! Rows of unequal length, which cross the border as two arrays.
 
-use misfired_llama::Result;
-use misfired_llama::plan::Ragged;
+use misfired_llama::{Ragged, Result};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use misfired_llama::plan::Plan;
-use misfired_llama::{Result, Work};
+use misfired_llama::{Plan, Result, Work};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 

@@ -4,7 +4,7 @@
 
 mod row;
 
-pub use row::{ContextCondition, Person, QuestionPolarity, Row, Text};
+pub(crate) use row::{ContextCondition, Person, QuestionPolarity, Row, Text};
 
 use crate::{Error, Result};
 
@@ -63,22 +63,22 @@ pub enum BbqError {
 
 /// One JSONL file of BBQ rows of one category.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// The file's name in messages.
-    pub file: &'a str,
+    pub(crate) file: &'a str,
     /// The category that each row must state.
     pub category: &'a str,
     /// The file's content.
-    pub content: &'a [u8],
+    pub(crate) content: &'a [u8],
 }
 
 /// What [`read`] found in a file.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     /// How many rows the file holds.
-    pub n_read: usize,
+    pub(crate) n_read: usize,
     /// Those that were wanted, in order.
-    pub kept: Vec<Row<'a>>,
+    pub(crate) kept: Vec<Row<'a>>,
 }
 
 /// The wanted rows of a file, in order; the others are checked as well. Blank lines are skipped
@@ -88,7 +88,7 @@ pub struct Rows<'a> {
 ///
 /// [`BbqError::Row`] for the first line that is not UTF-8, not JSON, lacks a field, or holds a value
 /// outside its limits; [`BbqError::NoRows`] for a file without rows.
-pub fn read<'a>(source: &Source<'a>, wanted: impl Fn(&Row) -> bool) -> Result<Rows<'a>> {
+pub(crate) fn read<'a>(source: &Source<'a>, wanted: impl Fn(&Row) -> bool) -> Result<Rows<'a>> {
     let text = utf8(source)?;
     let mut rows = Rows { n_read: 0, kept: Vec::new() };
     let mut start = 0;

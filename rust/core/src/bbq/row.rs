@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 /// Whether the context says who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ContextCondition {
+pub(crate) enum ContextCondition {
     /// It does not.
     Ambig,
     /// It does.
@@ -19,7 +19,7 @@ pub enum ContextCondition {
 /// Whether the question asks for the harmful property or its opposite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum QuestionPolarity {
+pub(crate) enum QuestionPolarity {
     /// The harmful property.
     Neg,
     /// Its opposite.
@@ -29,16 +29,16 @@ pub enum QuestionPolarity {
 /// The fields of a row that pairs are made of.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(expecting = "a BBQ row, which is an object")]
-pub struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// Position of the row in the original file.
     pub example_id: i64,
     /// The scenario.
     #[serde(deserialize_with = "question_index")]
-    pub question_index: u32,
+    pub(crate) question_index: u32,
     /// What the question asks for.
-    pub question_polarity: QuestionPolarity,
+    pub(crate) question_polarity: QuestionPolarity,
     /// What the context says.
-    pub context_condition: ContextCondition,
+    pub(crate) context_condition: ContextCondition,
     #[serde(borrow)]
     category: Cow<'a, str>,
     #[serde(borrow)]
@@ -62,27 +62,24 @@ pub struct Row<'a> {
 
 impl Row<'_> {
     /// The right answer's text, word for word.
-    #[must_use]
-    pub fn answer(&self) -> &str {
+    pub(crate) fn answer(&self) -> &str {
         [&self.ans0, &self.ans1, &self.ans2][self.label.0]
     }
 
     /// The group label of the right answer; empty where BBQ gives none.
-    #[must_use]
-    pub fn answer_group(&self) -> &str {
+    pub(crate) fn answer_group(&self) -> &str {
         let info = &self.answer_info;
         &[&info.ans0, &info.ans1, &info.ans2][self.label.0].group
     }
 
     /// The person or people of the right answer.
-    #[must_use]
-    pub fn target(&self) -> Person<'_> {
+    pub(crate) fn target(&self) -> Person<'_> {
         self.person(self.label.0)
     }
 
     /// The other person or people of the story: the one answer that is not right and names somebody
     /// by the test given, or nothing where there is not exactly one.
-    pub fn other(&self, names_somebody: impl Fn(&str) -> bool) -> Option<Person<'_>> {
+    pub(crate) fn other(&self, names_somebody: impl Fn(&str) -> bool) -> Option<Person<'_>> {
         let mut others = (0..3).filter(|&answer| answer != self.label.0);
         let mut named =
             others.by_ref().map(|i| self.person(i)).filter(|person| names_somebody(person.group));
@@ -100,8 +97,7 @@ impl Row<'_> {
     }
 
     /// The groups that the stereotype is about.
-    #[must_use]
-    pub fn stereotyped_groups(&self) -> &[Text<'_>] {
+    pub(crate) fn stereotyped_groups(&self) -> &[Text<'_>] {
         &self.additional_metadata.stereotyped_groups
     }
 
@@ -123,11 +119,11 @@ impl Row<'_> {
 
 /// Somebody whom an answer names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Person<'r> {
+pub(crate) struct Person<'r> {
     /// The words that the context has for them.
     pub name: &'r str,
     /// Their group's label.
-    pub group: &'r str,
+    pub(crate) group: &'r str,
     /// The answer, word for word.
     pub text: &'r str,
 }
@@ -135,7 +131,7 @@ pub struct Person<'r> {
 /// A string of a JSON list, borrowed where it holds no escapes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl std::ops::Deref for Text<'_> {
     type Target = str;

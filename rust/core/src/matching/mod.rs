@@ -33,7 +33,7 @@ pub struct Match {
     /// Edits between their tokens, people masked.
     pub distance: u32,
     /// How many of the two people of the left are not, in the other role, those of the right.
-    pub n_strangers: u32,
+    pub(crate) n_strangers: u32,
     /// What differs, tokens first and then people: `soccer -> softball; friend -> guy`.
     pub differing: String,
 }

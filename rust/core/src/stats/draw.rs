@@ -7,7 +7,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 /// What a stream is used for; different purposes with the same seed are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// Bootstrap resamples.
     Resample = 1,
     /// Random sign flips.
@@ -18,14 +18,13 @@ pub enum Purpose {
 
 /// The streams of one seed and purpose.
 #[derive(Debug, Clone)]
-pub struct Streams {
+pub(super) struct Streams {
     base: ChaCha8Rng,
 }
 
 impl Streams {
     /// The key of the cipher holds the seed and the purpose as they are.
-    #[must_use]
-    pub fn new(seed: u64, purpose: Purpose) -> Self {
+    pub(super) fn new(seed: u64, purpose: Purpose) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
@@ -34,8 +33,7 @@ impl Streams {
 
     /// The words of stream `index`, from its beginning.
     #[inline]
-    #[must_use]
-    pub fn stream(&self, index: u64) -> Words {
+    pub(super) fn stream(&self, index: u64) -> Words {
         // Setting the stream of an unused generator generates nothing; of a used one it would.
         let mut rng = self.base.clone();
         rng.set_stream(index);
@@ -48,7 +46,7 @@ const WORDS: usize = 32;
 
 /// A stream as 64-bit words, fetched a refill at a time.
 #[derive(Debug, Clone)]
-pub struct Words {
+pub(crate) struct Words {
     rng: ChaCha8Rng,
     buffer: [u64; WORDS],
     next: usize,
@@ -57,7 +55,7 @@ pub struct Words {
 impl Words {
     /// The next word.
     #[inline]
-    pub fn next_word(&mut self) -> u64 {
+    pub(crate) fn next_word(&mut self) -> u64 {
         if self.next == WORDS {
             self.refill();
         }
@@ -101,7 +99,7 @@ const MOST: usize = 8;
 /// multiplied by the bound again and again, each high half is a draw, and the whole batch is
 /// rejected if what is left of the word falls in the short remainder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dice {
+pub(super) struct Dice {
     sides: u64,
     per_word: usize,
     power: u64,
@@ -110,8 +108,7 @@ pub struct Dice {
 
 impl Dice {
     /// Dice with the given number of sides, at least 1.
-    #[must_use]
-    pub fn new(sides: u32) -> Self {
+    pub(super) fn new(sides: u32) -> Self {
         // The power stays under 2^56, so that fewer than 1 batch in 256 is rejected.
         let sides = u64::from(sides.max(1));
         let (mut per_word, mut power) = (1, sides);
@@ -124,7 +121,7 @@ impl Dice {
 
     /// Hand `n` draws to `visit`, in order.
     #[inline]
-    pub fn roll(&self, words: &mut Words, n: usize, visit: impl FnMut(u32)) {
+    pub(super) fn roll(&self, words: &mut Words, n: usize, visit: impl FnMut(u32)) {
         // A constant batch length lets the compiler unroll.
         match self.per_word {
             1 => self.roll_by::<1>(words, n, visit),

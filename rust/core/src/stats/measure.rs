@@ -5,19 +5,6 @@ use std::str::FromStr;
 use super::StatsError;
 use super::detection::{z_rate, z_slopes};
 
-/// How often each of the four outcomes of a pair occurred among pairs with both prompts scored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Both right.
-    pub a: u64,
-    /// Stereotyped right, contrast wrong.
-    pub b: u64,
-    /// Stereotyped wrong, contrast right: the misfire.
-    pub c: u64,
-    /// Both wrong.
-    pub d: u64,
-}
-
 /// Why a measure has no value, or no interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -124,8 +111,7 @@ impl Measure {
     }
 
     /// Coefficients of (a, b, c, d) in the numerator and in the denominator of a ratio.
-    #[must_use]
-    pub fn forms(self) -> ([f64; 4], [f64; 4]) {
+    pub(crate) fn forms(self) -> ([f64; 4], [f64; 4]) {
         const N: [f64; 4] = [1.0; 4];
         match self {
             Self::Mar => ([0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 1.0, 0.0]),
@@ -181,8 +167,7 @@ impl Measure {
     }
 
     /// The slope of the value of a measure of one table in each of (a, b, c, d).
-    #[must_use]
-    pub fn gradient(self, counts: [f64; 4]) -> [f64; 4] {
+    pub(crate) fn gradient(self, counts: [f64; 4]) -> [f64; 4] {
         if matches!(self, Self::DPrime | Self::Criterion) {
             let (hits, alarms) = (z_slopes(counts[0], counts[1]), z_slopes(counts[2], counts[3]));
             let (x, y) = if self == Self::DPrime { (1.0, -1.0) } else { (-0.5, -0.5) };
@@ -197,8 +182,7 @@ impl Measure {
     }
 
     /// Whether the measure stands on the tables of two conditions, not on one.
-    #[must_use]
-    pub fn is_joint(self) -> bool {
+    pub(crate) fn is_joint(self) -> bool {
         self == Self::MarAdjusted
     }
 
@@ -214,14 +198,12 @@ impl Measure {
     }
 
     /// Whether the value is a ratio of two linear forms of the counts.
-    #[must_use]
-    pub fn is_linear(self) -> bool {
+    pub(crate) fn is_linear(self) -> bool {
         !matches!(self, Self::DPrime | Self::Criterion | Self::MarAdjusted)
     }
 
     /// Whether the value lies between 0 and 100 and is a share of its denominator.
-    #[must_use]
-    pub fn is_rate(self) -> bool {
+    pub(crate) fn is_rate(self) -> bool {
         self.is_linear() && self != Self::Discrepancy
     }
 

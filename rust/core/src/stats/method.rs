@@ -63,14 +63,12 @@ impl Method {
     }
 
     /// Whether the method needs resampled values.
-    #[must_use]
-    pub fn resamples(self) -> bool {
+    pub(crate) fn resamples(self) -> bool {
         matches!(self, Self::Percentile | Self::Basic | Self::Bca | Self::Studentised)
     }
 
     /// Whether the method is for a single rate between 0 and 100 only.
-    #[must_use]
-    pub fn rates_only(self) -> bool {
+    pub(crate) fn rates_only(self) -> bool {
         matches!(self, Self::Logit | Self::Wilson | Self::ClopperPearson)
     }
 }
@@ -90,17 +88,17 @@ impl FromStr for Method {
 }
 
 /// A pair of ends, or the reason why there are none.
-pub type Ends = Result<(f64, f64), Undefined>;
+pub(super) type Ends = Result<(f64, f64), Undefined>;
 
 /// What is known of a value before its interval is made.
 #[derive(Debug, Clone, Copy)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// The value.
     pub value: f64,
     /// Its spread over the units.
-    pub spread: Spread,
+    pub(crate) spread: Spread,
     /// The effective number of pairs, where the value is a rate.
-    pub effective_size: Option<f64>,
+    pub(crate) effective_size: Option<f64>,
     /// The largest and smallest value that there can be.
     pub range: (f64, f64),
 }
@@ -110,7 +108,7 @@ impl Method {
     ///
     /// # Errors
     /// If nothing varies, or for `BCa` if all resamples lie on one side of the value.
-    pub fn probabilities(self, observed: &Observed, at: Position, level: f64) -> Ends {
+    pub(crate) fn probabilities(self, observed: &Observed, at: Position, level: f64) -> Ends {
         let tail = (1.0 - level) / 2.0;
         if at.n_defined == 0 || at.n_equal == at.n_defined {
             return Err(Undefined::Constant);
@@ -132,7 +130,7 @@ impl Method {
     ///
     /// # Errors
     /// If an end is infinite.
-    pub fn from_quantiles(self, observed: &Observed, (low, high): (f64, f64)) -> Ends {
+    pub(crate) fn at_quantiles(self, observed: &Observed, (low, high): (f64, f64)) -> Ends {
         let (value, error) = (observed.value, observed.spread.standard_error);
         let ends = match self {
             Self::Basic => (2.0 * value - high, 2.0 * value - low),
@@ -147,7 +145,7 @@ impl Method {
     /// # Errors
     /// If the value is no rate and the method is for rates, or nothing varies and the method needs
     /// a standard error.
-    pub fn by_formula(self, observed: &Observed, level: f64, by_pair: bool) -> Ends {
+    pub(crate) fn by_formula(self, observed: &Observed, level: f64, by_pair: bool) -> Ends {
         let upper = f64::midpoint(1.0, level);
         let Observed { value, spread, .. } = *observed;
         let z = normal_quantile(upper);
@@ -177,11 +175,11 @@ impl Method {
     /// The interval from stored resampled values, consumed by the selection.
     ///
     /// # Errors
-    /// As `probabilities` and `from_quantiles`.
-    pub fn from_keys(self, observed: &Observed, keys: &mut Keys, level: f64) -> Ends {
+    /// As `probabilities` and `at_quantiles`.
+    pub(crate) fn of_keys(self, observed: &Observed, keys: &mut Keys, level: f64) -> Ends {
         let centre = if self == Self::Studentised { 0.0 } else { observed.value };
         let (low, high) = self.probabilities(observed, keys.position(centre), level)?;
-        self.from_quantiles(observed, quantile_pair(keys, low, high))
+        self.at_quantiles(observed, quantile_pair(keys, low, high))
     }
 }
 

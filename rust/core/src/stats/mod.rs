@@ -25,20 +25,23 @@ mod units;
 
 pub use adjust::{Adjustment, adjust};
 pub use agreement::{Agreement, Ratings};
-pub use draw::{Dice, Purpose, Streams, Words};
 pub use error::StatsError;
 pub use mcnemar::{Alternative, mcnemar};
-pub use measure::{Counts, Measure, Undefined};
-pub use method::{Ends, Method, Observed, proportion_interval};
-pub use normal::{beta_quantile, normal_cdf, normal_quantile, t_cdf, t_quantile};
-pub use order::{Keys, Position, quantile_pair};
-pub use permutation::{
-    PermutationOptions, Permuted, asymmetry, change, sign_flip_exact, swap_test,
-};
+pub use measure::{Measure, Undefined};
+pub use method::{Method, proportion_interval};
+pub use normal::t_quantile;
+pub use permutation::{PermutationOptions, Permuted, asymmetry, change};
 pub use planning::{Design, design_effect, intraclass_correlation};
 pub use ranking::{Ranked, ranking};
 pub use request::{Estimate, Request, Summary};
 pub use resample::resample;
-pub use simulate::{Benchmark, Coverage, CoverageRequest, Population, coverage};
-pub use spread::Spread;
-pub use units::{Items, Question, Unit, Units};
+pub use simulate::{Coverage, CoverageRequest, Population, coverage};
+pub use units::{Items, Question, Unit};
+
+use draw::{Dice, Purpose, Streams, Words};
+use method::{Ends, Observed};
+use normal::{beta_quantile, normal_cdf, normal_quantile};
+use order::{Keys, Position, quantile_pair};
+use permutation::sign_flip_exact;
+use spread::Spread;
+use units::Units;

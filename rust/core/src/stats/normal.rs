@@ -5,8 +5,7 @@ use std::f64::consts::{PI, SQRT_2};
 use statrs::distribution::{Beta, ContinuousCDF, StudentsT};
 
 /// P(Z <= x).
-#[must_use]
-pub fn normal_cdf(x: f64) -> f64 {
+pub(super) fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x / SQRT_2)
 }
 
@@ -14,8 +13,7 @@ pub fn normal_cdf(x: f64) -> f64 {
 ///
 /// Abramowitz and Stegun 26.2.23 (error below 4.5e-4), then three Halley steps on the cdf: the third
 /// order takes 1e-4 to below 1e-15 in two, and the third costs nothing that matters.
-#[must_use]
-pub fn normal_quantile(p: f64) -> f64 {
+pub(super) fn normal_quantile(p: f64) -> f64 {
     if p.is_nan() || !(0.0..=1.0).contains(&p) {
         return f64::NAN;
     }
@@ -43,15 +41,8 @@ pub fn t_quantile(p: f64, degrees: f64) -> f64 {
     StudentsT::new(0.0, 1.0, degrees).map_or(f64::NAN, |t| t.inverse_cdf(p))
 }
 
-/// P(T <= x) of Student's t.
-#[must_use]
-pub fn t_cdf(x: f64, degrees: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, degrees).map_or(f64::NAN, |t| t.cdf(x))
-}
-
 /// The quantile of the beta distribution; the ends 0 and 1 where a shape is 0.
-#[must_use]
-pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+pub(super) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     if a <= 0.0 {
         return 0.0;
     }

@@ -2,21 +2,22 @@
 
 /// Values as integers that order like them, for fast selection.
 #[derive(Debug, Clone, Default)]
-pub struct Keys {
+pub(crate) struct Keys {
     keys: Vec<u64>,
     /// Values that were NaN, and are left out.
-    pub n_nan: u64,
+    pub(crate) n_nan: u64,
 }
 
 /// How the resampled values lie about the observed one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Position {
+#[expect(clippy::struct_field_names, reason = "counts are named n_* everywhere")]
+pub(crate) struct Position {
     /// Resamples with a value below the observed one.
-    pub n_below: u64,
+    pub(crate) n_below: u64,
     /// Resamples with the same value.
-    pub n_equal: u64,
+    pub(crate) n_equal: u64,
     /// Resamples with any value.
-    pub n_defined: u64,
+    pub(crate) n_defined: u64,
 }
 
 const SIGN: u64 = 1 << 63;
@@ -33,13 +34,12 @@ fn decode(key: u64) -> f64 {
 
 impl Keys {
     /// Keys with room for `n` values.
-    #[must_use]
-    pub fn with_capacity(n: usize) -> Self {
+    pub(crate) fn with_capacity(n: usize) -> Self {
         Self { keys: Vec::with_capacity(n), n_nan: 0 }
     }
 
     /// Take in values; NaN is counted and left out.
-    pub fn extend(&mut self, values: &[f64]) {
+    pub(crate) fn extend(&mut self, values: &[f64]) {
         let before = self.keys.len();
         self.keys.extend(values.iter().filter(|value| !value.is_nan()).map(|&value| encode(value)));
         self.n_nan += (values.len() + before - self.keys.len()) as u64;
@@ -67,31 +67,17 @@ impl Keys {
     }
 
     /// How the values lie about a centre.
-    #[must_use]
-    pub fn position(&self, centre: f64) -> Position {
+    pub(crate) fn position(&self, centre: f64) -> Position {
         let centre = encode(centre);
         let n_below = self.keys.iter().filter(|&&key| key < centre).count() as u64;
         let n_equal = self.keys.iter().filter(|&&key| key == centre).count() as u64;
         Position { n_below, n_equal, n_defined: self.keys.len() as u64 }
     }
-
-    /// How many values there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there is no value.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
 }
 
 /// Two quantiles, `low` <= `high`, linearly interpolated between order statistics
 /// (Hyndman and Fan 1996, type 7: the default of numpy and R). NaN if there is no value.
-#[must_use]
-pub fn quantile_pair(keys: &mut Keys, low: f64, high: f64) -> (f64, f64) {
+pub(super) fn quantile_pair(keys: &mut Keys, low: f64, high: f64) -> (f64, f64) {
     let keys = &mut keys.keys[..];
     if keys.is_empty() {
         return (f64::NAN, f64::NAN);

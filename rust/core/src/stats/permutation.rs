@@ -18,7 +18,10 @@ const MOST_STEPS: u64 = 2_000_000_000;
 ///
 /// # Errors
 /// If the cost would pass `MOST_STEPS`.
-pub fn sign_flip_exact(differences: &[i64], alternative: Alternative) -> Result<Option<f64>> {
+pub(super) fn sign_flip_exact(
+    differences: &[i64],
+    alternative: Alternative,
+) -> Result<Option<f64>> {
     let sizes: Vec<usize> =
         differences.iter().map(|d| d.unsigned_abs() as usize).filter(|&size| size > 0).collect();
     let total: usize = sizes.iter().sum();
@@ -59,8 +62,7 @@ pub fn sign_flip_exact(differences: &[i64], alternative: Alternative) -> Result<
 /// of a cluster change places with probability 1/2, (1 + as extreme) / (1 + resamples).
 ///
 /// `None` if the measure has no value, or no swap can change anything.
-#[must_use]
-pub fn swap_test(
+pub(super) fn swap_test(
     first: &[[u32; 4]],
     second: &[[u32; 4]],
     measure: Measure,

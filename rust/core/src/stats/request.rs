@@ -132,8 +132,7 @@ impl Request<'_> {
     /// The method of a measure of a question: the one asked for, else the one of best coverage in
     /// simulations of clustered benchmarks, also with few scenarios: `ClopperPearson` for rates and
     /// `Studentised` for what is no rate.
-    #[must_use]
-    pub fn method_for(&self, measure: Measure, question: &Question) -> Method {
+    pub(crate) fn method_for(&self, measure: Measure, question: &Question) -> Method {
         let best =
             if question.is_rate(measure) { Method::ClopperPearson } else { Method::Studentised };
         self.method.unwrap_or(best)
@@ -162,7 +161,12 @@ impl Question {
     }
 
     /// The slopes of the value in each term's (a, b, c, d).
-    pub fn gradient_into(&self, measure: Measure, totals: &[[f64; 4]], slopes: &mut [[f64; 4]]) {
+    pub(crate) fn gradient_into(
+        &self,
+        measure: Measure,
+        totals: &[[f64; 4]],
+        slopes: &mut [[f64; 4]],
+    ) {
         if let (true, &[first, second]) = (measure.is_joint(), totals) {
             slopes.copy_from_slice(&adjusted_mar_gradient([first, second]));
             return;
@@ -181,8 +185,7 @@ impl Question {
     }
 
     /// Whether the value is a single rate between 0 and 100.
-    #[must_use]
-    pub fn is_rate(&self, measure: Measure) -> bool {
+    pub(crate) fn is_rate(&self, measure: Measure) -> bool {
         measure.is_rate() && self.terms.len() == 1 && (self.terms[0].1 - 1.0).abs() < f64::EPSILON
     }
 

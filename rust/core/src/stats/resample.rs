@@ -160,7 +160,7 @@ fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)
             keys.extend(values);
         }
         let observed = &sample.observed[index];
-        let ends = sample.method.from_keys(observed, &mut keys, request.confidence_level);
+        let ends = sample.method.of_keys(observed, &mut keys, request.confidence_level);
         (ends, keys.n_nan)
     };
     (0..sample.observed.len()).into_par_iter().map(interval).collect()

@@ -24,7 +24,7 @@ pub struct Population {
 
 /// One simulated benchmark: codes of the unprimed and of the primed run, and scenarios.
 #[derive(Debug, Clone, Default)]
-pub struct Benchmark {
+pub(crate) struct Benchmark {
     /// Codes, unprimed then primed.
     pub codes: Vec<u8>,
     /// Scenario of each pair.
@@ -47,8 +47,7 @@ pub(crate) fn scenario_rate(words: &mut Words, mean: f64, correlation: f64) -> f
 
 impl Population {
     /// Draw a benchmark.
-    #[must_use]
-    pub fn draw(&self, words: &mut Words) -> Benchmark {
+    pub(crate) fn draw(&self, words: &mut Words) -> Benchmark {
         let mut benchmark = Benchmark::default();
         let mut primed = Vec::new();
         for (scenario, &size) in self.sizes.iter().enumerate() {

@@ -5,20 +5,19 @@ use super::{Measure, Unit};
 
 /// What the units say about the sampling error of a question's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// Linearised (infinitesimal jackknife) standard error over units: cluster-robust if the units
     /// are scenarios. NaN if a stratum holds a single unit.
     pub standard_error: f64,
     /// Units minus strata.
     pub degrees: f64,
     /// The acceleration of `BCa`, from leaving one unit out at a time.
-    pub acceleration: f64,
+    pub(crate) acceleration: f64,
 }
 
 impl Question {
     /// The slope of the value in each term's (a, b, c, d).
-    #[must_use]
-    pub fn gradient(&self, measure: Measure, totals: &[[f64; 4]]) -> Vec<[f64; 4]> {
+    pub(crate) fn gradient(&self, measure: Measure, totals: &[[f64; 4]]) -> Vec<[f64; 4]> {
         let mut slopes = vec![[0.0; 4]; totals.len()];
         self.gradient_into(measure, totals, &mut slopes);
         slopes
@@ -27,8 +26,7 @@ impl Question {
 
 impl Units {
     /// Standard error, degrees of freedom and acceleration.
-    #[must_use]
-    pub fn spread(&self, question: &Question, measure: Measure) -> Spread {
+    pub(crate) fn spread(&self, question: &Question, measure: Measure) -> Spread {
         let totals = self.totals();
         let gradient = question.gradient(measure, &totals);
         let mut variance = 0.0;
@@ -74,8 +72,7 @@ impl Units {
     }
 
     /// Units whose rows have a positive denominator under a measure, and the total denominator.
-    #[must_use]
-    pub fn base(&self, measure: Measure) -> (f64, f64) {
+    pub(crate) fn base(&self, measure: Measure) -> (f64, f64) {
         let (_, form) = measure.forms();
         let mut sums = (0.0, 0.0);
         for (row, &n) in self.terms[0].iter().zip(&self.multiplicity) {
@@ -88,8 +85,13 @@ impl Units {
     }
 
     /// The share of the variance of independent pairs that the units' variance is, by denominator.
-    #[must_use]
-    pub fn effective_size(&self, measure: Measure, unit: Unit, share: f64, error: f64) -> f64 {
+    pub(crate) fn effective_size(
+        &self,
+        measure: Measure,
+        unit: Unit,
+        share: f64,
+        error: f64,
+    ) -> f64 {
         let (n_units, size) = self.base(measure);
         match unit {
             Unit::Pair => size,

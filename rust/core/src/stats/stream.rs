@@ -61,7 +61,7 @@ pub(crate) fn intervals(sample: &Sample<'_>, level: f64) -> Vec<(Ends, u64)> {
         .map(|index| {
             let ends = ranks[index].and_then(|[low, high]| {
                 let quantiles = (quantile(&shelves[index], low), quantile(&shelves[index], high));
-                method.from_quantiles(&sample.observed[index], quantiles)
+                method.at_quantiles(&sample.observed[index], quantiles)
             });
             (ends, tallies[index].n_nan)
         })

@@ -43,20 +43,17 @@ pub struct Items<'a> {
 
 impl Items<'_> {
     /// Number of pairs.
-    #[must_use]
-    pub fn n_pairs(&self) -> usize {
+    pub(crate) fn n_pairs(&self) -> usize {
         self.scenario.len()
     }
 
     /// Number of series.
-    #[must_use]
-    pub fn n_series(&self) -> usize {
+    pub(crate) fn n_series(&self) -> usize {
         self.codes.len().checked_div(self.n_pairs()).unwrap_or(0)
     }
 
     /// Number of categories.
-    #[must_use]
-    pub fn n_categories(&self) -> usize {
+    pub(crate) fn n_categories(&self) -> usize {
         self.category.iter().max().map_or(0, |&last| last as usize + 1)
     }
 
@@ -94,7 +91,7 @@ pub struct Question {
 
 impl Question {
     /// Most series in a question: a pair's outcomes are one number of 4 bits for each.
-    pub const MOST_TERMS: usize = 16;
+    pub(crate) const MOST_TERMS: usize = 16;
 
     /// Whether there are two terms, as a joint measure needs them.
     pub(crate) fn is_couple(&self) -> bool {
@@ -110,13 +107,13 @@ impl Question {
 
 /// The counts that each unit of a slice contributes to a question.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Units {
+pub(crate) struct Units {
     /// For each term of the question: (a, b, c, d) of each row.
     pub terms: Vec<Vec<[u32; 4]>>,
     /// How many units have this row. Scenarios: 1 each; pairs: one row for each pattern of outcomes.
-    pub multiplicity: Vec<u32>,
+    pub(crate) multiplicity: Vec<u32>,
     /// Rows that are resampled among themselves.
-    pub strata: Vec<Range<usize>>,
+    pub(crate) strata: Vec<Range<usize>>,
     /// Pairs that count: with all terms scored, or with any where the question is not paired.
     pub n_scored: u64,
     /// Pairs that do not.
@@ -128,7 +125,7 @@ impl Units {
     ///
     /// # Errors
     /// If a resample could hold more pairs than a 32-bit count can.
-    pub fn collect(
+    pub(crate) fn collect(
         items: &Items<'_>,
         slice: Option<u32>,
         question: &Question,
@@ -194,20 +191,17 @@ impl Units {
     }
 
     /// Number of rows.
-    #[must_use]
-    pub fn n_rows(&self) -> usize {
+    pub(crate) fn n_rows(&self) -> usize {
         self.multiplicity.len()
     }
 
     /// Number of units: rows counted with their multiplicity.
-    #[must_use]
-    pub fn n_units(&self) -> u64 {
+    pub(crate) fn n_units(&self) -> u64 {
         self.multiplicity.iter().map(|&n| u64::from(n)).sum()
     }
 
     /// (a, b, c, d) of all units together for each term, exact in f64.
-    #[must_use]
-    pub fn totals(&self) -> Vec<[f64; 4]> {
+    pub(crate) fn totals(&self) -> Vec<[f64; 4]> {
         let total = |rows: &Vec<[u32; 4]>| {
             let mut sum = [0.0; 4];
             for (row, &n) in rows.iter().zip(&self.multiplicity) {

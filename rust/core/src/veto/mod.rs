@@ -19,7 +19,7 @@ use crate::Result;
 use crate::bbq::{self, BbqError, ContextCondition, QuestionPolarity, Row, Source};
 
 /// The most pairs that one scenario gives.
-pub const MAX_PAIRS_PER_SCENARIO: usize = 20;
+pub(crate) const MAX_PAIRS_PER_SCENARIO: usize = 20;
 
 /// A group of which BBQ says nothing.
 const PLACEBO_GROUP: &str = "left-handed";

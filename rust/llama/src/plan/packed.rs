@@ -6,7 +6,7 @@ use super::{Copy, HEADER, Plan, Step, Token};
 
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
-pub struct Packed {
+pub(crate) struct Packed {
     next: usize,
     end: usize,
     /// Sequence and leaf admitted last: the next one copies from it.

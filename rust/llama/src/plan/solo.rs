@@ -15,7 +15,7 @@ pub(crate) const GROUP: usize = 4;
 
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
-pub struct Solo {
+pub(crate) struct Solo {
     next: usize,
     end: usize,
     first: usize,

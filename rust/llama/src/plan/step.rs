@@ -2,7 +2,7 @@
 
 /// `llama_memory_seq_cp(from, to, 0, len)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// Sequence that holds the prefix.
     pub from: i32,
     /// Sequence that takes it.
@@ -13,7 +13,7 @@ pub struct Copy {
 
 /// One token of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub(crate) struct Token {
     /// Token id.
     pub id: i32,
     /// Position in its sequences.
@@ -24,15 +24,15 @@ pub struct Token {
 
 /// One call of `llama_decode`: cut back, remove, copy, decode, then read the outputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// Length to which the header's sequence is cut back first.
-    pub truncate: Option<usize>,
+    pub(crate) truncate: Option<usize>,
     /// Sequences to empty next.
-    pub removes: Vec<i32>,
+    pub(crate) removes: Vec<i32>,
     /// Prefixes to hand on, in this order.
-    pub copies: Vec<Copy>,
+    pub(crate) copies: Vec<Copy>,
     /// The batch.
     pub tokens: Vec<Token>,
     /// (index in the batch, leaf of the plan) of the positions to read.
-    pub outputs: Vec<(usize, usize)>,
+    pub(crate) outputs: Vec<(usize, usize)>,
 }
