@@ -333,7 +333,7 @@ def test_results_go_to_frames_and_json():
         ({"weights": [0]}, ArgumentError, "weights must have one that is not 0, got all 0"),
         ({"n_resamples": "some"}, ArgumentError, "n_resamples must be a number or .*, got 'some'"),
         ({"method": "best"}, ArgumentError, "method must be one of percentile, .*, got 'best'"),
-        ({"n_resamples": "all"}, ArgumentError, "a number where the unit is the pair"),
+        ({"n_resamples": "all"}, ArgumentError, "must be a number if the unit is the pair"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):
@@ -343,7 +343,7 @@ def test_bad_arguments_are_named(arguments, error, message):
 
 
 def test_too_many_scenarios_to_take_every_resample():
-    with pytest.raises(ArgumentError, match="n_resamples: 9, expected at most 8 scenarios"):
+    with pytest.raises(ArgumentError, match="n_resamples must be a number for more than 8 scenarios, got 9"):
         bootstrap(*flags([0, 2, 0] * 3), scenario=range(9), method="bca", n_resamples="all")
 
 

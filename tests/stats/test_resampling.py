@@ -246,7 +246,7 @@ def test_the_order_of_pairs_cannot_change_a_bit():
 def test_too_many_pairs_for_a_count_are_refused():
     n = 70_000
     scenario = np.concatenate([np.zeros(n), np.arange(n)])
-    with pytest.raises(DataError, match=r"70000 units of up to 70001 pairs: .*4294967295"):
+    with pytest.raises(DataError, match="at most 4294967295, got 70000 units of up to 70001 pairs"):
         resample(np.zeros(2 * n), scenario, np.zeros(2 * n))
 
 
@@ -275,17 +275,17 @@ def test_a_matrix_in_fortran_order_is_refused():
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"unit": "prompt"}, "unit: .*pair, scenario"),
-        ({"method": "magic"}, "method: .*percentile"),
-        ({"measures": ["mad"]}, "measure: .*mar_joint"),
-        ({"measures": []}, "measures: 0"),
-        ({"confidence_level": 1.0}, "confidence_level: 1, expected above 0 and below 1"),
-        ({"n_resamples": 0}, "n_resamples: 0, expected at least 1"),
-        ({"n_resamples": None, "unit": "pair"}, "n_resamples: NaN, expected a number"),
-        ({"n_threads": 0}, "n_threads: 0, expected at least 1"),
-        ({"paired": False, "unit": "pair"}, "paired: 0, expected 1 where the unit is the pair"),
-        ({"codes": [[0, 1]] * 17, "weights": [[1] * 17]}, "weights: 17, expected at most 16"),
-        ({"category": [0]}, "category: 1 values, expected 2"),
+        ({"unit": "prompt"}, "unit must be one of pair, scenario"),
+        ({"method": "magic"}, "method must be one of percentile"),
+        ({"measures": ["mad"]}, "measure must be one of .*mar_joint"),
+        ({"measures": []}, "measures must name at least 1 measure, got 0"),
+        ({"confidence_level": 1.0}, "confidence_level must be above 0 and below 1, got 1"),
+        ({"n_resamples": 0}, "n_resamples must be at least 1, got 0"),
+        ({"n_resamples": None, "unit": "pair"}, "n_resamples must be a number if the unit is the pair"),
+        ({"n_threads": 0}, "n_threads must be at least 1, got 0"),
+        ({"paired": False, "unit": "pair"}, "paired must be 1 if the unit is the pair, got 0"),
+        ({"codes": [[0, 1]] * 17, "weights": [[1] * 17]}, "weights must weigh at most 16 series, got 17"),
+        ({"category": [0]}, "category must have 2 values"),
     ],
 )
 def test_bad_arguments_are_named(options, word):

@@ -194,8 +194,8 @@ def test_does_not_depend_on_the_number_of_rows_before_a_blank_line(tmp_path):
         ({**ROW, "label": "0"}, 'line 3: label: invalid type: string "0", expected 0, 1 or 2'),
         ({**ROW, "label": -1}, "line 3: label: invalid value: integer `-1`, expected 0, 1 or 2"),
         ({**ROW, "context": None}, "line 3: context: invalid type: null, expected a string"),
-        ({**ROW, "question": " "}, 'line 3: question: " ", expected text that is not blank'),
-        ({**ROW, "category": "SES"}, "line 3: category: `SES`, expected `Age`"),
+        ({**ROW, "question": " "}, 'line 3: question must not be blank, got " "'),
+        ({**ROW, "category": "SES"}, "line 3: category must be `Age`, got `SES`"),
         ({**ROW, "question_index": "x"}, 'line 3: question_index: invalid value: string "x"'),
         (
             {**ROW, "additional_metadata": {"stereotyped_groups": "old"}},
@@ -222,7 +222,7 @@ def test_missing_folder_missing_file_and_empty_file(tmp_path):
     with pytest.raises(DataError, match=r"Age.jsonl: no such file"):
         build_pairs(tmp_path)
     write(tmp_path, [])
-    with pytest.raises(DataError, match=r"Age.jsonl: empty file, 0 rows"):
+    with pytest.raises(DataError, match="Age.jsonl must have at least 1 row, got 0"):
         build_pairs(tmp_path, ["Age"])
 
 

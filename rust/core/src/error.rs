@@ -20,7 +20,7 @@ pub enum Kind {
 #[non_exhaustive]
 pub enum Error {
     /// Two columns that belong together differ in length.
-    #[error("{name}: {actual} values, expected {expected}, as many as the other columns have")]
+    #[error("{name} must have {expected} values, as many as the other columns, got {actual}")]
     LengthMismatch {
         /// The shorter or longer column.
         name: &'static str,

@@ -34,9 +34,9 @@ pub enum Error {
         /// The function.
         symbol: String,
     },
-    /// `llama_batch` is laid out otherwise than this crate was compiled for.
+    /// The layout of `llama_batch` differs from the one that this crate was compiled for.
     #[error(
-        "llama_batch: {field} is {actual} in the installed llama-cpp-python, {expected} here; see the supported range"
+        "llama_batch: {field} must be {expected}, got {actual} from the installed llama-cpp-python; see the supported range"
     )]
     Layout {
         /// Size or offset that differs.
@@ -47,22 +47,22 @@ pub enum Error {
         expected: usize,
     },
     /// A null address came in.
-    #[error("{what}: null address")]
+    #[error("{what} must have an address, got null")]
     NullAddress {
         /// Model or context.
         what: &'static str,
     },
     /// A context and a model that do not belong together.
-    #[error("the context was made for another model")]
+    #[error("context must belong to the model, got one of another model")]
     ForeignContext,
     /// A sequence holds no token.
-    #[error("sequence {index} is empty: at least one token must precede the scored position")]
+    #[error("sequence {index} must have at least 1 token, got 0")]
     EmptySequence {
         /// Which sequence.
         index: usize,
     },
     /// A sequence does not fit into the context.
-    #[error("sequence {index} has {n_tokens} tokens, the context holds {limit}")]
+    #[error("sequence {index} must have at most {limit} tokens to fit the context, got {n_tokens}")]
     TooLong {
         /// Which sequence.
         index: usize,
@@ -72,7 +72,7 @@ pub enum Error {
         limit: usize,
     },
     /// A token id outside the vocabulary.
-    #[error("sequence {index}: token id {token} is outside the vocabulary of {n_vocab}")]
+    #[error("sequence {index}: token id must be in 0..{n_vocab}, got {token}")]
     TokenOutOfRange {
         /// Which sequence.
         index: usize,
@@ -82,9 +82,7 @@ pub enum Error {
         n_vocab: usize,
     },
     /// Offsets that do not describe the flat array.
-    #[error(
-        "{name}: offsets must start at 0, ascend, and end at the length of the values, {n_values}"
-    )]
+    #[error("{name}: offsets must start at 0, ascend, and end at {n_values}, the number of values")]
     Offsets {
         /// Which ragged array.
         name: &'static str,
@@ -92,13 +90,13 @@ pub enum Error {
         n_values: usize,
     },
     /// A packing that does not exist.
-    #[error("packing is '{word}', not one of packed, solo, fresh")]
+    #[error("packing must be one of packed, solo, fresh, got '{word}'")]
     UnknownPacking {
         /// What was asked for.
         word: String,
     },
     /// A setting below its least value.
-    #[error("{name} is {value}, at least {least} needed")]
+    #[error("{name} must be at least {least}, got {value}")]
     TooSmall {
         /// The setting.
         name: &'static str,
@@ -108,7 +106,7 @@ pub enum Error {
         least: usize,
     },
     /// A block that the plan does not have.
-    #[error("block {index} does not exist: the plan has {n_blocks}")]
+    #[error("block must be in 0..{n_blocks}, got {index}")]
     NoSuchBlock {
         /// The one asked for.
         index: usize,
@@ -132,7 +130,9 @@ pub enum Error {
         n_tokens: usize,
     },
     /// llama.cpp has no logits where they were asked for.
-    #[error("llama_get_logits_ith gave nothing for row {row} of a batch of {n_tokens} tokens")]
+    #[error(
+        "llama_get_logits_ith returned no logits for row {row} of a batch of {n_tokens} tokens"
+    )]
     NoLogits {
         /// Index in the batch.
         row: usize,
@@ -141,7 +141,7 @@ pub enum Error {
     },
     /// The model lacks a node, or the context's parameters do not name the callback.
     #[error(
-        "node {node} was not computed: the architecture is laid out otherwise, or the context has no callback"
+        "node {node} was not computed: the architecture names it differently, or the context has no callback"
     )]
     NodeMissing {
         /// Name of the node.
@@ -154,14 +154,14 @@ pub enum Error {
         node: String,
     },
     /// A node that holds no plain f32 values.
-    #[error("node {node} is not f32 without gaps")]
+    #[error("node {node} must be contiguous f32")]
     NodeType {
         /// Name of the node.
         node: String,
     },
-    /// A node of another size than the batch explains.
+    /// A node whose size does not fit the batch.
     #[error(
-        "node {node} holds {n_values} values, which are not rows of {width} for {n_tokens} tokens or {n_outputs} outputs"
+        "node {node} must hold rows of {width} for {n_tokens} tokens or {n_outputs} outputs, got {n_values} values"
     )]
     NodeShape {
         /// Name of the node.
@@ -176,7 +176,7 @@ pub enum Error {
         n_outputs: usize,
     },
     /// Attention outside the cells of the prompt.
-    #[error("node {node}: {stray} of the attention lies outside the prompt's own cells")]
+    #[error("node {node}: all attention must lie in the prompt's own cells, got {stray} outside")]
     CellOrder {
         /// Name of the node.
         node: String,
@@ -184,7 +184,7 @@ pub enum Error {
         stray: String,
     },
     /// A number of a probe request outside its range.
-    #[error("{what} {index}: {field} is {value}, not in {low}..{high}")]
+    #[error("{what} {index}: {field} must be in {low}..{high}, got {value}")]
     OutOfRange {
         /// Job, edit, read or ablation.
         what: &'static str,
@@ -206,7 +206,7 @@ pub enum Error {
         word: String,
     },
     /// Arrays of a probe request that do not fit together.
-    #[error("{name} has {actual} entries, expected {expected}")]
+    #[error("{name} must have {expected} entries, got {actual}")]
     Length {
         /// The array.
         name: &'static str,
@@ -216,7 +216,7 @@ pub enum Error {
         expected: usize,
     },
     /// A context to be probed that has no callback.
-    #[error("the context was made without a watcher: nothing of it can be read or overwritten")]
+    #[error("context must have a watcher to read or overwrite activations, got none")]
     Unwatched,
 }
 

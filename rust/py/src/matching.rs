@@ -54,7 +54,7 @@ fn texts<'t>(py: Python<'_>, (texts, _, people): &'t Side<'_>) -> PyResult<Vec<T
         }
         lists => {
             let message =
-                format!("people: {} lists, expected 0, or 2 as long as texts", lists.len());
+                format!("people must be 0 lists, or 2 as long as texts, got {}", lists.len());
             Err(raise(py, "ArgumentError", message))
         }
     }

@@ -50,15 +50,15 @@ def test_what_is_closed_is_not_used(small_model: Path) -> None:
 
 
 def test_addresses_that_cannot_be_adopted(small_model: Path) -> None:
-    with pytest.raises(ArgumentError, match="model: null address"):
+    with pytest.raises(ArgumentError, match="model must have an address, got null"):
         _core.Model(load_library(), 0)
     with Model(small_model) as one, Model(small_model) as other:
-        with pytest.raises(ArgumentError, match="context: null address"):
+        with pytest.raises(ArgumentError, match="context must have an address, got null"):
             _core.Context(one._opened()[0], 0)
         params = capi.llama_context_default_params()
         params.n_ctx = 64
         address = capi.llama_init_from_model(other.pointer, params)
-        with pytest.raises(ArgumentError, match="the context was made for another model"):
+        with pytest.raises(ArgumentError, match="context must belong to the model, got one of another"):
             _core.Context(one._opened()[0], address)
         capi.llama_free(address)
 
@@ -67,6 +67,6 @@ def test_a_context_without_a_watcher_cannot_be_probed(small_model: Path) -> None
     with (
         Model(small_model) as model,
         model.context(256, n_batch=64) as context,
-        pytest.raises(ArgumentError, match="made without a watcher"),
+        pytest.raises(ArgumentError, match="context must have a watcher"),
     ):
         _core.Prober(context.handle, n_slots=1)

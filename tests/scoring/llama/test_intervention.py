@@ -402,15 +402,15 @@ def test_the_core_checks_too(model_file) -> None:
         model.context(256, n_batch=64) as plain,
         model.context(256, n_batch=64, watched=True) as watched,
     ):
-        with pytest.raises(ArgumentError, match="made without a watcher"):
+        with pytest.raises(ArgumentError, match="context must have a watcher"):
             plain.handle.ablate(0, 0)
-        with pytest.raises(ArgumentError, match=r"ablation 0: head is 4, not in 0\.\.4"):
+        with pytest.raises(ArgumentError, match=r"ablation 0: head must be in 0\.\.4, got 4"):
             watched.handle.ablate(0, 4)
         watched.handle.ablate(0, 0, np.zeros(3, np.float32))
         rows = np.array([1, 2], np.int32), np.array([0, 2])
         scorer = _core.Scorer(watched.handle, rows, rows, n_block=9, packing="packed")
         scorer.start(0)
         with pytest.raises(
-            ArgumentError, match="output of an ablated head has 3 entries, expected 16"
+            ArgumentError, match="output of an ablated head must have 16 entries, got 3"
         ):
             scorer.step()

@@ -31,14 +31,14 @@ pub enum BbqError {
         problem: String,
     },
     /// The file has not a single row.
-    #[error("{file}: empty file, 0 rows; at least 1 is needed")]
+    #[error("{file} must have at least 1 row, got 0")]
     NoRows {
         /// The file as its reader names it.
         file: String,
     },
     /// No statement can be made of a question.
     #[error(
-        "{file}: example_id {example_id}: question {question:?}, expected Who, Which, Whose or What group of people"
+        "{file}: example_id {example_id}: question must ask Who, Which, Whose or What group of people, got {question:?}"
     )]
     Question {
         /// The file as its reader names it.
@@ -233,12 +233,8 @@ mod tests {
                 "f, line 3: question_index: invalid value: string \"7b\", expected a whole number \
                  in digits",
             ),
-            (r#""Age""#, r#""SES""#, "f, line 3: category: `SES`, expected `Age`"),
-            (
-                r#""ans1": "B""#,
-                r#""ans1": " ""#,
-                "f, line 3: ans1: \" \", expected text that is not blank",
-            ),
+            (r#""Age""#, r#""SES""#, "f, line 3: category must be `Age`, got `SES`"),
+            (r#""ans1": "B""#, r#""ans1": " ""#, "f, line 3: ans1 must not be blank, got \" \""),
             (
                 r#", "label": 1}"#,
                 "",

@@ -103,15 +103,13 @@ impl Row<'_> {
 
     pub(super) fn check(&self, category: &str) -> std::result::Result<(), String> {
         if self.category != category {
-            return Err(format!("category: `{}`, expected `{category}`", self.category));
+            return Err(format!("category must be `{category}`, got `{}`", self.category));
         }
         let answer = ["ans0", "ans1", "ans2"][self.label.0];
         let texts =
             [("context", &*self.context), ("question", &*self.question), (answer, self.answer())];
         match texts.iter().find(|(_, text)| text.trim().is_empty()) {
-            Some((field, text)) => {
-                Err(format!("{field}: {text:?}, expected text that is not blank"))
-            }
+            Some((field, text)) => Err(format!("{field} must not be blank, got {text:?}")),
             None => Ok(()),
         }
     }

@@ -6,8 +6,8 @@ use crate::Kind;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum StatsError {
-    /// A word that is none of those an argument takes.
-    #[error("{name}: {value:?}, expected one of {known}")]
+    /// A word that an argument does not take.
+    #[error("{name} must be one of {known}, got '{value}'")]
     UnknownName {
         /// The argument.
         name: &'static str,
@@ -17,18 +17,18 @@ pub enum StatsError {
         known: String,
     },
     /// A number outside its limits.
-    #[error("{name}: {value}, expected {limit}")]
+    #[error("{name} must {rule}, got {value}")]
     OutOfRange {
         /// The argument.
         name: &'static str,
         /// What was given.
         value: f64,
-        /// The limits in words.
-        limit: &'static str,
+        /// The verb phrase after "must".
+        rule: &'static str,
     },
     /// A resample could hold more pairs than a 32-bit count can.
     #[error(
-        "{n_units} units of up to {largest} pairs: a resample could pass the limit of 4294967295 pairs"
+        "pairs of a resample must be at most 4294967295, got {n_units} units of up to {largest} pairs"
     )]
     TooManyPairs {
         /// Units in a resample.

@@ -29,9 +29,10 @@ pub(super) fn sign_flip_exact(
         return Ok(None);
     }
     if total as u64 * sizes.len() as u64 > MOST_STEPS {
-        let (name, limit) = ("differences", "a product of clusters and their sum below 2e9");
+        let name = "differences";
+        let rule = "have a product of their number and their sum below 2e9";
         let value = total as f64 * sizes.len() as f64;
-        return Err(StatsError::OutOfRange { name, value, limit }.into());
+        return Err(StatsError::OutOfRange { name, value, rule }.into());
     }
     // chance[u]: probability that the positive part of the sum is u; the sum is then 2u - total.
     let mut chance = vec![0.0; total + 1];

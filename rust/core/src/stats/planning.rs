@@ -60,20 +60,20 @@ pub struct Design {
 
 impl Design {
     fn check(&self) -> Result<()> {
-        let refuse = |name, value, limit| Err(StatsError::OutOfRange { name, value, limit }.into());
+        let refuse = |name, value, rule| Err(StatsError::OutOfRange { name, value, rule }.into());
         for (name, value) in [("gain", self.gain), ("loss", self.loss)] {
             if !(0.0..=1.0).contains(&value) || self.gain + self.loss > 1.0 {
-                return refuse(name, value, "0 to 1, and gain + loss at most 1");
+                return refuse(name, value, "be between 0 and 1, and gain + loss at most 1");
             }
         }
         if !(0.0..1.0).contains(&self.correlation) {
-            return refuse("correlation", self.correlation, "at least 0 and below 1");
+            return refuse("correlation", self.correlation, "be at least 0 and below 1");
         }
         if !(self.alpha > 0.0 && self.alpha < 1.0) {
-            return refuse("alpha", self.alpha, "above 0 and below 1");
+            return refuse("alpha", self.alpha, "be above 0 and below 1");
         }
         if self.sizes.iter().all(|&size| size == 0) {
-            return refuse("sizes", 0.0, "at least 1 pair");
+            return refuse("sizes", 0.0, "hold at least 1 pair");
         }
         Ok(())
     }

@@ -75,28 +75,28 @@ impl Request<'_> {
         let level = self.confidence_level;
         let n_series = self.items.n_series();
         let known = |question: &Question| question.terms.iter().all(|&(at, _)| at < n_series);
-        let refuse = |name, value, limit| Err(StatsError::OutOfRange { name, value, limit }.into());
+        let refuse = |name, value, rule| Err(StatsError::OutOfRange { name, value, rule }.into());
         if !(level > 0.0 && level < 1.0) {
-            return refuse("confidence_level", level, "above 0 and below 1");
+            return refuse("confidence_level", level, "be above 0 and below 1");
         }
         if self.n_resamples == Some(0) {
-            return refuse("n_resamples", 0.0, "at least 1");
+            return refuse("n_resamples", 0.0, "be at least 1");
         }
         if self.n_resamples.is_none() && self.unit == Unit::Pair {
-            return refuse("n_resamples", f64::NAN, "a number where the unit is the pair");
+            return refuse("n_resamples", f64::NAN, "be a number if the unit is the pair");
         }
         if self.n_threads == Some(0) {
-            return refuse("n_threads", 0.0, "at least 1");
+            return refuse("n_threads", 0.0, "be at least 1");
         }
         if self.measures.is_empty() {
-            return refuse("measures", 0.0, "at least 1 measure");
+            return refuse("measures", 0.0, "name at least 1 measure");
         }
         if self.items.n_pairs() > 0 && !self.questions.iter().all(known) {
-            return refuse("questions", n_series as f64, "terms that name an existing series");
+            return refuse("questions", n_series as f64, "name existing series only");
         }
         let longest = self.questions.iter().map(|question| question.terms.len()).max().unwrap_or(0);
         if longest > Question::MOST_TERMS {
-            return refuse("weights", longest as f64, "at most 16 series with a weight");
+            return refuse("weights", longest as f64, "weigh at most 16 series");
         }
         if self.measures.iter().any(|measure| measure.is_joint())
             && !self.questions.iter().all(Question::is_couple)
@@ -104,11 +104,11 @@ impl Request<'_> {
             return refuse(
                 "weights",
                 longest as f64,
-                "2 series for mar_adjusted: stereotyped, contrast",
+                "name 2 series for mar_adjusted: stereotyped, contrast",
             );
         }
         if self.unit == Unit::Pair && self.questions.iter().any(|question| !question.paired) {
-            return refuse("paired", 0.0, "1 where the unit is the pair");
+            return refuse("paired", 0.0, "be 1 if the unit is the pair");
         }
         Ok(())
     }
@@ -123,9 +123,9 @@ impl Request<'_> {
             all.checked_mul(n.checked_pow(stratum.len() as u32)?)
         });
         all.filter(|&all| all <= MOST_RESAMPLES).ok_or_else(|| {
-            let (name, limit) =
-                ("n_resamples", "at most 8 scenarios where all resamples are taken");
-            StatsError::OutOfRange { name, value: units.n_rows() as f64, limit }.into()
+            let rule = "be a number for more than 8 scenarios";
+            let value = units.n_rows() as f64;
+            StatsError::OutOfRange { name: "n_resamples", value, rule }.into()
         })
     }
 

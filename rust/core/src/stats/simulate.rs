@@ -81,7 +81,9 @@ impl Population {
         ];
         for (name, value) in shares {
             if !(0.0..=1.0).contains(&value) {
-                return Err(StatsError::OutOfRange { name, value, limit: "0 to 1" }.into());
+                return Err(
+                    StatsError::OutOfRange { name, value, rule: "be between 0 and 1" }.into()
+                );
             }
         }
         Ok(())
