@@ -6,7 +6,7 @@ use crate::stats::StatsError;
 /// Shorthand for a result that fails with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a caller can do about an error; each kind is one Python exception class.
+/// The kind of an error; each is one Python exception class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An argument is outside its limits (`misfired.ArgumentError`).
@@ -15,7 +15,7 @@ pub enum Kind {
     Data,
 }
 
-/// Everything that can go wrong in this crate. Messages name the argument, the value and the limit.
+/// An error of this crate. Messages name the argument, the value and the limit.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Error {

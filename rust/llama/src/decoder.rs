@@ -47,7 +47,7 @@ impl Decoder {
         &self.context
     }
 
-    /// What the context can hold, for sequences of at most `n_longest` tokens.
+    /// Capacity of the context, for sequences of at most `n_longest` tokens.
     pub(crate) fn limits(&self, n_longest: usize, packing: Packing, n_block: usize) -> Limits {
         let Self { n_batch, n_seq_max, n_vocab, .. } = *self;
         Limits { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block }

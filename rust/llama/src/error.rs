@@ -3,7 +3,7 @@ use thiserror::Error;
 /// Shorthand for a result that fails with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a caller can do about an error; each kind is one Python exception class.
+/// The kind of an error; each is one Python exception class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An argument is outside its limits (`misfired.ArgumentError`).
@@ -14,7 +14,7 @@ pub enum Kind {
     Scoring,
 }
 
-/// Everything that can go wrong in this crate. Messages name the argument, the value and the limit.
+/// An error of this crate. Messages name the argument, the value and the limit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,7 +23,7 @@ pub enum Error {
     NotLoaded {
         /// The file asked for.
         path: String,
-        /// What the loader said.
+        /// The loader's message.
         reason: String,
     },
     /// The library lacks a function that this crate calls.
@@ -92,7 +92,7 @@ pub enum Error {
     /// A packing that does not exist.
     #[error("packing must be one of packed, solo, fresh, got '{word}'")]
     UnknownPacking {
-        /// What was asked for.
+        /// The word given.
         word: String,
     },
     /// A setting below its least value.
@@ -110,7 +110,7 @@ pub enum Error {
     NoSuchBlock {
         /// The one asked for.
         index: usize,
-        /// How many there are.
+        /// The number of blocks.
         n_blocks: usize,
     },
     /// llama.cpp could not tokenise a text.
@@ -118,13 +118,13 @@ pub enum Error {
     Tokenize {
         /// Length of the text.
         n_bytes: usize,
-        /// What llama.cpp returned.
+        /// llama.cpp's return code.
         code: i32,
     },
     /// `llama_decode` failed.
     #[error("llama_decode failed with code {code} on a batch of {n_tokens} tokens: {}", decode_reason(*.code))]
     Decode {
-        /// What llama.cpp returned.
+        /// llama.cpp's return code.
         code: i32,
         /// Size of the batch.
         n_tokens: usize,
@@ -180,7 +180,7 @@ pub enum Error {
     CellOrder {
         /// Name of the node.
         node: String,
-        /// How much.
+        /// The share outside.
         stray: String,
     },
     /// A number of a probe request outside its range.

@@ -182,7 +182,7 @@ impl Generation {
     }
 }
 
-/// Where the first stop text begins, if one ends after `before`.
+/// Start of the first stop text that ends after `before`.
 fn find_stop(text: &[u8], before: usize, stops: &[Vec<u8>]) -> Option<usize> {
     let starts = stops.iter().filter_map(|stop| {
         let from = (before + 1).saturating_sub(stop.len());

@@ -1,7 +1,7 @@
 //! Models and contexts that llama-cpp-python has made, owned from then on.
 //!
-//! Raw addresses come in here and nowhere else. Of an address no more can be checked than that it is
-//! there: whoever calls [`Model::adopt`] or [`Context::adopt`] answers for what they say.
+//! Raw addresses come in here and nowhere else. The only possible check is against null: callers of
+//! [`Model::adopt`] and [`Context::adopt`] must pass addresses of live objects.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,8 +91,8 @@ impl Context {
         Ok(Self { model, address, watcher, turn: Mutex::new(()) })
     }
 
-    /// Replace a head's output at every position with `values`, or zeros, in whatever is decoded from now
-    /// on; what the cache holds must come after.
+    /// Replace a head's output at every position with `values`, or zeros, in every decode from now on. The
+    /// cache must hold no earlier tokens.
     ///
     /// # Errors
     /// [`Error::Unwatched`], [`Error::OutOfRange`].
@@ -120,7 +120,7 @@ impl Context {
         &self.model
     }
 
-    /// What its callback looks after.
+    /// The watcher behind its callback.
     pub(crate) fn watcher(&self) -> Option<&Watcher> {
         self.watcher.as_ref()
     }

@@ -1,6 +1,6 @@
 //! Log-probabilities at one position, in f64.
 
-/// What one row of logits says about the next token. Logarithms are natural.
+/// The next token by one row of logits. Logarithms are natural.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Position {
     /// Log-probability of each wanted token, in the order asked for.

@@ -23,7 +23,7 @@ pub(crate) use step::{Copy, Step, Token};
 /// The cache sequence that keeps the prefix common to all sequences.
 pub(crate) const HEADER: i32 = 0;
 
-/// How sequences share batches and cache.
+/// The way in which sequences share batches and cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// Full batches of many sequences.
@@ -47,7 +47,7 @@ impl FromStr for Packing {
     }
 }
 
-/// What a plan must respect.
+/// Limits of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Tokens a batch.
@@ -58,7 +58,7 @@ pub struct Limits {
     pub(crate) n_longest: usize,
     /// Size of the vocabulary.
     pub n_vocab: usize,
-    /// How sequences share batches and cache.
+    /// The way in which sequences share batches and cache.
     pub packing: Packing,
     /// A block is closed at the best boundary after this many decoded tokens.
     pub n_block: usize,

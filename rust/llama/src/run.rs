@@ -6,7 +6,7 @@ use crate::decoder::Decoder;
 use crate::error::Result;
 use crate::plan::{HEADER, Plan};
 
-/// What a run does with the sequences of its plan.
+/// The work of a run with the sequences of its plan.
 pub trait Work {
     /// One finished sequence.
     type Done;

@@ -71,7 +71,7 @@ impl Tokenizer {
         }
     }
 
-    /// Whether a token ends the model's turn.
+    /// True if a token ends the model's turn.
     #[must_use]
     pub fn ends_generation(&self, id: i32) -> bool {
         // SAFETY: see `n_vocab`; the range is checked first.

@@ -25,7 +25,7 @@ impl Library {
     }
 }
 
-/// A model, owned: what else uses it keeps it alive.
+/// A model, owned. Its users keep it alive.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Model(Arc<misfired_llama::Model>);
 
@@ -38,7 +38,7 @@ impl Model {
     }
 }
 
-/// What a context calls back while it computes; it is named in the context's parameters.
+/// The callback of a context while it computes; the context's parameters name it.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Watcher(probe::Watcher);
 
@@ -56,7 +56,7 @@ impl Watcher {
     }
 }
 
-/// A context, owned: what else uses it keeps it alive, and takes turns.
+/// A context, owned. Its users keep it alive and take turns.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Context(pub(crate) Arc<misfired_llama::Context>);
 

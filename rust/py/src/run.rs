@@ -1,4 +1,4 @@
-//! What `Scorer` and `Generator` have in common: the plan, its blocks and the counters.
+//! The common part of `Scorer` and `Generator`: the plan, its blocks and the counters.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

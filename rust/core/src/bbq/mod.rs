@@ -8,7 +8,7 @@ pub(crate) use row::{ContextCondition, Person, QuestionPolarity, Row, Text};
 
 use crate::{Error, Result};
 
-/// What is wrong with a BBQ file. Messages name file, line, field, value and limit.
+/// A fault of a BBQ file. Messages name file, line, field, value and limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BbqError {
@@ -17,7 +17,7 @@ pub enum BbqError {
     Unreadable {
         /// The file as its reader names it.
         file: String,
-        /// What the operating system says.
+        /// The message of the operating system.
         reason: String,
     },
     /// A line is not a row of the expected form.
@@ -30,7 +30,7 @@ pub enum BbqError {
         /// The field, its value and what it must be.
         problem: String,
     },
-    /// The file has not a single row.
+    /// The file has no rows.
     #[error("{file} must have at least 1 row, got 0")]
     NoRows {
         /// The file as its reader names it.
@@ -56,7 +56,7 @@ pub enum BbqError {
     NoPairs {
         /// The file as its reader names it.
         file: String,
-        /// How many rows it holds.
+        /// Its number of rows.
         n_rows: usize,
     },
 }
@@ -72,10 +72,10 @@ pub(crate) struct Source<'a> {
     pub(crate) content: &'a [u8],
 }
 
-/// What [`read`] found in a file.
+/// The rows of a file.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
-    /// How many rows the file holds.
+    /// Number of rows in the file.
     pub(crate) n_read: usize,
     /// Those that were wanted, in order.
     pub(crate) kept: Vec<Row<'a>>,
@@ -120,7 +120,7 @@ fn parse<'a>(line: &'a str, category: &str) -> std::result::Result<Row<'a>, Stri
     Ok(row)
 }
 
-/// Parse a bad line once more with the path to each value tracked, which costs too much for every line.
+/// Parse a bad line once more and track the path to each value; that is too slow for every line.
 fn describe(line: &str) -> String {
     let mut from = serde_json::Deserializer::from_str(line);
     let Err(error) = serde_path_to_error::deserialize::<_, Row>(&mut from) else {

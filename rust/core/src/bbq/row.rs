@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 
-/// Whether the context says who did it.
+/// True of a context that says who did it: `disambig`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ContextCondition {
@@ -16,7 +16,7 @@ pub(crate) enum ContextCondition {
     Disambig,
 }
 
-/// Whether the question asks for the harmful property or its opposite.
+/// The property that the question asks for: the harmful one or its opposite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum QuestionPolarity {
@@ -35,9 +35,9 @@ pub(crate) struct Row<'a> {
     /// The scenario.
     #[serde(deserialize_with = "question_index")]
     pub(crate) question_index: u32,
-    /// What the question asks for.
+    /// The property that the question asks for.
     pub(crate) question_polarity: QuestionPolarity,
-    /// What the context says.
+    /// The context's condition.
     pub(crate) context_condition: ContextCondition,
     #[serde(borrow)]
     category: Cow<'a, str>,

@@ -34,12 +34,12 @@ pub struct Match {
     pub distance: u32,
     /// How many of the two people of the left are not, in the other role, those of the right.
     pub(crate) n_strangers: u32,
-    /// What differs, tokens first and then people: `soccer -> softball; friend -> guy`.
+    /// The differences, tokens first and then people: `soccer -> softball; friend -> guy`.
     pub differing: String,
 }
 
 impl Match {
-    /// Whether each text is the other with its two people exchanged, and nothing else.
+    /// True if each text is the other with its two people exchanged, and nothing else.
     #[must_use]
     pub fn is_exact_swap(&self) -> bool {
         self.distance == 0 && self.n_strangers == 0

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-/// Who a text is about: the one it says it of, and the other one.
+/// The two people of a text: its target, and the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles<'t> {
     /// The one of whom the text says it.
@@ -62,7 +62,7 @@ fn split(text: &str) -> Vec<&str> {
     found
 }
 
-/// Where the word at the start of a text ends; a hyphen or apostrophe between letters belongs to it.
+/// End of the word at the start of a text; a hyphen or apostrophe between letters belongs to it.
 fn word_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut end = 0;
@@ -119,7 +119,7 @@ impl Pattern {
         Self { n_tokens: tokens.len(), n_blocks, places }
     }
 
-    /// How many tokens must be inserted, deleted or replaced. `column` is scratch space.
+    /// Number of tokens to insert, delete or replace. `column` is scratch space.
     pub(super) fn distance(&self, text: &[u32], column: &mut Vec<(u64, u64)>) -> u32 {
         if self.n_tokens == 0 {
             return text.len() as u32;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::StatsError;
 
-/// How a family of p values is adjusted.
+/// A correction for a family of p values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adjustment {
     /// Benjamini and Hochberg 1995: false discovery rate, independent or positively dependent tests.

@@ -47,7 +47,7 @@ pub struct Ratings<'a> {
 }
 
 impl Agreement {
-    /// What an item adds to the sums from which the coefficient is made.
+    /// Contribution of an item to the sums behind the coefficient.
     fn row(self, item: &[u8], n_values: usize) -> Vec<f64> {
         let mut counts = vec![0.0; n_values];
         item.iter()

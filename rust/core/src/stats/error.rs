@@ -2,7 +2,7 @@ use thiserror::Error;
 
 use crate::Kind;
 
-/// What can go wrong in the statistics. Messages name the argument, the value and the limit.
+/// An error of the statistics. Messages name the argument, the value and the limit.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum StatsError {
@@ -11,7 +11,7 @@ pub enum StatsError {
     UnknownName {
         /// The argument.
         name: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
         /// The words it takes.
         known: String,
@@ -21,7 +21,7 @@ pub enum StatsError {
     OutOfRange {
         /// The argument.
         name: &'static str,
-        /// What was given.
+        /// The value given.
         value: f64,
         /// The verb phrase after "must".
         rule: &'static str,

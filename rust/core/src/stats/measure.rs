@@ -181,7 +181,7 @@ impl Measure {
         })
     }
 
-    /// Whether the measure stands on the tables of two conditions, not on one.
+    /// True if the measure stands on the tables of two conditions, not on one.
     pub(crate) fn is_joint(self) -> bool {
         self == Self::MarAdjusted
     }
@@ -197,12 +197,12 @@ impl Measure {
         Err(StatsError::UnknownName { name: "measure", value, known: known.join(", ") })
     }
 
-    /// Whether the value is a ratio of two linear forms of the counts.
+    /// True if the value is a ratio of two linear forms of the counts.
     pub(crate) fn is_linear(self) -> bool {
         !matches!(self, Self::DPrime | Self::Criterion | Self::MarAdjusted)
     }
 
-    /// Whether the value lies between 0 and 100 and is a share of its denominator.
+    /// True if the value lies between 0 and 100 and is a share of its denominator.
     pub(crate) fn is_rate(self) -> bool {
         self.is_linear() && self != Self::Discrepancy
     }

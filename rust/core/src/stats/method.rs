@@ -1,4 +1,4 @@
-//! How intervals are made.
+//! Interval methods.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use super::order::{Keys, Position, quantile_pair};
 use super::{Spread, StatsError, Undefined, normal_cdf, normal_quantile};
 use super::{beta_quantile, t_quantile};
 
-/// How an interval is made.
+/// An interval method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// The quantiles of the resampled values.
@@ -62,12 +62,12 @@ impl Method {
         }
     }
 
-    /// Whether the method needs resampled values.
+    /// True if the method needs resampled values.
     pub(crate) fn resamples(self) -> bool {
         matches!(self, Self::Percentile | Self::Basic | Self::Bca | Self::Studentised)
     }
 
-    /// Whether the method is for a single rate between 0 and 100 only.
+    /// True if the method is for a single rate between 0 and 100 only.
     pub(crate) fn rates_only(self) -> bool {
         matches!(self, Self::Logit | Self::Wilson | Self::ClopperPearson)
     }
@@ -87,10 +87,10 @@ impl FromStr for Method {
     }
 }
 
-/// A pair of ends, or the reason why there are none.
+/// The two ends, or the reason for their absence.
 pub(super) type Ends = Result<(f64, f64), Undefined>;
 
-/// What is known of a value before its interval is made.
+/// A value, and the facts that its interval is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Observed {
     /// The value.
@@ -198,7 +198,7 @@ fn wilson(share: f64, size: f64, z: f64) -> (f64, f64) {
     let shrink = 1.0 + z * z / size;
     let centre = (share + z * z / (2.0 * size)) / shrink;
     let half = z / shrink * (share * (1.0 - share) / size + z * z / (4.0 * size * size)).sqrt();
-    // At the ends the formula is exact but for rounding.
+    // At the ends the formula is exact up to rounding.
     let low = if share <= 0.0 { 0.0 } else { (centre - half).max(0.0) };
     let high = if share >= 1.0 { 1.0 } else { (centre + half).min(1.0) };
     (100.0 * low, 100.0 * high)

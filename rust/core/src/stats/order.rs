@@ -8,7 +8,7 @@ pub(crate) struct Keys {
     pub(crate) n_nan: u64,
 }
 
-/// How the resampled values lie about the observed one.
+/// The resampled values counted against the observed one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "counts are named n_* everywhere")]
 pub(crate) struct Position {
@@ -66,7 +66,7 @@ impl Keys {
         decode(self.keys[index])
     }
 
-    /// How the values lie about a centre.
+    /// The values counted against a centre.
     pub(crate) fn position(&self, centre: f64) -> Position {
         let centre = encode(centre);
         let n_below = self.keys.iter().filter(|&&key| key < centre).count() as u64;

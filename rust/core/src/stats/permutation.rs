@@ -109,20 +109,20 @@ pub(super) fn swap_test(
     Some((1 + n_extreme) as f64 / (1 + n_resamples) as f64)
 }
 
-/// What a permutation test found. NaN where there is no number.
+/// Result of a permutation test. NaN stands for an absent number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Permuted {
     /// The observed statistic, in percentage points.
     pub statistic: f64,
     /// The p value.
     pub p_value: f64,
-    /// Whether the p value is exact, not sampled.
+    /// True if the p value is exact, not sampled.
     pub exact: bool,
     /// Clusters that were flipped.
     pub n_clusters: u64,
 }
 
-/// How a permutation test is made.
+/// Settings of a permutation test.
 #[derive(Debug, Clone, Copy)]
 pub struct PermutationOptions {
     /// The clusters.

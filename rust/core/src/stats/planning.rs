@@ -1,4 +1,4 @@
-//! How many scenarios a study needs, by formula and by simulation.
+//! Number of scenarios that a study needs, by formula and by simulation.
 
 use rand_distr::{Distribution, Gamma};
 use rayon::prelude::*;

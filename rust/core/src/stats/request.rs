@@ -1,4 +1,4 @@
-//! What is asked of a resampling pass, and what it answers.
+//! Settings and results of a resampling pass.
 
 use super::detection::{adjusted_mar, adjusted_mar_gradient};
 use super::units::{Items, Question};
@@ -8,7 +8,7 @@ use crate::Result;
 /// Most resamples that are enumerated: 8^8 is below, 9^9 above.
 const MOST_RESAMPLES: u64 = 100_000_000;
 
-/// What to resample and what to report of it.
+/// Settings of a resampling pass.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The outcomes.
@@ -17,13 +17,13 @@ pub struct Request<'a> {
     pub questions: Vec<Question>,
     /// Measures, in the order of the answer.
     pub measures: Vec<Measure>,
-    /// What is drawn.
+    /// The unit of resampling.
     pub unit: Unit,
-    /// Whether each category is a slice, beside all pairs together.
+    /// True if each category is a slice, beside all pairs together.
     pub by_category: bool,
-    /// Whether the overall slice keeps the number of units of each category fixed.
+    /// True if the overall slice keeps the number of units of each category fixed.
     pub stratified: bool,
-    /// How intervals are made; `None` takes the best by coverage (`Request::method_for`).
+    /// The interval method; `None` takes the best by coverage (`Request::method_for`).
     pub method: Option<Method>,
     /// Between 0 and 1.
     pub confidence_level: f64,
@@ -46,7 +46,7 @@ pub struct Estimate {
     pub high: f64,
     /// Standard error over units, linearised.
     pub standard_error: f64,
-    /// How the interval was made.
+    /// The interval method.
     pub method: Method,
     /// Why there is no value, or no interval.
     pub reason: Option<Undefined>,
@@ -184,7 +184,7 @@ impl Question {
         reason.or(no_hit.then_some(Undefined::NoContrastCorrect))
     }
 
-    /// Whether the value is a single rate between 0 and 100.
+    /// True if the value is a single rate between 0 and 100.
     pub(crate) fn is_rate(&self, measure: Measure) -> bool {
         measure.is_rate() && self.terms.len() == 1 && (self.terms[0].1 - 1.0).abs() < f64::EPSILON
     }

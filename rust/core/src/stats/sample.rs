@@ -47,7 +47,7 @@ pub(crate) struct Sample<'a> {
     measures: Vec<Measure>,
     questions: Vec<&'a Question>,
     units: Vec<&'a Units>,
-    /// What is known of each question's measures before resampling, question by question.
+    /// Observed values and spreads of the measures, question by question.
     pub(crate) observed: Vec<Observed>,
     /// Sums of products of counts for each row, if values are studentised.
     products: Vec<Products>,
@@ -185,7 +185,7 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// How often each outcome pattern is drawn, resample by resample.
+    /// Number of draws of each outcome pattern, resample by resample.
     fn draw_patterns(&self, block: usize, units: &Units) -> Vec<u32> {
         let mut words = self.streams.stream(block as u64);
         let mut drawn = Vec::with_capacity(units.n_rows() * BLOCK);

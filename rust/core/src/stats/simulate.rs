@@ -90,7 +90,7 @@ impl Population {
     }
 }
 
-/// How an interval fared over many simulated benchmarks.
+/// Coverage of an interval over many simulated benchmarks.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Coverage {
     /// Intervals that hold the true value.
@@ -105,10 +105,10 @@ pub struct Coverage {
     pub width: f64,
 }
 
-/// What a coverage simulation runs.
+/// Settings of a coverage simulation.
 #[derive(Debug, Clone)]
 pub struct CoverageRequest {
-    /// What is simulated.
+    /// The population to simulate.
     pub population: Population,
     /// The methods under trial.
     pub methods: Vec<Method>,

@@ -3,7 +3,7 @@
 use super::units::{Question, Units};
 use super::{Measure, Unit};
 
-/// What the units say about the sampling error of a question's value.
+/// The sampling error of a question's value, from its units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     /// Linearised (infinitesimal jackknife) standard error over units: cluster-robust if the units
@@ -57,7 +57,7 @@ impl Units {
         }
     }
 
-    /// How far one unit of this row moves the value, to first order.
+    /// Change of the value by one unit of this row, to first order.
     fn influence(&self, row: usize, gradient: &[[f64; 4]]) -> f64 {
         let dot = |(rows, slope): (&Vec<[u32; 4]>, &[f64; 4])| -> f64 {
             rows[row].iter().zip(slope).map(|(&count, slope)| f64::from(count) * slope).sum()

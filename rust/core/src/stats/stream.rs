@@ -2,7 +2,7 @@
 //!
 //! The resamples are made twice, which their streams make possible: the first time they are counted
 //! in bins, the second time only those in the bins of the wanted ranks are kept. Memory does not
-//! depend on the number of resamples, but for the few in those bins.
+//! depend on the number of resamples, except for the few in those bins.
 
 use rayon::prelude::*;
 
@@ -20,7 +20,7 @@ struct Tally {
     n_nan: u64,
 }
 
-/// Where a value is counted: any function that never falls as the value rises.
+/// The bin of a value: any function that never falls as the value rises.
 #[derive(Clone, Copy)]
 struct Scale {
     low: f64,

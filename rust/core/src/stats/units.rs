@@ -1,4 +1,4 @@
-//! What is resampled: pairs, or scenarios with all their pairs.
+//! The units of resampling: pairs, or scenarios with all their pairs.
 
 use std::ops::Range;
 
@@ -84,7 +84,7 @@ impl Items<'_> {
 pub struct Question {
     /// (series, weight), at most `Question::MOST_TERMS`.
     pub terms: Vec<(usize, f64)>,
-    /// Whether a pair counts only if all series scored it. Else each series counts the pairs that it
+    /// True if a pair counts only if all series scored it. Else each series counts the pairs that it
     /// scored, and nothing but the scenarios is common to them.
     pub paired: bool,
 }
@@ -93,7 +93,7 @@ impl Question {
     /// Most series in a question: a pair's outcomes are one number of 4 bits for each.
     pub(crate) const MOST_TERMS: usize = 16;
 
-    /// Whether there are two terms, as a joint measure needs them.
+    /// True if there are two terms, as a joint measure needs them.
     pub(crate) fn is_couple(&self) -> bool {
         self.terms.len() == 2
     }
@@ -110,7 +110,7 @@ impl Question {
 pub(crate) struct Units {
     /// For each term of the question: (a, b, c, d) of each row.
     pub terms: Vec<Vec<[u32; 4]>>,
-    /// How many units have this row. Scenarios: 1 each; pairs: one row for each pattern of outcomes.
+    /// Number of units with this row. Scenarios: 1 each; pairs: one row for each pattern of outcomes.
     pub(crate) multiplicity: Vec<u32>,
     /// Rows that are resampled among themselves.
     pub(crate) strata: Vec<Range<usize>>,

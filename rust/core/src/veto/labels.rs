@@ -7,7 +7,7 @@ pub(super) fn normalise(label: &str) -> String {
     label.to_lowercase().replace([' ', '-', '_'], "")
 }
 
-/// Whether a normalised label stands for "cannot be known", or for nothing at all.
+/// True if a normalised label stands for "cannot be known", or for nothing at all.
 pub(super) fn names_nobody(normalised: &str) -> bool {
     NOBODY.contains(&normalised)
 }

@@ -21,7 +21,7 @@ use crate::bbq::{self, BbqError, ContextCondition, QuestionPolarity, Row, Source
 /// The most pairs that one scenario gives.
 pub(crate) const MAX_PAIRS_PER_SCENARIO: usize = 20;
 
-/// A group of which BBQ says nothing.
+/// A group that BBQ does not mention.
 const PLACEBO_GROUP: &str = "left-handed";
 
 /// Two prompts that state the same conclusion about two groups; the right answer to both is yes.
@@ -81,7 +81,7 @@ impl Pair {
 /// The BBQ file of one category.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// The category that its rows must state.
     pub category: String,
@@ -97,7 +97,7 @@ pub fn build(files: &[File]) -> Result<Vec<Pair>> {
     build_by(files, pairs_of_content)
 }
 
-/// What a variant makes of each file, in the order of the files; an error is the first file's.
+/// The pairs of each file, in the order of the files; an error is the first file's.
 fn build_by<P: Send>(
     files: &[File],
     pairs_of_content: impl Fn(&Source) -> Result<Vec<P>> + Sync,
@@ -146,7 +146,7 @@ fn is_used(row: &Row) -> bool {
         && row.question_polarity == QuestionPolarity::Neg
 }
 
-/// The pairs of one scenario, whose rows stand in file order.
+/// The pairs of one scenario from its rows in file order.
 fn pair_up(category: &str, rows: &[&Row]) -> Vec<Pair> {
     let groups = rows.first().map_or(&[][..], |row| row.stereotyped_groups());
     let (stereotyped, contrast) = sides(rows, groups);

@@ -3,7 +3,7 @@
 use super::tables::{ADVERBS, AUXILIARIES, NEGATIVE_CONTRACTIONS, PLURAL_WORDS};
 use super::verbs::{base_form, is_past, is_third_person};
 
-/// What a question asks, by the first pattern that fits it.
+/// The form of a question, by the first pattern that fits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked<'q> {
     /// `Who VP`, `Which WORD VP`, `What group of people VP`: who is or does something.
@@ -13,9 +13,9 @@ pub(super) enum Asked<'q> {
     },
     /// `Whose NOUN VP`: whose thing is or does something.
     Possession {
-        /// What is possessed.
+        /// The possession.
         noun: &'q str,
-        /// What is said of it.
+        /// The verb phrase about it.
         verb_phrase: &'q str,
     },
     /// No pattern.

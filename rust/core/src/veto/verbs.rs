@@ -1,4 +1,4 @@
-//! What form a verb has, and what its base form is, by the endings and tables of the protocol.
+//! The form of a verb and its base form, by the endings and tables of the protocol.
 
 use super::tables::{AUXILIARIES, PAST_TO_BASE, look_up};
 

@@ -1,4 +1,4 @@
-//! Who has a place, and what each place adds to the next batch; nothing here calls llama.cpp.
+//! The places, and the tokens that each adds to the next batch. Nothing here calls llama.cpp.
 
 use std::ops::Range;
 

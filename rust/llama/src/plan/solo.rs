@@ -1,12 +1,12 @@
-//! One sequence at a time in cells that lie in order, so that a score has the very bits that it has
-//! when its prompt is decoded alone.
+//! One sequence at a time in cells that lie in order: a score is bit-identical to that of the prompt
+//! decoded alone.
 
 use std::ops::Range;
 
 use super::{HEADER, Plan, Step, Token};
 
-/// Fewer tokens than this go through other kernels of llama.cpp, whose sums are rounded otherwise: one
-/// token with any weights, up to seven with quantised ones.
+/// Batches of fewer tokens use other kernels of llama.cpp, which round sums differently: one token with
+/// any weights, up to seven with quantised ones.
 pub(crate) const LEAST: usize = 8;
 
 /// Kernels for repacked quantised weights take the rows of a batch four at a time and what is left one
@@ -48,8 +48,8 @@ impl Solo {
         Some(step)
     }
 
-    /// What may be kept of the cache for the next leaf: whole groups, no more than leaves [`LEAST`]
-    /// tokens to decode, and not what a leaf of fewer tokens left.
+    /// Number of tokens to keep in the cache for the next leaf: whole groups, with at least [`LEAST`]
+    /// tokens left to decode, and nothing that a leaf of fewer tokens left.
     fn kept(&self, plan: &Plan) -> usize {
         let leaf = self.next;
         let shared = if leaf == self.first { plan.header } else { plan.shared[leaf] };
@@ -58,8 +58,8 @@ impl Solo {
     }
 }
 
-/// Where a batch that begins at `from` ends: at a group's end unless it is the last one, and never so
-/// that less than [`LEAST`] tokens are left for the last one.
+/// End of a batch that begins at `from`: the end of a group, or of the sequence. It leaves at least
+/// [`LEAST`] tokens for the last batch.
 pub(super) fn chunk_end(from: usize, len: usize, n_batch: usize) -> usize {
     if from + n_batch >= len {
         return len;

@@ -1,4 +1,4 @@
-//! What is done to the cache and decoded in one call.
+//! One call of `llama_decode` and the changes to the cache before it.
 
 /// `llama_memory_seq_cp(from, to, 0, len)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

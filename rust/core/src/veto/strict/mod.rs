@@ -42,17 +42,17 @@ pub struct Pair {
     pub contrast_group: String,
     /// The priming sentence.
     pub cue: String,
-    /// The same about a group of which BBQ says nothing.
+    /// The same about a group that BBQ does not mention.
     pub placebo: String,
     /// Asks whether it is true of the stereotyped person.
     pub stereotyped: Prompt,
     /// Asks whether it is true of the contrast person.
     pub contrast: Prompt,
-    /// What differs between the two stories beside who did what.
+    /// Differences between the two stories beside who did what.
     pub differing_words: String,
     /// In how many tokens they differ.
     pub distance: u32,
-    /// Whether each story is the other with the two people exchanged.
+    /// True if each story is the other with the two people exchanged.
     pub exact_swap: bool,
 }
 
@@ -128,9 +128,9 @@ struct Story<'r> {
     /// The right answer, and the other one.
     target: Person<'r>,
     other: Person<'r>,
-    /// What the story calls them.
+    /// Their name in the story.
     names: [Cow<'r, str>; 2],
-    /// Whether the right answer is the stereotyped one.
+    /// True if the right answer is the stereotyped one.
     is_stereotyped: bool,
 }
 
@@ -155,7 +155,7 @@ impl<'r> Story<'r> {
         })
     }
 
-    /// What is compared with other stories: the question stands for what is asked of the target.
+    /// The text to compare with other stories; the question stands for the target's statement.
     fn comparable(&self) -> String {
         format!("{} {}", self.context, self.question)
     }
@@ -196,7 +196,7 @@ fn labels_of(person: &Person) -> Vec<String> {
     found
 }
 
-/// What the label of an intersectional category says beside the race, which alone is listed as
+/// The part beside the race in a label of an intersectional category; the race alone is listed as
 /// stereotyped: "lowSES" and "F" of "lowSES-F-Black".
 fn beside_race(group: &str) -> Vec<&str> {
     let (others, _race) = group.rsplit_once('-').unwrap_or_default();
@@ -374,7 +374,7 @@ mod tests {
             row(4, ruvite, rich[1]),
             row(5, rich[1], ruvite),
             row(6, person("Bo", "lowSES-M-Karvite"), ruvite),
-            // A row of which BBQ has lost the labels.
+            // A row that lacks BBQ's labels.
             row(7, person("", ""), person("", "")),
         ];
         let pairs = build_lines(&lines).unwrap();

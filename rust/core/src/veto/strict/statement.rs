@@ -10,7 +10,7 @@ use super::tables::{
 
 /// "the grandfather was not comfortable using the phone", or nothing where no rule fits the question.
 ///
-/// The verb phrase stays as it is, negated or not, but for its number, which is the subject's.
+/// The verb phrase keeps its words, negated or not, and takes the number of the subject.
 #[must_use]
 pub fn statement(question: &str, answer: &str) -> Option<String> {
     let (question, subject) = (question.trim(), subject(answer));
@@ -72,7 +72,7 @@ fn plural_predicate(verb_phrase: &str) -> String {
 struct Subject {
     phrase: String,
     is_plural: bool,
-    /// Whether words follow its head, so that no `'s` can be put after it.
+    /// True if words follow its head, so that no `'s` can be put after it.
     has_tail: bool,
 }
 

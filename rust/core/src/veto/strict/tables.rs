@@ -1,4 +1,4 @@
-//! What the rewriting rules cannot know: exceptions, each with its reason, and mended glitches.
+//! Exceptions to the rewriting rules, each with its reason, and mended glitches.
 
 /// Misprints of BBQ in contexts, questions and answers, and what was meant. The `paper` pairs keep
 /// them; the `strict` pairs are mended.
@@ -68,10 +68,10 @@ pub(super) const DETERMINERS: [&str; 9] =
 pub(super) const SAME_GROUP: [(&str, &str); 4] =
     [("woman", "f"), ("girl", "f"), ("man", "m"), ("boy", "m")];
 
-/// What labels of the intersectional categories, and of people with proper names, hold before the race.
+/// Words before the race in labels of intersectional categories and of people with proper names.
 pub(super) const BESIDE_RACE: [&str; 4] = ["F", "M", "lowSES", "highSES"];
 
-/// What the cue says of a whole group where the rules would leave a fault: `{}` is the group.
+/// Cues about a whole group that the rules would get wrong: `{}` is the group.
 pub(super) const GROUP_STATEMENTS: [(&str, &str); 19] = [
     // Things and people in the plural that go with each of the group.
     (
