@@ -1,6 +1,6 @@
 # What CI runs, by hand. A virtual environment with `pip install maturin '.[dev]'` must be active.
 
-.PHONY: build test lint format fuzz
+.PHONY: build test lint format docs fuzz
 
 build:
 	maturin develop --release
@@ -8,6 +8,7 @@ build:
 test:
 	cargo test --workspace --quiet
 	pytest
+	pytest -m ci
 
 fuzz:
 	python tools/fuzz.py --minutes 10
@@ -19,6 +20,11 @@ lint:
 	ruff format --check .
 	mypy
 	python -m mypy.stubtest misfired._core
+	lint-imports --no-cache
+	python tools/lint_words.py
+
+docs:
+	mkdocs build --strict
 
 format:
 	cargo fmt --all
