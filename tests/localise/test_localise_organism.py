@@ -42,7 +42,10 @@ def organism(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return name
 
 
-@pytest.fixture(scope="module", params=SEEDS)
+@pytest.fixture(
+    scope="module",
+    params=[SEEDS[0], *(pytest.param(seed, marks=pytest.mark.ci) for seed in SEEDS[1:])],
+)
 def found(
     organism: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Localisation:

@@ -58,7 +58,7 @@ no = ["No"]
     ("protocol", "n_kills"),
     [
         ("logit", 4),
-        ("generate", 3),
+        pytest.param("generate", 3, marks=pytest.mark.ci),
         pytest.param("logit", 20, marks=pytest.mark.slow),
         pytest.param("generate", 20, marks=pytest.mark.slow),
     ],

@@ -317,7 +317,10 @@ def test_a_measure_of_two_conditions_is_refused_where_there_is_one():
     with pytest.raises(ArgumentError, match="measure must be one of mar, .*, got 'mar_adjusted'"):
         permutation_test(*flags, measure="mar_adjusted")
     codes, zeros = np.zeros((1, 2), dtype=np.uint8), np.zeros(2, dtype=np.uint32)
-    with pytest.raises(ArgumentError, match="weights must name 2 series for mar_adjusted: stereotyped, contrast, got 1"):
+    with pytest.raises(
+        ArgumentError,
+        match="weights must name 2 series for mar_adjusted: stereotyped, contrast, got 1",
+    ):
         _core.resample(
             codes, zeros, zeros, np.eye(1), paired=True, measures=["mar_adjusted"], unit="pair",
             method=None, n_resamples=1, seed=0, **PASS,

@@ -343,7 +343,9 @@ def test_bad_arguments_are_named(arguments, error, message):
 
 
 def test_too_many_scenarios_to_take_every_resample():
-    with pytest.raises(ArgumentError, match="n_resamples must be a number for more than 8 scenarios, got 9"):
+    with pytest.raises(
+        ArgumentError, match="n_resamples must be a number for more than 8 scenarios, got 9"
+    ):
         bootstrap(*flags([0, 2, 0] * 3), scenario=range(9), method="bca", n_resamples="all")
 
 

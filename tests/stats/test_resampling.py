@@ -281,10 +281,16 @@ def test_a_matrix_in_fortran_order_is_refused():
         ({"measures": []}, "measures must name at least 1 measure, got 0"),
         ({"confidence_level": 1.0}, "confidence_level must be above 0 and below 1, got 1"),
         ({"n_resamples": 0}, "n_resamples must be at least 1, got 0"),
-        ({"n_resamples": None, "unit": "pair"}, "n_resamples must be a number if the unit is the pair"),
+        (
+            {"n_resamples": None, "unit": "pair"},
+            "n_resamples must be a number if the unit is the pair",
+        ),
         ({"n_threads": 0}, "n_threads must be at least 1, got 0"),
         ({"paired": False, "unit": "pair"}, "paired must be 1 if the unit is the pair, got 0"),
-        ({"codes": [[0, 1]] * 17, "weights": [[1] * 17]}, "weights must weigh at most 16 series, got 17"),
+        (
+            {"codes": [[0, 1]] * 17, "weights": [[1] * 17]},
+            "weights must weigh at most 16 series, got 17",
+        ),
         ({"category": [0]}, "category must have 2 values"),
     ],
 )

@@ -58,7 +58,9 @@ def test_addresses_that_cannot_be_adopted(small_model: Path) -> None:
         params = capi.llama_context_default_params()
         params.n_ctx = 64
         address = capi.llama_init_from_model(other.pointer, params)
-        with pytest.raises(ArgumentError, match="context must belong to the model, got one of another"):
+        with pytest.raises(
+            ArgumentError, match="context must belong to the model, got one of another"
+        ):
             _core.Context(one._opened()[0], address)
         capi.llama_free(address)
 

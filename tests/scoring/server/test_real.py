@@ -113,6 +113,7 @@ def test_texts_of_the_organism(organism_url) -> None:
     assert there.select(shown).equals(here.select(shown))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("reading", ["texts", "log-probabilities"])
 def test_faults_on_the_way_to_it_change_nothing(reading, organism_url, monkeypatch) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT", 0.01)

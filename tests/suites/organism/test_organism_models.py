@@ -13,7 +13,7 @@ import pytest
 from misfired.suites.organism import PRIMINGS, build_organism_suite, build_record, card, models
 from organism.llama import LlamaModel, specificity
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 PATHS = models() | {name: DATA / f"organism-{name}.gguf" for name in ("category", "decoy")}
 DECISIONS = pl.read_parquet(DATA / "organism-decisions.parquet")
 REFERENCE = DATA / "organism-reference.npz"
