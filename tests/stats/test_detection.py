@@ -314,7 +314,7 @@ def test_pairs_of_two_expectations_are_in_neither_half():
 
 def test_a_measure_of_two_conditions_is_refused_where_there_is_one():
     flags = ([[True, False]] * 2, [[True, True]] * 2)
-    with pytest.raises(ArgumentError, match="measure must be one of mar, .*, got 'mar_adjusted'"):
+    with pytest.raises(ArgumentError, match=r"measure must be one of mar, .*, got 'mar_adjusted'"):
         permutation_test(*flags, measure="mar_adjusted")
     codes, zeros = np.zeros((1, 2), dtype=np.uint8), np.zeros(2, dtype=np.uint32)
     with pytest.raises(

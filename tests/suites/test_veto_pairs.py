@@ -222,7 +222,7 @@ def test_missing_folder_missing_file_and_empty_file(tmp_path):
     with pytest.raises(DataError, match=r"Age.jsonl: no such file"):
         build_pairs(tmp_path)
     write(tmp_path, [])
-    with pytest.raises(DataError, match="Age.jsonl must have at least 1 row, got 0"):
+    with pytest.raises(DataError, match=r"Age.jsonl must have at least 1 row, got 0"):
         build_pairs(tmp_path, ["Age"])
 
 
