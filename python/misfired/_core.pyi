@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 __all__ = [
     "Context",
@@ -191,6 +192,7 @@ class Tokenizer:
 #: Rows in one flat array, and the offsets where they begin and the last one ends.
 _Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
+@disjoint_base
 class Run:
     """What `Scorer` and `Generator` share: the plan's blocks and the counters."""
 
