@@ -161,7 +161,11 @@ def test_adjusted_p_values_agree_with_statsmodels(method, name):
     ("call", "error", "message"),
     [
         (lambda: mcnemar(-1, 2), ArgumentError, "b must be at least 0, got -1"),
-        (lambda: mcnemar(1, 2, alternative="more"), ArgumentError, "alternative must be one of .*, got 'more'"),
+        (
+            lambda: mcnemar(1, 2, alternative="more"),
+            ArgumentError,
+            "alternative must be one of .*, got 'more'",
+        ),
         (lambda: adjust([1.5]), ArgumentError, "p_values must be from 0 to 1, got 1.5"),
         (
             lambda: adjust([0.5], method="sidak"),

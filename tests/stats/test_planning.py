@@ -144,14 +144,26 @@ def test_clustered_annotators_are_worth_fewer():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: power(0.7, 0.5, **STUDY), ArgumentError, "gain must be between 0 and 1, and .*, got 0.7"),
-        (lambda: power(0.1, 0.1, **STUDY | {"correlation": 1}), ArgumentError, "correlation must be .*, got 1"),
+        (
+            lambda: power(0.7, 0.5, **STUDY),
+            ArgumentError,
+            "gain must be between 0 and 1, and .*, got 0.7",
+        ),
+        (
+            lambda: power(0.1, 0.1, **STUDY | {"correlation": 1}),
+            ArgumentError,
+            "correlation must be .*, got 1",
+        ),
         (
             lambda: power(0.1, 0.1, **STUDY | {"n_scenarios": 0}),
             ArgumentError,
             "n_scenarios must be at least 1, got 0",
         ),
-        (lambda: power(0.1, 0.1, alpha=0, **STUDY), ArgumentError, "alpha must be above 0 and below 1, got 0"),
+        (
+            lambda: power(0.1, 0.1, alpha=0, **STUDY),
+            ArgumentError,
+            "alpha must be above 0 and below 1, got 0",
+        ),
         (
             lambda: power(0.1, 0.1, n_simulations=0, **STUDY),
             ArgumentError,
