@@ -1,4 +1,4 @@
-//! Prober: activations are read and overwritten.
+//! Probe requests and the prober: activations are read and overwritten.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 use super::super::request::Job;
 use super::*;
 
-/// Jobs of so many tokens, each of which keeps its cells in a slot or nowhere.
+/// Jobs, each with its number of tokens; each keeps its cells in a slot or nowhere.
 fn request(jobs: &[(usize, Option<usize>)]) -> Request {
     let job = |&(len, keep)| Job { tokens: vec![1; len], keep, ..Job::default() };
     Request { jobs: jobs.iter().map(job).collect(), ..Request::default() }
