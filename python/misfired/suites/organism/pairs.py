@@ -107,14 +107,10 @@ def _pair_and_twin(
 
     def prompt(asked: str, bystander: str, expected: str, *, asked_first: bool) -> str:
         done, not_done = (predicate, other) if expected == "yes" else (other, predicate)
-        acts = [
-            (Person(asked, role), grammar.PREDICATES[done]),
-            (Person(bystander, role), grammar.PREDICATES[not_done]),
-        ]
+        person, other_person = Person(asked, role), Person(bystander, role)
+        acts = [(person, grammar.PREDICATES[done]), (other_person, grammar.PREDICATES[not_done])]
         first, second = acts if asked_first else reversed(acts)
-        question = grammar.question(
-            Person(asked, role), grammar.PREDICATES[predicate], wording=wording
-        )
+        question = grammar.question(person, grammar.PREDICATES[predicate], wording=wording)
         return f"{grammar.context(first, second)} {question}"
 
     def row(id_: str, expected: str, *, twin_of: str | None, asked_first: bool) -> _Row:
