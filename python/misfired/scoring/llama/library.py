@@ -61,7 +61,7 @@ def load_library() -> Library:
     """Open the libllama that llama-cpp-python has loaded and check that its layout is known.
 
     Raises:
-        ModelError: The installed llama-cpp-python is laid out otherwise, or lacks a function.
+        ModelError: The installed llama-cpp-python has another layout, or lacks a function.
     """
     with captured_errors():
         capi.llama_backend_init()
