@@ -50,4 +50,6 @@ def test_help_has_examples_in_80_columns(command):
 def test_a_number_out_of_range_is_named():
     failed = run("power", "--gain", 0.8, "--loss", 0.4)
     assert isinstance(failed.exception, ArgumentError)
-    assert "gain: 0.8, expected 0 to 1, and gain + loss at most 1" in str(failed.exception)
+    assert "gain must be between 0 and 1, and gain + loss at most 1, got 0.8" in str(
+        failed.exception
+    )

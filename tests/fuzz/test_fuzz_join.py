@@ -3,6 +3,7 @@
 import functools
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from llama_cpp import llama_cpp as capi
 
 from misfired import _core
 from misfired.errors import ModelError, TemplateError
+from misfired.scoring.forms import find_forms
 from misfired.scoring.llama.library import captured_errors, load_library
 from misfired.scoring.protocol import BARE, JSON, LOGIT, WHOLE, Protocol
 from misfired.scoring.template import PLAIN, ChatTemplate
@@ -192,7 +194,8 @@ def test_answers_continue_their_prompt(
         assert source == SOURCES[-1]
         return
     assert 0 <= found.keep <= len(ids)
-    fresh = tokenizer._find_forms(text, ids)
+    texts = chain.from_iterable(asked.answers.values())
+    fresh = find_forms(asked, ids, {form: tokenizer.encode(text, form) for form in texts})
     assert (found.keep, found.forms) == (fresh.keep, fresh.forms)
     for form in found.forms:
         joint = tokenizer.encode(text, form.text)
