@@ -45,16 +45,14 @@ def make_cases(n: int, n_vocab: int) -> list[Case]:
 
 
 def layer_sweep(probe: Probe, cases: list[Case]) -> None:
-    for part in chunks(cases, probe):
-        patch(
-            Chunk.hold(probe, part), sites=["residual"], targets=["last"], directions=["denoising"]
-        )
+    for chunk in chunks(probe, cases):
+        patch(chunk, sites=["residual"], targets=["last"], directions=["denoising"])
 
 
 def head_sweep(probe: Probe, cases: list[Case]) -> None:
     """Each head zeroed at the last token of the stereotyped and of the contrast prompt."""
-    for part in chunks(cases, probe):
-        heads(Chunk.hold(probe, part), methods=["zero"])
+    for chunk in chunks(probe, cases):
+        heads(chunk, methods=["zero"])
 
 
 def loop(
@@ -107,7 +105,7 @@ def timed(work: Callable[[], None]) -> float:
 
 def measure(probe: Probe, cases: list[Case], rounds: int) -> dict[str, float]:
     one, n = cases[:1], len(cases)
-    rows = Chunk.hold(probe, one).held.last["residual"][1]
+    rows = Chunk(probe, one).last["residual"][1]
     some = [0, N_LAYER - 1]
     contenders: dict[str, tuple[Callable[[], None], float]] = {
         "prefill of one prompt": (lambda: prefill(probe, one[0].prompts[0]), 1),

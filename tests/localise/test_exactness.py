@@ -107,7 +107,7 @@ def test_zeroing_a_head_equals_a_file_without_its_projection(
     layer, head = 1, 2
     probe = open_probe(arch)
     case = make_case()
-    rows = heads(Chunk.hold(probe, [case]), methods=["zero"], positions="all")
+    rows = heads(Chunk(probe, [case]), methods=["zero"], positions="all")
     chosen = rows.filter(layer=layer, head=head)
 
     file = tmp_path / "ablated.gguf"
@@ -135,10 +135,10 @@ class TestAgainstAnotherForwardPass:
 
     @pytest.fixture
     def chunk(self, open_probe: OpenProbe, make_case: MakeCase) -> Chunk:
-        return Chunk.hold(open_probe(), [make_case()], with_spans=True)
+        return Chunk(open_probe(), [make_case()], with_spans=True)
 
     def test_rows(self, chunk: Chunk, passes: list[Pass]) -> None:
-        held = chunk.held
+        held = chunk
         for slot, (one, prompt) in enumerate(zip(passes, held.prompts, strict=True)):
             by_site = zip(SITES, (one.residual, one.heads, one.feed_forward), strict=True)
             for site, expected in by_site:
@@ -149,7 +149,7 @@ class TestAgainstAnotherForwardPass:
     def test_lens(self, chunk: Chunk, passes: list[Pass], reference: Llama) -> None:
         expected = [
             margin(prompt, reference.unembed(one.residual[layer, -1]))
-            for one, prompt in zip(passes, chunk.held.prompts, strict=True)
+            for one, prompt in zip(passes, chunk.prompts, strict=True)
             for layer in range(reference.n_layer)
         ]
         np.testing.assert_allclose(lens(chunk)["margin"], expected, atol=TOLERANCE)
@@ -161,7 +161,7 @@ class TestAgainstAnotherForwardPass:
     ) -> None:
         rows = patch(chunk, sites=[site], targets=[target])
         for direction, into in (("denoising", 0), ("noising", 1)):
-            prompt, source = chunk.held.prompts[into], passes[1 - into]
+            prompt, source = chunk.prompts[into], passes[1 - into]
             values = getattr(source, "heads" if site == "attention" else site)
             places = [len(prompt.ids) - 1] if target == "last" else list(prompt.span)
             patched = rows.filter(direction=direction)["patched"].to_list()
@@ -173,9 +173,9 @@ class TestAgainstAnotherForwardPass:
     @pytest.mark.parametrize("positions", ["last", "all"])
     def test_zeroed_heads(self, chunk: Chunk, reference: Llama, positions: str) -> None:
         rows = heads(chunk, methods=["zero"], positions=positions)
-        width = chunk.held.probe.head_width
+        width = chunk.probe.head_width
         for row in rows.iter_rows(named=True):
-            prompt = chunk.held.prompts[["stereotyped", "contrast"].index(row["condition"])]
+            prompt = chunk.prompts[["stereotyped", "contrast"].index(row["condition"])]
             first = 0 if positions == "all" else len(prompt.ids) - 1
             hook = zero(row["layer"], row["head"], width, first)
             expected = margin(prompt, reference.run(prompt.ids, hook).logits[-1])
@@ -195,7 +195,7 @@ class TestAgainstAnotherForwardPass:
 
     def test_substitution(self, chunk: Chunk, passes: list[Pass], reference: Llama) -> None:
         rows = substitution(chunk)
-        prompt, own = chunk.held.prompts[0], passes[0]
+        prompt, own = chunk.prompts[0], passes[0]
         best = rows["best_layer"][0]
         assert rows["layer"].to_list() == list(range(best + 1, reference.n_layer))
         source = np.zeros_like(own.residual[best])
@@ -262,7 +262,7 @@ class OneAtATime(Interventions):
 
 def sweeps_of(probe: Probe, cases: list[Case]) -> list[list[float]]:
     """Last tokens and spans patched, heads changed at the last and at all tokens, the lens."""
-    chunk = Chunk.hold(probe, cases, with_spans=True)
+    chunk = Chunk(probe, cases, with_spans=True)
     return [
         patch(chunk)["patched"].to_list(),
         heads(chunk, methods=["zero", "patch"])["after"].to_list(),

@@ -18,31 +18,15 @@ if TYPE_CHECKING:
     from misfired.localise.study import localise
 
 _MODULES = {
-    "SITES": "probe",
-    "Averages": "average",
-    "Held": "held",
-    "Interventions": "held",
-    "Localisation": "result",
-    "LocaliseOptions": "options",
-    "Probe": "probe",
-    "Prompt": "cases",
-    "averages": "average",
-    "localise": "study",
-}
+    "SITES": "probe", "Averages": "average", "Held": "held", "Interventions": "held",
+    "Localisation": "result", "LocaliseOptions": "options", "Probe": "probe", "Prompt": "cases",
+    "averages": "average", "localise": "study",
+}  # fmt: skip
 
 __all__ = [
-    "PROBES",
-    "SITES",
-    "Averages",
-    "Held",
-    "Interventions",
-    "Localisation",
-    "LocaliseOptions",
-    "Probe",
-    "Prompt",
-    "averages",
-    "localise",
-]
+    "PROBES", "SITES", "Averages", "Held", "Interventions", "Localisation", "LocaliseOptions",
+    "Probe", "Prompt", "averages", "localise",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,6 @@
 """Heads chosen on one half of the pairs, ablated on the other."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from itertools import product
 from typing import Any
 
@@ -12,13 +9,12 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.localise.cases import FAILED, Case
-from misfired.localise.held import Chunk, Held, Interventions, Margins, chunks
+from misfired.localise.held import Interventions, chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
-from misfired.localise.probes._common import failures
 from misfired.localise.probes.heads import specificity_of
 from misfired.stats import summarize
-from misfired.stats.means import mean_interval
+from misfired.stats.means import Floats, mean_interval
 
 #: Places (layer, head) of heads that are ablated together.
 HeadSet = tuple[tuple[int, int], ...]
@@ -30,20 +26,12 @@ CHOOSING_METHOD = "zero"
 REPORTED = ("mar", "mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
 
 
-@dataclass(frozen=True)
-class Split:
-    """Scenarios on which heads are chosen, and those on which they are tested."""
-
-    chosen_on: frozenset[str]
-    tested_on: frozenset[str]
-
-
-def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> Split:
+def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> tuple[list[str], pl.DataFrame]:
     """Halve the scenarios at random within each category, apart for those with and without failures.
 
-    Args:
-        outcomes: Columns `category`, `scenario`, `stereotyped`, `contrast`.
-        seed: Seed.
+    Returns:
+        The scenarios on which heads are chosen, and all scored pairs of the others, on which they are
+        tested: columns `id`, `kind` (`failure` or `other`).
 
     Raises:
         ArgumentError: All failures lie in one scenario.
@@ -57,32 +45,21 @@ def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> Split:
         )
     generator = np.random.default_rng(seed)
     dealt: list[str] = []
-    for _, group in scenarios.sort("fails", "category", descending=[True, False]).group_by(
-        "fails", "category", maintain_order=True
-    ):
+    ordered = scenarios.sort("fails", "category", descending=[True, False])
+    for _, group in ordered.group_by("fails", "category", maintain_order=True):
         dealt += group["scenario"].gather(generator.permutation(len(group))).to_list()
-    return Split(frozenset(dealt[::2]), frozenset(dealt[1::2]))
-
-
-def tested_pairs(outcomes: pl.DataFrame, split: Split) -> pl.DataFrame:
-    """Return all scored pairs of the test half: columns `id`, `kind` (`failure` or `other`)."""
     kind = pl.when(FAILED).then(pl.lit("failure")).otherwise(pl.lit("other")).alias("kind")
     scored = outcomes.drop_nulls(["stereotyped", "contrast"])
-    return scored.filter(pl.col("scenario").is_in(split.tested_on)).select("id", kind)
+    return dealt[::2], scored.filter(pl.col("scenario").is_in(dealt[1::2])).select("id", kind)
 
 
-def choose_heads(rows: pl.DataFrame, split: Split, *, n_heads: int) -> HeadSet:
-    """Return the most specific heads on the failures of the first half.
-
-    Args:
-        rows: Rows of the head sweep, of one model and method.
-        split: The halves.
-        n_heads: Number of heads.
+def choose_heads(rows: pl.DataFrame, chosen_on: Collection[str], *, n_heads: int) -> HeadSet:
+    """Return the most specific heads on failures of these scenarios, from rows of one model and method.
 
     Raises:
         DataError: The half has no failures.
     """
-    part = failures(rows).filter(pl.col("scenario").is_in(split.chosen_on))
+    part = rows.filter(pl.col("scenario").is_in(chosen_on), kind="failure")
     if part.is_empty():
         raise DataError(
             "n_pairs must be larger: no failure was drawn in the half on which heads are chosen"
@@ -92,67 +69,60 @@ def choose_heads(rows: pl.DataFrame, split: Split, *, n_heads: int) -> HeadSet:
     return tuple(places.select("layer", "head")[order].iter_rows())
 
 
-def random_heads(
-    probe: Probe, chosen: HeadSet, *, n_sets: int, seed: int = 0
-) -> tuple[HeadSet, ...]:
+def random_heads(probe: Probe, chosen: HeadSet, *, n_sets: int, seed: int = 0) -> list[HeadSet]:
     """Draw sets of as many other heads, without replacement within a set.
 
     Raises:
         ArgumentError: The model has too few other heads.
     """
-    every = product(range(probe.n_layer), range(probe.n_head))
-    others = [place for place in every if place not in chosen]
+    others = [place for place in probe.heads if place not in chosen]
     if len(others) < len(chosen):
         raise ArgumentError(
             f"n_heads must be at most {len(others)}, the other heads to compare with, got {len(chosen)}"
         )
     generator = np.random.default_rng(seed)
     draws = [generator.permutation(len(others))[: len(chosen)] for _ in range(n_sets)]
-    return tuple(tuple(others[int(i)] for i in sorted(draw)) for draw in draws)
+    return [tuple(others[int(i)] for i in sorted(draw)) for draw in draws]
 
 
 def ablation_test(
     probe: Probe,
     rows: pl.DataFrame,
-    split: Split,
+    chosen_on: Collection[str],
     cases: Sequence[Case],
-    *,
     options: LocaliseOptions,
-    progress: Callable[[int], None] | None = None,
-) -> pl.DataFrame | None:
+    *,
+    progress: Callable[[int], None],
+) -> pl.DataFrame:
     """Choose heads on one half; zero them, and random ones, at the last tokens of the other half.
 
-    Args:
-        probe: The model.
-        rows: Rows of the head sweep, of this model.
-        split: The halves.
-        cases: All scored pairs of the test half.
-        options: How many heads and random sets, and how intervals are made.
-        progress: Called with the number of pairs just done.
+    `rows` are those of the head sweep, of this model and `CHOOSING_METHOD`; `chosen_on` holds the
+    scenarios of the first half, `cases` all scored pairs of the other. `progress` is called with the
+    number of pairs just done.
 
     Returns:
         One row per set and measure: `set` (`chosen`, `random_1`, ...), `heads`, `measure`, `before`,
         `after`, `change`, `low`, `high` (interval of the change), `n_pairs`, `n_scenarios`. Measures
         are those of `misfired.summarize`, `recovery_rate` (percent of failures that turn right), and
-        `kept` (percent of right answers that stay right). All in percent. None if the sweep was made
-        without the method by which heads are chosen.
+        `kept` (percent of right answers that stay right). All in percent.
 
     Raises:
-        DataError: No failure was drawn in the half on which heads are chosen.
+        ArgumentError: As `random_heads`.
+        DataError: As `choose_heads`.
     """
-    zeroed = rows.filter(pl.col("method") == CHOOSING_METHOD)
-    if zeroed.is_empty():
-        return None
-    chosen = choose_heads(zeroed, split, n_heads=options.n_heads)
+    chosen = choose_heads(rows, chosen_on, n_heads=options.n_heads)
     others = random_heads(probe, chosen, n_sets=options.n_random, seed=options.seed)
     sets = {"chosen": chosen, **{f"random_{i}": other for i, other in enumerate(others, 1)}}
     before, after = [], []
-    for part in chunks(cases, probe):
-        held = Chunk.hold(probe, part).held
-        before.append(held.margins.reshape(-1, 2))
-        after.append(_ablate_together(held, sets.values()).reshape(len(sets), -1, 2))
-        if progress is not None:
-            progress(len(part))
+    for chunk in chunks(probe, cases):
+        runs = Interventions(chunk)
+        for heads, (slot, prompt) in product(sets.values(), enumerate(chunk.prompts)):
+            job = runs.add(slot)
+            for layer, head in heads:
+                runs.zero(job, "attention", layer, prompt.last, probe.head_columns(head))
+        before.append(chunk.margins.reshape(-1, 2))
+        after.append(runs.margins().reshape(len(sets), -1, 2))
+        progress(len(chunk.cases))
     changed = np.concatenate(after, axis=1)
     table = []
     for margins, (name, heads) in zip(changed, sets.items(), strict=True):
@@ -162,31 +132,25 @@ def ablation_test(
     return pl.DataFrame(table, infer_schema_length=None)
 
 
-def _ablate_together(held: Held, sets: Iterable[HeadSet]) -> Margins:
-    """Zero all heads of a set at the last token; return margins, set after set."""
-    runs = Interventions(held)
-    for heads, (slot, prompt) in product(sets, enumerate(held.prompts)):
-        job = runs.add(slot)
-        for layer, head in heads:
-            runs.zero(job, "attention", layer, prompt.last, held.probe.head_columns(head))
-    return runs.margins()
-
-
 def _changes(
-    cases: Sequence[Case], before: Margins, after: Margins, options: LocaliseOptions
+    cases: Sequence[Case], before: Floats, after: Floats, options: LocaliseOptions
 ) -> list[dict[str, Any]]:
     """Return one row per measure: `measure`, `before`, `after`, `change`, interval, counts."""
-    frames = [_outcomes(cases, margins, name) for margins, name in ((before, "none"), (after, "x"))]
-    summary = summarize(pl.concat(frames), unit="scenario", **options.statistics)
-    overall = summary.filter(pl.col("slice") == "overall")
-    found = {(r["priming"], r["measure"]): r for r in overall.iter_rows(named=True)}
+    pairs = pl.DataFrame([case.keys for case in cases]).with_columns(reason=pl.lit(None, pl.String))
+    outcomes = pl.concat(
+        pairs.with_columns(
+            priming=pl.lit(name), stereotyped=margins[:, 0] > 0, contrast=margins[:, 1] > 0
+        )
+        for name, margins in (("none", before), ("x", after))
+    )
+    summary = summarize(outcomes, unit="scenario", **options.statistics).filter(slice="overall")
+    found = {(r["priming"], r["measure"]): r for r in summary.iter_rows(named=True)}
     rows: list[dict[str, Any]] = []
     for measure in REPORTED:
         change = found["x - none", f"{measure}_change"]
         start, end = (found[name, measure]["value"] for name in ("none", "x"))
-        numbers = {name: change[name] for name in ("low", "high", "n_pairs", "n_scenarios")}
         row = {"measure": measure, "before": start, "after": end, "change": change["value"]}
-        rows.append({**row, **numbers})
+        rows.append(row | {key: change[key] for key in ("low", "high", "n_pairs", "n_scenarios")})
     right, still = before > 0, after > 0
     failed = right[:, 1] & ~right[:, 0]
     shares = {
@@ -200,7 +164,7 @@ def _changes(
 
 
 def _share(
-    cases: Sequence[Case], counts: Margins, start: float, options: LocaliseOptions
+    cases: Sequence[Case], counts: Floats, start: float, options: LocaliseOptions
 ) -> dict[str, Any]:
     """Return 100 times part over whole, the columns of `counts`, as a change from `start`."""
     counted = counts[:, 1] > 0
@@ -216,17 +180,3 @@ def _share(
         change, low, high = (float(each[0]) for each in (found.value, found.low, found.high))
         numbers = {"after": start + change, "change": change, "low": low, "high": high}
     return {**numbers, "n_pairs": len(scenarios), "n_scenarios": len(set(scenarios))}
-
-
-def _outcomes(cases: Sequence[Case], margins: Margins, name: str) -> pl.DataFrame:
-    """Return what a set of margins means as outcomes of a priming, for `summarize`."""
-    keys = ("id", "category", "scenario")
-    return pl.DataFrame(
-        {
-            **{key: [getattr(case, key) for case in cases] for key in keys},
-            "priming": name,
-            "stereotyped": margins[:, 0] > 0,
-            "contrast": margins[:, 1] > 0,
-            "reason": pl.Series([None] * len(cases), dtype=pl.String),
-        }
-    )

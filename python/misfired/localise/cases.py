@@ -1,25 +1,27 @@
 """Which pairs are studied, and where in their prompts the two persons are."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
 from misfired.prompts.neutral import with_neutral
-from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming
+from misfired.prompts.primings import CONDITIONS, Priming
 from misfired.prompts.prompt_set import build_prompts
 from misfired.scoring.forms import Ids
 from misfired.scoring.llama.session import Session
+from misfired.stats.means import Floats
 
 #: True for the failures among outcomes.
 FAILED = pl.col("contrast") & ~pl.col("stereotyped")
 
-#: Two prompts agree again where this many tokens in a row are the same.
+#: What names a case in every table.
+KEYS = ("id", "category", "scenario", "kind")
+
+#: Before a difference two prompts agree again where this many tokens in a row are the same.
 _N_AGREE = 2
 
 
@@ -35,7 +37,7 @@ class Prompt:
         span: Positions of the last mention of the person asked about, by which the two prompts of a
             pair differ; None where the prompts cannot be aligned.
         asked: Positions of every mention of the person asked about.
-        other: Positions of every mention of the other person.
+        other: The same of the other person.
     """
 
     ids: Ids
@@ -56,11 +58,8 @@ class Prompt:
         """Ids whose logits decide the answer."""
         return np.array([*self.yes, *self.no], np.int32)
 
-    def margin(self, logits: npt.NDArray[np.float64]) -> float:
-        """Return how far the right answer is ahead, from logits of `wanted`; above 0 it is right.
-
-        This is the best form of the right answer minus the best form of the other.
-        """
+    def margin(self, logits: Floats) -> float:
+        """Return the best logit (of those `wanted`) of the right answer minus the other's best."""
         yes, no = logits[: len(self.yes)].max(), logits[len(self.yes) :].max()
         return float(yes - no if self.expected == "yes" else no - yes)
 
@@ -82,17 +81,23 @@ class Case:
     prompts: tuple[Prompt, Prompt]
     unaligned: str | None
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """The fields of `KEYS`."""
+        return {name: getattr(self, name) for name in KEYS}
+
+    def rows(self, **columns: Any) -> pl.DataFrame:
+        """Return rows that begin with `KEYS`; each column is an array, or one value for all."""
+        return pl.DataFrame({**self.keys, **columns})
+
 
 def choose_cases(
     outcomes: pl.DataFrame, *, n_pairs: int | None = None, seed: int = 0
 ) -> pl.DataFrame:
     """Draw failures and, for each, a control of the same category.
 
-    Args:
-        outcomes: Columns `id`, `category`, `stereotyped`, `contrast` (see `build_outcomes`), of one
-            priming.
-        n_pairs: Most failures; all by default. Categories keep their share.
-        seed: Seed of the draw.
+    Outcomes are those of one priming (see `build_outcomes`). At most `n_pairs` failures are drawn, by
+    default all; categories keep their share.
 
     Returns:
         Columns `id`, `kind`, in the order of `outcomes`. A category with fewer pairs that are right
@@ -122,29 +127,19 @@ def choose_cases(
     generator = np.random.default_rng(seed)
     share = 1.0 if n_pairs is None else min(1.0, n_pairs / len(failures))
     chosen: list[int] = []
-    for category, group in failures.group_by("category", maintain_order=True):
+    for (category,), group in failures.group_by("category", maintain_order=True):
         n = max(1, round(share * len(group)))
-        controls = rows.filter(kind="control", category=category[0])
-        for source in (group, controls):
-            order = generator.permutation(len(source))[:n]
-            chosen.extend(source["_row"].gather(order).to_list())
+        for source in (group, rows.filter(kind="control", category=category)):
+            chosen += source["_row"].gather(generator.permutation(len(source))[:n]).to_list()
     return rows.filter(pl.col("_row").is_in(chosen)).select("id", "kind")
 
 
 def build_cases(
-    pairs: pl.DataFrame,
-    chosen: pl.DataFrame,
-    session: Session,
-    *,
-    priming: Priming = PRIMINGS["none"],
+    pairs: pl.DataFrame, chosen: pl.DataFrame, session: Session, priming: Priming
 ) -> list[Case]:
-    """Render, tokenise and align the chosen pairs.
+    """Render, tokenise and align the chosen pairs of a suite, columns `id` and `kind`.
 
-    Args:
-        pairs: The suite.
-        chosen: Columns `id`, `kind`.
-        session: The model with the run's template and protocol.
-        priming: The priming under study; a condition without prompts of its own takes those of `none`.
+    A condition without prompts of its own under this priming takes those of `none`.
 
     Raises:
         DataError: A chosen pair is not in the suite, or has no text for this priming.
@@ -158,14 +153,17 @@ def build_cases(
     sides = []
     for condition in CONDITIONS:
         own, lent = (prompts.filter(condition=condition, priming=p) for p in (priming.name, "none"))
-        sides.append(list(_prompts(own if len(own) else lent, session)))
+        sides.append(_prompts(own if len(own) else lent, session))
     cases = []
-    for row, stereotyped, contrast in zip(rows.iter_rows(named=True), *sides, strict=True):
-        aligned, reason = align(stereotyped, contrast)
-        cases.append(
-            Case(row["id"], row["category"], row["scenario"], row["kind"], aligned, reason)
-        )
+    for keys, *pair in zip(rows.select(KEYS).to_dicts(), *sides, strict=True):
+        aligned, reason = align(*pair)
+        cases.append(Case(**keys, prompts=aligned, unaligned=reason))
     return cases
+
+
+def longest(cases: Iterable[Case]) -> int:
+    """Return the tokens of the longest prompt."""
+    return max(len(prompt.ids) for case in cases for prompt in case.prompts)
 
 
 def _prompts(side: pl.DataFrame, session: Session) -> Iterator[Prompt]:
@@ -194,26 +192,21 @@ def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt],
         >>> left.span, left.asked, left.other, reason
         (range(7, 8), (0, 7), (2,), None)
     """
-    a, b = stereotyped.ids.tolist(), contrast.ids.tolist()
-    if a == b:
-        return (stereotyped, contrast), "the prompts do not differ"
-    spans = _last_difference(a, b)
-    lengths = [len(span) for span in spans]
-    if lengths[0] != lengths[1]:
-        reason = f"the person has {lengths[0]} tokens in one prompt, {lengths[1]} in the other"
-        return (stereotyped, contrast), reason
-    persons = [[ids[i] for i in span] for ids, span in zip((a, b), spans, strict=True)]
-    return (
-        _with_spans(stereotyped, spans[0], *persons),
-        _with_spans(contrast, spans[1], *reversed(persons)),
-    ), None
+    prompts = stereotyped, contrast
+    reason: str | None = None
+    a, b = _last_difference(stereotyped.ids.tolist(), contrast.ids.tolist())
+    if not a and not b:
+        reason = "the prompts do not differ"
+    elif len(a) != len(b):
+        reason = f"the person has {len(a)} tokens in one prompt, {len(b)} in the other"
+    else:
+        names = stereotyped.ids[a].tolist(), contrast.ids[b].tolist()
+        prompts = _with_spans(stereotyped, a, *names), _with_spans(contrast, b, *reversed(names))
+    return prompts, reason
 
 
 def _last_difference(a: list[int], b: list[int]) -> tuple[range, range]:
-    """Return the last stretch by which two texts differ.
-
-    It is the shortest one before which they agree again.
-    """
+    """Return the last, shortest stretch by which two texts differ; empty where they are equal."""
     n_same = 0
     while n_same < min(len(a), len(b)) and a[-1 - n_same] == b[-1 - n_same]:
         n_same += 1
@@ -222,24 +215,19 @@ def _last_difference(a: list[int], b: list[int]) -> tuple[range, range]:
         # Of equal totals the most even: a name for a name.
         for short in range(total // 2, -1, -1):
             for i, j in {(short, total - short), (total - short, short)}:
-                if i <= a_stop and j <= b_stop and _agree(a[: a_stop - i], b[: b_stop - j]):
-                    return range(a_stop - i, a_stop), range(b_stop - j, b_stop)
+                starts = a_stop - i, b_stop - j
+                if min(starts) >= 0 and a[: starts[0]][-_N_AGREE:] == b[: starts[1]][-_N_AGREE:]:
+                    return range(starts[0], a_stop), range(starts[1], b_stop)
     return range(a_stop), range(b_stop)
 
 
-def _agree(a: list[int], b: list[int]) -> bool:
-    n = min(_N_AGREE, max(len(a), len(b)))
-    return a[len(a) - n :] == b[len(b) - n :] if n <= min(len(a), len(b)) else False
-
-
 def _with_spans(prompt: Prompt, span: range, asked: list[int], other: list[int]) -> Prompt:
-    ids = prompt.ids.tolist()
-    mentions = _occurrences(ids, asked)
-    others = [place for place in _occurrences(ids, other) if place not in mentions]
-    return replace(prompt, span=span, asked=tuple(mentions), other=tuple(others))
+    mine, theirs = (_mentions(prompt.ids.tolist(), name) for name in (asked, other))
+    return replace(prompt, span=span, asked=tuple(sorted(mine)), other=tuple(sorted(theirs - mine)))
 
 
-def _occurrences(ids: Sequence[int], wanted: Sequence[int]) -> list[int]:
-    n = len(wanted)
-    starts = (i for i in range(len(ids) - n + 1) if ids[i : i + n] == wanted)
-    return sorted({place for start in starts for place in range(start, start + n)})
+def _mentions(ids: list[int], name: list[int]) -> set[int]:
+    """Return the positions at which a name's tokens occur."""
+    n = len(name)
+    starts = (i for i in range(len(ids) - n + 1) if ids[i : i + n] == name)
+    return {place for start in starts for place in range(start, start + n)}

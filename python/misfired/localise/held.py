@@ -1,21 +1,14 @@
 """Prompts held in the cache, with what their last tokens computed, and interventions on them."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 
 from misfired._core import ProbeRequest
 from misfired.localise.cases import Case, Prompt
 from misfired.localise.probe import SITES, Activations, Probe
-
-Margins = npt.NDArray[np.float64]
+from misfired.stats.means import Floats
 
 
 class Held:
@@ -34,32 +27,30 @@ class Held:
         self.probe = probe
         self.prompts = list(prompts)
         request = ProbeRequest()
-        spans = [prompt.span or range(0) if with_spans else range(0) for prompt in prompts]
+        spans = [(prompt.span if with_spans else None) or range(0) for prompt in prompts]
         for slot, prompt in enumerate(self.prompts):
             job = request.add(prompt.ids, prompt.wanted, keep=slot)
             for site, layer in product(SITES, range(probe.n_layer)):
                 for position in (prompt.last, *spans[slot]):
                     request.read(job, site, layer, position)
         result = probe.run(request)
-        self.margins = self.margins_of(result.logits, range(len(self.prompts)))
+        slots = range(len(self.prompts))
+        self.margins = self.margins_of(result.logits, slots)
         read = iter(result.rows)
         blocks = {
             (site, slot): np.stack([[next(read) for _ in (0, *span)] for _ in range(probe.n_layer)])
             for slot, span in enumerate(spans)
             for site in SITES
         }
-        slots = range(len(self.prompts))
         self.last = {site: np.stack([blocks[site, i][:, 0] for i in slots]) for site in SITES}
         self.span = {key: block[:, 1:] for key, block in blocks.items() if spans[key[1]]}
 
-    def margins_of(
-        self, logits: Sequence[npt.NDArray[np.float64]], slots: Sequence[int]
-    ) -> Margins:
+    def margins_of(self, logits: Sequence[Floats], slots: Sequence[int]) -> Floats:
         """Return margins from logits of the wanted ids of these prompts."""
         pairs = zip(slots, logits, strict=True)
         return np.array([self.prompts[slot].margin(row) for slot, row in pairs])
 
-    def unembed(self, rows: Activations, slots: Sequence[int]) -> Margins:
+    def unembed(self, rows: Activations, slots: Sequence[int]) -> Floats:
         """Return margins of residual rows under the model's own output, each as a prompt's answer."""
         logits = self.probe.unembed(rows, [self.prompts[slot].wanted for slot in slots])
         return self.margins_of(logits, slots)
@@ -77,10 +68,7 @@ class Interventions:
         self.slots: list[int] = []
 
     def add(self, slot: int, start: int | None = None) -> int:
-        """Add a changed run of one prompt and return its number.
-
-        It decodes from position `start` on, by default the last token.
-        """
+        """Add a run of one prompt, decoded from `start` on (the last token), and return its number."""
         prompt = self.held.prompts[slot]
         start = prompt.last if start is None else start
         self.slots.append(slot)
@@ -107,53 +95,37 @@ class Interventions:
         for position, row in zip(span, values, strict=True):
             self.request.write(job, site, layer, position, row)
 
-    def run(self) -> tuple[Margins, list[Activations]]:
+    def run(self) -> tuple[Floats, list[Activations]]:
         """Return the margins of the changed runs, in the order they were added, and the rows read."""
         result = self.held.probe.run(self.request)
         return self.held.margins_of(result.logits, self.slots), result.rows
 
-    def margins(self) -> Margins:
-        """Return the margins of the changed runs, in the order they were added."""
+    def margins(self) -> Floats:
+        """Return the margins alone."""
         return self.run()[0]
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(Held):
     """Some cases, their prompts held in slots 2 i (stereotyped) and 2 i + 1 (contrast).
 
     Attributes:
+        cases: The cases.
         first: Number of the first case in the study.
     """
 
-    cases: Sequence[Case]
-    held: Held
-    first: int = 0
-
-    @staticmethod
-    def hold(
-        probe: Probe, cases: Sequence[Case], *, with_spans: bool = False, first: int = 0
-    ) -> Chunk:
-        """Decode both prompts of each case."""
+    def __init__(
+        self, probe: Probe, cases: Sequence[Case], *, with_spans: bool = False, first: int = 0
+    ) -> None:
         prompts = [prompt for case in cases for prompt in case.prompts]
-        return Chunk(cases, Held(probe, prompts, with_spans=with_spans), first)
-
-    @property
-    def margins(self) -> Margins:
-        """Margins of the unchanged runs, shape (case, condition)."""
-        return self.held.margins.reshape(-1, 2)
+        super().__init__(probe, prompts, with_spans=with_spans)
+        self.cases, self.first = cases, first
 
 
-def case_rows(case: Case, **columns: Any) -> pl.DataFrame:
-    """Return rows that begin with what names a case; each column is an array, or one value for all."""
-    keys = {name: getattr(case, name) for name in ("id", "category", "scenario", "kind")}
-    fixed = {k: v for k, v in columns.items() if not isinstance(v, np.ndarray)}
-    arrays = {k: v for k, v in columns.items() if isinstance(v, np.ndarray)}
-    return pl.DataFrame(arrays).select(
-        *[pl.lit(value).alias(name) for name, value in {**keys, **fixed}.items()], pl.all()
-    )
-
-
-def chunks(cases: Sequence[Case], probe: Probe) -> list[Sequence[Case]]:
-    """Return the cases in parts that fit into the probe's slots, in order."""
-    n = max(1, probe.n_slots // 2)
-    return [cases[start : start + n] for start in range(0, len(cases), n)]
+def chunks(
+    probe: Probe, cases: Sequence[Case], *, with_spans: bool = False, first: int = 0
+) -> Iterator[Chunk]:
+    """Hold the cases in order, as many at a time as the slots take; each chunk replaces the one before."""
+    n = probe.n_slots // 2
+    for start in range(0, len(cases), n):
+        part = cases[start : start + n]
+        yield Chunk(probe, part, with_spans=with_spans, first=first + start)

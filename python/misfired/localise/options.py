@@ -1,7 +1,5 @@
 """Options of localisation, each stated once. Nothing here needs llama.cpp."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +10,14 @@ from misfired.options import Options, at_least, between, one_of, option
 from misfired.scoring.options import DecodingOptions, Devices, Mode
 from misfired.stats.options import DrawOptions, ResamplingOptions
 
-#: Replacements of a head's output, and tokens at which they are made.
+#: Replacements of a head's output.
 HEAD_METHODS = ("zero", "mean", "resample", "patch")
-POSITIONS = ("last", "all")
 
 #: A head, or a gap between the conditions, counts only above this share of the mean |margin|.
 MIN_EFFECT = 0.1
+
+#: The onset is the first layer from which on a curve has at least this share of the whole.
+ONSET_SHARE = 0.5
 
 
 def _each_of(allowed: Iterable[str]) -> Any:
@@ -53,9 +53,6 @@ class CaseOptions(Options):
 class LocaliseOptions(DrawOptions, CaseOptions):
     """How pairs are chosen and probed.
 
-    Raises:
-        ArgumentError: A value breaks its field's rule, or two fields contradict each other.
-
     Example:
         >>> LocaliseOptions(positions="all").head_methods
         ('zero',)
@@ -72,7 +69,7 @@ class LocaliseOptions(DrawOptions, CaseOptions):
     positions: str = option(
         "last",
         help="Change heads at the last token, or (zero only) at all tokens.",
-        check=one_of(POSITIONS),
+        check=one_of(("last", "all")),
     )
     n_heads: int = option(
         1, help="Heads chosen on one half of the pairs and tested on the other.", check=at_least(1)

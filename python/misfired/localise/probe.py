@@ -1,10 +1,9 @@
 """Reads and overwrites what a model computes, many interventions in one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from misfired.scoring.forms import Ids
 from misfired.scoring.llama.engine import CELLS, ragged
 from misfired.scoring.llama.model import Model
 from misfired.scoring.options import MODES, Mode
+from misfired.stats.means import Floats
 
 Activations = npt.NDArray[np.float32]
 
@@ -26,7 +26,7 @@ SITES = ("residual", "attention", "feed_forward")
 #: Most and fewest interventions in a batch, each on a stream of the cache for itself.
 MOST_STREAMS, LEAST_STREAMS = 32, 8
 
-#: Bytes of the cache above which there are fewer streams.
+#: Bytes of the cache above which there are fewer streams, down to the fewest.
 MAX_CACHE_BYTES = 2 << 30
 
 #: Tokens a batch: room for the span of a person in each stream.
@@ -38,14 +38,9 @@ _N_ROUND = 8
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Results of a request.
+    """The logits of each job's wanted ids, and the row of each read."""
 
-    Attributes:
-        logits: For each job the logits of its wanted ids, float64.
-        rows: For each read its row, float32.
-    """
-
-    logits: list[npt.NDArray[np.float64]]
+    logits: list[Floats]
     rows: list[Activations]
 
 
@@ -53,8 +48,7 @@ class Probe(AbstractContextManager["Probe"]):
     """A model whose activations can be read and overwritten; close it after use.
 
     Each prompt and each intervention has a stream of the cache for itself. Without flash attention (mode
-    `exact`) a number is then bit-identical whatever else is in the batch; see design/localise.md. The
-    cache takes up to `MAX_CACHE_BYTES`, or more if the least number of streams needs it.
+    `exact`) a number is then bit-identical whatever else is in the batch; see design/localise.md.
 
     Args:
         model: A loaded model; it stays open.
@@ -85,7 +79,7 @@ class Probe(AbstractContextManager["Probe"]):
         self.mode = mode
         self.n_batch = -(-max(N_BATCH, longest) // CELLS) * CELLS
         n_each = -(-(longest + _N_ROUND) // CELLS) * CELLS
-        self.n_slots, n_streams = _share(n_each * _bytes_per_cell(model, mode), n_slots)
+        self.n_slots, n_streams = _slots_and_streams(model, mode, n_each, n_slots)
         n_sequences = self.n_slots + n_streams
         self.n_ctx = n_sequences * n_each
         self._context = model.context(
@@ -104,18 +98,13 @@ class Probe(AbstractContextManager["Probe"]):
             raise ModelError(f"{model.path}: cannot be probed: {error}") from None
         self.n_layer, self.n_head, widths = self._prober.shape
         self.widths = dict(zip(SITES, widths, strict=True))
-        self._check_widths()
-
-    def _check_widths(self) -> None:
         problem = next((f"no node for {site}" for site, n in self.widths.items() if not n), None)
         if problem is None and self.widths["attention"] % self.n_head:
             problem = f"{self.widths['attention']} columns do not divide among {self.n_head} heads"
         if problem is not None:
             self.close()
-            raise ModelError(
-                f"{self.model.path}: architecture "
-                f"{self.model.metadata.get('general.architecture', '?')!r} cannot be probed: {problem}"
-            )
+            arch = model.metadata.get("general.architecture", "?")
+            raise ModelError(f"{model.path}: architecture {arch!r} cannot be probed: {problem}")
 
     @property
     def _prober(self) -> Prober:
@@ -127,6 +116,11 @@ class Probe(AbstractContextManager["Probe"]):
     def head_width(self) -> int:
         """Columns of one head before the output projection."""
         return self.widths["attention"] // self.n_head
+
+    @property
+    def heads(self) -> list[tuple[int, int]]:
+        """Layer and number of every head."""
+        return list(product(range(self.n_layer), range(self.n_head)))
 
     def head_columns(self, head: int) -> slice:
         """Columns of one head in a row of site `attention`."""
@@ -145,14 +139,11 @@ class Probe(AbstractContextManager["Probe"]):
         logits, rows = self._prober.run(request)
         return ProbeResult([each.astype(np.float64) for each in logits], rows)
 
-    def unembed(self, rows: Activations, wanted: Sequence[Ids]) -> list[npt.NDArray[np.float64]]:
-        """Return the logits that the model makes of residual rows after its last layer.
+    def unembed(self, rows: Activations, wanted: Sequence[Ids]) -> list[Floats]:
+        """Return the logits that the model makes of residual rows, shape (n, width), after its last layer.
 
-        llama.cpp itself applies the last norm, the output weights, soft-caps and scales.
-
-        Args:
-            rows: Shape (n, width of the residual stream).
-            wanted: For each row the token ids whose logits are returned.
+        llama.cpp itself applies the last norm, the output weights, soft-caps and scales. `wanted` has
+        for each row the token ids whose logits are returned.
         """
         flat = np.ascontiguousarray(rows, np.float32).reshape(-1)
         logits = self._prober.unembed(flat, ragged(wanted)).astype(np.float64)
@@ -180,18 +171,13 @@ class Probe(AbstractContextManager["Probe"]):
         self.close()
 
 
-def _bytes_per_cell(model: Model, mode: Mode) -> int:
-    """Return the bytes that a token's keys and values take in the cache."""
-    arch = model.metadata.get("general.architecture", "")
-    n_embd, n_head = model.sizes.n_embd, model.sizes.n_head
-    head = int(model.metadata.get(f"{arch}.attention.key_length", n_embd // n_head))
+def _slots_and_streams(model: Model, mode: Mode, n_cells: int, n_slots: int) -> tuple[int, int]:
+    """Return how many slots and streams of so many cells there are: as many as the cache may take."""
+    arch, sizes = model.metadata.get("general.architecture", ""), model.sizes
+    width = int(model.metadata.get(f"{arch}.attention.key_length", sizes.n_embd // sizes.n_head))
     n_bytes = 4 if MODES[mode].type_k == "f32" else 2
-    return 2 * n_bytes * head * model.n_head_kv * model.sizes.n_layer
-
-
-def _share(n_bytes: int, n_slots: int) -> tuple[int, int]:
-    """Return how many slots and streams of this size there are: as many as the cache may take."""
-    n_fit = MAX_CACHE_BYTES // n_bytes
+    # Keys and values.
+    n_each = 2 * n_bytes * width * model.n_head_kv * sizes.n_layer * n_cells
+    n_fit = MAX_CACHE_BYTES // n_each
     n_slots = max(2, min(n_slots, n_fit // 8 * 2))
-    n_streams = min(MOST_STREAMS, (n_fit - n_slots) // 4 * 4)
-    return n_slots, max(LEAST_STREAMS, n_streams)
+    return n_slots, max(LEAST_STREAMS, min(MOST_STREAMS, (n_fit - n_slots) // 4 * 4))

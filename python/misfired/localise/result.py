@@ -1,17 +1,15 @@
 """The result of a localisation. Nothing here needs llama.cpp."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import ArgumentError
+from misfired.stats.means import Floats
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Localisation:
 
     def heads(
         self, column: str = "specificity", *, method: str = "zero", model: str = "instruct"
-    ) -> npt.NDArray[np.float64]:
+    ) -> Floats:
         """Return one column of the head map as an array, shape (layer, head).
 
         Raises:

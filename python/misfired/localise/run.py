@@ -1,12 +1,11 @@
 """A finished run, as localisation reads it: its pairs, settings and outcomes."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from misfired.errors import DataError, ModelError
@@ -27,14 +26,8 @@ class RunData:
     """A run folder, read and checked against its model.
 
     Attributes:
-        path: The folder.
-        model: The model's file.
         outcomes: Of the priming under study, one row per pair.
-        pairs: The suite.
-        priming: The priming under study.
-        protocol: The run's protocol.
-        template: Its chat template, as the manifest has it.
-        shots: Demonstrations before every prompt.
+        template: The chat template, as the manifest has it.
     """
 
     path: Path
@@ -53,10 +46,9 @@ class RunData:
             DataError: The chat template has changed since the run.
         """
         name = self.template.name
+        template = None if name == "model" else name
         options = ScoringOptions(
-            protocol=self.protocol,
-            template=None if name == "model" else name,
-            n_gpu_layers=n_gpu_layers,
+            protocol=self.protocol, template=template, n_gpu_layers=n_gpu_layers
         )
         session = Session(self.model, options, self.shots)
         source = session.template.source
@@ -76,46 +68,39 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     """
     try_loading(model)
     path, model = Path(path), Path(model)
-    answers = read_answers(path)
-    settings = read_manifest(path).settings
+    answers, settings = read_answers(path), read_manifest(path).settings
     if settings.model_sha256 is None or settings.template is None:
         raise DataError(
             f"{path}: run must be of a model file, got a run of a server; run the model's file"
         )
-    sha256 = model_sha256(model)
+    protocol, sha256, problem = settings.protocol, model_sha256(model), None
+    primings = {one.name: one for one in settings.primings}
     if settings.model_sha256 != sha256:
-        raise DataError(
-            f"{path}: run must be of {model} (sha256 {sha256[:12]}...), got a run of another model "
+        problem = (
+            f"run must be of {model} (sha256 {sha256[:12]}...), got a run of another model "
             f"({settings.model_sha256[:12]}...)"
         )
-    if settings.intervention is not None:
-        raise DataError(
-            f"{path}: run must be without an intervention, got a run with an intervention"
+    elif settings.intervention is not None:
+        problem = "run must be without an intervention, got a run with an intervention"
+    elif priming not in primings:
+        problem = f"priming must be one of {', '.join(sorted(primings))}, got {priming!r}"
+    elif protocol.reading != "first_token" or not protocol.is_yes_no:
+        problem = (
+            f"protocol must read yes and no by their first token, got {protocol.name!r}, which reads "
+            f"{', '.join(protocol.answers)} by {protocol.reading}"
         )
-    known = answers["priming"].unique().to_list()
-    if priming not in known:
-        raise DataError(
-            f"{path}: priming must be one of {', '.join(sorted(known))}, got {priming!r}"
-        )
+    if problem is not None:
+        raise DataError(f"{path}: {problem}")
     return RunData(
         path,
         model,
-        build_outcomes(answers).filter(pl.col("priming") == priming),
+        build_outcomes(answers).filter(priming=priming),
         read_pairs(path),
-        next(one for one in settings.primings if one.name == priming),
-        _checked(path, settings.protocol),
+        primings[priming],
+        protocol,
         settings.template,
         () if settings.shots is None else settings.shots.demonstrations,
     )
-
-
-def _checked(path: Path, protocol: Protocol) -> Protocol:
-    if protocol.reading != "first_token" or set(protocol.answers) != {"yes", "no"}:
-        raise DataError(
-            f"{path}: protocol must read yes and no by their first token, got {protocol.name!r}, which "
-            f"reads {', '.join(protocol.answers)} by {protocol.reading}"
-        )
-    return protocol
 
 
 def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:
@@ -124,12 +109,7 @@ def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:
     Raises:
         ModelError: Layers, heads, tokens, or the tokens of a text differ.
     """
-    numbers = {
-        "layers": [m.metadata.get(_key(m, "block_count"), "?") for m in (model, base)],
-        "heads": [m.metadata.get(_key(m, "attention.head_count"), "?") for m in (model, base)],
-        "tokens": [str(m.tokenizer.n_vocab) for m in (model, base)],
-    }
-    for name, (expected, got) in numbers.items():
+    for (name, expected), got in zip(_shape(model).items(), _shape(base).values(), strict=True):
         if got != expected:
             raise ModelError(f"{base.path}: base must have {expected} {name}, got {got}")
     for token in range(model.tokenizer.n_vocab):
@@ -138,12 +118,17 @@ def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:
                 f"{base.path}: base must have the model's tokens: token {token} differs"
             )
     for text in prompts:
-        ids = [m.tokenizer.encode(text, parse_special=True).tolist() for m in (model, base)]
-        if ids[0] != ids[1]:
+        own, other = (m.tokenizer.encode(text, parse_special=True) for m in (model, base))
+        if not np.array_equal(own, other):
             raise ModelError(
                 f"{base.path}: base must have the model's tokenizer: {text[:40]!r}... differs"
             )
 
 
-def _key(model: Model, name: str) -> str:
-    return f"{model.metadata.get('general.architecture', '')}.{name}"
+def _shape(model: Model) -> dict[str, str]:
+    arch = model.metadata.get("general.architecture", "")
+    return {
+        "layers": model.metadata.get(f"{arch}.block_count", "?"),
+        "heads": model.metadata.get(f"{arch}.attention.head_count", "?"),
+        "tokens": str(model.tokenizer.n_vocab),
+    }

@@ -1,19 +1,18 @@
 """`localise`: all probes on the failures of a run and on their matched controls."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from misfired.localise.ablation import ablation_test, split_scenarios, tested_pairs
-from misfired.localise.cases import Case, build_cases, choose_cases
+from misfired.localise.ablation import CHOOSING_METHOD, ablation_test, split_scenarios
+from misfired.localise.cases import Case, build_cases, choose_cases, longest
 from misfired.localise.check import check_probe, redecoding
-from misfired.localise.held import Chunk, chunks
+from misfired.localise.held import chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes import PROBES, get_probe
@@ -69,14 +68,12 @@ def localise(
             with open_model(base, Devices(n_gpu_layers=chosen.n_gpu_layers)) as other:
                 check_base(session.model, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model(BASE, other)
-    found = study.found()
-    found.manifest.update(
+    return study.found(
         model={"path": str(model), "sha256": model_sha256(Path(model))},
         base=None if base is None else {"path": str(base), "sha256": model_sha256(Path(base))},
         run=str(run),
         times={"started": started, "seconds": time.time() - started},
     )
-    return found
 
 
 class _Study:
@@ -93,7 +90,7 @@ class _Study:
         self.kinds = {name: get_probe(name) for name in PROBES if name in options.probes}
 
         def build(chosen: pl.DataFrame) -> list[Case]:
-            return build_cases(data.pairs, chosen, session, priming=data.priming)
+            return build_cases(data.pairs, chosen, session, data.priming)
 
         cases = build(choose_cases(data.outcomes, n_pairs=options.n_pairs, seed=options.seed))
         self.failures = [case for case in cases if case.kind == "failure"]
@@ -101,64 +98,51 @@ class _Study:
         self.cases = [*self.failures, *self.controls]
         self.tested: list[Case] = []
         if "heads" in options.probes:
-            self.split = split_scenarios(data.outcomes, seed=options.seed)
-            self.tested = build(tested_pairs(data.outcomes, self.split))
+            self.chosen_on, tested = split_scenarios(data.outcomes, seed=options.seed)
+            self.tested = build(tested)
         self.rows: dict[str, list[pl.DataFrame]] = {}
         self.tables: dict[str, pl.DataFrame] = {}
         self.checks: dict[str, Any] = {}
-        self.margins: list[list[float]] = []
+        self.margins: list[float] = []
         self.done, self.total = 0, 2 * len(self.cases) + len(self.tested)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest prompt."""
-        cases = [*self.cases, *self.tested]
-        return max(len(prompt.ids) for case in cases for prompt in case.prompts)
 
     def probe_model(self, name: str, model: Model) -> None:
         """Run all probes on the model under study, and some on a base."""
-        options = self.options
+        options, n_longest = self.options, longest([*self.cases, *self.tested])
         kinds = {key: kind for key, kind in self.kinds.items() if name == MODEL or kind.on_base}
+        spans = [kind for kind in kinds.values() if kind.with_spans]
         with Probe(
-            model, longest=self.longest, n_threads=options.n_threads, mode=options.mode
+            model, longest=n_longest, n_threads=options.n_threads, mode=options.mode
         ) as probe:
-            self.checks[name] = check_probe(probe, self.cases[0].prompts)
-            self.checks[name]["n_cells"] = probe.n_ctx
+            check = check_probe(probe, self.cases[0].prompts) | {"n_cells": probe.n_ctx}
+            self.checks[name] = check
             prepared = {
                 key: kind.prepare(probe, self.cases, options)
                 for key, kind in kinds.items()
                 if kind.prepare is not None
             }
-            first = 0
-            # Chunks of failures and of controls are kept apart.
-            for part in [*chunks(self.failures, probe), *chunks(self.controls, probe)]:
-                self._sweep(name, probe, part, first, prepared)
-                first += len(part)
+            # Failures and controls are kept apart: not every probe takes both.
+            failures = chunks(probe, self.failures, with_spans=bool(spans))
+            with_spans = any(kind.on_controls for kind in spans)
+            n_failures = len(self.failures)
+            controls = chunks(probe, self.controls, with_spans=with_spans, first=n_failures)
+            for chunk in chain(failures, controls):
+                check["redecoding"] = max(check["redecoding"], redecoding(chunk))
+                for key, kind in kinds.items():
+                    takes = kind.on_controls or chunk.first < n_failures
+                    if kind.sweep is not None and takes:
+                        self._keep(key, name, kind.sweep(chunk, options, prepared.get(key)))
+                if name == MODEL:
+                    self.margins += chunk.margins.tolist()
+                    self._advance(2 * len(chunk.cases))
             for key, kind in kinds.items():
                 if kind.sweep_all is not None:
                     self._keep(key, name, kind.sweep_all(probe, self.cases))
-            if name == MODEL and "heads" in kinds:
-                self._test_heads(probe)
-
-    def _sweep(
-        self, name: str, probe: Probe, part: Sequence[Case], first: int, prepared: dict[str, Any]
-    ) -> None:
-        """Decode the prompts of some pairs once and run all sweeps on them."""
-        kinds = {
-            key: kind
-            for key, kind in self.kinds.items()
-            if (name == MODEL or kind.on_base) and (part[0].kind == "failure" or kind.on_controls)
-        }
-        with_spans = any(kind.with_spans for kind in kinds.values())
-        chunk = Chunk.hold(probe, part, with_spans=with_spans, first=first)
-        check = self.checks[name]
-        check["redecoding"] = max(check["redecoding"], redecoding(chunk.held))
-        for key, kind in kinds.items():
-            if kind.sweep is not None:
-                self._keep(key, name, kind.sweep(chunk, self.options, prepared.get(key)))
-        if name == MODEL:
-            self.margins += chunk.margins.tolist()
-            self._advance(2 * len(part))
+            if name == MODEL and "heads" in kinds and CHOOSING_METHOD in options.head_methods:
+                rows = pl.concat(self.rows["heads"]).filter(method=CHOOSING_METHOD)
+                self.tables["ablation"] = ablation_test(
+                    probe, rows, self.chosen_on, self.tested, options, progress=self._advance
+                )
 
     def _keep(self, probe: str, model: str, frame: pl.DataFrame | None) -> None:
         if frame is not None:
@@ -170,49 +154,25 @@ class _Study:
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
 
-    def _test_heads(self, probe: Probe) -> None:
-        table = ablation_test(
-            probe,
-            pl.concat(self.rows["heads"]),
-            self.split,
-            self.tested,
-            options=self.options,
-            progress=self._advance,
+    def found(self, **provenance: Any) -> Localisation:
+        """Make the tables, and the manifest, which ends with what is given."""
+        cases = pl.DataFrame([case.keys for case in self.cases]).with_columns(
+            pl.Series("margin_stereotyped", self.margins[::2]),
+            pl.Series("margin_contrast", self.margins[1::2]),
+            pl.Series("unaligned", [case.unaligned for case in self.cases], pl.String),
         )
-        if table is not None:
-            self.tables["ablation"] = table
-
-    def found(self) -> Localisation:
-        """Summarise everything that was kept."""
         rows = {name: pl.concat(frames) for name, frames in self.rows.items()}
-        tables, figures = dict(self.tables), []
+        tables, figures = self.tables, []
         for name, kind in self.kinds.items():
-            if name not in rows:
-                continue
-            tables |= {table: make(rows[name], self.options) for table, make in kind.tables.items()}
-            if kind.figures is not None:
-                figures.append(kind.figures(rows[name], self.options))
+            if name in rows:
+                tables |= {key: make(rows[name], self.options) for key, make in kind.tables.items()}
+                if kind.figures is not None:
+                    figures.append(kind.figures(rows[name], self.options))
         if figures:
-            tables["figures"] = pl.concat(figures, how="diagonal_relaxed")
-        tables = {name: table for name, table in tables.items() if table.width}
-        return Localisation(self._case_table(), rows, tables, self._manifest())
-
-    def _case_table(self) -> pl.DataFrame:
-        names = ("id", "category", "scenario", "kind")
-        return pl.DataFrame(
-            {
-                **{name: [getattr(case, name) for case in self.cases] for name in names},
-                "margin_stereotyped": [margins[0] for margins in self.margins],
-                "margin_contrast": [margins[1] for margins in self.margins],
-                "unaligned": pl.Series([case.unaligned for case in self.cases], dtype=pl.String),
-            }
-        )
-
-    def _manifest(self) -> dict[str, Any]:
+            tables["figures"] = pl.concat(figures)
         unaligned = [case.id for case in self.cases if case.unaligned is not None]
-        settings = {each.name: getattr(self.options, each.name) for each in fields(self.options)}
-        return {
-            "settings": {**settings, "methods": self.options.head_methods},
+        manifest = {
+            "settings": {**asdict(self.options), "methods": self.options.head_methods},
             "check": self.checks,
             "n_failures": len(self.failures),
             "n_controls": len(self.controls),
@@ -220,4 +180,7 @@ class _Study:
             "n_unaligned": len(unaligned),
             "unaligned": unaligned,
             "versions": versions(),
+            **provenance,
         }
+        filled = {name: table for name, table in tables.items() if table.width}
+        return Localisation(cases, rows, filled, manifest)

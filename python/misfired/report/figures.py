@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from misfired.localise.options import HEAD_METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from misfired.localise.result import Localisation
@@ -46,16 +46,17 @@ TITLES = {
 }
 
 _STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 8),
     "legend.fontsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
     "figure.constrained_layout.use": True,
+    "image.cmap": "PuOr_r",
+    "image.origin": "lower",
+    "image.aspect": "auto",
+    "image.interpolation": "nearest",
     # The same numbers give the same file.
     "svg.hashsalt": "misfired",
 }
@@ -77,34 +78,30 @@ def write_figures(found: Localisation, folder: Path | str) -> list[Path]:
     """Draw what was probed: `layers`, `recovery` and `heads`, each as SVG and PNG.
 
     Raises:
-        ArgumentError: matplotlib is not installed.
+        ArgumentError: As `check_matplotlib`.
     """
     check_matplotlib()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table, draw in DRAWINGS.items():
-        if table not in found.tables:
-            continue
-        with style():
-            figure = draw(found.tables[table])
-            for ending in ("svg", "png"):
-                path = folder / f"{draw.__name__}.{ending}"
-                # A date would make two equal figures differ.
-                metadata = {"Date": None} if ending == "svg" else None
-                figure.savefig(path, dpi=200, metadata=metadata)
-                written.append(path)
+        if table in found.tables:
+            with style():
+                figure = draw(found.tables[table])
+                for ending in ("svg", "png"):
+                    written.append(folder / f"{draw.__name__}.{ending}")
+                    # A date would make two equal figures differ.
+                    metadata = {"Date": None} if ending == "svg" else None
+                    figure.savefig(written[-1], dpi=200, metadata=metadata)
     return written
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """Draw for print: small type, thin lines, the same file for the same numbers."""
     import matplotlib as mpl  # noqa: PLC0415  an optional dependency
 
     # matplotlib's stub wants each key as a literal type.
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
-        yield
+    return mpl.rc_context(_STYLE)  # type: ignore[arg-type]
 
 
 def _panels(n_rows: int, n_columns: int, *, width: float, height: float) -> tuple[Figure, Any]:
@@ -117,31 +114,31 @@ def _panels(n_rows: int, n_columns: int, *, width: float, height: float) -> tupl
 
 def layers(curves: pl.DataFrame) -> Figure:
     """Draw the margin by layer through the lens, stereotyped and contrast, failures and controls."""
-    kinds = [kind for kind in ("failure", "control") if kind in curves["kind"]]
+    kinds = curves.filter(pl.col("condition") != "gap").partition_by("kind")
     figure, panels = _panels(1, len(kinds), width=3.2, height=2.5)
-    for axes, kind in zip(panels[0], kinds, strict=True):
-        for (model, condition), part in curves.filter(kind=kind).group_by(
-            "model", "condition", maintain_order=True
-        ):
-            if condition != "gap":
-                _curve(axes, part, str(condition), base=model == "base")
-        axes.axhline(0, color="0.5", linewidth=0.6, zorder=0)
-        n_pairs = curves.filter(kind=kind)["n_pairs"][0]
-        axes.set(xlabel="layer", title=f"{TITLES[kind]} ({n_pairs} pairs)")
-        _whole_ticks(axes)
+    for axes, part in zip(panels[0], kinds, strict=True):
+        for (model, name), curve in part.group_by("model", "condition", maintain_order=True):
+            _curve(axes, curve, str(name), base=model == "base")
+        _layer_axis(axes, f"{TITLES[part['kind'][0]]} ({part['n_pairs'][0]} pairs)", levels=[0])
     panels[0][0].set_ylabel("margin of the right answer (logits)")
     panels[0][0].legend(frameon=False)
     return figure
 
 
-def _curve(axes: Axes, part: pl.DataFrame, name: str, *, base: bool) -> None:
+def _curve(axes: Axes, part: pl.DataFrame, name: str, *, base: bool = False) -> None:
     line = {"linestyle": "--", "marker": "", "alpha": 0.8} if base else {"marker": MARKERS[name]}
-    label = f"{TITLES.get(name, name)}{', base' if base else ''}"
-    axes.plot(part["layer"], part["value"], color=COLOURS[name], label=label, **line)
+    label, colour = f"{TITLES.get(name, name)}{', base' if base else ''}", COLOURS[name]
+    layer, value, low, high = part.select("layer", "value", "low", "high")
+    axes.plot(layer, value, color=colour, label=label, **line)
     if not base:
-        axes.fill_between(
-            part["layer"], part["low"], part["high"], color=COLOURS[name], alpha=0.2, linewidth=0
-        )
+        axes.fill_between(layer, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _layer_axis(axes: Axes, title: str, *, levels: list[int]) -> None:
+    for level in levels:
+        axes.axhline(level, color="0.5", linewidth=0.6, zorder=0)
+    axes.set(xlabel="layer", title=title)
+    _whole_ticks(axes.xaxis)
 
 
 def recovery(curves: pl.DataFrame) -> Figure:
@@ -153,12 +150,8 @@ def recovery(curves: pl.DataFrame) -> Figure:
     for row, direction in zip(panels, directions, strict=True):
         for axes, target in zip(row, targets, strict=True):
             for site in sites:
-                part = curves.filter(site=site, target=target, direction=direction)
-                _curve(axes, part, site, base=False)
-            for level in (0, 1):
-                axes.axhline(level, color="0.5", linewidth=0.6, zorder=0)
-            axes.set(xlabel="layer", title=f"{TITLES[direction]}, {TITLES[target]}")
-            _whole_ticks(axes)
+                _curve(axes, curves.filter(site=site, target=target, direction=direction), site)
+            _layer_axis(axes, f"{TITLES[direction]}, {TITLES[target]}", levels=[0, 1])
         row[0].set_ylabel("recovery (1: the whole difference)")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(sites), frameon=False)
@@ -175,19 +168,12 @@ def heads(table: pl.DataFrame) -> Figure:
     limit = float(np.nanmax(np.abs(own["specificity"].to_numpy()))) or 1.0
     for axes, method in zip(panels[0], methods, strict=True):
         part = own.filter(method=method).sort("layer", "head")
-        image = axes.imshow(
-            part["specificity"].to_numpy().reshape(n_layer, n_head),
-            cmap="PuOr_r",
-            vmin=-limit,
-            vmax=limit,
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-        )
+        values = part["specificity"].to_numpy().reshape(n_layer, n_head)
+        image = axes.imshow(values, vmin=-limit, vmax=limit)
         passing = part.filter(pl.col("passes"))
         axes.scatter(passing["head"], passing["layer"], s=28, facecolors="none", edgecolors="black")
         axes.set(xlabel="head", title=TITLES[method])
-        _whole_ticks(axes, both=True)
+        _whole_ticks(axes.xaxis, axes.yaxis)
     panels[0][0].set_ylabel("layer")
     figure.colorbar(image, ax=list(panels[0]), label="specificity (logits)", pad=0.02)
     return figure
@@ -197,8 +183,8 @@ def heads(table: pl.DataFrame) -> Figure:
 DRAWINGS = {"lens_curves": layers, "recovery_curves": recovery, "head_map": heads}
 
 
-def _whole_ticks(axes: Axes, *, both: bool = False) -> None:
+def _whole_ticks(*each: Axis) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415  an optional dependency
 
-    for axis in (axes.xaxis, axes.yaxis) if both else (axes.xaxis,):
+    for axis in each:
         axis.set_major_locator(MaxNLocator(nbins=8, integer=True))

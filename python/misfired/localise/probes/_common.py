@@ -1,13 +1,10 @@
 """The parts that probes share: their type, and helpers that turn rows into tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.localise.cases import Case
@@ -15,14 +12,7 @@ from misfired.localise.held import Chunk
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import MeanInterval
-
-Floats = npt.NDArray[np.float64]
-
-#: The onset is the first layer from which on a curve has at least this share of the whole.
-ONSET_SHARE = 0.5
-
-_KEYS = ["id", "scenario"]
+from misfired.stats.means import Floats, MeanInterval
 
 #: From the rows of all models, and the options, to a table.
 Summary = Callable[[pl.DataFrame, LocaliseOptions], pl.DataFrame]
@@ -54,42 +44,25 @@ class ProbeKind:
     with_spans: bool = False
 
 
-def failures(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of failures."""
-    return rows.filter(pl.col("kind") == "failure")
-
-
-def wide(
-    rows: pl.DataFrame, value: pl.Expr, *, columns: Sequence[str] = ("layer",)
-) -> tuple[Floats, list[str]]:
+def wide(rows: pl.DataFrame, value: pl.Expr) -> tuple[Floats, list[str]]:
     """Return one row per pair, one column per layer (or head), and the scenario of each pair."""
-    pairs = rows.select(_KEYS).unique(maintain_order=True)
-    order = {name: place for place, name in enumerate(pairs["id"])}
-    ordered = rows.with_columns(value.cast(pl.Float64).alias("_value")).sort(
-        pl.col("id").replace_strict(order, return_dtype=pl.Int64), *columns
-    )
-    return ordered["_value"].to_numpy().reshape(len(pairs), -1), pairs["scenario"].to_list()
+    places = [name for name in ("layer", "head") if name in rows.columns]
+    values = value.cast(pl.Float64).sort_by(places).alias("value")
+    pairs = rows.group_by("id", "scenario", maintain_order=True).agg(values)
+    flat = pairs["value"].explode().to_numpy()
+    return flat.reshape(len(pairs), -1), pairs["scenario"].to_list()
 
 
-def by_head(rows: pl.DataFrame, value: pl.Expr) -> tuple[Floats, Floats, list[str], pl.DataFrame]:
-    """Return a value of every head in both conditions.
+def by_condition(rows: pl.DataFrame, value: pl.Expr) -> tuple[Floats, Floats, list[str]]:
+    """Return a value of the stereotyped and the contrast prompts as `wide` does, and the scenarios."""
+    left, right = (wide(rows.filter(condition=name), value) for name in CONDITIONS)
+    return left[0], right[0], left[1]
 
-    Returns:
-        Stereotyped and contrast, each of shape (pair, head); the scenario of each pair; and a frame
-        with one row per head: `layer`, `head`, and the means `stereotyped` and `contrast`.
-    """
-    (left, scenarios), (right, _) = (
-        wide(rows.filter(pl.col("condition") == name), value, columns=("layer", "head"))
-        for name in CONDITIONS
-    )
+
+def head_means(rows: pl.DataFrame, stereotyped: Floats, contrast: Floats) -> pl.DataFrame:
+    """Return one row per head: `layer`, `head`, and the means `stereotyped` and `contrast`."""
     places = rows.select("layer", "head").unique().sort("layer", "head")
-    means = {name: side.mean(axis=0) for name, side in zip(CONDITIONS, (left, right), strict=True)}
-    return (
-        left,
-        right,
-        scenarios,
-        places.with_columns(**{k: pl.Series(v) for k, v in means.items()}),
-    )
+    return places.with_columns(stereotyped=stereotyped.mean(axis=0), contrast=contrast.mean(axis=0))
 
 
 def ratio(means: Floats) -> Floats:
@@ -99,33 +72,17 @@ def ratio(means: Floats) -> Floats:
         return means[..., :n] / means[..., n:]
 
 
-def layer_rows(
-    found: MeanInterval, keys: Mapping[str, Any], scenarios: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return one row per layer: what names the curve, then its value and interval."""
-    return [
-        {
-            **keys,
-            "layer": layer,
-            "value": float(found.value[layer]),
-            "low": float(found.low[layer]),
-            "high": float(found.high[layer]),
-            "n_pairs": len(scenarios),
-            "n_scenarios": len(set(scenarios)),
-        }
-        for layer in range(len(found.value))
-    ]
+def interval_rows(found: MeanInterval, scenarios: Sequence[str], **keys: Any) -> pl.DataFrame:
+    """Return one row per quantity: what names it, then its value, interval and counts."""
+    counts = {"n_pairs": len(scenarios), "n_scenarios": len(set(scenarios))}
+    return pl.DataFrame({**keys, **vars(found), **counts}).cast(dict.fromkeys(counts, pl.Int64))
 
 
 def figure_rows(
-    figures: Mapping[str, MeanInterval], keys: Mapping[str, Any], scenarios: Sequence[str]
-) -> list[dict[str, Any]]:
+    figures: Mapping[str, MeanInterval], scenarios: Sequence[str], **keys: str
+) -> pl.DataFrame:
     """Return one row of the table `figures` per number; what is not a number becomes null."""
-    rows = []
-    for measure, found in figures.items():
-        (row,) = layer_rows(found, {**keys, "measure": measure}, scenarios)
-        del row["layer"]
-        rows.append(
-            {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
-        )
-    return rows
+    return pl.concat(
+        interval_rows(found, scenarios, **keys, measure=measure).fill_nan(None)
+        for measure, found in figures.items()
+    )

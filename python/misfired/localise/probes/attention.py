@@ -1,17 +1,15 @@
 """Attention from the last token to the two persons, for each head."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import polars as pl
 
 from misfired.localise.cases import Case
-from misfired.localise.held import case_rows
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
-from misfired.localise.probes._common import ProbeKind, by_head
+from misfired.localise.probes._common import ProbeKind, by_condition, head_means, interval_rows
 from misfired.prompts.prompt_set import CONDITIONS
 from misfired.stats.means import mean_interval
 
@@ -38,19 +36,19 @@ def attention(probe: Probe, cases: Sequence[Case]) -> pl.DataFrame:
     """
     LocaliseOptions(probes=["attention"], mode=probe.mode)
     aligned = [case for case in cases if case.unaligned is None]
-    weights = probe.attention([prompt.ids for case in aligned for prompt in case.prompts])
-    layers, numbers = np.divmod(np.arange(probe.n_layer * probe.n_head), probe.n_head)
+    weights = iter(probe.attention([prompt.ids for case in aligned for prompt in case.prompts]))
+    layers, numbers = np.array(probe.heads).T
     frames = [pl.DataFrame(schema=_SCHEMA)]
-    for number, weight in enumerate(weights):
-        case, side = aligned[number // 2], number % 2
-        places = {person: list(getattr(case.prompts[side], person)) for person in PERSONS}
-        sums = {
-            person: weight[:, :, at].sum(axis=2, dtype=np.float64).reshape(-1)
-            for person, at in places.items()
-        }
-        frames.append(
-            case_rows(case, condition=CONDITIONS[side], layer=layers, head=numbers, **sums)
-        )
+    for case in aligned:
+        for condition, prompt in zip(CONDITIONS, case.prompts, strict=True):
+            weight = next(weights)
+            sums = {
+                name: weight[:, :, list(getattr(prompt, name))]
+                .sum(axis=2, dtype=np.float64)
+                .ravel()
+                for name in PERSONS
+            }
+            frames.append(case.rows(condition=condition, layer=layers, head=numbers, **sums))
     return pl.concat(frames)
 
 
@@ -62,26 +60,18 @@ def attention_map(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
         (mean weights), `difference`, `low`, `high`, `n_pairs`, `n_scenarios`; none without rows.
     """
     frames = []
-    for (kind,), part in rows.group_by("kind", maintain_order=True):
-        for person in PERSONS:
-            left, right, scenarios, places = by_head(part, pl.col(person))
-            found = mean_interval(left - right, scenarios, **options.statistics)
-            named = places.select(
-                pl.lit(kind).alias("kind"),
-                *("layer", "head"),
-                pl.lit(person).alias("person"),
-                *CONDITIONS,
-            )
-            frames.append(
-                named.with_columns(
-                    pl.Series("difference", found.value),
-                    pl.Series("low", found.low),
-                    pl.Series("high", found.high),
-                    n_pairs=pl.lit(len(left)),
-                    n_scenarios=pl.lit(len(set(scenarios))),
-                )
-            )
-    return pl.concat(frames) if frames else pl.DataFrame()
+    for kind, person in product(rows["kind"].unique(maintain_order=True), PERSONS):
+        part = rows.filter(kind=kind)
+        left, right, scenarios = by_condition(part, pl.col(person))
+        found = mean_interval(left - right, scenarios, **options.statistics)
+        keys = head_means(part, left, right).select(
+            pl.lit(kind).alias("kind"), "layer", "head", pl.lit(person).alias("person"), *CONDITIONS
+        )
+        frames.append(interval_rows(found, scenarios, **keys.to_dict()))
+    if not frames:
+        return pl.DataFrame()
+    table = pl.concat(frames).rename({"value": "difference"})
+    return table.cast({"n_pairs": pl.Int32, "n_scenarios": pl.Int32})
 
 
 PROBE = ProbeKind(sweep_all=attention, tables={"attention_map": attention_map})

@@ -1,22 +1,16 @@
 """Logit lens: the residual stream after each layer, read with the model's own output."""
 
-from __future__ import annotations
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from misfired.localise.held import Chunk, case_rows
-from misfired.localise.options import MIN_EFFECT, LocaliseOptions
-from misfired.localise.probes._common import (
-    ONSET_SHARE,
-    Floats,
-    ProbeKind,
-    figure_rows,
-    layer_rows,
-    wide,
-)
+from misfired.localise.held import Chunk
+from misfired.localise.options import MIN_EFFECT, ONSET_SHARE, LocaliseOptions
+from misfired.localise.probes._common import ProbeKind, by_condition, figure_rows, interval_rows
 from misfired.prompts.prompt_set import CONDITIONS
-from misfired.stats.means import mean_interval
+from misfired.stats.means import Floats, mean_interval
 
 
 def lens(chunk: Chunk) -> pl.DataFrame:
@@ -25,12 +19,11 @@ def lens(chunk: Chunk) -> pl.DataFrame:
     Returns:
         Columns `id`, `category`, `scenario`, `kind`, `condition`, `layer`, `margin`.
     """
-    held, n_layer = chunk.held, chunk.held.probe.n_layer
-    rows = held.last["residual"]
+    rows, n_layer = chunk.last["residual"], chunk.probe.n_layer
     slots = np.repeat(np.arange(len(rows)), n_layer).tolist()
-    margins = held.unembed(rows.reshape(len(slots), -1), slots).reshape(-1, 2, n_layer)
+    margins = chunk.unembed(rows.reshape(len(slots), -1), slots).reshape(-1, 2, n_layer)
     return pl.concat(
-        case_rows(case, condition=condition, layer=np.arange(n_layer), margin=margins[number, side])
+        case.rows(condition=condition, layer=np.arange(n_layer), margin=margins[number, side])
         for number, case in enumerate(chunk.cases)
         for side, condition in enumerate(CONDITIONS)
     )
@@ -39,23 +32,18 @@ def lens(chunk: Chunk) -> pl.DataFrame:
 def lens_curves(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
     """Average margins by layer, for each model, kind and condition, and the gap between conditions.
 
-    Args:
-        rows: Rows of the lens with a column `model`.
-        options: How intervals are made.
-
     Returns:
         Columns `model`, `kind`, `condition` (or `gap`: contrast minus stereotyped), `layer`, `value`,
         `low`, `high`, `n_pairs`, `n_scenarios`.
     """
     found = []
-    for (model, kind), part in rows.group_by("model", "kind", maintain_order=True):
-        curves, scenarios = _curves(part)
+    for keys, stereotyped, contrast, scenarios in _by_group(rows):
+        curves = {"stereotyped": stereotyped, "contrast": contrast, "gap": contrast - stereotyped}
         for name, values in curves.items():
-            keys = {"model": model, "kind": kind, "condition": name}
-            found += layer_rows(
-                mean_interval(values, scenarios, **options.statistics), keys, scenarios
-            )
-    return pl.DataFrame(found)
+            curve = mean_interval(values, scenarios, **options.statistics)
+            layers = np.arange(values.shape[1])
+            found.append(interval_rows(curve, scenarios, **keys, condition=name, layer=layers))
+    return pl.concat(found)
 
 
 def lens_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
@@ -70,21 +58,18 @@ def lens_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
     Returns:
         Columns `probe`, `model`, `kind`, `measure`, `value`, `low`, `high`, `n_pairs`, `n_scenarios`.
     """
-    found = []
-    for (model, kind), part in rows.group_by("model", "kind", maintain_order=True):
-        curves, scenarios = _curves(part)
-        stereotyped = curves[CONDITIONS[0]]
-        last = [np.abs(curves[name][:, -1:]) for name in CONDITIONS]
-        with_scale = np.hstack([curves["gap"], (last[0] + last[1]) / 2])
+    found, how = [], options.statistics
+    for keys, stereotyped, contrast, scenarios in _by_group(rows):
+        gap = contrast - stereotyped
+        scale = (np.abs(stereotyped[:, -1:]) + np.abs(contrast[:, -1:])) / 2
         falls = (stereotyped[:, :-1].max(axis=1, initial=-np.inf) > 0) & (stereotyped[:, -1] <= 0)
-        how = options.statistics
         figures = {
-            "greatest_divergence": mean_interval(curves["gap"], scenarios, greatest, **how),
-            "onset_of_suppression": mean_interval(with_scale, scenarios, onset, **how),
+            "greatest_divergence": mean_interval(gap, scenarios, greatest, **how),
+            "onset_of_suppression": mean_interval(np.hstack([gap, scale]), scenarios, onset, **how),
             "rises_then_falls": mean_interval(100.0 * falls[:, None], scenarios, **how),
         }
-        found += figure_rows(figures, {"probe": "lens", "model": model, "kind": kind}, scenarios)
-    return pl.DataFrame(found)
+        found.append(figure_rows(figures, scenarios, probe="lens", **keys))
+    return pl.concat(found)
 
 
 def greatest(gap: Floats) -> Floats:
@@ -94,7 +79,7 @@ def greatest(gap: Floats) -> Floats:
         >>> greatest(np.array([0.0, 3.0, 2.0])).tolist()
         [1.0]
     """
-    layers: Floats = gap.argmax(axis=-1)[..., None].astype(np.float64)
+    layers: Floats = gap.argmax(axis=-1, keepdims=True).astype(np.float64)
     return layers
 
 
@@ -112,29 +97,18 @@ def onset(means: Floats) -> Floats:
         [3.0]
     """
     gap, scale = means[..., :-1], means[..., -1:]
-    last = gap[..., -1:]
-    return np.where(last > MIN_EFFECT * scale, _stays(gap, ONSET_SHARE * last), np.nan)
+    last, n_layer = gap[..., -1:], gap.shape[-1]
+    below = gap < ONSET_SHARE * last
+    # Layers after the last one below the bar; a positive last value is never below half of itself.
+    after = n_layer - below[..., ::-1].argmax(axis=-1, keepdims=True)
+    first = np.where(below.any(axis=-1, keepdims=True), after, 0.0)
+    return np.where(last > MIN_EFFECT * scale, first, np.nan)
 
 
-def _stays(curve: Floats, bar: Floats) -> Floats:
-    """Return the first layer from which on the curve is never below the bar.
-
-    NaN if its last value is.
-    """
-    below = curve < bar
-    n_layer = curve.shape[-1]
-    # Layers after the last one below the bar.
-    first = n_layer - np.argmax(below[..., ::-1], axis=-1)[..., None].astype(np.float64)
-    first = np.where(below.any(axis=-1, keepdims=True), first, 0.0)
-    return np.where(below[..., -1:], np.nan, first)
-
-
-def _curves(part: pl.DataFrame) -> tuple[dict[str, Floats], list[str]]:
-    """Return margins by condition and their gap, shape (pair, layer), and the scenario of each pair."""
-    sides = {name: wide(part.filter(condition=name), pl.col("margin")) for name in CONDITIONS}
-    curves = {name: values for name, (values, _) in sides.items()}
-    curves["gap"] = curves["contrast"] - curves["stereotyped"]
-    return curves, sides["contrast"][1]
+def _by_group(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], Floats, Floats, list[str]]]:
+    """Yield for each model and kind what names it, both margins, shape (pair, layer), and scenarios."""
+    for (model, kind), part in rows.group_by("model", "kind", maintain_order=True):
+        yield {"model": model, "kind": kind}, *by_condition(part, pl.col("margin"))
 
 
 PROBE = ProbeKind(

@@ -1,27 +1,16 @@
 """Activation patching: one prompt's activations put into the other's run, layer by layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
 import polars as pl
 
-from misfired.localise.held import Chunk, Interventions, case_rows
-from misfired.localise.options import LocaliseOptions
+from misfired.localise.held import Chunk, Interventions
+from misfired.localise.options import ONSET_SHARE, LocaliseOptions
 from misfired.localise.probe import SITES
-from misfired.localise.probes._common import (
-    ONSET_SHARE,
-    Floats,
-    ProbeKind,
-    failures,
-    figure_rows,
-    layer_rows,
-    ratio,
-    wide,
-)
-from misfired.stats.means import mean_interval
+from misfired.localise.probes._common import ProbeKind, figure_rows, interval_rows, ratio, wide
+from misfired.stats.means import Floats, mean_interval
 
 DIRECTIONS = ("denoising", "noising")
 TARGETS = ("last", "span")
@@ -41,36 +30,28 @@ def patch(
     cannot be aligned has no rows for `span`.
 
     Returns:
-        Columns `id`, `category`, `scenario`, `kind`, `site`, `target`, `direction`, `layer`,
-        `patched`, `before` (margin of the run without the patch), `donor` (margin of the other run).
+        Columns `id`, `category`, `scenario`, `kind`, `site`, `target`, `direction`, `before` (margin
+        of the run without the patch), `donor` (margin of the other run), `layer`, `patched`.
     """
-    held = chunk.held
-    runs = Interventions(held)
-    layers = np.arange(held.probe.n_layer)
+    runs = Interventions(chunk)
+    layers = np.arange(chunk.probe.n_layer)
     frames = []
-    for number, case in enumerate(chunk.cases):
-        for direction, target, site in product(directions, targets, sites):
-            into = 2 * number + DIRECTIONS.index(direction)
-            source = into ^ 1
-            if target == "span" and case.unaligned is not None:
-                continue
-            for layer in layers.tolist():
-                if target == "last":
-                    runs.patch_last(into, site, layer, held.last[site][source, layer])
-                else:
-                    runs.patch_span(into, site, layer, held.span[site, source][layer])
-            frames.append(
-                case_rows(
-                    case,
-                    site=site,
-                    target=target,
-                    direction=direction,
-                    layer=layers,
-                    before=held.margins[into],
-                    donor=held.margins[source],
-                )
-            )
-    return pl.concat(frames).with_columns(pl.Series("patched", runs.margins()))
+    for (number, case), direction, target, site in product(
+        enumerate(chunk.cases), directions, targets, sites
+    ):
+        if target == "span" and case.unaligned is not None:
+            continue
+        into = 2 * number + DIRECTIONS.index(direction)
+        source = into ^ 1
+        for layer in layers.tolist():
+            if target == "last":
+                runs.patch_last(into, site, layer, chunk.last[site][source, layer])
+            else:
+                runs.patch_span(into, site, layer, chunk.span[site, source][layer])
+        keys = {"site": site, "target": target, "direction": direction}
+        margins = {"before": chunk.margins[into], "donor": chunk.margins[source]}
+        frames.append(case.rows(**keys, **margins, layer=layers))
+    return pl.concat(frames).with_columns(patched=runs.margins())
 
 
 def recovery_curves(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
@@ -85,15 +66,12 @@ def recovery_curves(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFram
         `n_scenarios`, `flipped` (percent of pairs whose answer changes).
     """
     found = []
-    for labels, part, values, scenarios in _by_patch(rows):
+    for labels, part, values, scenarios in _patches(rows):
         flips, _ = wide(part, (pl.col("patched") > 0) != (pl.col("before") > 0))
         curve = mean_interval(values, scenarios, ratio, **options.statistics)
-        shares = (100.0 * share for share in flips.mean(axis=0).tolist())
-        found += [
-            {**row, "flipped": share}
-            for row, share in zip(layer_rows(curve, labels, scenarios), shares, strict=True)
-        ]
-    return pl.DataFrame(found)
+        table = interval_rows(curve, scenarios, **labels, layer=np.arange(flips.shape[1]))
+        found.append(table.with_columns(flipped=100.0 * flips.mean(axis=0)))
+    return pl.concat(found)
 
 
 def recovery_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
@@ -103,17 +81,14 @@ def recovery_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFra
         The columns of `lens_figures`; `measure` is `onset_of_recovery`, `probe` names the patch.
     """
     found = []
-    for labels, _, values, scenarios in _by_patch(rows):
-        layer = mean_interval(
-            values, scenarios, lambda means: _first_half(ratio(means)), **options.statistics
-        )
-        name = " ".join(["patch", *labels.values()])
-        keys = {"probe": name, "model": "instruct", "kind": "failure"}
-        found += figure_rows({"onset_of_recovery": layer}, keys, scenarios)
-    return pl.DataFrame(found)
+    for labels, _, values, scenarios in _patches(rows):
+        onset = mean_interval(values, scenarios, _first_half, **options.statistics)
+        keys = {"probe": " ".join(["patch", *labels.values()]), "model": "instruct"}
+        found.append(figure_rows({"onset_of_recovery": onset}, scenarios, **keys, kind="failure"))
+    return pl.concat(found)
 
 
-def _by_patch(
+def _patches(
     rows: pl.DataFrame,
 ) -> Iterator[tuple[dict[str, str], pl.DataFrame, Floats, list[str]]]:
     """Yield the failures of each kind of patch: what names it, rows, values, scenarios.
@@ -121,16 +96,16 @@ def _by_patch(
     Values are each layer's change, then each layer's whole difference, shape (pair, 2 layers).
     """
     names = ("site", "target", "direction")
-    for keys, part in failures(rows).group_by(*names, maintain_order=True):
+    for keys, part in rows.filter(kind="failure").group_by(*names, maintain_order=True):
+        labels = dict(zip(names, map(str, keys), strict=True))
         changes, scenarios = wide(part, pl.col("patched") - pl.col("before"))
         whole, _ = wide(part, pl.col("donor") - pl.col("before"))
-        labels = dict(zip(names, map(str, keys), strict=True))
         yield labels, part, np.hstack([changes, whole]), scenarios
 
 
-def _first_half(recovery: Floats) -> Floats:
-    reached = recovery >= ONSET_SHARE
-    first = reached.argmax(axis=-1)[..., None].astype(np.float64)
+def _first_half(means: Floats) -> Floats:
+    reached = ratio(means) >= ONSET_SHARE
+    first = reached.argmax(axis=-1, keepdims=True).astype(np.float64)
     return np.where(reached.any(axis=-1, keepdims=True), first, np.nan)
 
 

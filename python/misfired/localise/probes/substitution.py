@@ -1,15 +1,11 @@
 """Late substitution: the stereotyped run's own residual from its best layer, written into later ones."""
 
-from __future__ import annotations
-
-from itertools import count
-
 import numpy as np
 import polars as pl
 
-from misfired.localise.held import Chunk, Interventions, case_rows
+from misfired.localise.held import Chunk, Interventions
 from misfired.localise.options import LocaliseOptions
-from misfired.localise.probes._common import ProbeKind, failures, figure_rows, ratio
+from misfired.localise.probes._common import ProbeKind, figure_rows, ratio
 from misfired.localise.probes.lens import lens
 from misfired.prompts.prompt_set import CONDITIONS
 from misfired.stats.means import mean_interval
@@ -21,31 +17,23 @@ def substitution(chunk: Chunk) -> pl.DataFrame | None:
     The best layer is the one with the largest margin in the lens, the last layer excluded.
 
     Returns:
-        Columns `id`, `category`, `scenario`, `kind`, `best_layer`, `best_margin`, `layer` (above the
-        best), `before`, `after` (margins). None for a model of one layer.
+        Columns `id`, `category`, `scenario`, `kind`, `best_layer`, `best_margin`, `before`, `layer`
+        (above the best), `after` (margins). None for a model of one layer.
     """
-    held, n_layer = chunk.held, chunk.held.probe.n_layer
+    n_layer = chunk.probe.n_layer
     if n_layer == 1:
         return None
-    curves = lens(chunk).filter(pl.col("condition") == CONDITIONS[0])
-    margins = curves["margin"].to_numpy().reshape(-1, n_layer)
-    runs = Interventions(held)
+    curves = lens(chunk).filter(condition=CONDITIONS[0])["margin"].to_numpy().reshape(-1, n_layer)
+    runs = Interventions(chunk)
     frames = []
-    for slot, case, curve in zip(count(0, 2), chunk.cases, margins, strict=False):
-        best = int(curve[:-1].argmax())
+    for number, (case, curve) in enumerate(zip(chunk.cases, curves, strict=True)):
+        slot, best = 2 * number, int(curve[:-1].argmax())
         later = np.arange(best + 1, n_layer)
         for layer in later.tolist():
-            runs.patch_last(slot, "residual", layer, held.last["residual"][slot, best])
-        frames.append(
-            case_rows(
-                case,
-                best_layer=best,
-                best_margin=float(curve[best]),
-                layer=later,
-                before=held.margins[slot],
-            )
-        )
-    return pl.concat(frames).with_columns(pl.Series("after", runs.margins()))
+            runs.patch_last(slot, "residual", layer, chunk.last["residual"][slot, best])
+        margins = {"best_margin": curve[best], "before": chunk.margins[slot]}
+        frames.append(case.rows(best_layer=best, **margins, layer=later))
+    return pl.concat(frames).with_columns(after=runs.margins())
 
 
 def substitution_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
@@ -55,26 +43,24 @@ def substitution_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.Dat
         The columns of `lens_figures`; measures `flipped` (percent with any layer that turns the answer
         right), `best_layer` (mean) and `first_flip` (mean layer, of those that turn).
     """
-    turned = pl.when(pl.col("after") > 0).then(pl.col("layer")).min().alias("first")
+    first = pl.when(pl.col("after") > 0).then(pl.col("layer")).min()
     pairs = (
-        failures(rows)
+        rows.filter(kind="failure")
         .group_by("id", "scenario", maintain_order=True)
-        .agg(turned, pl.col("best_layer").first())
+        .agg(
+            first.fill_null(0).alias("first"),
+            first.is_not_null().alias("turns"),
+            pl.first("best_layer"),
+        )
     )
-    if pairs.is_empty():
-        return pl.DataFrame()
-    scenarios = pairs["scenario"].to_list()
-    flips = pairs["first"].is_not_null().to_numpy().astype(np.float64)
-    first = pairs["first"].fill_null(0).to_numpy().astype(np.float64)
-    best = pairs["best_layer"].to_numpy().astype(np.float64)
-    how = options.statistics
+    scenarios, how = pairs["scenario"].to_list(), options.statistics
+    values = pairs.drop("id", "scenario").cast(pl.Float64).to_numpy()
     figures = {
-        "flipped": mean_interval(100.0 * flips[:, None], scenarios, **how),
-        "best_layer": mean_interval(best[:, None], scenarios, **how),
-        "first_flip": mean_interval(np.stack([first, flips], axis=1), scenarios, ratio, **how),
+        "flipped": mean_interval(100.0 * values[:, 1:2], scenarios, **how),
+        "best_layer": mean_interval(values[:, 2:], scenarios, **how),
+        "first_flip": mean_interval(values[:, :2], scenarios, ratio, **how),
     }
-    keys = {"probe": "substitution", "model": "instruct", "kind": "failure"}
-    return pl.DataFrame(figure_rows(figures, keys, scenarios))
+    return figure_rows(figures, scenarios, probe="substitution", model="instruct", kind="failure")
 
 
 PROBE = ProbeKind(
