@@ -162,7 +162,7 @@ class _Study:
             pl.Series("unaligned", [case.unaligned for case in self.cases], pl.String),
         )
         rows = {name: pl.concat(frames) for name, frames in self.rows.items()}
-        tables, figures = self.tables, []
+        tables, figures = dict(self.tables), []
         for name, kind in self.kinds.items():
             if name in rows:
                 tables |= {key: make(rows[name], self.options) for key, make in kind.tables.items()}
