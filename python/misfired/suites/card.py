@@ -48,12 +48,7 @@ class Card:
 
 
 def card_path(suite: str | os.PathLike[str]) -> Path:
-    """Return the path of the card of a suite's file.
-
-    Example:
-        >>> card_path("pairs/drinks.parquet").name
-        'drinks.card.toml'
-    """
+    """Return the path of the card of a suite's file, such as `drinks.card.toml`."""
     return Path(suite).with_suffix(".card.toml")
 
 
@@ -72,8 +67,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     """Read a card.
 
     Raises:
-        DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
-            its limits; the message names file, key and value.
+        DataError: As `misfired.files.read_struct`.
     """
     return read_struct(Path(path), Card)
 
