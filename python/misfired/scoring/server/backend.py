@@ -77,11 +77,7 @@ class ServerBackend:
         }
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Refuse: the API does not tell the model's tokens.
-
-        Raises:
-            ArgumentError: Always.
-        """
+        """Refuse: the API does not tell the model's tokens."""
         raise ArgumentError(
             f"a server does not tell its tokens, which choose neutral sentences for {len(texts)} texts: "
             "give the suite a column 'neutral' (misfired.prompts.neutral.add_neutral)"
@@ -95,9 +91,8 @@ class ServerBackend:
         """
         if self.cache is not None:
             try:
-                self._identity = self.client.post(
-                    self.template.path, self.template.body(TRIAL), read_identity
-                )
+                trial = self.template.body(TRIAL)
+                self._identity = self.client.ask(self.template.path, read_identity, trial)
             except Fault as fault:
                 raise ServerError(
                     f"{self.client.url}: asked for its fingerprint, which the cache needs: {fault}"
@@ -110,13 +105,15 @@ class ServerBackend:
         Raises:
             ServerError: `MOST_FAILED` prompts in a row failed, or every prompt would fail.
         """
-        prompts = dict(enumerate(shard.iter_rows(named=True)))
-        missing = [row for row in prompts if row not in recorded]
-        asked = {row: prompts[row] for row in missing if prompts[row]["text"] is not None}
+        prompts = enumerate(shard.iter_rows(named=True))
+        missing = {row: prompt for row, prompt in prompts if row not in recorded}
+        asked = {row: prompt for row, prompt in missing.items() if prompt["text"] is not None}
         blank = dict.fromkeys(self.columns)
         nothing = {**blank, "outcome": "error", "reason": NO_TEXT}
         yield [(row, nothing) for row in missing if row not in asked]
-        cached = ShardCache(self.cache, self._known_keys(asked), recorded)
+        told = self._identity
+        keys = {row: self._key_of(asked[row], told.fingerprint) for row in asked if told}
+        cached = ShardCache(self.cache, keys, recorded)
         yield list(cached.known.items())
         self._n_answered += len(recorded) + len(cached.known)
         unknown = [row for row in asked if row not in cached.known]
@@ -155,13 +152,6 @@ class ServerBackend:
         if self.cache is not None:
             self.cache.close()
 
-    def _known_keys(self, prompts: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
-        """Return the cache keys of prompts for the server as it is now."""
-        if self._identity is None:
-            return {}
-        told = self._identity.fingerprint
-        return {row: self._key_of(prompt, told) for row, prompt in prompts.items()}
-
     def _key_of(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
         """Return the cache key of a prompt's answer that came with a fingerprint."""
         return key_of(
@@ -184,7 +174,7 @@ class ServerBackend:
             return read_reply(content, self.protocol, prompt["expected"])
 
         try:
-            row = self.client.post(self.template.path, body, read)
+            row = self.client.ask(self.template.path, read, body)
         except Fault as fault:
             row = _row_of(fault)
             if row["outcome"] == "error":
@@ -237,27 +227,18 @@ def only_model(client: Client) -> str:
         ArgumentError: It has several, which the message lists.
         ServerError: It does not say.
     """
-    names = model_names(client)
+    try:
+        content = client.ask("models", dict)
+        names = [str(model["id"]) for model in content["data"]]
+    except (Fault, KeyError, TypeError, ValueError) as error:
+        said = str(error) if isinstance(error, Fault) else "no list of models"
+        raise ServerError(f"{client.url}/models: {said}") from None
     if len(names) != 1:
         listed = ", ".join(names[:20]) or "none"
         raise ArgumentError(
             f"{client.url}: server_model must be given, got none of {len(names)} models ({listed})"
         )
     return names[0]
-
-
-def model_names(client: Client) -> list[str]:
-    """Return the names of the models that a server lists.
-
-    Raises:
-        ServerError: It does not answer, or not with a list.
-    """
-    try:
-        content = client.get("models")
-        return [str(model["id"]) for model in content["data"]]
-    except (Fault, KeyError, TypeError) as error:
-        said = str(error) if isinstance(error, Fault) else "no list of models"
-        raise ServerError(f"{client.url}/models: {said}") from None
 
 
 def _row_of(fault: Fault) -> Row:

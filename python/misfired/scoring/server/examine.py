@@ -41,7 +41,7 @@ def _ask(
 
     started = time.monotonic()
     try:
-        row = client.post(template.path, template.body(TRIAL), read)
+        row = client.ask(template.path, read, template.body(TRIAL))
     except (Fault, MisfiredError) as error:
         if protocol.generates:
             return Finding(name, str(error), "problem"), None
