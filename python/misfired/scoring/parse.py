@@ -38,6 +38,10 @@ class Parsed:
     reason: str | None = None
 
 
+def _unread(reason: str) -> Parsed:
+    return Parsed(None, "unparseable", reason)
+
+
 def parse_answer(
     text: str,
     answers: Mapping[str, Sequence[str]],
@@ -65,13 +69,11 @@ def parse_answer(
         >>> parse_answer("No. Well, yes.", answers).reason
         'ambiguous'
     """
-    reader = _Reader(tuple((name, tuple(forms)) for name, forms in answers.items()))
+    reader = _reader(tuple((name, tuple(forms)) for name, forms in answers.items()))
     visible = strip_reasoning(_plain(text), in_reasoning=in_reasoning)
     if visible is None:
-        return Parsed(None, "unparseable", "truncated reasoning")
-    if not visible.strip():
-        return Parsed(None, "unparseable", "empty")
-    return reader.read(visible.strip(), truncated)
+        return _unread("truncated reasoning")
+    return reader.read(visible.strip(), truncated) if visible.strip() else _unread("empty")
 
 
 def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
@@ -123,9 +125,19 @@ class _Place:
 class _Reader:
     """Reads texts for one set of answers."""
 
-    def __init__(self, answers: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
-        self.owner, self.word, self.menu = _patterns(answers)
-        self.yes_no = {name for name, _ in answers} == {"yes", "no"}
+    def __init__(self, answers: Mapping[str, Sequence[str]]) -> None:
+        self.owner = answer_words(answers)
+        self.yes_no = set(answers) == {"yes", "no"}
+        # Case counts for single letters only: "A" is an answer, "a" an article.
+        words = [
+            re.escape(word) if len(word) == 1 else f"(?i:{re.escape(word)})"
+            for word in sorted(self.owner, key=len, reverse=True)
+        ]
+        word = rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-]|'\w)"
+        join = r"[\"']?\s*(?:/|\||,?\s*\b(?:or|nor|vs\.?|versus|and)\b(?:\s+an?\b)?)\s*[\"']?"
+        self.word = re.compile(word)
+        #: Several answer words joined by "or".
+        self.menu = re.compile(rf"[\"']?{word}(?:(?i:{join}){word})+[\"']?")
 
     def read(self, text: str, truncated: bool) -> Parsed:
         """Read a text without reasoning."""
@@ -145,13 +157,13 @@ class _Reader:
     def _json(self, text: str, last: _Record, truncated: bool) -> Parsed:
         rest = text[last.end :]
         if last.value is ...:
-            return Parsed(None, "unparseable", "truncated" if truncated else "ambiguous")
+            return _unread("truncated" if truncated else "ambiguous")
         if truncated and re.search(r"\w", rest):
-            return Parsed(None, "unparseable", "truncated")
+            return _unread("truncated")
         read = self._value(last.value)
         others = {place.answer for place in self._places(self._without_menus(rest))}
         if read.answer is not None and others - {read.answer}:
-            return Parsed(None, "unparseable", "ambiguous")
+            return _unread("ambiguous")
         return read
 
     def _without_menus(self, text: str) -> str:
@@ -164,16 +176,16 @@ class _Reader:
         return self.menu.sub(blank, text)
 
     def _value(self, value: object) -> Parsed:
+        if isinstance(value, str) and self.yes_no:
+            value = {"true": True, "false": False}.get(value.strip().lower(), value)
         if isinstance(value, bool) and self.yes_no:
             return Parsed("yes" if value else "no", "answered")
         if value is None:
             return Parsed(None, "abstained", "abstained")
         if not isinstance(value, str):
-            return Parsed(None, "unparseable", "ambiguous")
+            return _unread("ambiguous")
         if not value.strip():
-            return Parsed(None, "unparseable", "empty")
-        if self.yes_no and value.strip().lower() in {"true", "false"}:
-            return Parsed("yes" if value.strip().lower() == "true" else "no", "answered")
+            return _unread("empty")
         blanked = self._without_menus(value)
         return self._asserted(value, blanked, list(self._places(blanked)), truncated=False)
 
@@ -183,7 +195,7 @@ class _Reader:
         chosen = {place.answer for place in deciding}
         after = {place.answer for place in places if place.start > deciding[-1].start}
         if len(chosen | after) > 1:
-            return Parsed(None, "unparseable", "ambiguous")
+            return _unread("ambiguous")
         return Parsed(chosen.pop(), "answered")
 
     def _asserted(self, text: str, blanked: str, places: list[_Place], truncated: bool) -> Parsed:
@@ -194,15 +206,15 @@ class _Reader:
         abstains, refuses = phrases.ABSTAINS.search(without), phrases.REFUSES.search(without)
         if asserted:
             if truncated and not any(place.leads for place in asserted):
-                return Parsed(None, "unparseable", "truncated")
+                return _unread("truncated")
             if len(named) > 1 or abstains or refuses or blanked != text:
-                return Parsed(None, "unparseable", "ambiguous")
+                return _unread("ambiguous")
             return Parsed(named.pop(), "answered")
         if abstains or refuses:
             return Parsed(None, "abstained", "abstained" if abstains else "refused")
         both = len(named) > 1 or blanked != text
         reason = "truncated" if truncated else "ambiguous" if both else "no answer"
-        return Parsed(None, "unparseable", reason)
+        return _unread(reason)
 
     def _places(self, text: str) -> Iterator[_Place]:
         for match in self.word.finditer(text):
@@ -350,26 +362,5 @@ def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=32)
-def _patterns(
-    answers: tuple[tuple[str, tuple[str, ...]], ...],
-) -> tuple[dict[str, str], re.Pattern[str], re.Pattern[str]]:
-    """Return each word's answer; patterns of an answer word, and of several joined by "or"."""
-    owner = answer_words(dict(answers))
-    # Case counts for single letters only: "A" is an answer, "a" an article.
-    words = [
-        re.escape(word) if len(word) == 1 else f"(?i:{re.escape(word)})"
-        for word in sorted(owner, key=len, reverse=True)
-    ]
-    word = rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-]|'\w)"
-    join = r"[\"']?\s*(?:/|\||,?\s*\b(?:or|nor|vs\.?|versus|and)\b(?:\s+an?\b)?)\s*[\"']?"
-    return owner, re.compile(word), re.compile(rf"[\"']?{word}(?:(?i:{join}){word})+[\"']?")
-
-
-__all__ = [
-    "ABSTAINED",
-    "UNPARSEABLE",
-    "Parsed",
-    "answer_words",
-    "parse_answer",
-    "strip_reasoning",
-]
+def _reader(answers: tuple[tuple[str, tuple[str, ...]], ...]) -> _Reader:
+    return _Reader(dict(answers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: busy server left empty.
 _PASSING = frozenset({"blocked", "empty"})
 
+_PATIENCE = ("concurrency", "timeout", "n_attempts")
+
 #: Failed prompts in a row that end a run: the server is gone, or was never there.
 MOST_FAILED = 10
 
@@ -37,14 +40,16 @@ class ServerBackend:
     n_parallel = 1
 
     def __init__(self, url: str, options: ScoringOptions, shots: Sequence[Shot] = ()) -> None:
-        """Find the model.
-
-        Raises:
-            ArgumentError: An option is for model files, or cannot be used with this server.
-            ServerError: The server cannot be reached or does not say which models it has.
-            CacheError: The cache cannot be used.
-        """
-        _check(options)
+        """Find the model; errors as `only_model`, `RequestTemplate` and `AnswerCache`."""
+        if options.template not in {None, "plain"}:
+            raise ArgumentError(
+                "template must be left out, or plain for base models, with a server, which renders its "
+                f"own; got {options.template!r}"
+            )
+        if local := [*options.given(DecodingOptions), *options.given(Devices)]:
+            raise ArgumentError(
+                f"{local[0]} must go with a model file; a server decides it for itself"
+            )
         self.options, self.protocol = options, options.resolved_protocol
         self.client = Client(url, options)
         self.template = RequestTemplate(
@@ -84,11 +89,7 @@ class ServerBackend:
         )
 
     def open(self, sample: pl.DataFrame) -> None:  # noqa: ARG002  the question is its own
-        """With a cache, ask for the fingerprint of the server as it is now.
-
-        Raises:
-            ServerError: It does not answer.
-        """
+        """With a cache, ask for the fingerprint of the server as it is now."""
         if self.cache is not None:
             try:
                 trial = self.template.body(TRIAL)
@@ -139,10 +140,7 @@ class ServerBackend:
             "fingerprints": dict(fingerprints.iter_rows()),
             **({"cache": asdict(self._identity)} if self._identity else {}),
             "example_request": self.template.body(texts[0]) if len(texts) else None,
-            "patience": {
-                name: getattr(self.options, name)
-                for name in ("concurrency", "timeout", "n_attempts")
-            },
+            "patience": {name: getattr(self.options, name) for name in _PATIENCE},
             "usage": usage(answers, self.options.price),
         }
 
@@ -168,18 +166,19 @@ class ServerBackend:
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
         """Return one prompt's row, an error if the server gives no answer."""
-        body = self.template.body(prompt["text"], prompt.get("system"))
-
-        def read(content: Any) -> Row:
-            return read_reply(content, self.protocol, prompt["expected"])
-
+        read = partial(read_reply, protocol=self.protocol, expected=prompt["expected"])
+        body = self.template.body(prompt["text"], prompt["system"])
         try:
             row = self.client.ask(self.template.path, read, body)
         except Fault as fault:
-            row = _row_of(fault)
-            if row["outcome"] == "error":
+            if fault.is_block:
+                row = abstained("blocked")
+            elif fault.kind == "empty text":
+                row = {"answer": None, "outcome": "unparseable", "reason": "empty"}
+                row |= {"text": "", "stop": "end"}
+            else:
                 self._count_failure(fault)
-                return row
+                return {"answer": None, "outcome": "error", "reason": str(fault)}
         self._n_answered, self._n_failed = self._n_answered + 1, 0
         return row
 
@@ -239,23 +238,3 @@ def only_model(client: Client) -> str:
             f"{client.url}: server_model must be given, got none of {len(names)} models ({listed})"
         )
     return names[0]
-
-
-def _row_of(fault: Fault) -> Row:
-    if fault.is_block:
-        return abstained("blocked")
-    if fault.kind == "empty text":
-        empty = {"answer": None, "outcome": "unparseable", "reason": "empty"}
-        return {**empty, "text": "", "stop": "end"}
-    return {"answer": None, "outcome": "error", "reason": str(fault)}
-
-
-def _check(options: ScoringOptions) -> None:
-    if options.template not in {None, "plain"}:
-        raise ArgumentError(
-            "template must be left out, or plain for base models, with a server, which renders its own; "
-            f"got {options.template!r}"
-        )
-    local = [*options.given(DecodingOptions), *options.given(Devices)]
-    if local:
-        raise ArgumentError(f"{local[0]} must go with a model file; a server decides it for itself")

@@ -6,7 +6,6 @@ status, a bad answer. None of them says anything of the model.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import queue
@@ -135,7 +134,9 @@ class Client:
             Fault: The last attempt failed, or no further one can help.
             ServerError: Every request would fail: the key or the address is wrong.
         """
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return read(self._exchange(path, body))
             except Fault as fault:
@@ -149,7 +150,6 @@ class Client:
                 most = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
                 asked = min(fault.retry_after, LONGEST_RETRY_AFTER)
                 self._closed.wait(asked + self._random.uniform(0.0, most))
-        raise AssertionError
 
     def close(self) -> None:
         """End all waits and close the connections."""
