@@ -136,17 +136,13 @@ class Intervention:
 
     def to_json(self) -> dict[str, Any]:
         """Return what decides the answers, for a manifest; files are given by their SHA-256."""
-        direction = self.direction
-        return {
-            "ablate": [vars(ablation) for ablation in self.ablations],
-            "means_sha256": self.means and self.means.sha256,
-            "direction": direction
-            and {
-                "sha256": direction.vectors.sha256,
-                "layers": list(direction.layers),
-                "strength": direction.strength,
-            },
+        added = self.direction and {
+            "sha256": self.direction.vectors.sha256,
+            "layers": list(self.direction.layers),
+            "strength": self.direction.strength,
         }
+        means = self.means and self.means.sha256
+        return {"ablate": [*map(vars, self.ablations)], "means_sha256": means, "direction": added}
 
 
 #: How the output of an ablated head is replaced.

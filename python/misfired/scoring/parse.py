@@ -90,15 +90,9 @@ def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
     if "<|channel|>" in text:
         final = list(phrases.FINAL_CHANNEL.finditer(text))
         return re.sub(r"<\|\w+\|>", "", text[final[-1].end() :]) if final else None
-    text = re.sub(
-        rf"{phrases.REASONING_OPENS}.*?{phrases.REASONING_CLOSES}",
-        " ",
-        text,
-        flags=re.DOTALL | re.IGNORECASE,
-    )
-    closings = list(re.finditer(phrases.REASONING_CLOSES, text, flags=re.IGNORECASE))
-    if closings:
-        text = text[closings[-1].end() :]
+    block = rf"(?is){phrases.REASONING_OPENS}.*?{phrases.REASONING_CLOSES}"
+    text = re.sub(block, " ", text)
+    *_, text = re.split(phrases.REASONING_CLOSES, text, flags=re.IGNORECASE)
     return None if re.search(phrases.REASONING_OPENS, text, flags=re.IGNORECASE) else text
 
 
@@ -116,7 +110,6 @@ class _Place:
 
     answer: str
     start: int
-    end: int
     asserted: bool
     leads: bool
     declared: int
@@ -142,15 +135,13 @@ class _Reader:
     def read(self, text: str, truncated: bool) -> Parsed:
         """Read a text without reasoning."""
         records = _records(text)
-        chosen = _without_choices(text, records)
-        if chosen:
+        if chosen := _without_choices(text, records):
             return self._json(text, chosen[-1], truncated)
         for record in records:
             text = text[: record.start] + " " * (record.end - record.start) + text[record.end :]
         blanked = self._without_menus(text)
         places = list(self._places(blanked))
-        declared = [place for place in places if place.declared]
-        if declared:
+        if declared := [place for place in places if place.declared]:
             return self._declared(declared, places)
         return self._asserted(text, blanked, places, truncated)
 
@@ -213,19 +204,19 @@ class _Reader:
         if abstains or refuses:
             return Parsed(None, "abstained", "abstained" if abstains else "refused")
         both = len(named) > 1 or blanked != text
-        reason = "truncated" if truncated else "ambiguous" if both else "no answer"
-        return _unread(reason)
+        return _unread("truncated" if truncated else "ambiguous" if both else "no answer")
 
     def _places(self, text: str) -> Iterator[_Place]:
         for match in self.word.finditer(text):
             answer = self.owner[_key(match.group())]
             before, after = text[: match.start()], text[match.end() :]
-            near = before[-phrases.TAIL :] if len(before) > phrases.TAIL else before
+            near = before[-phrases.TAIL :]
             if answer == "no" and self.yes_no and _is_determiner(near, after):
                 continue
             own = _is_own(before, after)
             short = len(match.group()) == 1
-            starts = phrases.STARTS_CLAUSE.search(near) is not None or not before.strip("\"'( \n")
+            leads = not before.strip("\"'( \n")
+            starts = leads or phrases.STARTS_CLAUSE.search(near) is not None
             ends = phrases.ENDS_CLAUSE.match(after) is not None
             opens = re.search(r"(?:^|[\n.!?])\s*[\"'(]*$", near) and phrases.SUBJECT.match(after)
             asserted = own and starts and (ends or (bool(opens) and not short))
@@ -234,8 +225,7 @@ class _Reader:
             declared = 0
             if own and (ends or not short) and phrases.DECLARED_BEFORE.search(near):
                 declared = 2 if phrases.FINAL_BEFORE.search(near) else 1
-            leads = not before.strip("\"'( \n")
-            yield _Place(answer, match.start(), match.end(), asserted, leads, declared)
+            yield _Place(answer, match.start(), asserted, leads, declared)
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ArgumentError(
-                f"name must be lower-case letters, digits, - _ ., got {self.name!r}"
-            )
+            rule = "lower-case letters, digits, - _ ."
+            raise ArgumentError(f"name must be {rule}, got {self.name!r}")
         for name in ("version", "content_free"):
             if not getattr(self, name).strip():
                 raise ArgumentError(f"{name} must not be empty, got {getattr(self, name)!r}")
@@ -73,9 +72,8 @@ class Protocol:
         _check_answers(self.answers)
         reading = f"reading {self.reading!r}"
         if self.normalisation != "sum" and self.reading != "whole_form":
-            raise ArgumentError(
-                f"normalisation must be sum with {reading}, got {self.normalisation!r}"
-            )
+            got = repr(self.normalisation)
+            raise ArgumentError(f"normalisation must be sum with {reading}, got {got}")
         if self.generates != (self.n_generate > 0):
             rule = "at least 1" if self.generates else "0"
             raise ArgumentError(f"n_generate must be {rule} with {reading}, got {self.n_generate}")

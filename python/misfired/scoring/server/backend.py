@@ -47,9 +47,8 @@ class ServerBackend:
                 f"own; got {options.template!r}"
             )
         if local := [*options.given(DecodingOptions), *options.given(Devices)]:
-            raise ArgumentError(
-                f"{local[0]} must go with a model file; a server decides it for itself"
-            )
+            rule = "must go with a model file; a server decides it for itself"
+            raise ArgumentError(f"{local[0]} {rule}")
         self.options, self.protocol = options, options.resolved_protocol
         self.client = Client(url, options)
         self.template = RequestTemplate(
@@ -72,14 +71,8 @@ class ServerBackend:
 
     def settings(self) -> dict[str, Any]:
         """Return address, model and fields of the requests."""
-        return {
-            "server": {
-                "url": self.client.url,
-                "model": self.template.model,
-                "path": self.template.path,
-                "extra_body": dict(self.options.extra_body),
-            }
-        }
+        about = {"url": self.client.url, "model": self.template.model, "path": self.template.path}
+        return {"server": {**about, "extra_body": dict(self.options.extra_body)}}
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Refuse: the API does not tell the model's tokens."""
@@ -152,17 +145,16 @@ class ServerBackend:
 
     def _key_of(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
         """Return the cache key of a prompt's answer that came with a fingerprint."""
-        return key_of(
-            {
-                "server": self.client.url,
-                "path": self.template.path,
-                "fingerprint": fingerprint,
-                "body": self.template.body(prompt["text"], prompt["system"]),
-                "protocol": self.protocol.to_json(),
-                "expected": prompt["expected"],
-                "misfired": __version__,
-            }
-        )
+        decides = {
+            "server": self.client.url,
+            "path": self.template.path,
+            "fingerprint": fingerprint,
+            "body": self.template.body(prompt["text"], prompt["system"]),
+            "protocol": self.protocol.to_json(),
+            "expected": prompt["expected"],
+            "misfired": __version__,
+        }
+        return key_of(decides)
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
         """Return one prompt's row, an error if the server gives no answer."""
@@ -185,8 +177,8 @@ class ServerBackend:
     def _count_requests(self) -> dict[str, int]:
         """Return requests and faults since the last count."""
         n_requests, faults = self.client.n_requests, self.client.faults.copy()
-        more = {f"n_faults: {k}": n for k, n in (faults - self._faults_counted).items()}
-        counts = {"n_requests": n_requests - self._n_counted, **more}
+        counts = {"n_requests": n_requests - self._n_counted}
+        counts |= {f"n_faults: {k}": n for k, n in (faults - self._faults_counted).items()}
         self._n_counted, self._faults_counted = n_requests, faults
         return counts
 
@@ -233,8 +225,6 @@ def only_model(client: Client) -> str:
         said = str(error) if isinstance(error, Fault) else "no list of models"
         raise ServerError(f"{client.url}/models: {said}") from None
     if len(names) != 1:
-        listed = ", ".join(names[:20]) or "none"
-        raise ArgumentError(
-            f"{client.url}: server_model must be given, got none of {len(names)} models ({listed})"
-        )
+        got = f"none of {len(names)} models ({', '.join(names[:20]) or 'none'})"
+        raise ArgumentError(f"{client.url}: server_model must be given, got {got}")
     return names[0]

@@ -99,11 +99,7 @@ class Fault(Exception):  # noqa: N818  an attempt that failed need not be an err
 
 
 class Client:
-    """One server, for many threads at once.
-
-    Args:
-        url: The address up to and including `/v1`.
-        options: Key, timeout, attempts and number of connections.
+    """One server, for many threads at once; its address ends with `/v1`.
 
     Raises:
         ArgumentError: The address cannot be used, or the variable holds no key.

@@ -109,13 +109,9 @@ def read_top_tokens(
         ('yes', None, None, 0.2)
     """
     listed = sorted(listed, key=lambda token: -token[1])
-    bound = listed[-1][1]
-    about = {
-        "top_token": listed[0][0],
-        "top_logp": listed[0][1],
-        "logp_bound": bound,
-        "unseen": max(0.0, 1.0 - math.fsum(math.exp(logp) for _, logp in listed)),
-    }
+    (top_token, top_logp), (_, bound) = listed[0], listed[-1]
+    unseen = max(0.0, 1.0 - math.fsum(math.exp(logp) for _, logp in listed))
+    about = {"top_token": top_token, "top_logp": top_logp, "logp_bound": bound, "unseen": unseen}
     logp = {
         answer: np.array([value for text, value in listed if text in forms], np.float64)
         for answer, forms in protocol.answers.items()
@@ -139,8 +135,8 @@ def _read_first_token(
     if not positions:
         if positions is None and text.strip():
             raise ServerError(
-                "the server gives no log-probabilities (choices[0].logprobs is missing); use protocol "
-                "generate or cot"
+                "the server gives no log-probabilities (choices[0].logprobs is missing); "
+                "use protocol generate or cot"
             )
         return {"answer": None, "outcome": "unparseable", "reason": "empty"}
     listed = _listed(positions[0])
