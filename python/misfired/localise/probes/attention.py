@@ -12,7 +12,7 @@ from misfired.localise.held import case_rows
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes._common import ProbeKind, by_head
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import mean_interval
 
 PERSONS = ("asked", "other")

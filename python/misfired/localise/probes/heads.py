@@ -15,7 +15,7 @@ from misfired.localise.held import Chunk, Held, Interventions, case_rows, chunks
 from misfired.localise.options import HEAD_METHODS, LocaliseOptions
 from misfired.localise.probe import Activations, Probe
 from misfired.localise.probes._common import Floats, ProbeKind, by_head, failures
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import mean_interval, sign_flip
 from misfired.stats.testing import adjust
 

@@ -15,7 +15,7 @@ from misfired.localise.probes._common import (
     layer_rows,
     wide,
 )
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import mean_interval
 
 
