@@ -66,15 +66,14 @@ def draw_shots(
     check_one_of("hold_out", hold_out, HELD_OUT)
     if not n_shots:
         return (), pairs
-    twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
-    numbered = pairs.with_columns(pl.coalesce(twin_of, "id").alias("_pair"))
+    pair = pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")
+    numbered = pairs.with_columns(_pair=pair)
     drawn = _draw(numbered, n_shots, seed)
     taken = "scenario" if hold_out == "scenario" else "_pair"
     measured = numbered.filter(~pl.col(taken).is_in([row[taken] for row in drawn])).drop("_pair")
     if measured.is_empty():
-        raise ArgumentError(
-            f"n_shots must leave pairs to measure, got {n_shots}, which hold out all {len(pairs)} pairs"
-        )
+        got = f"{n_shots}, which hold out all {len(pairs)} pairs"
+        raise ArgumentError(f"n_shots must leave pairs to measure, got {got}")
     shots = (Shot(**{k: row[k] for k in Shot.__dataclass_fields__}) for row in drawn)
     return tuple(sorted(shots, key=lambda shot: _digest(seed, "order", shot.id))), measured
 

@@ -52,12 +52,9 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Direction:
-    """A direction added to the residual stream after some layers, at every position.
+    """A direction added, times `strength`, to the residual stream after the first to last layer.
 
-    Attributes:
-        vectors: Shape (width of the residual stream), or (layer, width).
-        layers: First and last layer; llama.cpp adds nothing after layer 0.
-        strength: Factor.
+    `vectors` have shape (width of the stream) or (layer, width); llama.cpp adds nothing after layer 0.
     """
 
     vectors: Array
@@ -69,11 +66,8 @@ class Direction:
 class Intervention:
     """Heads to ablate and a direction to add, at every position of every prompt.
 
-    Attributes:
-        ablations: Each head once.
-        means: Head outputs for method `mean`, shape (layer, heads side by side).
-        direction: None adds nothing.
-        name: Its name in messages.
+    Each head is ablated once; `means` are head outputs, shape (layer, heads side by side); messages
+    give the `name`.
     """
 
     ablations: tuple[Ablation, ...] = ()
@@ -130,8 +124,7 @@ class Intervention:
         """True if there is a direction to add and nothing to ablate."""
         if self.ablations or self.direction is None or not self.direction.strength:
             return False
-        first, last = self.direction.layers
-        rows = self.direction.vectors.rows
+        (first, last), rows = self.direction.layers, self.direction.vectors.rows
         return bool(np.any(rows if rows.ndim == 1 else rows[first : last + 1]))
 
     def to_json(self) -> dict[str, Any]:
@@ -185,8 +178,7 @@ def read_intervention(path: Path | str) -> Intervention:
     ```
 
     Raises:
-        DataError: A file cannot be read, or a key is missing, unknown, of another type or outside
-            its limits.
+        DataError: As `misfired.files.read_struct`, also for the other files.
     """
     path = Path(path)
     content = read_struct(path, _InterventionFile)

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from misfired.errors import ArgumentError
 from misfired.scoring import phrases
@@ -104,8 +104,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\*+|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|~~", "", text)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """An answer word in a text: its answer, its place, and if the text asserts or declares it."""
 
     answer: str
@@ -228,8 +227,7 @@ class _Reader:
             yield _Place(answer, match.start(), asserted, leads, declared)
 
 
-@dataclass(frozen=True)
-class _Record:
+class _Record(NamedTuple):
     """A JSON answer and its place; the value is `...` if it is cut off or contradicts itself."""
 
     start: int
@@ -238,12 +236,7 @@ class _Record:
 
 
 def _records(text: str) -> list[_Record]:
-    """Return every outermost JSON object of the text that has an answer, in order.
-
-    Example:
-        >>> [found.value for found in _records('{"answer": "no"} then {"answer": "yes"}')]
-        ['no', 'yes']
-    """
+    """Return every outermost JSON object of the text that has an answer, in order."""
     found = []
     place = text.find("{")
     while place >= 0:
@@ -265,10 +258,8 @@ def _strict(text: str, place: int) -> _Record | None:
         _, end = json.JSONDecoder(object_pairs_hook=keep).raw_decode(text, place)
     except (ValueError, RecursionError):
         return None
-    if not values:
-        return None
     agree = all(value == values[0] for value in values)
-    return _Record(place, end, values[0] if agree else ...)
+    return _Record(place, end, values[0] if agree else ...) if values else None
 
 
 def _lenient(text: str, place: int) -> _Record | None:
@@ -298,10 +289,9 @@ def _without_choices(text: str, records: list[_Record]) -> list[_Record]:
 
 
 def _is_determiner(before: str, after: str) -> bool:
-    follows = re.match(r"\s+\w", after) is not None
-    return phrases.DETERMINER_AFTER.match(after) is not None or (
-        follows and phrases.DETERMINER_BEFORE.search(before) is not None
-    )
+    if phrases.DETERMINER_AFTER.match(after):
+        return True
+    return bool(re.match(r"\s+\w", after) and phrases.DETERMINER_BEFORE.search(before))
 
 
 def _is_own(before: str, after: str) -> bool:

@@ -34,11 +34,7 @@ BBQ_CATEGORIES = tuple(_GIT_BLOBS)
 def checked_categories(
     categories: Sequence[str], known: Sequence[str] = BBQ_CATEGORIES
 ) -> list[str]:
-    """Return the categories as a list, each of them known and named once.
-
-    Raises:
-        ArgumentError: There are none, one is unknown, or one is repeated.
-    """
+    """Return the categories as a list; an `ArgumentError` if none, one unknown or one repeated."""
     wanted = [categories] if isinstance(categories, str) else list(categories)
     if not wanted:
         raise ArgumentError(f"categories must be some of {', '.join(known)}, got none")
@@ -50,11 +46,7 @@ def checked_categories(
 
 
 def bbq_files(bbq_dir: str | os.PathLike[str], categories: Sequence[str]) -> list[tuple[Path, str]]:
-    """Return the file of each category, and the category.
-
-    Raises:
-        DataError: The folder or a file does not exist.
-    """
+    """Return the file of each category, and the category; a `DataError` if one is missing."""
     folder = Path(bbq_dir)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; `misfired bbq fetch {folder}` makes one")

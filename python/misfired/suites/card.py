@@ -73,11 +73,7 @@ def read_card(path: str | os.PathLike[str]) -> Card:
 
 
 def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
-    """Compare a card with the suite beside it.
-
-    Raises:
-        DataError: Name, version, hash or a count differs; the message names both values.
-    """
+    """Raise a `DataError` if name, version, hash or a count differs from the suite beside it."""
     where = card_path(file)
     stated = f"{card.name}@{card.version}"
     if len(others := (suite["suite"] != stated).arg_true()):
@@ -98,11 +94,7 @@ def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
 def write_card(
     suite: pl.DataFrame, file: Path, *, licence: str, source: str, answers: Iterable[str]
 ) -> None:
-    """Write the card of a suite's file as TOML; it appears whole or not at all.
-
-    Raises:
-        DataError: The rows are of several suites.
-    """
+    """Write the card of a suite's file as TOML, whole or not at all, if its rows are of one suite."""
     names = suite["suite"].unique(maintain_order=True).to_list()
     if len(names) > 1:
         raise DataError(f"rows of a suite with a card must be of one suite, got {', '.join(names)}")
