@@ -334,11 +334,7 @@ def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
                 raise ArgumentError(
                     f"answers.{name} must not read like a form of {owner[word]!r}, got {form!r}"
                 )
-    if set(answers) == {"yes", "no"}:
-        for name, words in phrases.SYNONYMS.items():
-            for word in words:
-                owner.setdefault(word, name)
-    return owner
+    return phrases.SYNONYMS | owner if set(answers) == {"yes", "no"} else owner
 
 
 @lru_cache(maxsize=32)
