@@ -41,14 +41,12 @@ def build_prompts(
     kept = ["id", "category", "scenario", *({"twin_of"} & set(pairs.columns))]
     numbered = pairs.with_row_index("_pair")
     frames = []
-    for order, priming in enumerate(check_primings(primings)):
-        for condition in priming.sides:
+    for priming in check_primings(primings):
+        for condition in sorted(priming.sides, key=CONDITIONS.index):
             text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
             made = numbered.select(
                 "_pair",
                 *kept,
-                _priming=pl.lit(order),
-                _condition=pl.lit(CONDITIONS.index(condition)),
                 priming=pl.lit(priming.name),
                 condition=pl.lit(condition),
                 expected=f"expected_{condition}",
@@ -56,8 +54,7 @@ def build_prompts(
                 system=system,
             )
             frames.append(made)
-    keys = ("_pair", "_priming", "_condition")
-    return pl.concat(frames).sort(*keys).drop(*keys)
+    return pl.concat(frames).sort("_pair", maintain_order=True).drop("_pair")
 
 
 def _text_and_system(
@@ -101,8 +98,8 @@ class PromptSet:
     def shard(self, index: int) -> tuple[int, pl.DataFrame]:
         """Return the number of a shard's first prompt, and its prompts."""
         first = index * N_SHARD
-        shard = build_prompts(self.pairs.slice(first, N_SHARD), self.primings)
-        return first * self.n_per_pair, shard
+        prompts = build_prompts(self.pairs.slice(first, N_SHARD), self.primings)
+        return first * self.n_per_pair, prompts
 
     def at(self, rows: Sequence[int]) -> pl.DataFrame:
         """Return the prompts of these numbers, in this order."""

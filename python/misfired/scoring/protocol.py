@@ -122,10 +122,8 @@ class Protocol:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest keeps: every field."""
-        return asdict(self) | {
-            "answers": {answer: list(forms) for answer, forms in self.answers.items()},
-            "stop": list(self.stop),
-        }
+        answers = {answer: list(forms) for answer, forms in self.answers.items()}
+        return asdict(self) | {"answers": answers, "stop": list(self.stop)}
 
 
 def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:
