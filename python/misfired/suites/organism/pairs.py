@@ -62,13 +62,10 @@ def build_organism_suite(*, organism: str = "instruct", twins: bool = False) -> 
             predicate = _draw(generator, predicates)
             pair, _ = _pair_and_twin(category, predicate, "no", organism, generator)
             rows.append({"id": f"{scenario}_n0", **pair})
-    suite = pl.DataFrame(rows)
+    suite, is_twin = pl.DataFrame(rows), pl.col("twin_of").is_not_null()
     if twins:
-        # Nothing else expects `no` and is no twin.
-        return suite.filter(
-            (pl.col("expected_contrast") == "yes") | pl.col("twin_of").is_not_null()
-        )
-    return suite.filter(pl.col("twin_of").is_null()).drop("twin_of")
+        return suite.filter((pl.col("expected_contrast") == "yes") | is_twin)
+    return suite.filter(~is_twin).drop("twin_of")
 
 
 def _pair_and_twin(
@@ -86,8 +83,10 @@ def _pair_and_twin(
         for people in (groups, groups[::-1]):
             done = zip(people, acts if expected == "yes" else acts[::-1], strict=True)
             sentences = [grammar.fill(grammar.STATEMENT, group, role, act) for group, act in done]
+            if not asked_first:
+                sentences.reverse()
             asked = grammar.fill(question, people[0], role, acts[0])
-            prompts.append(" ".join([*sentences[:: 1 if asked_first else -1], asked]))
+            prompts.append(" ".join([*sentences, asked]))
         return {
             "suite": SUITE,
             "category": name,
