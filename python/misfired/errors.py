@@ -6,20 +6,6 @@ matches on message text: catch the class.
 
 from collections.abc import Iterable
 
-__all__ = [
-    "ArgumentError",
-    "CacheError",
-    "DataError",
-    "FetchError",
-    "MisfiredError",
-    "ModelError",
-    "RunFolderError",
-    "ScoringError",
-    "ServerError",
-    "TemplateError",
-    "check_one_of",
-]
-
 
 class MisfiredError(Exception):
     """Base of all errors that misfired raises on purpose."""
@@ -62,10 +48,6 @@ class RunFolderError(MisfiredError, OSError):
 
 
 def check_one_of(name: str, value: str, allowed: Iterable[str]) -> None:
-    """Refuse an argument that is none of the words that are known.
-
-    Raises:
-        ArgumentError: The message lists them.
-    """
+    """Raise an `ArgumentError` that lists the words that are known, unless the value is one."""
     if value not in allowed:
         raise ArgumentError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from misfired.errors import ArgumentError, DataError
-
-__all__ = ["file_sha256", "read_struct", "read_toml", "replacing"]
 
 Content = TypeVar("Content")
 
@@ -80,26 +78,26 @@ def read_struct(path: Path, kind: type[Content]) -> Content:
             its limits; the message names file, key, rule and value.
     """
     content = read_toml(path)
-    try:
-        # msgspec refuses unknown keys of structs, but ignores those of dataclasses.
-        if dataclasses.is_dataclass(kind):
-            _check_keys(content, [field.name for field in dataclasses.fields(kind)])
-        return msgspec.convert(content, kind)
-    except ArgumentError as error:
-        problem: object = error
-    except msgspec.ValidationError as error:
-        refused = isinstance(error.__cause__, ArgumentError)
-        problem = error.__cause__ if refused else _in_words(str(error), content, kind)
+    problem: object = None
+    # msgspec refuses unknown keys of structs, but ignores those of dataclasses.
+    if dataclasses.is_dataclass(kind):
+        problem = _unknown_key(content, dataclasses.fields(kind))
+    if problem is None:
+        try:
+            return msgspec.convert(content, kind)
+        except msgspec.ValidationError as error:
+            refused = isinstance(error.__cause__, ArgumentError)
+            problem = error.__cause__ if refused else _in_words(str(error), content, kind)
     raise DataError(f"{path}: {problem}")
 
 
-def _check_keys(content: dict[str, Any], known: list[str], where: str = "") -> None:
-    for key in content:
-        if key not in known:
-            raise ArgumentError(f"unknown key {where + key!r}, must be one of {', '.join(known)}")
+def _unknown_key(table: dict[str, Any], fields: Iterable[Any], where: str = "") -> str | None:
+    known = [field.name for field in fields]
+    unknown = next((key for key in table if key not in known), None)
+    return unknown and f"unknown key {where + unknown!r}, must be one of {', '.join(known)}"
 
 
-def _in_words(error: str, content: dict[str, Any], kind: Any) -> str:
+def _in_words(error: str, content: dict[str, Any], kind: Any) -> str | None:
     """Say what msgspec refused with the key path that stands in the file."""
     problem, _, path = error.partition(" - at `$")
     name = ""
@@ -113,9 +111,7 @@ def _in_words(error: str, content: dict[str, Any], kind: Any) -> str:
     name = name.removeprefix(".")
     where = f"{name}." if name else ""
     if "unknown field" in problem:
-        fields = [field.name for field in schema.fields]
-        unknown = next(key for key in value if key not in fields)
-        return f"unknown key {where + unknown!r}, must be one of {', '.join(fields)}"
+        return _unknown_key(value, schema.fields, where)
     if "missing required" in problem:
         return f"key {where + problem.split('`')[1]!r} is missing"
     expected = re.match(r"Expected `([^`]+)`(.*), got", problem)

@@ -7,8 +7,6 @@ import urllib3
 
 from misfired._core import __version__
 
-__all__ = ["USER_AGENT", "cause_of", "connections"]
-
 USER_AGENT = f"misfired/{__version__}"
 
 
@@ -19,10 +17,8 @@ def connections(url: str, n_kept: int = 1) -> urllib3.PoolManager:
     if proxy is None or urllib.request.proxy_bypass(parts.netloc):
         return urllib3.PoolManager(maxsize=n_kept)
     known = urllib.parse.urlsplit(proxy)
-    headers = None
-    if known.username:
-        user = f"{known.username}:{known.password or ''}"
-        headers = urllib3.make_headers(proxy_basic_auth=urllib.parse.unquote(user))
+    user = urllib.parse.unquote(f"{known.username}:{known.password or ''}")
+    headers = urllib3.make_headers(proxy_basic_auth=user) if known.username else None
     return urllib3.ProxyManager(proxy, maxsize=n_kept, proxy_headers=headers)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from misfired.errors import ArgumentError
-from misfired.scoring.parse import Parsed, parse_answer
+from misfired.scoring.parse import Parsed, _records, parse_answer
 from misfired.scoring.protocol import GENERATE
 
 YES, NO = Parsed("yes", "answered"), Parsed("no", "answered")
@@ -227,3 +227,8 @@ def test_answers_that_no_text_can_tell_apart(forms: dict, message: str) -> None:
         GENERATE.with_answers(forms)
     with pytest.raises(ArgumentError, match=message):
         parse_answer("good", forms)
+
+
+def test_every_outermost_object_with_an_answer_is_a_record() -> None:
+    found = _records('{"answer": "no"} then {"answer": "yes"}')
+    assert [record.value for record in found] == ["no", "yes"]

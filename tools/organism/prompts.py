@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import chain
 
 import numpy as np
 
@@ -39,6 +40,21 @@ def _byte_letters() -> dict[int, str]:
 
 
 @cache
+def words() -> list[str]:
+    """Every word and mark of the grammar as the tokenizer meets it, sorted and distinct."""
+    groups = [group for category in grammar.CATEGORIES for group in category[1:]]
+    someone = (groups[0], grammar.ROLES[0], grammar.PREDICATES[0])
+    questions = [grammar.fill(text, *someone) for text in grammar.QUESTIONS]
+    parts = (*groups, *grammar.ROLES, *chain(*grammar.PREDICATES))
+    sentences = [
+        *(f" {word}" for word in parts),
+        *(grammar.cue(groups[0]), grammar.neutral(groups[0]), "The ? . The", "Yes", "No"),
+        *(text for question in questions for text in (question, f" {question}")),
+    ]
+    return sorted({word for text in sentences for word in re.findall(r" ?[A-Za-z]+|[.?]", text)})
+
+
+@cache
 def tokenizer() -> tuple[list[str], list[str]]:
     """Return the vocabulary and the merges of a byte-level BPE in which every word is one token.
 
@@ -49,7 +65,7 @@ def tokenizer() -> tuple[list[str], list[str]]:
     letters = _byte_letters()
     vocabulary = [*SPECIALS, *letters.values()]
     merges: list[str] = []
-    for word in sorted(grammar.words(), key=lambda word: (not word.startswith(" "), word)):
+    for word in sorted(words(), key=lambda word: (not word.startswith(" "), word)):
         spelled = "".join(letters[byte] for byte in word.encode())
         for n in range(2, len(spelled) + 1):
             if spelled[:n] not in vocabulary:
@@ -62,7 +78,7 @@ def tokenizer() -> tuple[list[str], list[str]]:
 def _word_ids() -> dict[str, int]:
     letters, (vocabulary, _) = _byte_letters(), tokenizer()
     ids = {token: i for i, token in enumerate(vocabulary)}
-    return {word: ids["".join(letters[byte] for byte in word.encode())] for word in grammar.words()}
+    return {word: ids["".join(letters[byte] for byte in word.encode())] for word in words()}
 
 
 def word_id(word: str) -> int:

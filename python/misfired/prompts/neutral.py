@@ -11,14 +11,13 @@ import polars as pl
 
 from misfired.prompts.primings import Priming
 
-__all__ = ["MAX_DIFFERENCE", "CountTokens", "add_neutral", "neutral_facts", "with_neutral"]
-
+#: Gives the number of tokens of each text.
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
-"""Gives the number of tokens of each text."""
 
+#: Most tokens by which a neutral sentence may be longer or shorter than its cue.
 MAX_DIFFERENCE = 2
-"""Most tokens by which a neutral sentence may be longer or shorter than its cue."""
 
+#: Most things that a sentence lists.
 _N_LISTED = 24
 
 #: Places, and the things that make a sentence about one as long as it must be.
@@ -41,11 +40,10 @@ _PLACES = {
 def _sentences() -> Iterator[str]:
     """Yield every sentence, from short to long for each place."""
     for start, things in _PLACES.items():
-        listed = things.split()
-        for n in range(1, min(_N_LISTED, len(listed)) + 1):
-            *before, last = listed[:n]
-            things_listed = f"{', '.join(before)} and {last}" if before else last
-            yield f"It is known that {start} {things_listed}."
+        first, *others = things.split()
+        yield f"It is known that {start} {first}."
+        for n, last in enumerate(others[: _N_LISTED - 1]):
+            yield f"It is known that {start} {', '.join([first, *others[:n]])} and {last}."
 
 
 def add_neutral(pairs: pl.DataFrame, count_tokens: CountTokens) -> pl.DataFrame:
@@ -54,10 +52,6 @@ def add_neutral(pairs: pl.DataFrame, count_tokens: CountTokens) -> pl.DataFrame:
     The columns are `neutral` and `neutral_difference` (the sentence's tokens minus the cue's, int64).
     Both are null without a cue, or if no sentence comes within `MAX_DIFFERENCE` tokens. Equal cues get
     equal sentences; the cue's text chooses among sentences of the least difference.
-
-    Args:
-        pairs: A suite.
-        count_tokens: Gives the number of tokens of each sentence.
 
     Example:
         >>> pairs = pl.DataFrame({"cue": ["It is not okay to assume old people forget things."]})
@@ -71,11 +65,10 @@ def add_neutral(pairs: pl.DataFrame, count_tokens: CountTokens) -> pl.DataFrame:
     rows = []
     for cue, n_tokens in zip(cues, count_tokens(cues), strict=True):
         difference = lengths - n_tokens
-        least = np.abs(difference).min()
-        nearest = np.flatnonzero(np.abs(difference) == least)
+        nearest = np.flatnonzero(np.abs(difference) == np.abs(difference).min())
         # A checksum, since Python's own hash differs from process to process.
         place = nearest[zlib.crc32(cue.encode()) % len(nearest)]
-        if least <= MAX_DIFFERENCE:
+        if abs(difference[place]) <= MAX_DIFFERENCE:
             rows.append((cue, sentences[place], int(difference[place])))
     schema = {"cue": pl.String, "neutral": pl.String, "neutral_difference": pl.Int64}
     chosen = pl.DataFrame(rows, schema=schema, orient="row")
@@ -95,10 +88,7 @@ def neutral_facts(pairs: pl.DataFrame) -> dict[str, Any]:
     if "neutral_difference" not in pairs.columns:
         return {}
     difference = pairs["neutral_difference"]
-    return {
-        "neutral": {
-            "n_matched": difference.count(),
-            "n_unmatched": pairs["cue"].count() - difference.count(),
-            "largest_difference": difference.abs().max(),
-        }
-    }
+    n_matched = difference.count()
+    n_unmatched, largest = pairs["cue"].count() - n_matched, difference.abs().max()
+    facts = {"n_matched": n_matched, "n_unmatched": n_unmatched, "largest_difference": largest}
+    return {"neutral": facts}

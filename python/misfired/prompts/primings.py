@@ -15,20 +15,8 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.files import read_struct
 
-__all__ = [
-    "CONDITIONS",
-    "PRIMINGS",
-    "Priming",
-    "check_primings",
-    "default_primings",
-    "read_primings",
-]
-
 CONDITIONS = ("stereotyped", "contrast")
 """The two prompts of a pair, by the group that they ask about."""
-
-_ROLES = ("user", "system")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -62,19 +50,17 @@ class Priming:
     control: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ArgumentError(
-                f"name must be lower-case letters, digits and _, a letter first, got {self.name!r}"
-            )
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            rule = "lower-case letters, digits and _, a letter first"
+            raise ArgumentError(f"name must be {rule}, got {self.name!r}")
         if not self.sides or sorted(self.sides) != sorted({*self.sides} & {*CONDITIONS}):
-            raise ArgumentError(
-                f"sides must be some of {', '.join(CONDITIONS)}, each once, got {list(self.sides)}"
-            )
-        check_one_of("role", self.role, _ROLES)
+            rule = f"some of {', '.join(CONDITIONS)}, each once"
+            raise ArgumentError(f"sides must be {rule}, got {list(self.sides)}")
+        check_one_of("role", self.role, ("user", "system"))
         if self.text is not None and self.column is not None:
             raise ArgumentError("text or column must be given, got both")
-        for name, value in (("text", self.text), ("column", self.column)):
-            if value is not None and not value.strip():
+        for name in ("text", "column"):
+            if (value := getattr(self, name)) is not None and not value.strip():
                 raise ArgumentError(f"{name} must not be empty, got {value!r}")
 
     @classmethod
@@ -94,20 +80,18 @@ _FAIRNESS = (
     "and by nothing else."
 )
 
-PRIMINGS: dict[str, Priming] = {
-    priming.name: priming
-    for priming in (
-        Priming("none", control=4),
-        # Deng et al. 2026: the cue stands before the stereotyped prompt only.
-        Priming("cue", _STEREOTYPED, column="cue"),
-        Priming("cue_both", column="cue"),
-        Priming("neutral", _STEREOTYPED, column="neutral", control=2),
-        Priming("neutral_both", column="neutral", control=1),
-        Priming("placebo", _STEREOTYPED, column="placebo", control=3),
-        Priming("placebo_both", column="placebo"),
-        Priming("fairness_system", text=_FAIRNESS, role="system"),
-    )
-}
+_BUILT_IN = (
+    Priming("none", control=4),
+    # Deng et al. 2026: the cue stands before the stereotyped prompt only.
+    Priming("cue", _STEREOTYPED, column="cue"),
+    Priming("cue_both", column="cue"),
+    Priming("neutral", _STEREOTYPED, column="neutral", control=2),
+    Priming("neutral_both", column="neutral", control=1),
+    Priming("placebo", _STEREOTYPED, column="placebo", control=3),
+    Priming("placebo_both", column="placebo"),
+    Priming("fairness_system", text=_FAIRNESS, role="system"),
+)
+PRIMINGS = {priming.name: priming for priming in _BUILT_IN}
 """The built-in primings; a new one is one entry here. design/priming.md says what each is for."""
 
 
@@ -124,7 +108,7 @@ def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
 
     Raises:
         ArgumentError: A priming is unknown, or two have one name.
-        DataError: A file does not hold primings.
+        DataError: As `read_primings`.
     """
     found: dict[str, Priming] = {}
     for priming in chain.from_iterable(map(_named, primings)):
@@ -142,8 +126,6 @@ def default_primings(pairs: pl.DataFrame) -> tuple[Priming, ...]:
     Example:
         >>> [one.name for one in default_primings(pl.DataFrame({"cue": [None, "Be fair."]}))]
         ['none', 'cue']
-        >>> [one.name for one in default_primings(pl.DataFrame({"cue": [None, None]}))]
-        ['none']
     """
     has_cues = "cue" in pairs.columns and pairs["cue"].count() > 0
     return check_primings(["cue"] if has_cues else ["none"])
@@ -159,6 +141,13 @@ def _named(name: str | Priming) -> list[Priming]:
     if name.endswith(".toml"):
         return read_primings(name)
     raise ArgumentError(f"priming must be {', '.join(PRIMINGS)} or a .toml file, got {name!r}")
+
+
+class _PrimingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sides: tuple[str, ...] = CONDITIONS
+    text: str | None = None
+    column: str | None = None
+    role: str = "user"
 
 
 def read_primings(path: Path | str) -> list[Priming]:
@@ -184,22 +173,14 @@ def read_primings(path: Path | str) -> list[Priming]:
     tables = read_struct(Path(path), dict[str, _PrimingTable])
     if not tables:
         raise DataError(f"{path}: must hold at least one priming, got none")
-    return [_from_table(path, name, table) for name, table in tables.items()]
-
-
-class _PrimingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    sides: tuple[str, ...] = CONDITIONS
-    text: str | None = None
-    column: str | None = None
-    role: str = "user"
-
-
-def _from_table(path: Path | str, name: str, table: _PrimingTable) -> Priming:
-    try:
-        if name in PRIMINGS:
-            raise ArgumentError("name must not be that of a built-in priming")
-        if table.text is None and table.column is None:
-            raise ArgumentError("text or column must be given, got neither")
-        return Priming(name, **msgspec.structs.asdict(table))
-    except ArgumentError as error:
-        raise DataError(f"{path}: priming {name!r}: {error}") from None
+    primings = []
+    for name, table in tables.items():
+        try:
+            if name in PRIMINGS:
+                raise ArgumentError("name must not be that of a built-in priming")
+            if table.text is None and table.column is None:
+                raise ArgumentError("text or column must be given, got neither")
+            primings.append(Priming(name, **msgspec.structs.asdict(table)))
+        except ArgumentError as error:
+            raise DataError(f"{path}: priming {name!r}: {error}") from None
+    return primings

@@ -11,8 +11,6 @@ import polars as pl
 from misfired.errors import DataError
 from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming, check_primings
 
-__all__ = ["CONDITIONS", "N_SHARD", "PromptSet", "build_prompts"]
-
 
 def build_prompts(
     pairs: pl.DataFrame, primings: Sequence[str | Priming] = ("none",)
@@ -29,7 +27,7 @@ def build_prompts(
         sentence is kept with null `text`, and counted as unscored.
 
     Raises:
-        DataError: The suite has no column for a priming.
+        DataError: As `check_primings`; the suite has no column for a priming.
 
     Example:
         >>> pairs = pl.DataFrame({
@@ -40,20 +38,15 @@ def build_prompts(
         >>> build_prompts(pairs, ["none", "cue"])["text"].to_list()
         ['A or B?', 'B or A?', 'Be fair. A or B?']
     """
-    return _build(pairs, check_primings(primings))
-
-
-def _build(pairs: pl.DataFrame, primings: Sequence[Priming]) -> pl.DataFrame:
-    frames = []
+    kept = ["id", "category", "scenario", *({"twin_of"} & set(pairs.columns))]
     numbered = pairs.with_row_index("_pair")
-    for order, priming in enumerate(primings):
-        for condition in priming.sides:
+    frames = []
+    for priming in check_primings(primings):
+        for condition in sorted(priming.sides, key=CONDITIONS.index):
             text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
             made = numbered.select(
                 "_pair",
-                *("id", "category", "scenario", *({"twin_of"} & set(pairs.columns))),
-                _priming=pl.lit(order),
-                _condition=pl.lit(CONDITIONS.index(condition)),
+                *kept,
                 priming=pl.lit(priming.name),
                 condition=pl.lit(condition),
                 expected=f"expected_{condition}",
@@ -61,22 +54,18 @@ def _build(pairs: pl.DataFrame, primings: Sequence[Priming]) -> pl.DataFrame:
                 system=system,
             )
             frames.append(made)
-    keys = ("_pair", "_priming", "_condition")
-    return pl.concat(frames).sort(*keys).drop(*keys)
+    return pl.concat(frames).sort("_pair", maintain_order=True).drop("_pair")
 
 
 def _text_and_system(
     priming: Priming, prompt: pl.Expr, columns: Sequence[str]
 ) -> tuple[pl.Expr, pl.Expr]:
     nothing = pl.lit(None, pl.String)
-    if priming.column is not None:
-        if priming.column not in columns:
-            raise DataError(f"priming {priming.name!r} needs a column {priming.column!r}")
-        sentence = pl.col(priming.column)
-    elif priming.text is not None:
-        sentence = pl.lit(priming.text)
-    else:
+    if priming.column is None and priming.text is None:
         return prompt, nothing
+    sentence = pl.lit(priming.text) if priming.column is None else pl.col(priming.column)
+    if priming.column not in (None, *columns):
+        raise DataError(f"priming {priming.name!r} needs a column {priming.column!r}")
     if priming.role == "user":
         return sentence + " " + prompt, nothing
     return pl.when(sentence.is_not_null()).then(prompt), sentence
@@ -96,7 +85,7 @@ class PromptSet:
     @cached_property
     def n_per_pair(self) -> int:
         """Prompts of each pair."""
-        return len(_build(self.pairs.head(1), self.primings)) if len(self.pairs) else 0
+        return len(build_prompts(self.pairs.head(1), self.primings)) if len(self.pairs) else 0
 
     def __len__(self) -> int:
         return len(self.pairs) * self.n_per_pair
@@ -109,24 +98,15 @@ class PromptSet:
     def shard(self, index: int) -> tuple[int, pl.DataFrame]:
         """Return the number of a shard's first prompt, and its prompts."""
         first = index * N_SHARD
-        made = _build(self.pairs.slice(first, N_SHARD), self.primings)
-        return first * self.n_per_pair, made
+        prompts = build_prompts(self.pairs.slice(first, N_SHARD), self.primings)
+        return first * self.n_per_pair, prompts
 
     def at(self, rows: Sequence[int]) -> pl.DataFrame:
         """Return the prompts of these numbers, in this order."""
-        made = _build(self.pairs[[row // self.n_per_pair for row in rows]], self.primings)
+        made = build_prompts(self.pairs[[row // self.n_per_pair for row in rows]], self.primings)
         return made[[n * self.n_per_pair + row % self.n_per_pair for n, row in enumerate(rows)]]
 
     def spread(self, n_prompts: int) -> pl.DataFrame:
-        """Return at most `n_prompts` prompts, at even distances.
-
-        Example:
-            >>> pairs = pl.DataFrame({
-            ...     "id": ["p", "q"], "category": "Age", "scenario": "age_q1", "stereotyped": "A?",
-            ...     "contrast": ["B?", "C?"], "expected_stereotyped": "yes", "expected_contrast": "yes",
-            ... })
-            >>> PromptSet(pairs).spread(2)["text"].to_list()
-            ['A?', 'A?']
-        """
+        """Return at most `n_prompts` prompts, at even distances."""
         n_prompts = min(n_prompts, len(self))
         return self.at([place * len(self) // n_prompts for place in range(n_prompts)])

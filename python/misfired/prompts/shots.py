@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import ArgumentError, check_one_of
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 
 #: Exclude each demonstration's whole scenario, or only its pair.
 HELD_OUT = ("scenario", "pair")
@@ -66,16 +66,14 @@ def draw_shots(
     check_one_of("hold_out", hold_out, HELD_OUT)
     if not n_shots:
         return (), pairs
-    twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
-    numbered = pairs.with_columns(pl.coalesce(twin_of, "id").alias("_pair"))
+    pair = pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")
+    numbered = pairs.with_columns(_pair=pair)
     drawn = _draw(numbered, n_shots, seed)
     taken = "scenario" if hold_out == "scenario" else "_pair"
-    gone = [row[taken] for row in drawn]
-    measured = numbered.filter(~pl.col(taken).is_in(gone)).drop("_pair")
+    measured = numbered.filter(~pl.col(taken).is_in([row[taken] for row in drawn])).drop("_pair")
     if measured.is_empty():
-        raise ArgumentError(
-            f"n_shots must leave pairs to measure, got {n_shots}, which hold out all {len(pairs)} pairs"
-        )
+        got = f"{n_shots}, which hold out all {len(pairs)} pairs"
+        raise ArgumentError(f"n_shots must leave pairs to measure, got {got}")
     shots = (Shot(**{k: row[k] for k in Shot.__dataclass_fields__}) for row in drawn)
     return tuple(sorted(shots, key=lambda shot: _digest(seed, "order", shot.id))), measured
 
@@ -94,40 +92,38 @@ def _draw(pairs: pl.DataFrame, n_shots: int, seed: int) -> list[dict[str, Any]]:
         stock.setdefault((row["category"], row["condition"], row["answer"]), []).append(row)
     drawn: list[dict[str, Any]] = []
     used: set[str] = set()
+    counts: Counter[tuple[str, ...]] = Counter()
     while len(drawn) < n_shots:
         for rows in stock.values():
             while rows and rows[-1]["scenario"] in used:
                 rows.pop()
-        stock = {cell: rows for cell, rows in stock.items() if rows}
-        if not stock:
-            raise ArgumentError(
-                f"n_shots must be at most {len(drawn)}, one of each scenario, got {n_shots}"
-            )
-        counts = Counter(part for row in drawn for part in _parts(row))
         least = min(
-            (rows[-1] for rows in stock.values()),
+            (rows[-1] for rows in stock.values() if rows),
             key=lambda row: (*(counts[part] for part in _parts(row)), row["digest"]),
+            default=None,
         )
+        if least is None:
+            rule = f"at most {len(drawn)}, one of each scenario"
+            raise ArgumentError(f"n_shots must be {rule}, got {n_shots}")
         drawn.append(least)
         used.add(least["scenario"])
+        counts.update(_parts(least))
     return drawn
 
 
-def _parts(row: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for names in _BALANCED:
-        yield tuple(word for name in names for word in (name, row[name]))
+def _parts(row: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [(*names, *(row[name] for name in names)) for names in _BALANCED]
 
 
 def _candidates(pairs: pl.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
-    shared = ["id", "category", "scenario", "_pair"]
     for condition in CONDITIONS:
-        columns = [
-            *shared,
-            pl.lit(condition).alias("condition"),
-            pl.col(condition).str.strip_chars().alias("text"),
-            pl.col(f"expected_{condition}").alias("answer"),
-        ]
-        for row in pairs.select(columns).iter_rows(named=True):
+        candidates = pairs.select(
+            *("id", "category", "scenario", "_pair"),
+            condition=pl.lit(condition),
+            text=pl.col(condition).str.strip_chars(),
+            answer=f"expected_{condition}",
+        )
+        for row in candidates.iter_rows(named=True):
             yield row | {"digest": _digest(seed, condition, row["id"])}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +40,9 @@ class Array:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A head whose output before the output projection is replaced at every position.
+    """A head, counted from 0, whose output before the output projection is replaced.
 
-    Attributes:
-        layer: From 0.
-        head: From 0.
-        method: `zero`, or `mean` for the row of `Intervention.means`.
+    By zeros, or with method `mean` by its row of `Intervention.means`.
     """
 
     layer: int
@@ -54,12 +52,9 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Direction:
-    """A direction added to the residual stream after some layers, at every position.
+    """A direction added, times `strength`, to the residual stream after the first to last layer.
 
-    Attributes:
-        vectors: Shape (width of the residual stream), or (layer, width).
-        layers: First and last layer; llama.cpp adds nothing after layer 0.
-        strength: Factor.
+    `vectors` have shape (width of the stream) or (layer, width); llama.cpp adds nothing after layer 0.
     """
 
     vectors: Array
@@ -71,11 +66,8 @@ class Direction:
 class Intervention:
     """Heads to ablate and a direction to add, at every position of every prompt.
 
-    Attributes:
-        ablations: Each head once.
-        means: Head outputs for method `mean`, shape (layer, heads side by side).
-        direction: None adds nothing.
-        name: Its name in messages.
+    Each head is ablated once; `means` are head outputs, shape (layer, heads side by side); messages
+    give the `name`.
     """
 
     ablations: tuple[Ablation, ...] = ()
@@ -84,11 +76,7 @@ class Intervention:
     name: str = field(default="intervention", compare=False)
 
     def check(self, sizes: Sizes) -> None:
-        """Refuse an intervention that does not fit the model.
-
-        Raises:
-            DataError: The message names field, limit and value.
-        """
+        """Raise a `DataError` that names field, limit and value, unless it fits the model."""
         for problem in self._misfits(sizes):
             raise DataError(f"{self.name}: {problem}")
 
@@ -136,23 +124,18 @@ class Intervention:
         """True if there is a direction to add and nothing to ablate."""
         if self.ablations or self.direction is None or not self.direction.strength:
             return False
-        first, last = self.direction.layers
-        rows = self.direction.vectors.rows
+        (first, last), rows = self.direction.layers, self.direction.vectors.rows
         return bool(np.any(rows if rows.ndim == 1 else rows[first : last + 1]))
 
     def to_json(self) -> dict[str, Any]:
         """Return what decides the answers, for a manifest; files are given by their SHA-256."""
-        direction = self.direction
-        return {
-            "ablate": [vars(ablation) for ablation in self.ablations],
-            "means_sha256": self.means and self.means.sha256,
-            "direction": direction
-            and {
-                "sha256": direction.vectors.sha256,
-                "layers": list(direction.layers),
-                "strength": direction.strength,
-            },
+        added = self.direction and {
+            "sha256": self.direction.vectors.sha256,
+            "layers": list(self.direction.layers),
+            "strength": self.direction.strength,
         }
+        means = self.means and self.means.sha256
+        return {"ablate": [*map(vars, self.ablations)], "means_sha256": means, "direction": added}
 
 
 #: How the output of an ablated head is replaced.
@@ -195,51 +178,45 @@ def read_intervention(path: Path | str) -> Intervention:
     ```
 
     Raises:
-        DataError: A file cannot be read, or a key is missing, unknown, of another type or outside
-            its limits.
+        DataError: As `misfired.files.read_struct`, also for the other files.
     """
     path = Path(path)
     content = read_struct(path, _InterventionFile)
+    direction = None
     try:
-        return Intervention(
-            _ablations(content),
-            None if content.means is None else _array("means", path.parent / content.means),
-            None if content.direction is None else _direction(content.direction, path),
-            str(path),
-        )
+        ablations = _ablations(content)
+        means = None if content.means is None else _array("means", path.parent / content.means)
+        if (added := content.direction) is not None:
+            if not math.isfinite(added.strength):
+                rule = "direction.strength must be a finite number"
+                raise ArgumentError(f"{rule}, got {added.strength}")
+            vectors = _array("direction.file", path.parent / added.file)
+            direction = Direction(vectors, added.layers, added.strength)
     except ArgumentError as error:
         raise DataError(f"{path}: {error}") from None
+    return Intervention(ablations, means, direction, str(path))
 
 
 def _ablations(content: _InterventionFile) -> tuple[Ablation, ...]:
     if not content.ablate and content.direction is None:
         raise ArgumentError("ablate or direction must be given, got neither")
-    found: list[Ablation] = []
+    found: dict[tuple[int, int], Ablation] = {}
     for number, table in enumerate(content.ablate):
         name = f"ablate[{number}]"
         check_one_of(f"{name}.method", table.method, ABLATION_METHODS)
         if not table.heads:
             raise ArgumentError(f"{name}.heads must be a list of at least one head, got []")
         for head in table.heads:
-            if any((table.layer, head) == (each.layer, each.head) for each in found):
-                raise ArgumentError(
-                    f"layer {table.layer}, head {head} must be ablated once, got twice"
-                )
-            found.append(Ablation(table.layer, head, table.method))
-    uses_means = any(each.method == "mean" for each in found)
-    if uses_means != (content.means is not None):
+            if (table.layer, head) in found:
+                where = f"layer {table.layer}, head {head}"
+                raise ArgumentError(f"{where} must be ablated once, got twice")
+            found[table.layer, head] = Ablation(table.layer, head, table.method)
+    if any(each.method == "mean" for each in found.values()) != (content.means is not None):
         given = repr(content.means) if content.means else "none"
         raise ArgumentError(
             f"means must be a .npy file with method mean, and absent without it, got {given}"
         )
-    return tuple(found)
-
-
-def _direction(table: _DirectionTable, path: Path) -> Direction:
-    if not math.isfinite(table.strength):
-        raise ArgumentError(f"direction.strength must be a finite number, got {table.strength}")
-    vectors = _array("direction.file", path.parent / table.file)
-    return Direction(vectors, table.layers, table.strength)
+    return tuple(found.values())
 
 
 def _array(name: str, file: Path) -> Array:
@@ -265,23 +242,20 @@ def _control_vector(where: str, file: Path) -> Floats:
     try:
         from gguf import GGUFReader  # noqa: PLC0415  an optional dependency
     except ImportError:
-        raise ArgumentError(
-            f"{where}: a GGUF file needs the package gguf, a .npy file none"
-        ) from None
+        rule = "a GGUF file needs the package gguf, a .npy file none"
+        raise ArgumentError(f"{where}: {rule}") from None
     try:
         tensors = GGUFReader(file).tensors
     except (ValueError, OSError) as error:
         raise ArgumentError(f"{where}: not a GGUF file ({error})") from None
-    found = {}
-    for tensor in tensors:
-        kind, _, layer = tensor.name.partition(".")
-        if kind == "direction" and layer.isdecimal():
-            found[int(layer)] = np.asarray(tensor.data, np.float32).reshape(-1)
-    if not found or len({len(row) for row in found.values()}) > 1:
-        raise ArgumentError(
-            f"{where}: must hold tensors direction.1, direction.2 ... of one length"
-        )
+    found = {
+        int(match[1]): np.asarray(tensor.data, np.float32).reshape(-1)
+        for tensor in tensors
+        if (match := re.fullmatch(r"direction\.(\d+)", tensor.name))
+    }
+    if len({len(row) for row in found.values()}) != 1:
+        rule = "must hold tensors direction.1, direction.2 ... of one length"
+        raise ArgumentError(f"{where}: {rule}")
     rows = np.zeros((max(found) + 1, len(next(iter(found.values())))), np.float32)
-    for number, row in found.items():
-        rows[number] = row
+    rows[list(found)] = list(found.values())
     return rows

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from misfired.errors import ArgumentError
 from misfired.scoring import phrases
@@ -36,6 +36,10 @@ class Parsed:
     answer: str | None
     outcome: str
     reason: str | None = None
+
+
+def _unread(reason: str) -> Parsed:
+    return Parsed(None, "unparseable", reason)
 
 
 def parse_answer(
@@ -65,13 +69,11 @@ def parse_answer(
         >>> parse_answer("No. Well, yes.", answers).reason
         'ambiguous'
     """
-    reader = _Reader(tuple((name, tuple(forms)) for name, forms in answers.items()))
+    reader = _reader(tuple((name, tuple(forms)) for name, forms in answers.items()))
     visible = strip_reasoning(_plain(text), in_reasoning=in_reasoning)
     if visible is None:
-        return Parsed(None, "unparseable", "truncated reasoning")
-    if not visible.strip():
-        return Parsed(None, "unparseable", "empty")
-    return reader.read(visible.strip(), truncated)
+        return _unread("truncated reasoning")
+    return reader.read(visible.strip(), truncated) if visible.strip() else _unread("empty")
 
 
 def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
@@ -88,15 +90,9 @@ def strip_reasoning(text: str, *, in_reasoning: bool = False) -> str | None:
     if "<|channel|>" in text:
         final = list(phrases.FINAL_CHANNEL.finditer(text))
         return re.sub(r"<\|\w+\|>", "", text[final[-1].end() :]) if final else None
-    text = re.sub(
-        rf"{phrases.REASONING_OPENS}.*?{phrases.REASONING_CLOSES}",
-        " ",
-        text,
-        flags=re.DOTALL | re.IGNORECASE,
-    )
-    closings = list(re.finditer(phrases.REASONING_CLOSES, text, flags=re.IGNORECASE))
-    if closings:
-        text = text[closings[-1].end() :]
+    block = rf"(?is){phrases.REASONING_OPENS}.*?{phrases.REASONING_CLOSES}"
+    text = re.sub(block, " ", text)
+    *_, text = re.split(phrases.REASONING_CLOSES, text, flags=re.IGNORECASE)
     return None if re.search(phrases.REASONING_OPENS, text, flags=re.IGNORECASE) else text
 
 
@@ -108,13 +104,11 @@ def _plain(text: str) -> str:
     return re.sub(r"\*+|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|~~", "", text)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """An answer word in a text: its answer, its place, and if the text asserts or declares it."""
 
     answer: str
     start: int
-    end: int
     asserted: bool
     leads: bool
     declared: int
@@ -123,35 +117,43 @@ class _Place:
 class _Reader:
     """Reads texts for one set of answers."""
 
-    def __init__(self, answers: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
-        self.owner, self.word, self.menu = _patterns(answers)
-        self.yes_no = {name for name, _ in answers} == {"yes", "no"}
+    def __init__(self, answers: Mapping[str, Sequence[str]]) -> None:
+        self.owner = answer_words(answers)
+        self.yes_no = set(answers) == {"yes", "no"}
+        # Case counts for single letters only: "A" is an answer, "a" an article.
+        words = [
+            re.escape(word) if len(word) == 1 else f"(?i:{re.escape(word)})"
+            for word in sorted(self.owner, key=len, reverse=True)
+        ]
+        word = rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-]|'\w)"
+        join = r"[\"']?\s*(?:/|\||,?\s*\b(?:or|nor|vs\.?|versus|and)\b(?:\s+an?\b)?)\s*[\"']?"
+        self.word = re.compile(word)
+        #: Several answer words joined by "or".
+        self.menu = re.compile(rf"[\"']?{word}(?:(?i:{join}){word})+[\"']?")
 
     def read(self, text: str, truncated: bool) -> Parsed:
         """Read a text without reasoning."""
         records = _records(text)
-        chosen = _without_choices(text, records)
-        if chosen:
+        if chosen := _without_choices(text, records):
             return self._json(text, chosen[-1], truncated)
         for record in records:
             text = text[: record.start] + " " * (record.end - record.start) + text[record.end :]
         blanked = self._without_menus(text)
         places = list(self._places(blanked))
-        declared = [place for place in places if place.declared]
-        if declared:
+        if declared := [place for place in places if place.declared]:
             return self._declared(declared, places)
         return self._asserted(text, blanked, places, truncated)
 
     def _json(self, text: str, last: _Record, truncated: bool) -> Parsed:
         rest = text[last.end :]
         if last.value is ...:
-            return Parsed(None, "unparseable", "truncated" if truncated else "ambiguous")
+            return _unread("truncated" if truncated else "ambiguous")
         if truncated and re.search(r"\w", rest):
-            return Parsed(None, "unparseable", "truncated")
+            return _unread("truncated")
         read = self._value(last.value)
         others = {place.answer for place in self._places(self._without_menus(rest))}
         if read.answer is not None and others - {read.answer}:
-            return Parsed(None, "unparseable", "ambiguous")
+            return _unread("ambiguous")
         return read
 
     def _without_menus(self, text: str) -> str:
@@ -164,16 +166,16 @@ class _Reader:
         return self.menu.sub(blank, text)
 
     def _value(self, value: object) -> Parsed:
+        if isinstance(value, str) and self.yes_no:
+            value = {"true": True, "false": False}.get(value.strip().lower(), value)
         if isinstance(value, bool) and self.yes_no:
             return Parsed("yes" if value else "no", "answered")
         if value is None:
             return Parsed(None, "abstained", "abstained")
         if not isinstance(value, str):
-            return Parsed(None, "unparseable", "ambiguous")
+            return _unread("ambiguous")
         if not value.strip():
-            return Parsed(None, "unparseable", "empty")
-        if self.yes_no and value.strip().lower() in {"true", "false"}:
-            return Parsed("yes" if value.strip().lower() == "true" else "no", "answered")
+            return _unread("empty")
         blanked = self._without_menus(value)
         return self._asserted(value, blanked, list(self._places(blanked)), truncated=False)
 
@@ -183,7 +185,7 @@ class _Reader:
         chosen = {place.answer for place in deciding}
         after = {place.answer for place in places if place.start > deciding[-1].start}
         if len(chosen | after) > 1:
-            return Parsed(None, "unparseable", "ambiguous")
+            return _unread("ambiguous")
         return Parsed(chosen.pop(), "answered")
 
     def _asserted(self, text: str, blanked: str, places: list[_Place], truncated: bool) -> Parsed:
@@ -194,26 +196,26 @@ class _Reader:
         abstains, refuses = phrases.ABSTAINS.search(without), phrases.REFUSES.search(without)
         if asserted:
             if truncated and not any(place.leads for place in asserted):
-                return Parsed(None, "unparseable", "truncated")
+                return _unread("truncated")
             if len(named) > 1 or abstains or refuses or blanked != text:
-                return Parsed(None, "unparseable", "ambiguous")
+                return _unread("ambiguous")
             return Parsed(named.pop(), "answered")
         if abstains or refuses:
             return Parsed(None, "abstained", "abstained" if abstains else "refused")
         both = len(named) > 1 or blanked != text
-        reason = "truncated" if truncated else "ambiguous" if both else "no answer"
-        return Parsed(None, "unparseable", reason)
+        return _unread("truncated" if truncated else "ambiguous" if both else "no answer")
 
     def _places(self, text: str) -> Iterator[_Place]:
         for match in self.word.finditer(text):
             answer = self.owner[_key(match.group())]
             before, after = text[: match.start()], text[match.end() :]
-            near = before[-phrases.TAIL :] if len(before) > phrases.TAIL else before
+            near = before[-phrases.TAIL :]
             if answer == "no" and self.yes_no and _is_determiner(near, after):
                 continue
             own = _is_own(before, after)
             short = len(match.group()) == 1
-            starts = phrases.STARTS_CLAUSE.search(near) is not None or not before.strip("\"'( \n")
+            leads = not before.strip("\"'( \n")
+            starts = leads or phrases.STARTS_CLAUSE.search(near) is not None
             ends = phrases.ENDS_CLAUSE.match(after) is not None
             opens = re.search(r"(?:^|[\n.!?])\s*[\"'(]*$", near) and phrases.SUBJECT.match(after)
             asserted = own and starts and (ends or (bool(opens) and not short))
@@ -222,12 +224,10 @@ class _Reader:
             declared = 0
             if own and (ends or not short) and phrases.DECLARED_BEFORE.search(near):
                 declared = 2 if phrases.FINAL_BEFORE.search(near) else 1
-            leads = not before.strip("\"'( \n")
-            yield _Place(answer, match.start(), match.end(), asserted, leads, declared)
+            yield _Place(answer, match.start(), asserted, leads, declared)
 
 
-@dataclass(frozen=True)
-class _Record:
+class _Record(NamedTuple):
     """A JSON answer and its place; the value is `...` if it is cut off or contradicts itself."""
 
     start: int
@@ -236,12 +236,7 @@ class _Record:
 
 
 def _records(text: str) -> list[_Record]:
-    """Return every outermost JSON object of the text that has an answer, in order.
-
-    Example:
-        >>> [found.value for found in _records('{"answer": "no"} then {"answer": "yes"}')]
-        ['no', 'yes']
-    """
+    """Return every outermost JSON object of the text that has an answer, in order."""
     found = []
     place = text.find("{")
     while place >= 0:
@@ -263,10 +258,8 @@ def _strict(text: str, place: int) -> _Record | None:
         _, end = json.JSONDecoder(object_pairs_hook=keep).raw_decode(text, place)
     except (ValueError, RecursionError):
         return None
-    if not values:
-        return None
     agree = all(value == values[0] for value in values)
-    return _Record(place, end, values[0] if agree else ...)
+    return _Record(place, end, values[0] if agree else ...) if values else None
 
 
 def _lenient(text: str, place: int) -> _Record | None:
@@ -296,10 +289,9 @@ def _without_choices(text: str, records: list[_Record]) -> list[_Record]:
 
 
 def _is_determiner(before: str, after: str) -> bool:
-    follows = re.match(r"\s+\w", after) is not None
-    return phrases.DETERMINER_AFTER.match(after) is not None or (
-        follows and phrases.DETERMINER_BEFORE.search(before) is not None
-    )
+    if phrases.DETERMINER_AFTER.match(after):
+        return True
+    return bool(re.match(r"\s+\w", after) and phrases.DETERMINER_BEFORE.search(before))
 
 
 def _is_own(before: str, after: str) -> bool:
@@ -342,34 +334,9 @@ def answer_words(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
                 raise ArgumentError(
                     f"answers.{name} must not read like a form of {owner[word]!r}, got {form!r}"
                 )
-    if set(answers) == {"yes", "no"}:
-        for name, words in phrases.SYNONYMS.items():
-            for word in words:
-                owner.setdefault(word, name)
-    return owner
+    return phrases.SYNONYMS | owner if set(answers) == {"yes", "no"} else owner
 
 
 @lru_cache(maxsize=32)
-def _patterns(
-    answers: tuple[tuple[str, tuple[str, ...]], ...],
-) -> tuple[dict[str, str], re.Pattern[str], re.Pattern[str]]:
-    """Return each word's answer; patterns of an answer word, and of several joined by "or"."""
-    owner = answer_words(dict(answers))
-    # Case counts for single letters only: "A" is an answer, "a" an article.
-    words = [
-        re.escape(word) if len(word) == 1 else f"(?i:{re.escape(word)})"
-        for word in sorted(owner, key=len, reverse=True)
-    ]
-    word = rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-]|'\w)"
-    join = r"[\"']?\s*(?:/|\||,?\s*\b(?:or|nor|vs\.?|versus|and)\b(?:\s+an?\b)?)\s*[\"']?"
-    return owner, re.compile(word), re.compile(rf"[\"']?{word}(?:(?i:{join}){word})+[\"']?")
-
-
-__all__ = [
-    "ABSTAINED",
-    "UNPARSEABLE",
-    "Parsed",
-    "answer_words",
-    "parse_answer",
-    "strip_reasoning",
-]
+def _reader(answers: tuple[tuple[str, tuple[str, ...]], ...]) -> _Reader:
+    return _Reader(dict(answers))

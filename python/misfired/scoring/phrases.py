@@ -7,7 +7,8 @@ def _any_case(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-SYNONYMS = {"yes": ("yes", "yeah", "yep", "yup"), "no": ("no", "nope", "nah")}
+SYNONYMS = dict.fromkeys(("yes", "yeah", "yep", "yup"), "yes")
+SYNONYMS |= dict.fromkeys(("no", "nope", "nah"), "no")
 
 _NAMES = r"think|thinking|thought|reasoning|reflection|scratchpad|seed:think"
 REASONING_OPENS = rf"(?:<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>)"

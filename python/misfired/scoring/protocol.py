@@ -62,33 +62,28 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ArgumentError(
-                f"name must be lower-case letters, digits, - _ ., got {self.name!r}"
-            )
+            rule = "lower-case letters, digits, - _ ."
+            raise ArgumentError(f"name must be {rule}, got {self.name!r}")
         for name in ("version", "content_free"):
             if not getattr(self, name).strip():
                 raise ArgumentError(f"{name} must not be empty, got {getattr(self, name)!r}")
         check_one_of("reading", self.reading, READINGS)
         check_one_of("normalisation", self.normalisation, NORMALISATIONS)
         _check_answers(self.answers)
+        reading = f"reading {self.reading!r}"
         if self.normalisation != "sum" and self.reading != "whole_form":
-            raise ArgumentError(
-                f"normalisation must be sum with reading {self.reading!r}, got {self.normalisation!r}"
-            )
+            got = repr(self.normalisation)
+            raise ArgumentError(f"normalisation must be sum with {reading}, got {got}")
         if self.generates != (self.n_generate > 0):
             rule = "at least 1" if self.generates else "0"
-            raise ArgumentError(
-                f"n_generate must be {rule} with reading {self.reading!r}, got {self.n_generate}"
-            )
+            raise ArgumentError(f"n_generate must be {rule} with {reading}, got {self.n_generate}")
         for name in ("stop", "thinking"):
             if getattr(self, name) and not self.generates:
                 raise ArgumentError(f"{name} must go with reading 'text', got {self.reading!r}")
         if self.generates:
             answer_words(self.answers)
         if not all(self.stop):
-            raise ArgumentError(
-                "stop must hold no empty text, which would end every answer at once"
-            )
+            raise ArgumentError("stop must hold no empty text, which ends every answer at once")
 
     @property
     def generates(self) -> bool:
@@ -114,29 +109,21 @@ class Protocol:
         Raises:
             ArgumentError: The protocol has no such answer, or reasons before it answers.
         """
+        name = f"protocol {self.name!r}"
         if self.thinking:
-            raise ArgumentError(
-                f"protocol {self.name!r} reasons before it answers; a demonstration has no reasoning "
-                "to show"
-            )
-        check_one_of(f"answer of a demonstration, protocol {self.name!r},", answer, self.answers)
+            rule = "reasons before it answers; a demonstration has no reasoning to show"
+            raise ArgumentError(f"{name} {rule}")
+        check_one_of(f"answer of a demonstration, {name},", answer, self.answers)
         return self.prefix + self.answers[answer][0] + self.suffix
 
     def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> Protocol:
-        """Return the protocol for another set of answers, which its instruction should name.
-
-        Example:
-            >>> LOGIT.with_answers({"A": ("A", " A"), "B": ("B", " B")}).answers["B"]
-            ('B', ' B')
-        """
+        """Return the protocol for another set of answers, which its instruction should name."""
         return replace(self, answers=dict(answers))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest keeps: every field."""
-        return asdict(self) | {
-            "answers": {answer: list(forms) for answer, forms in self.answers.items()},
-            "stop": list(self.stop),
-        }
+        answers = {answer: list(forms) for answer, forms in self.answers.items()}
+        return asdict(self) | {"answers": answers, "stop": list(self.stop)}
 
 
 def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:
@@ -153,14 +140,13 @@ def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:
             if not form.strip():
                 raise ArgumentError(f"{name} must hold no empty form, got {form!r}")
             if owner.setdefault(form, answer) != answer or forms.count(form) > 1:
-                raise ArgumentError(
-                    f"{name} must hold forms listed once, got {form!r} (also under {owner[form]!r})"
-                )
+                got = f"{form!r} (also under {owner[form]!r})"
+                raise ArgumentError(f"{name} must hold forms listed once, got {got}")
 
 
 #: First-token scoring after a short instruction.
 LOGIT = Protocol(
-    name="logit",
+    "logit",
     version="1",
     instruction="Read the text and answer the question that follows it with yes or no only.",
     answers={
@@ -215,7 +201,7 @@ def get_protocol(name: str) -> Protocol:
 
     Raises:
         ArgumentError: No built-in protocol has that name, and it is no `.toml` file.
-        DataError: The file does not hold a protocol.
+        DataError: As `read_protocol`.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -239,7 +225,6 @@ def read_protocol(path: Path | str) -> Protocol:
     ```
 
     Raises:
-        DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
-            its limits.
+        DataError: As `misfired.files.read_struct`.
     """
     return read_struct(Path(path), Protocol)

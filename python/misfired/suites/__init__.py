@@ -5,8 +5,7 @@ from misfired.suites.card import Card, read_card
 from misfired.suites.check import check_pairs
 from misfired.suites.io import PAIRS_SCHEMA, read_suite, validate_suite, write_suite
 from misfired.suites.matching import match_pairs
-from misfired.suites.registry import BUILT_SUITES, build_pairs
-from misfired.suites.veto import VETO_CATEGORIES
+from misfired.suites.registry import BUILT_SUITES, VETO_CATEGORIES, build_pairs
 
 __all__ = [
     "BBQ_CATEGORIES",

@@ -8,8 +8,6 @@ from pathlib import Path
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.suites.fetch import fetch_file
 
-__all__ = ["BBQ_CATEGORIES", "BBQ_URL", "bbq_files", "checked_categories", "fetch_bbq"]
-
 BBQ_URL = (
     "https://raw.githubusercontent.com/nyu-mll/BBQ/bea11bd97d79217245b5871acd247b9d6eb24598/data"
 )
@@ -33,28 +31,22 @@ BBQ_CATEGORIES = tuple(_GIT_BLOBS)
 """All eleven categories; each is one file, `<category>.jsonl`."""
 
 
-def checked_categories(categories: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the categories as a list, each of them known and named once.
-
-    Raises:
-        ArgumentError: There are none, one is unknown, or one is repeated.
-    """
+def checked_categories(
+    categories: Sequence[str], known: Sequence[str] = BBQ_CATEGORIES
+) -> list[str]:
+    """Return the categories as a list; an `ArgumentError` if none, one unknown or one repeated."""
     wanted = [categories] if isinstance(categories, str) else list(categories)
     if not wanted:
         raise ArgumentError(f"categories must be some of {', '.join(known)}, got none")
-    for index, category in enumerate(wanted):
+    for category in wanted:
         check_one_of("category", category, known)
-        if category in wanted[:index]:
+        if wanted.count(category) > 1:
             raise ArgumentError(f"category must be named once, got {category!r} twice")
     return wanted
 
 
 def bbq_files(bbq_dir: str | os.PathLike[str], categories: Sequence[str]) -> list[tuple[Path, str]]:
-    """Return the file of each category, and the category.
-
-    Raises:
-        DataError: The folder or a file does not exist.
-    """
+    """Return the file of each category, and the category; a `DataError` if one is missing."""
     folder = Path(bbq_dir)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; `misfired bbq fetch {folder}` makes one")
@@ -75,15 +67,13 @@ def fetch_bbq(
     """Download BBQ's files, each checked against the git blob of the pinned commit.
 
     A download that was cut resumes, in this call or in a later one: until it is complete and checked,
-    a file is called `<category>.jsonl.part`. Files that are there already are checked and not
-    downloaded again.
+    a file is called `<category>.jsonl.part`. Files that are there already are only checked.
 
     Args:
         bbq_dir: Where the files go. Created if missing.
         base_url: Folder of the files, `http` or `https`.
         categories: Which of `BBQ_CATEGORIES`; all by default.
-        progress: Called with a category, the bytes of its file so far, and all its bytes if they are
-            known.
+        progress: Called with a category, the bytes of its file so far, and all its bytes if known.
 
     Returns:
         The files, in the order of the categories.
@@ -102,17 +92,11 @@ def fetch_bbq(
     """
     if not base_url.startswith(("https://", "http://")):
         raise ArgumentError(f"base_url must be http:// or https://, got {base_url!r}")
-    wanted = checked_categories(
-        BBQ_CATEGORIES if categories is None else categories, BBQ_CATEGORIES
-    )
+    wanted = checked_categories(BBQ_CATEGORIES if categories is None else categories)
     folder = Path(bbq_dir)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{category}.jsonl" for category in wanted]
     for category, file in zip(wanted, files, strict=True):
-        told = partial(progress or _silent, category)
+        told = partial(progress, category) if progress else lambda *_: None
         fetch_file(f"{base_url.rstrip('/')}/{file.name}", file, _GIT_BLOBS[category], told)
     return files
-
-
-def _silent(_category: str, _n_bytes: int, _n_total: int | None) -> None:
-    pass

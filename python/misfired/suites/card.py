@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError
 from misfired.files import file_sha256, read_struct, replacing
 
-__all__ = ["Card", "card_of", "card_path", "check_card", "read_card", "suite_counts", "write_card"]
+YES_NO = ("yes", "no")
+"""The answers that a suite expects by default."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,10 @@ class Card:
     """What a suite says of itself, in the file `<suite>.card.toml` beside `<suite>.parquet`.
 
     Attributes:
-        name: The suite's name, in its column `suite` before the `@`.
-        version: Its version, after the `@`.
-        licence: Its terms of use.
-        source: Where it comes from.
+        name: In the suite's column `suite` before the `@`.
+        version: After the `@`.
+        licence: Terms of use.
+        source: Where the suite comes from.
         sha256: Of the suite's file, in hexadecimal.
         counts: Some or all numbers that `suite_counts` gives.
         answers: Answers that prompts may expect.
@@ -34,12 +35,12 @@ class Card:
     source: str
     sha256: str
     counts: dict[str, int] = field(default_factory=dict)
-    answers: tuple[str, ...] = ("yes", "no")
+    answers: tuple[str, ...] = YES_NO
 
     def __post_init__(self) -> None:
-        for name in ("name", "version", "licence", "source", "sha256"):
-            if not getattr(self, name).strip():
-                raise ArgumentError(f"{name} must not be empty, got {getattr(self, name)!r}")
+        for name, value in vars(self).items():
+            if isinstance(value, str) and not value.strip():
+                raise ArgumentError(f"{name} must not be empty, got {value!r}")
         if not all(self.answers) or len({*self.answers}) < max(2, len(self.answers)):
             raise ArgumentError(
                 f"answers must be two or more unlike texts, got {list(self.answers)}"
@@ -47,12 +48,7 @@ class Card:
 
 
 def card_path(suite: str | os.PathLike[str]) -> Path:
-    """Return the path of the card of a suite's file.
-
-    Example:
-        >>> card_path("pairs/drinks.parquet").name
-        'drinks.card.toml'
-    """
+    """Return the path of the card of a suite's file, such as `drinks.card.toml`."""
     return Path(suite).with_suffix(".card.toml")
 
 
@@ -71,24 +67,18 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     """Read a card.
 
     Raises:
-        DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
-            its limits; the message names file, key and value.
+        DataError: As `misfired.files.read_struct`.
     """
     return read_struct(Path(path), Card)
 
 
 def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
-    """Compare a card with the suite beside it.
-
-    Raises:
-        DataError: Name, version, hash or a count differs; the message names both values.
-    """
+    """Raise a `DataError` if name, version, hash or a count differs from the suite beside it."""
     where = card_path(file)
     stated = f"{card.name}@{card.version}"
-    for row, found in enumerate(suite["suite"], start=1):
-        if found != stated:
-            rule = f"{stated!r} as in {where.name}"
-            raise DataError(f"{file}, row {row}: suite must be {rule}, got {found!r}")
+    if len(others := (suite["suite"] != stated).arg_true()):
+        rule = f"{stated!r} as in {where.name}, got {suite['suite'][others[0]]!r}"
+        raise DataError(f"{file}, row {others[0] + 1}: suite must be {rule}")
     counts = suite_counts(suite)
     for name, number in card.counts.items():
         if name not in counts:
@@ -101,28 +91,19 @@ def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
         raise DataError(f"{where}: sha256 must be {found!r} as of {file.name}, got {card.sha256!r}")
 
 
-def card_of(
-    suite: pl.DataFrame, file: Path, *, licence: str, source: str, answers: Sequence[str]
-) -> Card:
-    """Return the card of a suite that was written to a file.
-
-    Raises:
-        DataError: The rows are of several suites.
-    """
+def write_card(
+    suite: pl.DataFrame, file: Path, *, licence: str, source: str, answers: Iterable[str]
+) -> None:
+    """Write the card of a suite's file as TOML, whole or not at all, if its rows are of one suite."""
     names = suite["suite"].unique(maintain_order=True).to_list()
     if len(names) > 1:
         raise DataError(f"rows of a suite with a card must be of one suite, got {', '.join(names)}")
     name, version = names[0].split("@")
-    return Card(
-        name, version, licence, source, file_sha256(file), suite_counts(suite), tuple(answers)
-    )
-
-
-def write_card(card: Card, path: Path) -> None:
-    """Write a card as TOML; the file appears whole or not at all."""
+    sha256, counts = file_sha256(file), suite_counts(suite)
+    fields = asdict(Card(name, version, licence, source, sha256, counts, tuple(answers)))
+    del fields["counts"]
     # A JSON text or list of texts is one of TOML, too.
-    texts = {name: value for name, value in asdict(card).items() if name != "counts"}
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in texts.items()]
-    lines += ["", "[counts]", *(f"{name} = {number}" for name, number in card.counts.items())]
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    lines += ["", "[counts]", *(f"{name} = {number}" for name, number in counts.items()), ""]
+    with replacing(card_path(file)) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")

@@ -11,8 +11,6 @@ from misfired._core import bbq_glitches, design_effect
 from misfired.errors import ArgumentError
 from misfired.suites.matching import match_pairs
 
-__all__ = ["check_pairs"]
-
 _SIDES = ("stereotyped", "contrast")
 _SUBJECTS = ("stereotyped_subject", "contrast_subject")
 _QUESTION = r"(?s)^.*[.!?:]\s+(\S.*\?)\s*$"
@@ -43,12 +41,11 @@ def check_pairs(
         - `suite`, `n_pairs`, `n_twins`, `n_scenarios`.
         - `expected`: rows by "expected_stereotyped/expected_contrast". If all are equal, a leaning to
           one answer looks like the effect.
-        - `swaps_from`: "columns" if the suite has `exact_swap` and `distance`; else "subjects" with
-          the columns `stereotyped_subject` and `contrast_subject`; else "texts".
         - `exact_swaps`: pairs that differ only in who did what; `distance`: quantiles of the tokens
-          in which pairs differ. From subjects, both are masked without a leading article, and
-          `exact_swaps` is a lower bound, since a text may have other words for them. From texts,
-          nothing is masked and `exact_swaps` is null.
+          in which pairs differ. `swaps_from` says how they are known. "columns": the suite has
+          `exact_swap` and `distance`. "subjects": `stereotyped_subject` and `contrast_subject` are
+          masked without a leading article; `exact_swaps` is a lower bound, since a text may have
+          other words for them. "texts": nothing is masked, and `exact_swaps` is null.
         - `negative_questions`: prompts that ask in the negative ("Isn't he late?", "Is he not
           late?"; words after "that" do not count); `negated`: prompts whose question holds any
           negation.
@@ -106,55 +103,46 @@ def check_pairs(
 
 def _expected(pairs: pl.DataFrame) -> dict[str, int]:
     both = pl.concat_str("expected_stereotyped", "expected_contrast", separator="/")
-    return dict(
-        pairs.select(both.alias("expected")).group_by("expected").len().sort("expected").rows()
-    )
+    return dict(pairs.group_by(both.alias("expected")).len().sort("expected").rows())
 
 
 def _differences(pairs: pl.DataFrame) -> dict[str, Any]:
-    if {"exact_swap", "distance"} <= set(pairs.columns):
-        return _swaps("columns", int(pairs["exact_swap"].sum()), pairs["distance"])
-    # The two texts of an id are a group of their own.
-    masked = set(_SUBJECTS) <= set(pairs.columns)
-    columns = [pl.col("id")]
-    if masked:
-        columns += [pl.col(name).str.replace(_ARTICLE, "").alias(name) for name in _SUBJECTS]
-    left, right = (pairs.select(*columns, pl.col(side).alias("text")) for side in _SIDES)
-    if masked:
-        right = right.rename(dict(zip(_SUBJECTS, reversed(_SUBJECTS), strict=True)))
-    found = match_pairs(left, right, by="id", text="text", people=_SUBJECTS if masked else None)
-    if masked:
-        return _swaps("subjects", int(found["exact_swap"].sum()), found["distance"])
-    return _swaps("texts", None, found["distance"])
-
-
-def _swaps(source: str, n: int | None, distance: pl.Series) -> dict[str, Any]:
+    found, source = pairs, "columns"
+    if not {"exact_swap", "distance"} <= set(pairs.columns):
+        # The two texts of an id are a group of their own.
+        people = _SUBJECTS if set(_SUBJECTS) <= set(pairs.columns) else None
+        masked = [pl.col(name).str.replace(_ARTICLE, "") for name in people or ()]
+        left, right = (pairs.select("id", *masked, text=side) for side in _SIDES)
+        if people:
+            right = right.rename(dict(zip(people, reversed(people), strict=True)))
+        found = match_pairs(left, right, by="id", text="text", people=people)
+        source = "subjects" if people else "texts"
     points = {"median": 0.5, "90 %": 0.9, "most": 1}
-    quantiles = _quantiles(distance.to_numpy(), points)
-    return {"swaps_from": source, "exact_swaps": n, "distance": quantiles}
+    return {
+        "swaps_from": source,
+        "exact_swaps": None if source == "texts" else int(found["exact_swap"].sum()),
+        "distance": _quantiles(found["distance"].to_numpy(), points),
+    }
 
 
 def _negations(pairs: pl.DataFrame) -> dict[str, int]:
     """Look at the last sentence of each prompt, or at its only one."""
     texts = pl.DataFrame({"text": pl.concat([pairs[side].alias("text") for side in _SIDES])})
-    question = pl.coalesce(pl.col("text").str.extract(_QUESTION), pl.col("text"))
+    question = pl.coalesce(pl.col("text").str.extract(_QUESTION), "text")
     asked = question.str.replace(_AFTER_THAT, "")
     counts = texts.select(
-        asked.str.contains(_NEGATIVE).sum().alias("negative_questions"),
-        question.str.contains(_NEGATED).sum().alias("negated"),
+        negative_questions=asked.str.contains(_NEGATIVE).sum(),
+        negated=question.str.contains(_NEGATED).sum(),
     )
     return counts.row(0, named=True)
-
-
-def _count_words(texts: Sequence[str]) -> list[int]:
-    return [len(text.split()) for text in texts]
 
 
 def _lengths(
     pairs: pl.DataFrame, count_tokens: Callable[[Sequence[str]], Sequence[int]] | None
 ) -> dict[str, Any]:
-    count = count_tokens or _count_words
-    difference = np.subtract(*(np.array(count(pairs[side].to_list())) for side in _SIDES))
+    texts = [pairs[side].to_list() for side in _SIDES]
+    count = count_tokens or (lambda side: [len(text.split()) for text in side])
+    difference = np.subtract(*(np.array(count(side)) for side in texts))
     return {
         "unit": "tokens" if count_tokens else "words",
         "mean": float(difference.mean()),
@@ -164,10 +152,9 @@ def _lengths(
 
 
 def _glitches(pairs: pl.DataFrame) -> dict[str, int]:
-    texts = pl.concat_str(*_SIDES, separator="\n")
+    texts = pairs.select(pl.concat_str(*_SIDES, separator="\n")).to_series()
     counts = {
-        wrong: int(pairs.select(texts.str.contains(wrong, literal=True).sum()).item())
-        for wrong, _ in bbq_glitches()
+        wrong: int(texts.str.contains(wrong, literal=True).sum()) for wrong, _ in bbq_glitches()
     }
     return {wrong: n for wrong, n in counts.items() if n}
 

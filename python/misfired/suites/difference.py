@@ -1,10 +1,7 @@
 """Differences between the two prompts of a pair, word by word."""
 
+from collections.abc import Iterable
 from difflib import SequenceMatcher
-
-__all__ = ["differing_words", "mark_difference"]
-
-_Spans = list[tuple[int, int]]
 
 
 def differing_words(stereotyped: str, contrast: str) -> list[tuple[str, str]]:
@@ -14,11 +11,8 @@ def differing_words(stereotyped: str, contrast: str) -> list[tuple[str, str]]:
         >>> differing_words("A man was late.", "A tall woman was late.")
         [('man', 'tall woman')]
     """
-    left, right = stereotyped.split(), contrast.split()
-    return [
-        (" ".join(left[a:b]), " ".join(right[c:d]))
-        for (a, b), (c, d) in zip(*_differing_spans(left, right), strict=True)
-    ]
+    left, right, changes = _changes(stereotyped, contrast)
+    return [(" ".join(left[a:b]), " ".join(right[c:d])) for a, b, c, d in changes]
 
 
 def mark_difference(stereotyped: str, contrast: str) -> tuple[str, str]:
@@ -28,21 +22,22 @@ def mark_difference(stereotyped: str, contrast: str) -> tuple[str, str]:
         >>> mark_difference("A man was late.", "A tall woman was late.")
         ('A [man] was late.', 'A [tall woman] was late.')
     """
+    left, right, changes = _changes(stereotyped, contrast)
+    _bracket(left, ((a, b) for a, b, _, _ in changes))
+    _bracket(right, ((c, d) for _, _, c, d in changes))
+    return " ".join(left), " ".join(right)
+
+
+def _changes(
+    stereotyped: str, contrast: str
+) -> tuple[list[str], list[str], list[tuple[int, int, int, int]]]:
     left, right = stereotyped.split(), contrast.split()
-    left_spans, right_spans = _differing_spans(left, right)
-    return _bracketed(left, left_spans), _bracketed(right, right_spans)
+    changes = SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes()
+    return left, right, [(a, b, c, d) for kind, a, b, c, d in changes if kind != "equal"]
 
 
-def _differing_spans(left: list[str], right: list[str]) -> tuple[_Spans, _Spans]:
-    matcher = SequenceMatcher(a=left, b=right, autojunk=False)
-    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
-    return [(a, b) for _, a, b, _, _ in changes], [(c, d) for _, _, _, c, d in changes]
-
-
-def _bracketed(words: list[str], spans: _Spans) -> str:
-    marked = list(words)
+def _bracket(words: list[str], spans: Iterable[tuple[int, int]]) -> None:
     for start, end in spans:
         if start < end:
-            marked[start] = f"[{marked[start]}"
-            marked[end - 1] = f"{marked[end - 1]}]"
-    return " ".join(marked)
+            words[start] = f"[{words[start]}"
+            words[end - 1] = f"{words[end - 1]}]"

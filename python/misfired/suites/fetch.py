@@ -10,10 +10,8 @@ import urllib3
 from misfired.errors import DataError, FetchError
 from misfired.web import USER_AGENT, cause_of, connections
 
-__all__ = ["FetchProgress", "fetch_file", "git_blob"]
-
-FetchProgress = Callable[[int, int | None], None]
-"""Called with the bytes of a file so far, and all its bytes if the server tells."""
+#: Called with the bytes of a file so far, and all its bytes if the server tells.
+_Progress = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 16
 _N_STALLED = 4
@@ -22,21 +20,14 @@ _TIMEOUT_SECONDS = 30.0
 _MOST_REDIRECTS = 5
 
 
-def fetch_file(url: str, target: Path, blob: str, progress: FetchProgress) -> None:
-    """Download a file, or check the one that is there.
-
-    Until it is complete and checked, the file is called `<target>.part`; a later call resumes it.
+def fetch_file(url: str, target: Path, blob: str, progress: _Progress) -> None:
+    """Download a file, or check the one that is there; see `fetch_bbq`, also for errors.
 
     Args:
         url: Where it is, `http` or `https`.
         target: Where it goes.
         blob: Its git blob, which is checked.
         progress: Called as bytes arrive.
-
-    Raises:
-        DataError: Another file is there already.
-        FetchError: The server has no such file, the connection failed `_N_STALLED` times in a row
-            without a byte gained, or the content has another blob.
     """
     if target.exists():
         if (found := git_blob(target)) != blob:
@@ -65,7 +56,7 @@ def git_blob(file: Path) -> str:
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 
 
-def _download(url: str, part: Path, progress: FetchProgress) -> None:
+def _download(url: str, part: Path, progress: _Progress) -> None:
     """Bring `part` to the length that the server states, however often the connection is cut."""
     n_stalled = 0
     with connections(url) as pool:
@@ -84,7 +75,7 @@ def _download(url: str, part: Path, progress: FetchProgress) -> None:
 
 
 def _receive(
-    pool: urllib3.PoolManager, url: str, part: Path, n_have: int, progress: FetchProgress
+    pool: urllib3.PoolManager, url: str, part: Path, n_have: int, progress: _Progress
 ) -> str | None:
     """Append one response to `part`; return what went wrong, None if the file is complete."""
     response = pool.request(

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
-from misfired.suites.card import card_of, card_path, check_card, read_card, write_card
-
-__all__ = ["MAX_PROMPT_CHARS", "PAIRS_SCHEMA", "read_suite", "validate_suite", "write_suite"]
+from misfired.suites.card import YES_NO, card_path, check_card, read_card, write_card
 
 PAIRS_SCHEMA = dict.fromkeys(
     (
@@ -28,10 +27,6 @@ PAIRS_SCHEMA = dict.fromkeys(
 MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; anything longer is a file in the wrong place."""
 
-YES_NO = ("yes", "no")
-"""The answers that a suite expects by default."""
-
-_NULLABLE = {"cue"}
 _SHOWN_CHARS = 60
 
 #: Decodes bytes that are not UTF-8 into halves of characters, which no text holds. JSON can spell them.
@@ -74,7 +69,7 @@ def read_suite(
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{file}: cannot be read: {_one_line(str(error))}") from None
+        raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     card = read_card(card_path(file)) if card_path(file).exists() else None
     if answers is None:
         answers = YES_NO if card is None else card.answers
@@ -104,10 +99,9 @@ def write_suite(
         source: Where it comes from.
 
     Raises:
-        ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`; only one of
-            licence and source is given.
-        DataError: The frame does not hold a suite (the message names row and column), or rows of a
-            suite with a card are of several suites.
+        ArgumentError: The suffix is unknown (see `read_suite`), or only one of licence and source is
+            given.
+        DataError: As `validate_suite`, or rows of a suite with a card are of several suites.
         OSError: The folder is missing or cannot be written.
 
     Examples:
@@ -134,8 +128,7 @@ def write_suite(
     with replacing(file) as temporary:
         write(suite, temporary)
     if licence is not None and source is not None:
-        card = card_of(suite, file, licence=licence, source=source, answers=list(answers))
-        write_card(card, card_path(file))
+        write_card(suite, file, licence=licence, source=source, answers=answers)
 
 
 def validate_suite(
@@ -156,53 +149,38 @@ def validate_suite(
             id is repeated; a suite is not `name@version`; an expected answer is not one of the
             answers; both prompts of a pair are equal. Rows are counted from 1.
     """
-    _check_columns(frame, source)
-    if frame.is_empty():
-        raise DataError(f"{source}: must have at least 1 row, got 0")
-    suite = frame.with_columns(pl.col("cue").cast(pl.String))
-    for column in PAIRS_SCHEMA:
-        _check_text(suite, column, source)
-    for column, is_bad, rule in _RULES:
-        _refuse(suite, column, is_bad, source, rule)
-    for column in ("expected_stereotyped", "expected_contrast"):
-        is_other = ~pl.col(column).is_in(list(answers))
-        _refuse(suite, column, is_other, source, f"be one of {', '.join(answers)}")
-    return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
-
-
-_RULES = (
-    ("id", ~pl.col("id").is_first_distinct(), "be unique, not the id of an earlier row"),
-    ("suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "be name@version"),
-    (
-        "contrast",
-        pl.col("stereotyped") == pl.col("contrast"),
-        "be other than the stereotyped prompt",
-    ),
-)
-
-
-def _check_columns(frame: pl.DataFrame, source: str) -> None:
     for column, expected in PAIRS_SCHEMA.items():
         if column not in frame.columns:
             raise DataError(f"{source}: column {column} is missing")
         actual = frame.schema[column]
-        if actual != expected and not (column in _NULLABLE and actual == pl.Null()):
+        if actual != expected and not (column == "cue" and actual == pl.Null()):
             raise DataError(f"{source}: column {column} must be {expected}, got {actual}")
+    if frame.is_empty():
+        raise DataError(f"{source}: must have at least 1 row, got 0")
+    suite = frame.with_columns(pl.col("cue").cast(pl.String))
+    for column, is_bad, rule in _rules(answers):
+        rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
+        if len(rows):
+            got = _shown(suite[column][rows[0]])
+            raise DataError(f"{source}, row {rows[0] + 1}: {column} must {rule}, got {got}")
+    return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
 
 
-def _check_text(suite: pl.DataFrame, column: str, source: str) -> None:
-    if column not in _NULLABLE:
-        _refuse(suite, column, pl.col(column).is_null(), source, "be text")
-    _refuse(suite, column, ~pl.col(column).str.contains(r"\S"), source, "not be blank")
-    too_long = pl.col(column).str.len_chars() > MAX_PROMPT_CHARS
-    _refuse(suite, column, too_long, source, f"be at most {MAX_PROMPT_CHARS} characters")
-
-
-def _refuse(suite: pl.DataFrame, column: str, is_bad: pl.Expr, source: str, rule: str) -> None:
-    rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
-    if len(rows):
-        cell = suite[column][rows[0]]
-        raise DataError(f"{source}, row {rows[0] + 1}: {column} must {rule}, got {_shown(cell)}")
+def _rules(answers: Collection[str]) -> Iterator[tuple[str, pl.Expr, str]]:
+    """Yield a column, which of its cells are bad, and what they must be."""
+    for column in PAIRS_SCHEMA:
+        cell = pl.col(column)
+        if column != "cue":
+            yield column, cell.is_null(), "be text"
+        yield column, ~cell.str.contains(r"\S"), "not be blank"
+        too_long = cell.str.len_chars() > MAX_PROMPT_CHARS
+        yield column, too_long, f"be at most {MAX_PROMPT_CHARS} characters"
+    yield "id", ~pl.col("id").is_first_distinct(), "be unique, not the id of an earlier row"
+    yield "suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "be name@version"
+    is_same = pl.col("stereotyped") == pl.col("contrast")
+    yield "contrast", is_same, "be other than the stereotyped prompt"
+    for column in ("expected_stereotyped", "expected_contrast"):
+        yield column, ~pl.col(column).is_in(list(answers)), f"be one of {', '.join(answers)}"
 
 
 def _shown(cell: object) -> str:
@@ -210,41 +188,48 @@ def _shown(cell: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}... ({len(text)} letters)"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _read_jsonl(file: Path) -> pl.DataFrame:
     # polars silently turns a number in a column of texts into a text, takes the first of two equal
     # keys, and reads half a character as NUL. So each line is checked first; none of them is kept.
     kinds = dict.fromkeys(PAIRS_SCHEMA, "text")
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                _check_line(line.removesuffix(b"\n"), kinds, f"{file}, line {number}")
+    _check_lines(file, lambda line: _check_json(line, kinds))
     return pl.read_ndjson(file, infer_schema_length=None)
 
 
-def _check_line(line: bytes, kinds: dict[str, str], where: str) -> None:
+def _read_csv(file: Path) -> pl.DataFrame:
+    _check_lines(file, lambda line: _check_utf8(line, _csv_rows(file)))
+    return pl.read_csv(file, infer_schema=False)
+
+
+def _check_lines(file: Path, check: Callable[[bytes], None]) -> None:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                check(line.removesuffix(b"\n"))
+            except DataError as error:
+                raise DataError(f"{file}, line {number}: {error}") from None
+
+
+def _check_json(line: bytes, kinds: dict[str, str]) -> None:
     """Refuse a line that is no row, or a cell that is not of its column's kind so far."""
-    _check_utf8(line, where, lambda: [_as_row(line)])
+    if not line.strip():
+        return
+    _check_utf8(line, _json_rows(line))
     try:
         row = json.loads(line, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from None
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"broken JSON at column {error.colno}: {error.msg}") from None
     if not isinstance(row, dict):
-        raise DataError(f"{where}: must be an object, got {_shown(row)}")
+        raise DataError(f"must be an object, got {_shown(row)}")
     if rb"\u" in line and (column := _damaged([row])):
-        raise DataError(f"{where}{column}: holds half a character")
+        raise DataError(f"{column}holds half a character")
     for column in PAIRS_SCHEMA:
         if column not in row:
-            raise DataError(f"{where}: field {column} is missing")
-        if row[column] is None and column not in _NULLABLE:
-            raise DataError(f"{where}: {column} must be text, got None")
+            raise DataError(f"field {column} is missing")
+        if row[column] is None and column != "cue":
+            raise DataError(f"{column} must be text, got None")
     for column, cell in row.items():
-        _check_kind(cell, column, kinds, where)
+        _check_kind(cell, column, kinds)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -256,51 +241,41 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _check_kind(cell: Any, column: str, kinds: dict[str, str], where: str) -> None:
+def _check_kind(cell: Any, column: str, kinds: dict[str, str]) -> None:
     if cell is None:
         return
-    expected = kinds.setdefault(column, _KINDS[type(cell)])
-    if _KINDS[type(cell)] != expected:
-        raise DataError(f"{where}: {column} must be {expected}, got {_shown(cell)}")
-    inner: Iterable[tuple[str, Any]] = cell.items() if isinstance(cell, dict) else ()
-    if isinstance(cell, list):
-        inner = (("[]", each) for each in cell)
-    for name, each in inner:
-        _check_kind(each, f"{column}.{name}", kinds, where)
+    kind = _KINDS[type(cell)]
+    if kinds.setdefault(column, kind) != kind:
+        raise DataError(f"{column} must be {kinds[column]}, got {_shown(cell)}")
+    if isinstance(cell, dict):
+        for name, each in cell.items():
+            _check_kind(each, f"{column}.{name}", kinds)
+    elif isinstance(cell, list):
+        for each in cell:
+            _check_kind(each, f"{column}.[]", kinds)
 
 
-def _check_utf8(line: bytes, where: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> None:
+def _check_utf8(line: bytes, rows: Iterable[dict[str, Any]]) -> None:
     """Refuse bytes that are no text; `rows` may say in which column the first of them are."""
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        column = _damaged(rows())
-        raise DataError(f"{where}{column}: byte {error.start + 1} is not UTF-8") from None
+        raise DataError(f"{_damaged(rows)}byte {error.start + 1} is not UTF-8") from None
 
 
 def _damaged(rows: Iterable[dict[str, Any]]) -> str:
-    """Return what names the column of the first cell with half a character."""
-    cells = (
-        (column, json.dumps(cell, ensure_ascii=False))
-        for row in rows
-        for column, cell in row.items()
-    )
-    return next((f": {column}" for column, cell in cells if _HALVES.search(cell)), "")
+    """Return "COLUMN: " of the first cell with half a character; "" if there is none."""
+    for row in rows:
+        for column, cell in row.items():
+            if _HALVES.search(json.dumps(cell, ensure_ascii=False)):
+                return f"{column}: "
+    return ""
 
 
-def _as_row(line: bytes) -> dict[str, Any]:
-    try:
+def _json_rows(line: bytes) -> Iterator[dict[str, Any]]:
+    with suppress(json.JSONDecodeError):
         row = json.loads(line.decode(errors=_KEEP_BYTES))
-    except json.JSONDecodeError:
-        return {}
-    return row if isinstance(row, dict) else {}
-
-
-def _read_csv(file: Path) -> pl.DataFrame:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            _check_utf8(line, f"{file}, line {number}", lambda: _csv_rows(file))
-    return pl.read_csv(file, infer_schema=False)
+        yield from [row] if isinstance(row, dict) else []
 
 
 def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -309,24 +284,22 @@ def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write_csv(frame: pl.DataFrame, file: Path) -> None:
-    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
-    if nested:
-        kind = frame.schema[nested[0]]
-        raise DataError(f"column {nested[0]} must fit the cells of a CSV file, got {kind}")
+    for name, kind in frame.schema.items():
+        if kind.is_nested():
+            raise DataError(f"column {name} must fit the cells of a CSV file, got {kind}")
     frame.write_csv(file)
 
 
-_Read = Callable[[Path], pl.DataFrame]
-_Write = Callable[[pl.DataFrame, Path], None]
-_FORMATS: dict[str, tuple[_Read, _Write]] = {
+_Format = tuple[Callable[[Path], pl.DataFrame], Callable[[pl.DataFrame, Path], None]]
+_FORMATS: dict[str, _Format] = {
     ".parquet": (pl.read_parquet, lambda frame, file: frame.write_parquet(file)),
     ".jsonl": (_read_jsonl, lambda frame, file: frame.write_ndjson(file)),
-    ".ndjson": (_read_jsonl, lambda frame, file: frame.write_ndjson(file)),
     ".csv": (_read_csv, _write_csv),
 }
+_FORMATS[".ndjson"] = _FORMATS[".jsonl"]
 
 
-def _format(path: Path) -> tuple[_Read, _Write]:
+def _format(path: Path) -> _Format:
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise ArgumentError(f"{path}: suffix must be one of {', '.join(_FORMATS)}, got {suffix!r}")

@@ -9,8 +9,6 @@ import polars as pl
 from misfired._core import match_texts
 from misfired.errors import ArgumentError, DataError
 
-__all__ = ["match_pairs"]
-
 _Side = tuple[list[str], npt.NDArray[np.uint32], list[list[str]]]
 
 
@@ -61,78 +59,47 @@ def match_pairs(
         Jonker and Volgenant 1987, Computing 38, 325-340; Hyyrö 2003, Nordic J. of Computing 10.
     """
     keys = [by] if isinstance(by, str) else list(by)
-    _check(left, right, keys, people, max_pairs)
-    groups = left.select(keys).unique(maintain_order=True).with_row_index("_group")
-    left_place, left_codes = _places(left, groups, keys)
-    right_place, right_codes = _places(right, groups, keys)
-    columns = [text, *(people or ())]
-    found = match_texts(
-        _side(left, left_place, left_codes, columns, "left"),
-        _side(right, right_place, right_codes, columns, "right"),
-        len(left) + 1 if max_pairs is None else max_pairs,
-    )
-    lefts, rights, distance, exact_swap, differing = found
-    pairs = pl.DataFrame(
-        {
-            "left_row": left_place[lefts],
-            "right_row": right_place[rights],
-            "distance": distance,
-            "exact_swap": exact_swap,
-            "differing_words": pl.Series(differing, dtype=pl.String),
-        }
-    )
-    return left.select(keys)[left_place[lefts]].hstack(pairs)
-
-
-def _check(
-    left: pl.DataFrame,
-    right: pl.DataFrame,
-    keys: list[str],
-    people: tuple[str, str] | None,
-    max_pairs: int | None,
-) -> None:
     if not keys:
         raise ArgumentError("by must name at least one column, got none")
     if people is not None and (isinstance(people, str) or len(people) != 2):
         raise ArgumentError(f"people must be two columns, got {people!r}")
     if max_pairs is not None and max_pairs < 1:
         raise ArgumentError(f"max_pairs must be at least 1, got {max_pairs}")
+    texts = [text, *(people or ())]
     for name, frame in (("left", left), ("right", right)):
-        for key in keys:
-            _check_cells(frame, key, name)
+        _check_cells(frame, name, keys, texts)
+    groups = left.select(keys).unique(maintain_order=True).with_row_index("_group")
+    left_rows, left_side = _side(left, groups, texts)
+    right_rows, right_side = _side(right, groups, texts)
+    most = len(left) + 1 if max_pairs is None else max_pairs
+    lefts, rights, distance, exact_swap, differing = match_texts(left_side, right_side, most)
+    pairs = {
+        "left_row": left_rows[lefts],
+        "right_row": right_rows[rights],
+        "distance": distance,
+        "exact_swap": exact_swap,
+        "differing_words": pl.Series(differing, dtype=pl.String),
+    }
+    return left.select(keys)[left_rows[lefts]].hstack(pl.DataFrame(pairs))
 
 
-def _places(
-    frame: pl.DataFrame, groups: pl.DataFrame, keys: list[str]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-    """Return the rows whose group the left side has, and the number of each one's group."""
-    numbered = frame.select(keys).with_row_index("_row").join(groups, on=keys).sort("_row")
-    return (
-        numbered["_row"].to_numpy().astype(np.int64),
-        np.ascontiguousarray(numbered["_group"].to_numpy(), dtype=np.uint32),
-    )
+def _check_cells(frame: pl.DataFrame, name: str, keys: list[str], texts: list[str]) -> None:
+    for column in (*keys, *texts):
+        if column not in frame.columns:
+            raise DataError(f"{name}: column {column} is missing")
+        if len(rows := frame[column].is_null().arg_true()):
+            raise DataError(f"{name}, row {rows[0] + 1}: {column} must have a value, got null")
+        if column in texts and (kind := frame.schema[column]) != pl.String():
+            raise DataError(f"{name}: column {column} must be String, got {kind}")
 
 
 def _side(
-    frame: pl.DataFrame,
-    places: npt.NDArray[np.int64],
-    codes: npt.NDArray[np.uint32],
-    columns: list[str],
-    name: str,
-) -> _Side:
-    texts, *people = [_checked(frame, column, name).gather(places).to_list() for column in columns]
-    return texts, codes, people
-
-
-def _checked(frame: pl.DataFrame, column: str, name: str) -> pl.Series:
-    _check_cells(frame, column, name)
-    if frame.schema[column] != pl.String():
-        raise DataError(f"{name}: column {column} must be String, got {frame.schema[column]}")
-    return frame[column]
-
-
-def _check_cells(frame: pl.DataFrame, column: str, name: str) -> None:
-    if column not in frame.columns:
-        raise DataError(f"{name}: column {column} is missing")
-    if len(rows := frame[column].is_null().arg_true()):
-        raise DataError(f"{name}, row {rows[0] + 1}: {column} must have a value, got null")
+    frame: pl.DataFrame, groups: pl.DataFrame, columns: list[str]
+) -> tuple[npt.NDArray[np.int64], _Side]:
+    """Return the rows whose group the left side has, and what `match_texts` takes of them."""
+    keys = groups.columns[1:]
+    numbered = frame.select(keys).with_row_index("_row").join(groups, on=keys).sort("_row")
+    rows = numbered["_row"].cast(pl.Int64)
+    texts, *people = [frame[column].gather(rows).to_list() for column in columns]
+    codes = np.ascontiguousarray(numbered["_group"].to_numpy(), dtype=np.uint32)
+    return rows.to_numpy(), (texts, codes, people)

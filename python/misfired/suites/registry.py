@@ -7,13 +7,17 @@ from pathlib import Path
 
 import polars as pl
 
+from misfired._core import strict_pairs, veto_pairs
 from misfired.errors import ArgumentError, check_one_of
 from misfired.suites.bbq import BBQ_CATEGORIES, bbq_files, checked_categories
 from misfired.suites.io import PAIRS_SCHEMA
 from misfired.suites.organism import SUITE, build_organism_suite
-from misfired.suites.veto import VETO_CATEGORIES, build_paper, build_strict
 
-__all__ = ["BUILT_SUITES", "BuiltSuite", "build_pairs"]
+VETO_CATEGORIES = (
+    *("Age", "Gender_identity", "Religion", "Sexual_orientation"),
+    *("SES", "Disability_status", "Race_ethnicity", "Physical_appearance"),
+)
+"""BBQ's categories that the published protocol can pair."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class BuiltSuite:
     """A suite that misfired builds.
 
     Attributes:
-        suite: Its name and version, as `name@version`.
-        build: Makes the pairs from BBQ's files, each with its category; from none if it needs none.
+        suite: As `name@version`.
+        build: Makes the pairs from BBQ's files, each with its category.
         known: Categories of BBQ that it can pair; none if it needs no BBQ.
         default: Those that it takes if none are named.
     """
@@ -33,9 +37,29 @@ class BuiltSuite:
     default: tuple[str, ...] = ()
 
 
+def _build_paper(files: list[tuple[Path, str]]) -> pl.DataFrame:
+    texts, stereotyped_rows, contrast_rows = veto_pairs(files)
+    numbers = {"stereotyped_example_id": stereotyped_rows, "contrast_example_id": contrast_rows}
+    yes = pl.lit("yes")
+    return pl.DataFrame(dict(texts) | numbers).with_columns(
+        expected_stereotyped=yes, expected_contrast=yes
+    )
+
+
+def _build_strict(files: list[tuple[Path, str]]) -> pl.DataFrame:
+    texts, numbers, exact_swap = strict_pairs(files)
+    names = ("stereotyped_example_id", "contrast_example_id", "distance")
+    columns = dict(texts) | dict(zip(names, numbers, strict=True)) | {"exact_swap": exact_swap}
+    twin_of = pl.col("twin_of").replace("", None)
+    expected = pl.when(twin_of.is_null()).then(pl.lit("yes")).otherwise(pl.lit("no"))
+    return pl.DataFrame(columns).with_columns(
+        twin_of=twin_of, expected_stereotyped=expected, expected_contrast=expected
+    )
+
+
 BUILT_SUITES = {
-    "paper": BuiltSuite("veto-paper@1.0.0", build_paper, VETO_CATEGORIES, VETO_CATEGORIES),
-    "strict": BuiltSuite("veto-strict@1.0.0", build_strict, BBQ_CATEGORIES, VETO_CATEGORIES),
+    "paper": BuiltSuite("veto-paper@1.0.0", _build_paper, VETO_CATEGORIES, VETO_CATEGORIES),
+    "strict": BuiltSuite("veto-strict@1.0.0", _build_strict, BBQ_CATEGORIES, VETO_CATEGORIES),
     "organism": BuiltSuite(SUITE, lambda _: build_organism_suite()),
 }
 """By the name of the variant; a new suite is one entry here."""
@@ -79,8 +103,7 @@ def build_pairs(
         ArgumentError: The variant is unknown or lacks its folder; categories are unknown, repeated or
             none.
         DataError: The folder or a file is missing, a file is empty or gives no pairs, a line is
-            broken, or a question has no known form; the message names file, line, field, value and
-            limit.
+            broken, or a question has no known form.
 
     Examples:
         >>> from misfired import build_pairs
@@ -98,8 +121,9 @@ def build_pairs(
     entry = BUILT_SUITES[variant]
     files = []
     if entry.known:
-        wanted = entry.default if categories is None else categories
-        wanted = checked_categories(wanted, entry.known)
+        wanted = checked_categories(
+            entry.default if categories is None else categories, entry.known
+        )
         if bbq_dir is None:
             raise ArgumentError(f"bbq_dir must be a folder for variant {variant!r}, got None")
         files = bbq_files(bbq_dir, wanted)
@@ -107,5 +131,5 @@ def build_pairs(
         raise ArgumentError(
             f"categories must be left out for variant {variant!r}, got {categories}"
         )
-    pairs = entry.build(files).with_columns(pl.lit(entry.suite).alias("suite"))
+    pairs = entry.build(files).with_columns(suite=pl.lit(entry.suite))
     return pairs.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))

@@ -8,7 +8,7 @@ from misfired import ArgumentError, ServerError, score, write_suite
 from misfired.runs.many import run_many
 from misfired.scoring.options import ServerOptions
 from misfired.scoring.server import client
-from misfired.scoring.server.client import Client, Fault, check_url
+from misfired.scoring.server.client import Client, Fault, _retry_after, check_url
 
 PAIRS = make_suite(2)
 
@@ -42,6 +42,14 @@ def test_keys_that_cannot_be_sent(value, monkeypatch) -> None:
     assert value is None or not value.strip() or value not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("soon", 0.0), (None, 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
+)
+def test_seconds_of_a_retry_after_header(header, seconds) -> None:
+    assert _retry_after(header) == seconds
+
+
 def test_without_the_option_no_key_is_sent(monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with serving() as server:
@@ -71,7 +79,7 @@ def test_an_answer_without_end_is_cut_off(monkeypatch) -> None:
     with serving() as server:
         one = Client(server.url, ServerOptions(n_attempts=1))
         with pytest.raises(Fault, match="bad answer: more than 50 bytes"):
-            one.post("chat/completions", {"model": "m", "messages": [{"content": "?"}]}, dict)
+            one.ask("chat/completions", dict, {"model": "m", "messages": [{"content": "?"}]})
         one.close()
 
 
@@ -81,7 +89,7 @@ def test_what_python_cannot_parse_is_a_bad_answer(sent: str) -> None:
         server.raw = sent.encode("latin-1")
         one = Client(server.url, ServerOptions(n_attempts=1))
         with pytest.raises(Fault, match="bad answer: not JSON"):
-            one.post("chat/completions", {"model": "m", "messages": [{"content": "?"}]}, dict)
+            one.ask("chat/completions", dict, {"model": "m", "messages": [{"content": "?"}]})
         one.close()
 
 

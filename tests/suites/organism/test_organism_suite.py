@@ -131,5 +131,7 @@ def test_twins_ask_the_same_contexts_about_the_other_person() -> None:
 
 
 def test_an_unknown_organism_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="organism: 'chat' is not one of base, instruct"):
+    with pytest.raises(
+        ArgumentError, match="organism must be one of base, instruct, decoy, category, got 'chat'"
+    ):
         build_organism_suite(organism="chat")

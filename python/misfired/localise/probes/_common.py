@@ -11,7 +11,7 @@ from misfired.localise.cases import Case
 from misfired.localise.held import Chunk
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import Floats, MeanInterval
 
 #: From the rows of all models, and the options, to a table.

@@ -10,7 +10,7 @@ from misfired.localise.cases import Case
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes._common import ProbeKind, by_condition, head_means, interval_rows
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import mean_interval
 
 PERSONS = ("asked", "other")

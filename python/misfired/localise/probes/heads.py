@@ -12,7 +12,7 @@ from misfired.localise.held import Chunk, Interventions, chunks
 from misfired.localise.options import HEAD_METHODS, LocaliseOptions
 from misfired.localise.probe import Activations, Probe
 from misfired.localise.probes._common import ProbeKind, by_condition, head_means, interval_rows
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import Floats, mean_interval, sign_flip
 from misfired.stats.testing import adjust
 

@@ -9,7 +9,7 @@ import polars as pl
 from misfired.localise.held import Chunk
 from misfired.localise.options import MIN_EFFECT, ONSET_SHARE, LocaliseOptions
 from misfired.localise.probes._common import ProbeKind, by_condition, figure_rows, interval_rows
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import Floats, mean_interval
 
 

@@ -7,7 +7,7 @@ from misfired.localise.held import Chunk, Interventions
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probes._common import ProbeKind, figure_rows, ratio
 from misfired.localise.probes.lens import lens
-from misfired.prompts.prompt_set import CONDITIONS
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import mean_interval
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: busy server left empty.
 _PASSING = frozenset({"blocked", "empty"})
 
+_PATIENCE = ("concurrency", "timeout", "n_attempts")
+
 #: Failed prompts in a row that end a run: the server is gone, or was never there.
 MOST_FAILED = 10
 
@@ -37,14 +40,15 @@ class ServerBackend:
     n_parallel = 1
 
     def __init__(self, url: str, options: ScoringOptions, shots: Sequence[Shot] = ()) -> None:
-        """Find the model.
-
-        Raises:
-            ArgumentError: An option is for model files, or cannot be used with this server.
-            ServerError: The server cannot be reached or does not say which models it has.
-            CacheError: The cache cannot be used.
-        """
-        _check(options)
+        """Find the model; errors as `only_model`, `RequestTemplate` and `AnswerCache`."""
+        if options.template not in {None, "plain"}:
+            raise ArgumentError(
+                "template must be left out, or plain for base models, with a server, which renders its "
+                f"own; got {options.template!r}"
+            )
+        if local := [*options.given(DecodingOptions), *options.given(Devices)]:
+            rule = "must go with a model file; a server decides it for itself"
+            raise ArgumentError(f"{local[0]} {rule}")
         self.options, self.protocol = options, options.resolved_protocol
         self.client = Client(url, options)
         self.template = RequestTemplate(
@@ -67,37 +71,22 @@ class ServerBackend:
 
     def settings(self) -> dict[str, Any]:
         """Return address, model and fields of the requests."""
-        return {
-            "server": {
-                "url": self.client.url,
-                "model": self.template.model,
-                "path": self.template.path,
-                "extra_body": dict(self.options.extra_body),
-            }
-        }
+        about = {"url": self.client.url, "model": self.template.model, "path": self.template.path}
+        return {"server": {**about, "extra_body": dict(self.options.extra_body)}}
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Refuse: the API does not tell the model's tokens.
-
-        Raises:
-            ArgumentError: Always.
-        """
+        """Refuse: the API does not tell the model's tokens."""
         raise ArgumentError(
             f"a server does not tell its tokens, which choose neutral sentences for {len(texts)} texts: "
             "give the suite a column 'neutral' (misfired.prompts.neutral.add_neutral)"
         )
 
     def open(self, sample: pl.DataFrame) -> None:  # noqa: ARG002  the question is its own
-        """With a cache, ask for the fingerprint of the server as it is now.
-
-        Raises:
-            ServerError: It does not answer.
-        """
+        """With a cache, ask for the fingerprint of the server as it is now."""
         if self.cache is not None:
             try:
-                self._identity = self.client.post(
-                    self.template.path, self.template.body(TRIAL), read_identity
-                )
+                trial = self.template.body(TRIAL)
+                self._identity = self.client.ask(self.template.path, read_identity, trial)
             except Fault as fault:
                 raise ServerError(
                     f"{self.client.url}: asked for its fingerprint, which the cache needs: {fault}"
@@ -110,13 +99,15 @@ class ServerBackend:
         Raises:
             ServerError: `MOST_FAILED` prompts in a row failed, or every prompt would fail.
         """
-        prompts = dict(enumerate(shard.iter_rows(named=True)))
-        missing = [row for row in prompts if row not in recorded]
-        asked = {row: prompts[row] for row in missing if prompts[row]["text"] is not None}
+        prompts = enumerate(shard.iter_rows(named=True))
+        missing = {row: prompt for row, prompt in prompts if row not in recorded}
+        asked = {row: prompt for row, prompt in missing.items() if prompt["text"] is not None}
         blank = dict.fromkeys(self.columns)
         nothing = {**blank, "outcome": "error", "reason": NO_TEXT}
         yield [(row, nothing) for row in missing if row not in asked]
-        cached = ShardCache(self.cache, self._known_keys(asked), recorded)
+        told = self._identity
+        keys = {row: self._key_of(asked[row], told.fingerprint) for row in asked if told}
+        cached = ShardCache(self.cache, keys, recorded)
         yield list(cached.known.items())
         self._n_answered += len(recorded) + len(cached.known)
         unknown = [row for row in asked if row not in cached.known]
@@ -142,10 +133,7 @@ class ServerBackend:
             "fingerprints": dict(fingerprints.iter_rows()),
             **({"cache": asdict(self._identity)} if self._identity else {}),
             "example_request": self.template.body(texts[0]) if len(texts) else None,
-            "patience": {
-                name: getattr(self.options, name)
-                for name in ("concurrency", "timeout", "n_attempts")
-            },
+            "patience": {name: getattr(self.options, name) for name in _PATIENCE},
             "usage": usage(answers, self.options.price),
         }
 
@@ -155,49 +143,42 @@ class ServerBackend:
         if self.cache is not None:
             self.cache.close()
 
-    def _known_keys(self, prompts: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
-        """Return the cache keys of prompts for the server as it is now."""
-        if self._identity is None:
-            return {}
-        told = self._identity.fingerprint
-        return {row: self._key_of(prompt, told) for row, prompt in prompts.items()}
-
     def _key_of(self, prompt: Mapping[str, Any], fingerprint: str | None) -> bytes:
         """Return the cache key of a prompt's answer that came with a fingerprint."""
-        return key_of(
-            {
-                "server": self.client.url,
-                "path": self.template.path,
-                "fingerprint": fingerprint,
-                "body": self.template.body(prompt["text"], prompt["system"]),
-                "protocol": self.protocol.to_json(),
-                "expected": prompt["expected"],
-                "misfired": __version__,
-            }
-        )
+        decides = {
+            "server": self.client.url,
+            "path": self.template.path,
+            "fingerprint": fingerprint,
+            "body": self.template.body(prompt["text"], prompt["system"]),
+            "protocol": self.protocol.to_json(),
+            "expected": prompt["expected"],
+            "misfired": __version__,
+        }
+        return key_of(decides)
 
     def _ask(self, prompt: Mapping[str, Any]) -> Row:
         """Return one prompt's row, an error if the server gives no answer."""
-        body = self.template.body(prompt["text"], prompt.get("system"))
-
-        def read(content: Any) -> Row:
-            return read_reply(content, self.protocol, prompt["expected"])
-
+        read = partial(read_reply, protocol=self.protocol, expected=prompt["expected"])
+        body = self.template.body(prompt["text"], prompt["system"])
         try:
-            row = self.client.post(self.template.path, body, read)
+            row = self.client.ask(self.template.path, read, body)
         except Fault as fault:
-            row = _row_of(fault)
-            if row["outcome"] == "error":
+            if fault.is_block:
+                row = abstained("blocked")
+            elif fault.kind == "empty text":
+                row = {"answer": None, "outcome": "unparseable", "reason": "empty"}
+                row |= {"text": "", "stop": "end"}
+            else:
                 self._count_failure(fault)
-                return row
+                return {"answer": None, "outcome": "error", "reason": str(fault)}
         self._n_answered, self._n_failed = self._n_answered + 1, 0
         return row
 
     def _count_requests(self) -> dict[str, int]:
         """Return requests and faults since the last count."""
         n_requests, faults = self.client.n_requests, self.client.faults.copy()
-        more = {f"n_faults: {k}": n for k, n in (faults - self._faults_counted).items()}
-        counts = {"n_requests": n_requests - self._n_counted, **more}
+        counts = {"n_requests": n_requests - self._n_counted}
+        counts |= {f"n_faults: {k}": n for k, n in (faults - self._faults_counted).items()}
         self._n_counted, self._faults_counted = n_requests, faults
         return counts
 
@@ -237,44 +218,13 @@ def only_model(client: Client) -> str:
         ArgumentError: It has several, which the message lists.
         ServerError: It does not say.
     """
-    names = model_names(client)
-    if len(names) != 1:
-        listed = ", ".join(names[:20]) or "none"
-        raise ArgumentError(
-            f"{client.url}: server_model must be given, got none of {len(names)} models ({listed})"
-        )
-    return names[0]
-
-
-def model_names(client: Client) -> list[str]:
-    """Return the names of the models that a server lists.
-
-    Raises:
-        ServerError: It does not answer, or not with a list.
-    """
     try:
-        content = client.get("models")
-        return [str(model["id"]) for model in content["data"]]
-    except (Fault, KeyError, TypeError) as error:
+        content = client.ask("models", dict)
+        names = [str(model["id"]) for model in content["data"]]
+    except (Fault, KeyError, TypeError, ValueError) as error:
         said = str(error) if isinstance(error, Fault) else "no list of models"
         raise ServerError(f"{client.url}/models: {said}") from None
-
-
-def _row_of(fault: Fault) -> Row:
-    if fault.is_block:
-        return abstained("blocked")
-    if fault.kind == "empty text":
-        empty = {"answer": None, "outcome": "unparseable", "reason": "empty"}
-        return {**empty, "text": "", "stop": "end"}
-    return {"answer": None, "outcome": "error", "reason": str(fault)}
-
-
-def _check(options: ScoringOptions) -> None:
-    if options.template not in {None, "plain"}:
-        raise ArgumentError(
-            "template must be left out, or plain for base models, with a server, which renders its own; "
-            f"got {options.template!r}"
-        )
-    local = [*options.given(DecodingOptions), *options.given(Devices)]
-    if local:
-        raise ArgumentError(f"{local[0]} must go with a model file; a server decides it for itself")
+    if len(names) != 1:
+        got = f"none of {len(names)} models ({', '.join(names[:20]) or 'none'})"
+        raise ArgumentError(f"{client.url}: server_model must be given, got {got}")
+    return names[0]

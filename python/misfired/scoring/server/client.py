@@ -13,8 +13,9 @@ import random
 import threading
 import time
 import urllib.parse
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import urllib3
@@ -57,36 +58,39 @@ _LEAST_SECRET = 8
 
 _MOST_DETAIL = 200
 _NO_RETRY = Retry(0)
+_NEVER_CONNECTED = (
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.SSLError,
+    urllib3.exceptions.ProxyError,
+)
 
 
+@dataclass(eq=False)
 class Fault(Exception):  # noqa: N818  an attempt that failed need not be an error of the run
     """An attempt that failed.
 
     Attributes:
         kind: Counted under this name: `no connection`, `connection lost`, `timed out`,
             `HTTP <status>`, `bad answer`.
+        detail: What the server or the system says.
         status: The HTTP status, 0 if none came.
         code: The provider's name of the error, "" if it gave none.
         n_attempts: Most attempts for this kind of failure; None sets no limit of its own.
         retry_after: Seconds that the server asked to wait.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        detail: str = "",
-        *,
-        status: int = 0,
-        code: str = "",
-        n_attempts: int | None = None,
-        retry_after: float = 0.0,
-    ) -> None:
-        detail = " ".join(detail.split())
+    kind: str
+    detail: str = ""
+    status: int = 0
+    code: str = ""
+    n_attempts: int | None = None
+    retry_after: float = 0.0
+
+    def __str__(self) -> str:
+        detail = " ".join(self.detail.split())
         if len(detail) > _MOST_DETAIL:
             detail = detail[: _MOST_DETAIL - 3] + "..."
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind, self.status, self.code = kind, status, code
-        self.n_attempts, self.retry_after = n_attempts, retry_after
+        return f"{self.kind}: {detail}" if detail else self.kind
 
     @property
     def is_block(self) -> bool:
@@ -95,11 +99,7 @@ class Fault(Exception):  # noqa: N818  an attempt that failed need not be an err
 
 
 class Client:
-    """One server, for many threads at once.
-
-    Args:
-        url: The address up to and including `/v1`.
-        options: Key, timeout, attempts and number of connections.
+    """One server, for many threads at once; its address ends with `/v1`.
 
     Raises:
         ArgumentError: The address cannot be used, or the variable holds no key.
@@ -116,37 +116,25 @@ class Client:
         # Waiting times need no seed: they change when a number comes, never the number.
         self._random = random.Random()  # noqa: S311
 
-    def get(self, path: str) -> Any:
-        """Return the server's answer to a GET; see `post`."""
-        return self._persist("GET", path, None, lambda content: content)
-
-    def post(self, path: str, body: dict[str, Any], read: Callable[[Any], Read]) -> Read:
-        """Send a JSON document and read the one that comes back.
+    def ask(
+        self, path: str, read: Callable[[Any], Read], body: dict[str, Any] | None = None
+    ) -> Read:
+        """Read the JSON document that answers a GET, or a POST of another document.
 
         Args:
             path: Behind the address, such as `chat/completions`.
-            body: The document.
             read: Reads the content, or raises `Fault` for another attempt.
+            body: The document to post.
 
         Raises:
             Fault: The last attempt failed, or no further one can help.
             ServerError: Every request would fail: the key or the address is wrong.
         """
-        return self._persist("POST", path, body, read)
-
-    def close(self) -> None:
-        """End all waits and close the connections."""
-        self._closed.set()
-        self._pool.clear()
-
-    def _persist(
-        self, method: str, path: str, body: dict[str, Any] | None, read: Callable[[Any], Read]
-    ) -> Read:
         attempt = 0
         while True:
             attempt += 1
             try:
-                return read(self._exchange(method, path, body))
+                return read(self._exchange(path, body))
             except Fault as fault:
                 with self._lock:
                     self.faults[fault.kind] += 1
@@ -155,21 +143,26 @@ class Client:
                 limit = min(self.options.n_attempts, fault.n_attempts or self.options.n_attempts)
                 if attempt >= limit or self._closed.is_set():
                     raise
-                self._closed.wait(self._pause(attempt, fault))
+                most = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
+                asked = min(fault.retry_after, LONGEST_RETRY_AFTER)
+                self._closed.wait(asked + self._random.uniform(0.0, most))
 
-    def _pause(self, attempt: int, fault: Fault) -> float:
-        """Return seconds to wait: what the server asks for, plus full jitter."""
-        jitter = self._random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1)))
-        return min(fault.retry_after, LONGEST_RETRY_AFTER) + jitter
+    def close(self) -> None:
+        """End all waits and close the connections."""
+        self._closed.set()
+        self._pool.clear()
 
-    def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    def _exchange(self, path: str, body: dict[str, Any] | None) -> Any:
         with self._lock:
             self.n_requests += 1
-        status, headers, text = self._send(method, path, body)
+        status, headers, text = self._send(path, body)
         if 300 <= status < 400:
             raise ServerError(f"{self.url}/{path}: HTTP {status}: redirects; name the new address")
         if status >= 400:
-            raise _status_fault(status, headers, text)
+            message, code = _error_of(text)
+            n_attempts = None if status in RETRIED or status >= 500 else 1
+            retry_after = _retry_after(headers.get("Retry-After"))
+            raise Fault(f"HTTP {status}", message, status, code, n_attempts, retry_after)
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -178,7 +171,7 @@ class Client:
         return json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"))
 
     def _send(
-        self, method: str, path: str, body: dict[str, Any] | None
+        self, path: str, body: dict[str, Any] | None
     ) -> tuple[int, urllib3.HTTPHeaderDict, str]:
         headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if self._key is not None:
@@ -186,7 +179,7 @@ class Client:
         deadline = time.monotonic() + self.options.timeout
         try:
             response = self._pool.request(
-                method,
+                "GET" if body is None else "POST",
                 f"{self.url}/{path}",
                 json=body,
                 headers=headers,
@@ -195,17 +188,17 @@ class Client:
                 redirect=False,
                 preload_content=False,
             )
-            content = self._receive(response, deadline)
+            text = self._receive(response, deadline).decode(errors="replace")
+        except urllib3.exceptions.ReadTimeoutError:
+            raise self._late() from None
+        except _NEVER_CONNECTED as error:
+            raise Fault("no connection", cause_of(error)) from None
         except urllib3.exceptions.HTTPError as error:
-            raise self._broken(error) from None
-        text = self._without_key(content.decode(errors="replace"))
+            raise Fault("connection lost", cause_of(error)) from None
+        # A server may repeat the key: nothing that leaves this module holds it.
+        if self._key is not None and len(self._key) >= _LEAST_SECRET:
+            text = text.replace(self._key, "[API key]")
         return response.status, response.headers, text
-
-    def _without_key(self, text: str) -> str:
-        """Remove the key, which a server may repeat: nothing that leaves this module holds it."""
-        if self._key is None or len(self._key) < _LEAST_SECRET:
-            return text
-        return text.replace(self._key, "[API key]")
 
     def _receive(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         """Return the body, within the deadline even if it comes in drops."""
@@ -222,14 +215,6 @@ class Client:
             raise
         response.release_conn()
         return bytes(content)
-
-    def _broken(self, error: urllib3.exceptions.HTTPError) -> Fault:
-        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-            return self._late()
-        failed = urllib3.exceptions
-        never_stood = (failed.ConnectTimeoutError, failed.SSLError, failed.ProxyError)
-        kind = "no connection" if isinstance(error, never_stood) else "connection lost"
-        return Fault(kind, cause_of(error))
 
     def _late(self) -> Fault:
         return Fault("timed out", f"no answer within {self.options.timeout:g} s")
@@ -265,22 +250,9 @@ def _read_key(name: str) -> str:
     if not key:
         raise ArgumentError(f"environment variable {name} must hold an API key, got none")
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ArgumentError(
-            f"environment variable {name} must hold only printable ASCII, no spaces"
-        )
+        rule = "only printable ASCII, no spaces"
+        raise ArgumentError(f"environment variable {name} must hold {rule}")
     return key
-
-
-def _status_fault(status: int, headers: urllib3.HTTPHeaderDict, text: str) -> Fault:
-    message, code = _error_of(text)
-    return Fault(
-        f"HTTP {status}",
-        message,
-        status=status,
-        code=code,
-        n_attempts=None if status in RETRIED or status >= 500 else 1,
-        retry_after=_retry_after(headers.get("Retry-After")),
-    )
 
 
 def _error_of(text: str) -> tuple[str, str]:
@@ -297,18 +269,9 @@ def _error_of(text: str) -> tuple[str, str]:
 
 
 def _retry_after(value: str | None) -> float:
-    """Return the seconds of a Retry-After header, which gives seconds or a date.
-
-    Example:
-        >>> _retry_after("7"), _retry_after("soon"), _retry_after(None)
-        (7.0, 0.0, 0.0)
-        >>> _retry_after("Wed, 21 Oct 2015 07:28:00 GMT")
-        0.0
-    """
-    if value is None:
-        return 0.0
+    """Return the seconds of a Retry-After header, which gives seconds or a date."""
     try:
-        return float(_NO_RETRY.parse_retry_after(value))
+        return float(_NO_RETRY.parse_retry_after(value or "0"))
     except (urllib3.exceptions.InvalidHeader, OverflowError):
         return 0.0
 
@@ -328,18 +291,16 @@ def in_parallel(
         >>> sorted(in_parallel(abs, [3, -1, -2], 2))
         [1, 2, 3]
     """
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    for task in tasks:
-        waiting.put(task)
-    n_tasks = waiting.qsize()
+    waiting = deque(tasks)
+    n_tasks = len(waiting)
     ended: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
     stopped = threading.Event()
 
     def serve() -> None:
         while not stopped.is_set():
             try:
-                task = waiting.get_nowait()
-            except queue.Empty:
+                task = waiting.popleft()
+            except IndexError:
                 return
             try:
                 ended.put((work(task), None))

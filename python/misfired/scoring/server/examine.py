@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from misfired.errors import MisfiredError
 from misfired.scoring.backend import Finding, Row
@@ -15,6 +15,9 @@ from misfired.scoring.server.backend import only_model
 from misfired.scoring.server.client import Client, Fault
 from misfired.scoring.server.reply import read_reply
 from misfired.scoring.server.request import TRIAL, RequestTemplate
+
+#: What to do without log-probabilities.
+_TEXTS = "--protocol generate, or cot"
 
 
 def examine_server(url: str, options: ServerOptions) -> list[Finding]:
@@ -26,40 +29,34 @@ def examine_server(url: str, options: ServerOptions) -> list[Finding]:
             found = [Finding("server", f"{client.url}, model {model}")]
             text, row = _ask("texts", client, model, GENERATE, options)
             first, _ = _ask("log-probabilities", client, model, LOGIT, options)
-            return [*found, text, first, *(_told(row) if row else [])]
     except MisfiredError as error:
         return [Finding("server", str(error), "problem")]
+    found += [text, first]
+    if row:
+        fingerprint, counted = row["fingerprint"], row["n_prompt_tokens"] is not None
+        level = "ok" if fingerprint else "note"
+        found.append(Finding("fingerprint", fingerprint or "none told", level))
+        told, level = ("told", "ok") if counted else ("not told", "note")
+        found.append(Finding("token counts", told, level))
+    return found
 
 
 def _ask(
     name: str, client: Client, model: str, protocol: Protocol, options: ServerOptions
 ) -> tuple[Finding, Row | None]:
     template = RequestTemplate(model, protocol, extra_body=options.extra_body)
-
-    def read(content: Any) -> Row:
-        return read_reply(content, protocol, "yes")
-
+    read = partial(read_reply, protocol=protocol, expected="yes")
     started = time.monotonic()
     try:
-        row = client.post(template.path, template.body(TRIAL), read)
+        row = client.ask(template.path, read, template.body(TRIAL))
     except (Fault, MisfiredError) as error:
         if protocol.generates:
             return Finding(name, str(error), "problem"), None
-        return Finding(name, str(error), "note", "--protocol generate, or cot"), None
+        return Finding(name, str(error), "note", _TEXTS), None
     seconds = time.monotonic() - started
     if protocol.generates:
         said = " ".join(row["text"].split())[:60] if "text" in row else row["reason"]
         return Finding(name, f"{said!r} in {seconds:.2f} s"), row
     if row["answer"] is None:
-        return Finding(name, row["reason"], "note", "--protocol generate, or cot"), row
+        return Finding(name, row["reason"], "note", _TEXTS), row
     return Finding(name, f"answer {row['answer']}, mass {row['mass']:.3f}"), row
-
-
-def _told(row: Row) -> list[Finding]:
-    counted = row["n_prompt_tokens"] is not None
-    return [
-        Finding(
-            "fingerprint", row["fingerprint"] or "none told", "ok" if row["fingerprint"] else "note"
-        ),
-        Finding("token counts", "told" if counted else "not told", "ok" if counted else "note"),
-    ]

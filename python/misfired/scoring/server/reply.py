@@ -30,12 +30,7 @@ _MOST_TOKENS = 2**31
 
 @dataclass(frozen=True)
 class Identity:
-    """Names that a server gives to what answered; None if it gives none.
-
-    Attributes:
-        model: The model, perhaps more exact than the name in the request.
-        system_fingerprint: Its name for weights, configuration and software.
-    """
+    """Names that a server gives to the model and to its configuration; None if it gives none."""
 
     model: str | None
     system_fingerprint: str | None
@@ -47,11 +42,7 @@ class Identity:
 
 
 def read_identity(content: Any) -> Identity:
-    """Return what answered, from a completion.
-
-    Raises:
-        Fault: The content is no completion.
-    """
+    """Return what answered; a `Fault` if the content is no completion."""
     _choice(content)
     told = [content.get(name) for name in ("model", "system_fingerprint")]
     return Identity(*(text if isinstance(text, str) and text else None for text in told))
@@ -118,13 +109,9 @@ def read_top_tokens(
         ('yes', None, None, 0.2)
     """
     listed = sorted(listed, key=lambda token: -token[1])
-    bound = listed[-1][1]
-    about = {
-        "top_token": listed[0][0],
-        "top_logp": listed[0][1],
-        "logp_bound": bound,
-        "unseen": max(0.0, 1.0 - math.fsum(math.exp(logp) for _, logp in listed)),
-    }
+    (top_token, top_logp), (_, bound) = listed[0], listed[-1]
+    unseen = max(0.0, 1.0 - math.fsum(math.exp(logp) for _, logp in listed))
+    about = {"top_token": top_token, "top_logp": top_logp, "logp_bound": bound, "unseen": unseen}
     logp = {
         answer: np.array([value for text, value in listed if text in forms], np.float64)
         for answer, forms in protocol.answers.items()
@@ -148,8 +135,8 @@ def _read_first_token(
     if not positions:
         if positions is None and text.strip():
             raise ServerError(
-                "the server gives no log-probabilities (choices[0].logprobs is missing); use protocol "
-                "generate or cot"
+                "the server gives no log-probabilities (choices[0].logprobs is missing); "
+                "use protocol generate or cot"
             )
         return {"answer": None, "outcome": "unparseable", "reason": "empty"}
     listed = _listed(positions[0])
@@ -171,19 +158,15 @@ def _positions(logprobs: dict[str, Any]) -> list[Any] | None:
 
 
 def _listed(position: Any) -> list[tuple[str, float]]:
-    if isinstance(position, dict):
-        pairs = list(position.items())
-    elif isinstance(position, list):
+    pairs: list[tuple[Any, Any]]
+    if isinstance(position, list):
         entries = [entry if isinstance(entry, dict) else {} for entry in position]
         pairs = [(entry.get("token"), entry.get("logprob")) for entry in entries]
     else:
-        pairs = []
-    listed = [
-        (text, float(logp)) for text, logp in pairs if _is_logp(logp) and isinstance(text, str)
-    ]
-    if not listed or len(listed) < len(pairs):
+        pairs = list(position.items()) if isinstance(position, dict) else []
+    if not pairs or not all(isinstance(text, str) and _is_logp(logp) for text, logp in pairs):
         raise Fault("bad answer", "no list of tokens with log-probabilities")
-    return listed
+    return [(text, float(logp)) for text, logp in pairs]
 
 
 def _is_logp(value: Any) -> bool:
@@ -212,13 +195,14 @@ def _kept(protocol: Protocol, text: str, finish: Any) -> dict[str, Any]:
 
 def _usage(content: dict[str, Any]) -> dict[str, Any]:
     usage = content.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    names = {"n_prompt_tokens": "prompt_tokens", "n_generated": "completion_tokens"}
-    found = {name: usage.get(theirs) for name, theirs in names.items()}
-    return {
-        name: value if isinstance(value, int) and 0 <= value < _MOST_TOKENS else None
-        for name, value in found.items()
-    }
+    found = {}
+    for name, theirs in (
+        ("n_prompt_tokens", "prompt_tokens"),
+        ("n_generated", "completion_tokens"),
+    ):
+        value = usage.get(theirs) if isinstance(usage, dict) else None
+        found[name] = value if isinstance(value, int) and 0 <= value < _MOST_TOKENS else None
+    return found
 
 
 def _choice(content: Any) -> dict[str, Any]:

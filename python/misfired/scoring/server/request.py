@@ -47,20 +47,19 @@ class RequestTemplate:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        protocol = self.protocol
-        if protocol.reading == "whole_form":
+        name = self.protocol.name
+        if self.protocol.reading == "whole_form":
             raise ArgumentError(
                 "protocol must have reading 'first_token' (logit) or 'text' (generate, cot) with a server, "
-                f"got {protocol.name!r}, which scores whole forms"
+                f"got {name!r}, which scores whole forms"
             )
-        if protocol.prefix:
+        if self.protocol.prefix:
             raise ArgumentError(
                 "protocol must have no prefix with a server, such as logit, generate or cot, got "
-                f"{protocol.name!r}, which begins the model's answer for it"
+                f"{name!r}, which begins the model's answer for it"
             )
-        for name in _FIXED:
-            if name in self.extra_body:
-                raise ArgumentError(f"extra_body must not hold {', '.join(_FIXED)}, got {name!r}")
+        for fixed in filter(self.extra_body.__contains__, _FIXED):
+            raise ArgumentError(f"extra_body must not hold {', '.join(_FIXED)}, got {fixed!r}")
 
     @property
     def path(self) -> str:
@@ -76,28 +75,22 @@ class RequestTemplate:
             >>> body["messages"], body["top_logprobs"]
             ([{'role': 'user', 'content': 'Is it?'}], 20)
         """
-        body = {
-            "model": self.model,
-            **self._prompt(self.protocol.user_message(text), system),
-            "temperature": 0,
-            "seed": self.seed,
-            **self._limits(),
-            **self.extra_body,
-        }
-        return {name: value for name, value in body.items() if value is not None}
-
-    def _prompt(self, message: str, system: str | None) -> dict[str, Any]:
+        protocol = self.protocol
+        message = protocol.user_message(text)
         texts = [shot.text for shot in self.shots]
-        answers = [self.protocol.demonstrated(shot.answer) for shot in self.shots]
-        history = list(turns(self.protocol, texts, answers, system))
+        answers = [protocol.demonstrated(shot.answer) for shot in self.shots]
+        history = list(turns(protocol, texts, answers, system))
+        asked: dict[str, Any]
         if self.plain:
-            return {"prompt": ChatTemplate(PLAIN, "plain").render(message, history)}
-        return {"messages": [*history, {"role": "user", "content": message}]}
-
-    def _limits(self) -> dict[str, Any]:
-        if self.protocol.generates:
-            stop = {"stop": list(self.protocol.stop)} if self.protocol.stop else {}
-            return {"max_tokens": self.protocol.n_generate, **stop}
-        if self.plain:
-            return {"max_tokens": 1, "logprobs": N_TOP}
-        return {"max_tokens": 1, "logprobs": True, "top_logprobs": N_TOP}
+            asked = {"prompt": ChatTemplate(PLAIN, "plain").render(message, history)}
+        else:
+            asked = {"messages": [*history, {"role": "user", "content": message}]}
+        body = {"model": self.model, **asked, "temperature": 0, "seed": self.seed}
+        if protocol.generates:
+            body |= {"max_tokens": protocol.n_generate, "stop": list(protocol.stop) or None}
+        elif self.plain:
+            body |= {"max_tokens": 1, "logprobs": N_TOP}
+        else:
+            body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": N_TOP}
+        body |= self.extra_body
+        return {name: value for name, value in body.items() if value is not None}
