@@ -1,5 +1,7 @@
 """Intervals, tests and planning for paired outcomes, from a run or from plain arrays.
 
+An argument outside its limits raises `ArgumentError`. Outcomes that differ in length, lack a column
+or hold a value that is no outcome raise `DataError`.
 Names are loaded when they are first used, so that options can be read without polars.
 """
 

@@ -11,7 +11,11 @@ from misfired._core import permutation
 from misfired._core import resample as core_resample
 from misfired.errors import ArgumentError, DataError
 from misfired.stats.measures import outcome_codes
-from misfired.stats.options import SamplingOptions
+from misfired.stats.options import DEFAULTS, RngOptions, SamplingOptions
+
+Codes = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.uint32]
+Floats = npt.NDArray[np.float64]
 
 Flags = Sequence[Any] | npt.NDArray[Any] | pl.Series
 """True where a prompt was answered correctly; None or NaN where unscored."""
@@ -32,11 +36,11 @@ class Resampled(NamedTuple):
         sizes: [slice, question, (units, pairs that count, pairs that do not)].
     """
 
-    estimates: npt.NDArray[np.float64]
+    estimates: Floats
     reasons: list[str | None]
     methods: list[str]
     n_undefined: npt.NDArray[np.uint64]
-    counts: npt.NDArray[np.float64]
+    counts: Floats
     sizes: npt.NDArray[np.uint64]
 
     def estimate(
@@ -49,11 +53,11 @@ class Resampled(NamedTuple):
 
 
 def resample(
-    codes: npt.NDArray[np.uint8],
-    groups: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
-    weights: npt.NDArray[np.float64],
+    codes: Codes,
+    groups: tuple[Numbers, Numbers],
+    weights: Floats,
     measures: Sequence[str],
-    options: SamplingOptions,
+    options: RngOptions,
     *,
     by_category: bool = False,
     paired: bool = True,
@@ -66,28 +70,25 @@ def resample(
         groups: Scenario and category of each pair.
         weights: The questions, [n_questions, n_series].
         measures: Names of measures.
-        options: How to resample.
+        options: How to resample; `DEFAULTS` where they have no such field.
         by_category: Also resample each category on its own.
         paired: Leave out pairs that are unscored in any series of a question; otherwise each series
             counts the pairs that it scored.
         every: Take each possible resample once.
     """
-    return Resampled(
-        *core_resample(
-            np.ascontiguousarray(codes),
-            *groups,
-            np.ascontiguousarray(weights),
-            paired=paired,
-            measures=list(measures),
-            by_category=by_category,
-            **options.arguments() | ({"n_resamples": None} if every else {}),
-        )
-    )
+    keywords = DEFAULTS.arguments() | options.arguments()
+    if every:
+        keywords["n_resamples"] = None
+    found = core_resample(
+        codes, *groups, weights, paired=paired, measures=list(measures), by_category=by_category,
+        **keywords,
+    )  # fmt: skip
+    return Resampled(*found)
 
 
 def permute(
-    codes: npt.NDArray[np.uint8],
-    scenario: npt.NDArray[np.uint32],
+    codes: Codes,
+    scenario: Numbers,
     measure: str | None,
     options: SamplingOptions,
     *,
@@ -99,15 +100,10 @@ def permute(
         Statistic, p value, True if the test is exact, and the number of clusters.
     """
     statistic, p_value, exact, n_clusters = permutation(
-        np.ascontiguousarray(codes),
-        scenario,
-        measure=measure,
-        unit=options.unit,
-        alternative=alternative,
-        n_resamples=options.n_resamples,
-        seed=options.seed,
+        np.ascontiguousarray(codes), scenario, measure=measure, unit=options.unit,
+        alternative=alternative, n_resamples=options.n_resamples, seed=options.seed,
         n_threads=options.n_threads,
-    )
+    )  # fmt: skip
     return nullable(statistic), nullable(p_value), exact, n_clusters
 
 
@@ -116,7 +112,7 @@ def nullable(number: float) -> float | None:
     return None if np.isnan(number) else number
 
 
-def as_numbers(flags: Flags, name: str) -> npt.NDArray[np.float64]:
+def as_numbers(flags: Flags, name: str) -> Floats:
     """Return flags as 1, 0 and NaN.
 
     Raises:
@@ -126,24 +122,18 @@ def as_numbers(flags: Flags, name: str) -> npt.NDArray[np.float64]:
         >>> as_numbers([True, None, False], "stereotyped").tolist()
         [1.0, nan, 0.0]
     """
-    values = flags.to_numpy() if isinstance(flags, pl.Series) else np.asarray(flags)
-    if values.dtype == object:
-        shape = values.shape
-        values = np.array([np.nan if x is None else x for x in values.ravel()], dtype=object)
-        values = values.reshape(shape)
     rule = "must be true, false or missing"
     try:
-        numbers = values.astype(np.float64)
+        numbers = np.asarray(flags).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} {rule}: {error}") from error
-    strange = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
-    if strange.any():
-        at = int(np.flatnonzero(strange.ravel())[0])
-        raise DataError(f"{name}: place {at} {rule}, got {numbers.ravel()[at]}")
+    strange = np.flatnonzero(~(np.isnan(numbers) | (numbers == 0) | (numbers == 1)))
+    if len(strange):
+        raise DataError(f"{name}: place {strange[0]} {rule}, got {numbers.flat[strange[0]]}")
     return numbers
 
 
-def as_codes(stereotyped: Flags, contrast: Flags) -> npt.NDArray[np.uint8]:
+def as_codes(stereotyped: Flags, contrast: Flags) -> Codes:
     """Return outcome codes, [n_series, n_pairs]."""
     codes = outcome_codes(as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast"))
     if codes.ndim > 2:
@@ -151,7 +141,7 @@ def as_codes(stereotyped: Flags, contrast: Flags) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(np.atleast_2d(codes))
 
 
-def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32]:
+def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
     """Return groups numbered in the order of their labels; without labels, all in one.
 
     Raises:
@@ -163,7 +153,7 @@ def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32
     """
     if labels is None:
         return np.zeros(n, dtype=np.uint32)
-    values = labels.to_numpy() if isinstance(labels, pl.Series) else np.asarray(labels)
+    values = np.asarray(labels)
     if values.shape != (n,):
         raise DataError(f"{name} must have {n} labels, one for each pair, got {values.size}")
     if values.dtype == object:

@@ -56,7 +56,7 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
         >>> row["measure"], row["first"], row["second"], row["value"], row["n_scenarios"]
         ('mar', 75.0, 25.0, 50.0, 2)
     """
-    sampling = VariantOptions.of(options).sampling()
+    sampling = VariantOptions.of(options)
     grid = grid_of_runs(_shared(first, second))
     sides = grid.shared("variant")
     weights = np.array([row for one, two in sides.values() for row in (one - two, one, two)])
