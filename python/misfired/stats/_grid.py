@@ -38,6 +38,11 @@ class Grid:
         return self.scenario, self.category
 
     @property
+    def weights(self) -> dict[str, Floats]:
+        """The weights that pick out each series."""
+        return dict(zip(self.series, np.eye(len(self.series)), strict=True))
+
+    @property
     def slices(self) -> list[tuple[str, int]]:
         """`overall` and the categories, each with the number of its scenarios."""
         members = np.unique(np.stack([self.category, self.scenario]), axis=1)
@@ -51,7 +56,7 @@ class Grid:
         Raises:
             DataError: There is no such priming; the message names the kind.
         """
-        rows = dict(zip(self.series, np.eye(len(self.series)), strict=True))
+        rows = self.weights
         names = [name.removeprefix("first|") for name in rows if name.startswith("first|")]
         both = [name for name in names if f"second|{name}" in rows]
         if not both:
@@ -97,6 +102,12 @@ def grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
         flags = pl.col(CONDITIONS).cast(pl.Boolean)
         frames.append(frame.select(*_TEXT, flags, series=label))
     return grid_of_outcomes(pl.concat(frames), series="series")
+
+
+def against_none(rows: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the changes "priming - none" of rows by priming, if "none" is among them."""
+    changed = [name for name in rows if name != "none"] if "none" in rows else []
+    return {f"{name} - none": rows[name] - rows["none"] for name in changed}
 
 
 def lay_out(

@@ -4,20 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired._core import ranking
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
 from misfired.stats._arrays import nullable, permute, resample
-from misfired.stats._grid import Grid, check_columns, grid_of_runs
+from misfired.stats._grid import against_none, check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import RankingOptions, SamplingOptions
 from misfired.stats.testing import with_adjusted
-
-__all__ = ["COMPARISON_SCHEMA", "LEADERBOARD_SCHEMA", "check_published", "compare", "leaderboard"]
 
 COMPARISON_SCHEMA = schema_of(
     "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason"
@@ -52,15 +49,11 @@ def compare(
 
     Raises:
         DataError: A frame breaks the rules of `summarize`, or the two share no pair or priming.
-        ArgumentError: An option is outside its limits.
     """
     sampling = SamplingOptions.of(options)
     grid = grid_of_runs({"first": first, "second": second})
     differences = {name: one - two for name, (one, two) in grid.shared("run").items()}
-    questions = dict(differences)
-    for priming, change in differences.items():
-        if priming != "none" and "none" in differences:
-            questions[f"{priming} - none"] = change - differences["none"]
+    questions = differences | against_none(differences)
     weights = np.array(list(questions.values()))
     found = resample(grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True)
     if not found.sizes[0, :, 1].any():
@@ -70,19 +63,14 @@ def compare(
         for j, (question, weight) in enumerate(questions.items()):
             sizes = found.sizes[i, j, 1:].tolist()
             for k, measure in enumerate(MEASURES):
-                tested = measure == "mar_joint" and question in differences
-                p_value = _swap(grid, weight, i, sampling) if tested else None
                 *numbers, reason = found.estimate(i, j, k)
+                p_value = None
+                if measure == "mar_joint" and question in differences:
+                    members = grid.category == i - 1 if i else slice(None)
+                    codes = grid.codes[[np.argmax(weight), np.argmin(weight)]][:, members]
+                    p_value = permute(codes, grid.scenario[members], measure, sampling)[1]
                 rows.append((name, question, measure, *numbers, *sizes, p_value, None, reason))
     return with_adjusted(pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row"), adjustment)
-
-
-def _swap(
-    grid: Grid, weights: npt.NDArray[np.float64], slice_: int, options: SamplingOptions
-) -> float | None:
-    members = np.ones(len(grid.category), bool) if slice_ == 0 else grid.category == slice_ - 1
-    order = [int(np.argmax(weights)), int(np.argmin(weights))]
-    return permute(grid.codes[order][:, members], grid.scenario[members], "mar_joint", options)[1]
 
 
 @takes_options(RankingOptions)
@@ -103,7 +91,7 @@ def leaderboard(
 
     Args:
         runs: Outcomes by name of run.
-        measure: Measure to rank by; the lowest value has rank 1.
+        measure: Measure to rank by.
         priming: The priming of each run that counts.
         published: Published figures as reference rows (columns `model` and those that
             `check_published` reads); they carry no interval and no rank.
@@ -114,7 +102,6 @@ def leaderboard(
 
     Raises:
         DataError: A frame breaks the rules of `summarize`, or a run lacks the priming.
-        ArgumentError: An option is outside its limits.
     """
     sampling = RankingOptions.of(options)
     check_one_of("measure", measure, MEASURES)
@@ -130,17 +117,12 @@ def leaderboard(
         name = series.rsplit("|", 1)[0]
         rows.append((name, measure, value, low, high, *places, "run", reason))
     if published is not None:
-        rows += _published_rows(published, measure)
+        checked = check_published(published)
+        check_columns(checked, [measure], "published")
+        for name, value, reason in checked.select("model", measure, "reason").iter_rows():
+            rows.append((name, measure, value, *[None] * 5, "published", reason))
     frame = pl.DataFrame(rows, schema=LEADERBOARD_SCHEMA, orient="row")
     return frame.sort("value", "run", nulls_last=True)
-
-
-def _published_rows(published: pl.DataFrame, measure: str) -> list[tuple[object, ...]]:
-    checked = check_published(published)
-    check_columns(checked, [measure], "published")
-    rows = checked.select("model", measure, "reason").rows()
-    blank = (None,) * 5
-    return [(name, measure, value, *blank, "published", reason) for name, value, reason in rows]
 
 
 def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.DataFrame:
@@ -158,9 +140,6 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     Returns:
         The rows with `br_expected`, `consistent` (null where a figure is missing) and `reason`
         (null where consistent).
-
-    Raises:
-        DataError: A column is missing.
 
     Example:
         >>> rows = pl.DataFrame({"mar": [0.0], "br": [0.0], "accuracy_stereotyped": [98.5],

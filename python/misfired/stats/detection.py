@@ -62,7 +62,7 @@ def signal_detection(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         under a priming lends those of "none" to the difference.
 
     Raises:
-        DataError: Also if an (id, condition, priming) is there twice.
+        DataError: A column is missing, or an (id, condition, priming) is there twice.
 
     Example:
         >>> rows = [(f"{expected}{i}", f"q{i % 4}", condition, "none", expected, answer)

@@ -1,6 +1,5 @@
 """Two ways of making pairs from the same scenarios: how far the choice of pairs moves a measure."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,13 +7,11 @@ import polars as pl
 
 from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import Resampled, resample
-from misfired.stats._grid import Grid, check_columns, grid_of_runs
+from misfired.stats._arrays import resample
+from misfired.stats._grid import check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import VariantOptions
-
-__all__ = ["VARIANTS_SCHEMA", "compare_variants"]
 
 VARIANTS_SCHEMA = schema_of(
     "slice priming measure first second value low high method n_scenarios"
@@ -43,7 +40,6 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
 
     Raises:
         DataError: A frame breaks the rules of `summarize`, or the two share no scenario or priming.
-        ArgumentError: An option is outside its limits.
 
     Example:
         >>> def outcomes(wrong):
@@ -57,36 +53,27 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
         ('mar', 75.0, 25.0, 50.0, 2)
     """
     sampling = VariantOptions.of(options)
-    grid = grid_of_runs(_shared(first, second))
+    runs = {"first": first, "second": second}
+    for name, frame in runs.items():
+        check_columns(frame, ("id", "scenario"), name)
+        # No id may be in both variants.
+        runs[name] = frame.with_columns(id=f"{name}|" + pl.col("id").cast(pl.String))
+    both = first.join(second, on="scenario", how="semi")["scenario"].unique().to_list()
+    if not both:
+        raise DataError("second: no scenario in common with the first variant")
+    shared = pl.col("scenario").is_in(both)
+    grid = grid_of_runs({name: frame.filter(shared) for name, frame in runs.items()})
     sides = grid.shared("variant")
     weights = np.array([row for one, two in sides.values() for row in (one - two, one, two)])
     found = resample(
         grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True, paired=False
     )
-    rows = list(_rows(grid, list(sides), found))
-    return pl.DataFrame(rows, schema=VARIANTS_SCHEMA, orient="row")
-
-
-def _shared(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return both variants on the scenarios that both have, with no id in common."""
-    runs = {"first": first, "second": second}
-    for name, frame in runs.items():
-        check_columns(frame, ("id", "scenario"), name)
-    both = first.join(second, on="scenario", how="semi")["scenario"].unique().to_list()
-    if not both:
-        raise DataError("second: no scenario in common with the first variant")
-    own = pl.col("id").cast(pl.String)
-    return {
-        name: frame.filter(pl.col("scenario").is_in(both)).with_columns(id=f"{name}|" + own)
-        for name, frame in runs.items()
-    }
-
-
-def _rows(grid: Grid, primings: list[str], found: Resampled) -> Iterator[tuple[object, ...]]:
+    rows = []
     for i, (name, n_scenarios) in enumerate(grid.slices):
-        for j, priming in enumerate(primings):
-            sizes = found.sizes[i, 3 * j + 1 : 3 * j + 3, 1].tolist()
+        for j, priming in enumerate(sides):
+            tail = (n_scenarios, *found.sizes[i, 3 * j + 1 : 3 * j + 3, 1].tolist())
             for k, measure in enumerate(MEASURES):
                 *numbers, reason = found.estimate(i, 3 * j, k)
                 values = (found.estimate(i, 3 * j + side, k)[0] for side in (1, 2))
-                yield (name, priming, measure, *values, *numbers, n_scenarios, *sizes, reason)
+                rows.append((name, priming, measure, *values, *numbers, *tail, reason))
+    return pl.DataFrame(rows, schema=VARIANTS_SCHEMA, orient="row")
