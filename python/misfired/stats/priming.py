@@ -108,7 +108,8 @@ def _choose(
     series: Sequence[str], control: str | None, primings: Sequence[str] | None
 ) -> tuple[str, list[str]]:
     known = ", ".join(series)
-    control = control or next((name for name in CONTROLS if name in series), None)
+    if control is None:
+        control = next((name for name in CONTROLS if name in series), None)
     if control is None:
         raise DataError(f"outcomes: no control among the primings {known}")
     others = [name for name in series if name != "none"] if primings is None else primings
