@@ -27,7 +27,7 @@ def bootstrap(
     n_resamples: int | str = DEFAULTS.n_resamples,
     **options: Any,
 ) -> Bootstrap:
-    """Return measures of paired outcomes with their intervals.
+    """Return an estimate of each measure of paired outcomes, with its interval.
 
     Args:
         stereotyped: True where a stereotyped prompt was answered correctly, None or NaN where
@@ -46,13 +46,6 @@ def bootstrap(
             scenarios.
         options: Further fields of `SamplingOptions`.
 
-    Returns:
-        An estimate for each measure.
-
-    Raises:
-        DataError: Columns differ in length or hold a value that is no outcome.
-        ArgumentError: An option is outside its limits.
-
     Example:
         >>> result = bootstrap(
         ...     [True, False, True, True, False, True], [True, True, True, False, True, True],
@@ -62,8 +55,8 @@ def bootstrap(
     """
     if isinstance(stereotyped, pl.DataFrame):
         frame = stereotyped
-        scenario = frame["scenario"] if scenario is None and "scenario" in frame else scenario
-        category = frame["category"] if category is None and "category" in frame else category
+        scenario = frame.get_column("scenario", default=None) if scenario is None else scenario
+        category = frame.get_column("category", default=None) if category is None else category
         stereotyped, contrast = frame["stereotyped"], frame["contrast"]
     if contrast is None:
         raise ArgumentError("contrast must have an outcome for each pair, got None")
@@ -96,13 +89,6 @@ def bootstrap(
         undefined = bool(found.n_undefined[0, 0, k])
         warnings = named_warnings(reason, n_units, undefined=undefined)
         estimates.append(Estimate(measure, value, low, high, error, how, reason, warnings))
-    return Bootstrap(
-        tuple(estimates),
-        unit,
-        n_units,
-        n_pairs,
-        n_unscored,
-        None if every else sampling.n_resamples,
-        sampling.confidence_level,
-        sampling.seed,
-    )
+    n_drawn = None if every else sampling.n_resamples
+    level, seed = sampling.confidence_level, sampling.seed
+    return Bootstrap(tuple(estimates), unit, n_units, n_pairs, n_unscored, n_drawn, level, seed)

@@ -1,25 +1,20 @@
 """Results of the functions of `misfired.stats`: frozen, printable, exportable."""
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import polars as pl
 
-__all__ = ["Bootstrap", "Estimate", "TestResult", "named_warnings"]
-
-FEW_UNITS = 20
-"""Below this many units, no interval holds its level for rare outcomes (docs/coverage.md)."""
+_FEW_UNITS = 20  # Below it, no interval holds its level for rare outcomes (docs/coverage.md).
 
 
 def named_warnings(
-    reason: str | None, n_units: int, *, fewest: int = FEW_UNITS, undefined: bool = False
+    reason: str | None, n_units: int, *, fewest: int = _FEW_UNITS, undefined: bool = False
 ) -> tuple[str, ...]:
     """Return the names of the warnings that a result deserves.
 
-    - `few_units`: fewer than `fewest`;
-    - `undefined_resamples`: some resamples had no value and were left out;
-    - the reason why there is no value, no interval or no p value.
+    `few_units` (fewer than `fewest`), `undefined_resamples` (some resamples had no value and were
+    left out), and the reason why there is no value, no interval or no p value.
 
     Example:
         >>> named_warnings("constant", 3)
@@ -27,6 +22,11 @@ def named_warnings(
     """
     known = {"few_units": n_units < fewest, "undefined_resamples": undefined}
     return (*(name for name, holds in known.items() if holds), *([reason] if reason else []))
+
+
+_WARNINGS = {"warnings": pl.List(pl.String)}
+_NUMBERS = dict.fromkeys(("value", "low", "high", "standard_error"), pl.Float64())
+_SCHEMA = {**_NUMBERS, "reason": pl.String(), **_WARNINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Estimate:
         measure: Name of the measure.
         value: In percent; percentage points for a difference. None where there is none.
         low: Lower end of the interval, None where there is none.
-        high: Upper end of the interval.
+        high: Upper end.
         standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
         method: How the interval was made.
         reason: Why there is no value, or no interval.
@@ -79,35 +79,19 @@ class Bootstrap:
     seed: int
 
     def __getitem__(self, measure: str) -> Estimate:
-        for estimate in self.estimates:
-            if estimate.measure == measure:
-                return estimate
-        raise KeyError(measure)
+        return {estimate.measure: estimate for estimate in self.estimates}[measure]
 
     def to_frame(self) -> pl.DataFrame:
         """Return one row for each measure."""
-        rows = [dataclasses.asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
-        frame = pl.DataFrame(rows, schema_overrides=_SCHEMA)
-        return frame.with_columns(
-            unit=pl.lit(self.unit),
-            n_units=self.n_units,
-            n_pairs=self.n_pairs,
-            n_unscored=self.n_unscored,
+        rows = [asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
+        common = ("unit", "n_units", "n_pairs", "n_unscored")
+        return pl.DataFrame(rows, schema_overrides=_SCHEMA).with_columns(
+            pl.lit(getattr(self, name)).alias(name) for name in common
         )
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(dataclasses.asdict(self))
-
-
-_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "standard_error": pl.Float64,
-    "reason": pl.String,
-    "warnings": pl.List(pl.String),
-}
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +125,9 @@ class TestResult:
 
     def to_frame(self) -> pl.DataFrame:
         """Return one row."""
-        row = dataclasses.asdict(self) | {"warnings": list(self.warnings)}
-        return pl.DataFrame([row], schema_overrides={"warnings": pl.List(pl.String)})
+        row = asdict(self) | {"warnings": list(self.warnings)}
+        return pl.DataFrame([row], schema_overrides=_WARNINGS)
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(asdict(self))
