@@ -24,6 +24,9 @@ Labels = Sequence[Any] | npt.NDArray[Any] | pl.Series
 """Names or numbers of groups."""
 
 
+_FEW_UNITS = 20  # Below it, no interval holds its level for rare outcomes (docs/coverage.md).
+
+
 class Resampled(NamedTuple):
     """Result of a resampling pass.
 
@@ -161,3 +164,19 @@ def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
             raise DataError(f"{name} must have a label for each pair, got None")
         values = values.astype(str)
     return np.unique(values, return_inverse=True)[1].astype(np.uint32)
+
+
+def named_warnings(
+    reason: str | None, n_units: int, *, fewest: int = _FEW_UNITS, undefined: bool = False
+) -> tuple[str, ...]:
+    """Return the names of the warnings that a result deserves.
+
+    `few_units` (fewer than `fewest`), `undefined_resamples` (some resamples had no value and were
+    left out), and the reason why there is no value, no interval or no p value.
+
+    Example:
+        >>> named_warnings("constant", 3)
+        ('few_units', 'constant')
+    """
+    known = {"few_units": n_units < fewest, "undefined_resamples": undefined}
+    return (*(name for name, holds in known.items() if holds), *([reason] if reason else []))

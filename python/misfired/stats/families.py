@@ -10,8 +10,7 @@ from misfired.errors import DataError, check_one_of
 from misfired.stats._arrays import Numbers
 from misfired.stats._grid import check_columns, grid_of_outcomes
 from misfired.stats.columns import schema_of
-from misfired.stats.results import TestResult
-from misfired.stats.testing import mcnemar, permutation_test, with_adjusted
+from misfired.stats.testing import TestResult, mcnemar, permutation_test, with_adjusted
 
 FAMILY_SCHEMA = schema_of(
     "family model category n_pairs n_against n_for statistic p_value p_adjusted method alternative"

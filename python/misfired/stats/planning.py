@@ -11,16 +11,8 @@ from misfired._core import design_effect, intraclass_correlation, t_quantile
 from misfired._core import power as core_power
 from misfired.errors import ArgumentError
 from misfired.options import at_least, between, more_than
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
-from misfired.stats.options import (
-    DEFAULTS,
-    Rng,
-    check_correlation,
-    check_count,
-    check_level,
-    seed_of,
-)
-from misfired.stats.results import named_warnings
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, named_warnings
+from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +101,9 @@ def power(
         >>> round(power(0.08, 0.04, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 3)
         0.963
     """
-    check_count("n_scenarios", n_scenarios)
+    at_least(1)("n_scenarios", n_scenarios)
     if n_simulations is not None:
-        check_count("n_simulations", n_simulations)
+        at_least(1)("n_simulations", n_simulations)
     pattern = np.atleast_1d(np.asarray(pairs_per_scenario, dtype=np.uint32))
     found = core_power(
         np.resize(pattern, n_scenarios), gain=gain, loss=loss, correlation=correlation,

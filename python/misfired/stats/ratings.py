@@ -10,9 +10,8 @@ import numpy.typing as npt
 from misfired._core import agreement as core_agreement
 from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import Codes, Labels, as_groups, nullable
+from misfired.stats._arrays import Codes, Labels, as_groups, named_warnings, nullable
 from misfired.stats.options import RngOptions
-from misfired.stats.results import named_warnings
 
 _Ratings = Sequence[Sequence[Any]] | npt.NDArray[Any]
 

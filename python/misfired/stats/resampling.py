@@ -1,6 +1,8 @@
 """Intervals for paired outcomes of any origin."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,85 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.options import takes_options
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, nullable, resample
+from misfired.stats._arrays import (
+    Flags,
+    Labels,
+    as_codes,
+    as_groups,
+    named_warnings,
+    nullable,
+    resample,
+)
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import DEFAULTS, SamplingOptions
-from misfired.stats.results import Bootstrap, Estimate, named_warnings
+
+_NUMBERS = dict.fromkeys(("value", "low", "high", "standard_error"), pl.Float64())
+_SCHEMA = {**_NUMBERS, "reason": pl.String(), "warnings": pl.List(pl.String)}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measure with its interval.
+
+    Attributes:
+        measure: Name of the measure.
+        value: In percent; percentage points for a difference. None where there is none.
+        low: Lower end of the interval, None where there is none.
+        high: Upper end.
+        standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
+        method: How the interval was made.
+        reason: Why there is no value, or no interval.
+        warnings: See `named_warnings`.
+    """
+
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    standard_error: float | None
+    method: str
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Estimates from one resampling pass.
+
+    Attributes:
+        estimates: One for each measure.
+        unit: What was resampled, scenario or pair.
+        n_units: Number of units.
+        n_pairs: Pairs that are scored in all series.
+        n_unscored: Pairs that are not scored in all series.
+        n_resamples: Resamples drawn; None if all possible ones were taken.
+        confidence_level: Of the intervals.
+        seed: The seed used: `rng=seed` gives the same numbers.
+    """
+
+    estimates: tuple[Estimate, ...]
+    unit: str
+    n_units: int
+    n_pairs: int
+    n_unscored: int
+    n_resamples: int | None
+    confidence_level: float
+    seed: int
+
+    def __getitem__(self, measure: str) -> Estimate:
+        return {estimate.measure: estimate for estimate in self.estimates}[measure]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row for each measure."""
+        rows = [asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
+        common = ("unit", "n_units", "n_pairs", "n_unscored")
+        return pl.DataFrame(rows, schema_overrides=_SCHEMA).with_columns(
+            pl.lit(getattr(self, name)).alias(name) for name in common
+        )
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(asdict(self))
 
 
 @takes_options(SamplingOptions)

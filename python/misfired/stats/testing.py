@@ -1,7 +1,9 @@
 """Tests on paired outcomes, and corrections for families of them."""
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +13,57 @@ from misfired._core import adjust as core_adjust
 from misfired._core import mcnemar as core_mcnemar
 from misfired.errors import ArgumentError
 from misfired.options import at_least
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, nullable, permute
+from misfired.stats._arrays import (
+    Flags,
+    Labels,
+    as_codes,
+    as_groups,
+    named_warnings,
+    nullable,
+    permute,
+)
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
-from misfired.stats.results import TestResult, named_warnings
 
 _FEWEST = 6  # With 5 clusters, a two-sided exact test cannot reject at 5 %: 2 / 2^5 = 0.0625.
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """Result of a test.
+
+    Attributes:
+        statistic: The observed difference, in the units of the test.
+        p_value: None if the test could not be made; may underflow to 0 (see `log_p_value`).
+        log_p_value: Natural logarithm of the p value.
+        alternative: Which departures from the null hypothesis count.
+        method: Name of the test.
+        n: Number of units or pairs.
+        reason: Why there is no p value.
+        seed: The seed used, if the p value was sampled.
+        warnings: `few_units` where so few units cannot give a p value below 0.05, and the reason
+            why there is none.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    statistic: float | None
+    p_value: float | None
+    log_p_value: float | None
+    alternative: str
+    method: str
+    n: int
+    reason: str | None = None
+    seed: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row."""
+        row = asdict(self) | {"warnings": list(self.warnings)}
+        return pl.DataFrame([row], schema_overrides={"warnings": pl.List(pl.String)})
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(asdict(self))
 
 
 def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = False) -> TestResult:
