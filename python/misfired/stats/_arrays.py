@@ -17,11 +17,10 @@ Codes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.uint32]
 Floats = npt.NDArray[np.float64]
 
-Flags = Sequence[Any] | npt.NDArray[Any] | pl.Series
-"""True where a prompt was answered correctly; None or NaN where unscored."""
-
 Labels = Sequence[Any] | npt.NDArray[Any] | pl.Series
 """Names or numbers of groups."""
+Flags = Labels
+"""True where a prompt was answered correctly; None or NaN where unscored."""
 
 
 _FEW_UNITS = 20  # Below it, no interval holds its level for rare outcomes (docs/coverage.md).
@@ -51,7 +50,7 @@ class Resampled(NamedTuple):
     ) -> tuple[float | None, float | None, float | None, str, str | None]:
         """Return value, low, high, method and reason of a measure of a question in a slice."""
         at = np.ravel_multi_index((slice_, question, measure), self.estimates.shape[:3])
-        value, low, high, _ = map(nullable, self.estimates[slice_, question, measure].tolist())
+        value, low, high, _ = map(no_nan, self.estimates[slice_, question, measure].tolist())
         return value, low, high, self.methods[at], self.reasons[at]
 
 
@@ -66,12 +65,12 @@ def resample(
     paired: bool = True,
     every: bool = False,
 ) -> Resampled:
-    """Run one resampling pass.
+    """Run one resampling pass for questions, rows of weights [n_questions, n_series].
 
     Args:
         codes: Outcome codes, [n_series, n_pairs].
         groups: Scenario and category of each pair.
-        weights: The questions, [n_questions, n_series].
+        weights: The questions.
         measures: Names of measures.
         options: How to resample; `DEFAULTS` where they have no such field.
         by_category: Also resample each category on its own.
@@ -99,27 +98,23 @@ def permute(
 ) -> tuple[float | None, float | None, bool, int]:
     """Test the change of a measure between two series, or without measure the asymmetry of one.
 
-    Returns:
-        Statistic, p value, True if the test is exact, and the number of clusters.
+    Return statistic, p value, True if the test is exact, and the number of clusters.
     """
     statistic, p_value, exact, n_clusters = permutation(
         np.ascontiguousarray(codes), scenario, measure=measure, unit=options.unit,
         alternative=alternative, n_resamples=options.n_resamples, seed=options.seed,
         n_threads=options.n_threads,
     )  # fmt: skip
-    return nullable(statistic), nullable(p_value), exact, n_clusters
+    return no_nan(statistic), no_nan(p_value), exact, n_clusters
 
 
-def nullable(number: float) -> float | None:
+def no_nan(number: float) -> float | None:
     """Return None for NaN, any other number as it is."""
     return None if np.isnan(number) else number
 
 
 def as_numbers(flags: Flags, name: str) -> Floats:
     """Return flags as 1, 0 and NaN.
-
-    Raises:
-        DataError: A value is neither true, false nor missing.
 
     Example:
         >>> as_numbers([True, None, False], "stereotyped").tolist()
@@ -146,9 +141,6 @@ def as_codes(stereotyped: Flags, contrast: Flags) -> Codes:
 
 def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
     """Return groups numbered in the order of their labels; without labels, all in one.
-
-    Raises:
-        DataError: There are not n labels, or one is missing.
 
     Example:
         >>> as_groups(["b", "a", "b"], 3, "scenario").tolist()

@@ -51,11 +51,7 @@ class Grid:
         return list(zip(names, [len(np.unique(self.scenario)), *sizes], strict=True))
 
     def shared(self, kind: str) -> dict[str, tuple[Floats, Floats]]:
-        """Return, for each priming of both "first" and "second", the weights of either series.
-
-        Raises:
-            DataError: There is no such priming; the message names the kind.
-        """
+        """Return, for each priming of both "first" and "second", the weights of either series."""
         rows = self.weights
         names = [name.removeprefix("first|") for name in rows if name.startswith("first|")]
         both = [name for name in names if f"second|{name}" in rows]
@@ -65,11 +61,7 @@ class Grid:
 
 
 def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid:
-    """Check an outcomes frame and lay it out by pair and series.
-
-    Args:
-        outcomes: One row per pair and series, in any order.
-        series: The column that tells the series apart.
+    """Check an outcomes frame and lay it out by pair and by the column of the series.
 
     Raises:
         DataError: A column is missing or mistyped, a key is null, an (id, series) is there twice,
@@ -88,11 +80,7 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid
 
 
 def grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
-    """Return a grid whose series are runs and primings, named "run|priming".
-
-    Raises:
-        DataError: As `grid_of_outcomes`, or there is no run.
-    """
+    """Return a grid whose series are runs and primings, named "run|priming"."""
     if not runs:
         raise DataError("runs must be at least 1, got 0")
     frames = []
@@ -113,16 +101,10 @@ def against_none(rows: Mapping[str, Floats]) -> dict[str, Floats]:
 def lay_out(
     frame: pl.DataFrame, series: pl.DataFrame, keys: Sequence[str], name: str
 ) -> tuple[pl.DataFrame, Codes]:
-    """Return the keys of each id, by id, and its codes, [n_series, n_ids].
+    """Return the keys of each id (`id` and others that it has once) and codes, [n_series, n_ids].
 
-    Args:
-        frame: Columns of keys (the first is `id`) and series, and `code`, null where unscored.
-        series: A row for each series, in order.
-        keys: Columns that an id has once.
-        name: Name of the frame, for errors.
-
-    Raises:
-        DataError: A series has an id twice, or an id has two values of a key.
+    `frame` has the keys, the columns of `series` (a row for each, in order), and `code`, null where
+    unscored. Errors name the frame: a series has an id twice, or an id has two values of a key.
     """
     frame = frame.sort(*series.columns, "id")
     twice = frame.select("id", *series.columns).filter(pl.struct(pl.all()).is_duplicated())
@@ -139,11 +121,7 @@ def lay_out(
 
 
 def check_columns(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
-    """Refuse a frame that lacks a column.
-
-    Raises:
-        DataError: The message names the frame and the column.
-    """
+    """Refuse a frame that lacks a column."""
     for column in columns:
         if column not in frame.columns:
             raise DataError(f"{name}: column {column!r} is missing")

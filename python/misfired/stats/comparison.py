@@ -1,4 +1,4 @@
-"""Runs against one another: differences on the same pairs or scenarios, rankings, published figures."""
+"""Runs against one another: differences, rankings, published figures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ import polars as pl
 from misfired._core import ranking
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
-from misfired.stats._arrays import nullable, permute, resample
+from misfired.stats._arrays import no_nan, permute, resample
 from misfired.stats._grid import against_none, check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
@@ -177,7 +177,7 @@ def leaderboard(
     numbers, reasons = ranking(grid.codes, *grid.groups, measure=measure, **sampling.arguments())
     rows = []
     for series, line, reason in zip(grid.series, numbers.tolist(), reasons, strict=True):
-        value, low, high, *ranks = map(nullable, line)
+        value, low, high, *ranks = map(no_nan, line)
         places = [None, None, None] if value is None else [int(rank or 0) for rank in ranks]
         name = series.rsplit("|", 1)[0]
         rows.append((name, measure, value, low, high, *places, "run", reason))

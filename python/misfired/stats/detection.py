@@ -18,8 +18,7 @@ DETECTION_SCHEMA = schema_of(
     "priming condition measure value low high method n_prompts n_unscored"
     " hits misses false_alarms correct_rejections reason"
 )
-"""Columns of `signal_detection`; d' and criterion are in standard deviations, `mar_adjusted` in
-percent."""
+"""Columns of `signal_detection`; d' and criterion in standard deviations, `mar_adjusted` in percent."""
 
 EXPECTED_SCHEMA = pl.Schema({"expected": pl.String(), **SUMMARY_SCHEMA})
 """Columns of `by_expected`."""
@@ -77,8 +76,7 @@ def signal_detection(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         32.4
 
     Source:
-        Macmillan and Creelman 2005, "Detection theory", chapters 1 and 2; Hautus 1995 for the
-        correction.
+        Macmillan and Creelman 2005, "Detection theory", chapters 1 and 2; Hautus 1995 (correction).
     """
     sampling = DetectionOptions.of(options)
     series, codes, scenario = _table(answers)

@@ -41,15 +41,12 @@ def mean_interval(
     ends are NaN.
 
     Args:
-        values: Shape (n, k): one row for each pair, k quantities.
+        values: Shape (n, k): one row for each pair, k quantities; at least one row.
         scenarios: The scenario of each row.
         statistic: From means, shape (..., k), to statistics, shape (..., m).
         n_resamples: At least 1.
         confidence_level: Between 0 and 1.
         rng: Seed; the same seed gives the same bits.
-
-    Raises:
-        ArgumentError: There is no row, or an option is outside its limits.
 
     Example:
         >>> found = mean_interval(np.array([[1.0], [3.0]]), ["a", "a"])

@@ -37,10 +37,7 @@ UNSCORED = 255
 def outcome_codes(
     stereotyped: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.uint8]:
-    """Return outcomes, 1 right, 0 wrong, NaN unscored, as codes: 0 = a, 1 = b, 2 = c, 3 = d, `UNSCORED`.
-
-    Raises:
-        DataError: The two differ in shape.
+    """Return 0 = a, 1 = b, 2 = c, 3 = d or `UNSCORED` for answers: 1 right, 0 wrong, NaN unscored.
 
     Example:
         >>> outcome_codes(np.array([1.0, 0.0, np.nan]), np.array([1.0, 1.0, 1.0])).tolist()

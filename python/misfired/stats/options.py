@@ -17,7 +17,7 @@ Rng = int | np.random.Generator | None
 INTERVAL_METHODS = (
     "percentile", "basic", "bca", "studentised", "normal", "t", "logit", "wilson", "clopper_pearson",
 )  # fmt: skip
-"""The last three are for rates alone."""
+"""The last three are for rates alone; docs/coverage.md has the coverage of all."""
 
 check_level = between(0, 1)
 check_count = at_least(1)
@@ -58,11 +58,7 @@ class UnitOptions(_StatisticsOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions(_StatisticsOptions):
-    """How intervals are made from resamples.
-
-    Default by coverage: `"clopper_pearson"` for rates, `"studentised"` for differences
-    (docs/coverage.md).
-    """
+    """How intervals are made; by default clopper_pearson for rates, studentised for differences."""
 
     method: str | None = option(
         None,

@@ -71,14 +71,11 @@ def priming_contrasts(
         DataError: The frame breaks the rules of `summarize`, or has nothing to compare.
 
     Example:
-        >>> def rows(priming, stereotyped):
-        ...     return pl.DataFrame({
-        ...         "id": [f"p{i}" for i in range(6)], "category": "age",
-        ...         "scenario": ["a", "a", "b", "b", "c", "c"], "priming": priming,
-        ...         "stereotyped": stereotyped, "contrast": True})
-        >>> found = priming_contrasts(pl.concat([
-        ...     rows("neutral_both", [True, True, True, True, False, True]),
-        ...     rows("cue_both", [False, True, False, False, False, True])]))
+        >>> right = [True, True, True, True, False, True, False, True, False, False, False, True]
+        >>> found = priming_contrasts(pl.DataFrame({
+        ...     "id": [f"p{i}" for i in range(6)] * 2, "scenario": list("aabbcc") * 2,
+        ...     "category": "age", "priming": ["neutral_both"] * 6 + ["cue_both"] * 6,
+        ...     "stereotyped": right, "contrast": True}))
         >>> found.filter(contrast="interaction").select("priming", "value", "p_value").row(0)
         ('cue_both - neutral_both', 50.0, 0.5)
     """

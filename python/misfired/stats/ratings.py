@@ -10,7 +10,7 @@ import numpy.typing as npt
 from misfired._core import agreement as core_agreement
 from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import Codes, Labels, as_groups, named_warnings, nullable
+from misfired.stats._arrays import Codes, Labels, as_groups, named_warnings, no_nan
 from misfired.stats.options import RngOptions
 
 _Ratings = Sequence[Sequence[Any]] | npt.NDArray[Any]
@@ -82,7 +82,7 @@ def agreement(
     groups = as_groups(range(len(codes)) if cluster is None else cluster, len(codes), "cluster")
     arguments = sampling.arguments()
     numbers = core_agreement(codes, groups, n_values=n_values, method=method, **arguments)
-    value, low, high = map(nullable, numbers)
+    value, low, high = map(no_nan, numbers)
     reason = "constant" if value is None or low is None else None
     n_items = int(np.sum(rated > 1))
     reason = reason if n_items else "no_scored_pair"

@@ -16,7 +16,7 @@ from misfired.stats._arrays import (
     as_codes,
     as_groups,
     named_warnings,
-    nullable,
+    no_nan,
     resample,
 )
 from misfired.stats.measures import MEASURES
@@ -161,7 +161,7 @@ def bootstrap(
     n_units, n_pairs, n_unscored = found.sizes[0, 0].tolist()
     estimates = []
     for k, measure in enumerate(measures):
-        value, low, high, error = map(nullable, found.estimates[0, 0, k].tolist())
+        value, low, high, error = map(no_nan, found.estimates[0, 0, k].tolist())
         how, reason = found.methods[k], found.reasons[k]
         undefined = bool(found.n_undefined[0, 0, k])
         warnings = named_warnings(reason, n_units, undefined=undefined)

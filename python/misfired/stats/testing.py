@@ -19,7 +19,7 @@ from misfired.stats._arrays import (
     as_codes,
     as_groups,
     named_warnings,
-    nullable,
+    no_nan,
     permute,
 )
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
@@ -94,7 +94,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
     reason = "no_discordant_pair" if np.isnan(log_p) else None
     warnings = named_warnings(reason, b + c, fewest=_FEWEST)
-    p_value, log_p_value = nullable(float(np.exp(log_p))), nullable(log_p)
+    p_value, log_p_value = no_nan(float(np.exp(log_p))), no_nan(log_p)
     return TestResult(
         float(c - b), p_value, log_p_value, alternative, name, b + c, reason, warnings=warnings
     )
