@@ -27,23 +27,14 @@ _FEW_UNITS = 20  # Below it, no interval holds its level for rare outcomes (docs
 
 
 class Resampled(NamedTuple):
-    """Result of a resampling pass.
+    """Result of a resampling pass."""
 
-    Attributes:
-        estimates: [slice, question, measure, (value, low, high, standard error)].
-        reasons: Why there is no value or interval, flat in the order of estimates.
-        methods: How the interval was made, in the same order.
-        n_undefined: [slice, question, measure] resamples without a value.
-        counts: [slice, question, term, (a, b, c, d)].
-        sizes: [slice, question, (units, pairs that count, pairs that do not)].
-    """
-
-    estimates: Floats
-    reasons: list[str | None]
-    methods: list[str]
-    n_undefined: npt.NDArray[np.uint64]
-    counts: Floats
-    sizes: npt.NDArray[np.uint64]
+    estimates: Floats  # [slice, question, measure, (value, low, high, standard error)]
+    reasons: list[str | None]  # why there is no value or interval, flat in the order of estimates
+    methods: list[str]  # how the interval was made, in the same order
+    n_undefined: npt.NDArray[np.uint64]  # [slice, question, measure] resamples without a value
+    counts: Floats  # [slice, question, term, (a, b, c, d)]
+    sizes: npt.NDArray[np.uint64]  # [slice, question, (units, pairs that count, that do not)]
 
     def estimate(
         self, slice_: int, question: int, measure: int
@@ -65,12 +56,12 @@ def resample(
     paired: bool = True,
     every: bool = False,
 ) -> Resampled:
-    """Run one resampling pass for questions, rows of weights [n_questions, n_series].
+    """Run one resampling pass.
 
     Args:
         codes: Outcome codes, [n_series, n_pairs].
         groups: Scenario and category of each pair.
-        weights: The questions.
+        weights: The questions, [n_questions, n_series].
         measures: Names of measures.
         options: How to resample; `DEFAULTS` where they have no such field.
         by_category: Also resample each category on its own.
@@ -158,7 +149,7 @@ def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
     return np.unique(values, return_inverse=True)[1].astype(np.uint32)
 
 
-def named_warnings(
+def warnings_of(
     reason: str | None, n_units: int, *, fewest: int = _FEW_UNITS, undefined: bool = False
 ) -> tuple[str, ...]:
     """Return the names of the warnings that a result deserves.
@@ -167,7 +158,7 @@ def named_warnings(
     left out), and the reason why there is no value, no interval or no p value.
 
     Example:
-        >>> named_warnings("constant", 3)
+        >>> warnings_of("constant", 3)
         ('few_units', 'constant')
     """
     known = {"few_units": n_units < fewest, "undefined_resamples": undefined}

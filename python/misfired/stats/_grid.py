@@ -16,21 +16,13 @@ _TEXT = ("id", "category", "scenario", "priming")
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Outcomes of several series on the same pairs.
+    """Outcomes of several series on the same pairs."""
 
-    Attributes:
-        codes: [n_series, n_pairs]; 0 = a, 1 = b, 2 = c, 3 = d, `UNSCORED`.
-        scenario: [n_pairs], numbered in the order of the names.
-        category: [n_pairs], numbered in the order of `categories`.
-        series: Names of the series.
-        categories: Names of the categories, sorted.
-    """
-
-    codes: Codes
-    scenario: Numbers
-    category: Numbers
+    codes: Codes  # [n_series, n_pairs]; 0 = a, 1 = b, 2 = c, 3 = d, UNSCORED
+    scenario: Numbers  # [n_pairs], numbered in the order of the names
+    category: Numbers  # [n_pairs], numbered in the order of categories
     series: tuple[str, ...]
-    categories: tuple[str, ...]
+    categories: tuple[str, ...]  # sorted
 
     @property
     def groups(self) -> tuple[Numbers, Numbers]:

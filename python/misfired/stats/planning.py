@@ -11,7 +11,7 @@ from misfired._core import design_effect, intraclass_correlation, t_quantile
 from misfired._core import power as core_power
 from misfired.errors import ArgumentError
 from misfired.options import at_least, between, more_than
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, named_warnings
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, warnings_of
 from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
 
 
@@ -27,7 +27,7 @@ class Clustering:
         n_effective: Independent pairs that would give the same precision.
         reason: Why there is no number: `no_contrast_correct`, `one_unit` (a single scenario),
             `single_pairs` (no scenario with two pairs that count), `constant` (no variation).
-        warnings: See `named_warnings`.
+        warnings: See `warnings_of`.
     """
 
     correlation: float | None
@@ -55,13 +55,13 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     correlation = intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
     if math.isfinite(correlation):
         effect = design_effect(trials.astype(np.int64), correlation)
-        warnings = named_warnings(None, n_used)
+        warnings = warnings_of(None, n_used)
         return Clustering(correlation, effect, float(trials.sum() / effect), warnings=warnings)
     if n_used < 2:
         reason = "one_unit" if n_used else "no_contrast_correct"
     else:
         reason = "single_pairs" if trials.max() == 1 else "constant"
-    return Clustering(None, None, None, reason, named_warnings(reason, n_used))
+    return Clustering(None, None, None, reason, warnings_of(reason, n_used))
 
 
 def power(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from misfired._core import agreement as core_agreement
 from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import Codes, Labels, as_groups, named_warnings, no_nan
+from misfired.stats._arrays import Codes, Labels, as_groups, no_nan, warnings_of
 from misfired.stats.options import RngOptions
 
 _Ratings = Sequence[Sequence[Any]] | npt.NDArray[Any]
@@ -29,7 +29,7 @@ class Agreement:
         n_raters: Number of raters.
         reason: Why there is no value, or no interval.
         seed: The seed used.
-        warnings: See `named_warnings`.
+        warnings: See `warnings_of`.
     """
 
     value: float | None
@@ -86,7 +86,7 @@ def agreement(
     reason = "constant" if value is None or low is None else None
     n_items = int(np.sum(rated > 1))
     reason = reason if n_items else "no_scored_pair"
-    warnings = named_warnings(reason, len(np.unique(groups)))
+    warnings = warnings_of(reason, len(np.unique(groups)))
     shape = (n_items, codes.shape[1])
     return Agreement(value, low, high, method, *shape, reason, sampling.seed, warnings)
 

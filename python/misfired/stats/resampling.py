@@ -10,15 +10,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.options import takes_options
-from misfired.stats._arrays import (
-    Flags,
-    Labels,
-    as_codes,
-    as_groups,
-    named_warnings,
-    no_nan,
-    resample,
-)
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, no_nan, resample, warnings_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import DEFAULTS, SamplingOptions
 
@@ -38,7 +30,7 @@ class Estimate:
         standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
         method: How the interval was made.
         reason: Why there is no value, or no interval.
-        warnings: See `named_warnings`.
+        warnings: See `warnings_of`.
     """
 
     measure: str
@@ -164,7 +156,7 @@ def bootstrap(
         value, low, high, error = map(no_nan, found.estimates[0, 0, k].tolist())
         how, reason = found.methods[k], found.reasons[k]
         undefined = bool(found.n_undefined[0, 0, k])
-        warnings = named_warnings(reason, n_units, undefined=undefined)
+        warnings = warnings_of(reason, n_units, undefined=undefined)
         estimates.append(Estimate(measure, value, low, high, error, how, reason, warnings))
     n_drawn = None if every else sampling.n_resamples
     level, seed = sampling.confidence_level, sampling.seed

@@ -13,15 +13,7 @@ from misfired._core import adjust as core_adjust
 from misfired._core import mcnemar as core_mcnemar
 from misfired.errors import ArgumentError
 from misfired.options import at_least
-from misfired.stats._arrays import (
-    Flags,
-    Labels,
-    as_codes,
-    as_groups,
-    named_warnings,
-    no_nan,
-    permute,
-)
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, no_nan, permute, warnings_of
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
 
 _FEWEST = 6  # With 5 clusters, a two-sided exact test cannot reject at 5 %: 2 / 2^5 = 0.0625.
@@ -93,7 +85,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     log_p = float(core_mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
     reason = "no_discordant_pair" if np.isnan(log_p) else None
-    warnings = named_warnings(reason, b + c, fewest=_FEWEST)
+    warnings = warnings_of(reason, b + c, fewest=_FEWEST)
     p_value, log_p_value = no_nan(float(np.exp(log_p))), no_nan(log_p)
     return TestResult(
         float(c - b), p_value, log_p_value, alternative, name, b + c, reason, warnings=warnings
@@ -158,7 +150,7 @@ def permutation_test(
     else:
         reason, log_p = None, float(np.log(p_value)) if p_value > 0 else -math.inf
     seed = None if exact or reason else options.seed
-    warnings = named_warnings(reason, n_clusters, fewest=_FEWEST)
+    warnings = warnings_of(reason, n_clusters, fewest=_FEWEST)
     return TestResult(value, p_value, log_p, alternative, name, n_clusters, reason, seed, warnings)
 
 
