@@ -101,12 +101,11 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
         DataError: A frame breaks the rules of `summarize`, or the two share no scenario or priming.
 
     Example:
-        >>> def outcomes(wrong):
-        ...     return pl.DataFrame({
-        ...         "id": [f"p{i}" for i in range(len(wrong))], "category": "age",
-        ...         "scenario": [f"q{i // 2}" for i in range(len(wrong))], "priming": "none",
-        ...         "stereotyped": [not x for x in wrong], "contrast": True})
-        >>> paper, strict = outcomes([True, False, True, True]), outcomes([True, False, False, False])
+        >>> pairs = pl.DataFrame({
+        ...     "id": list("abcd"), "category": "age", "scenario": list("qqrr"), "priming": "none",
+        ...     "contrast": True})
+        >>> paper = pairs.with_columns(stereotyped=pl.Series([False, True, False, False]))
+        >>> strict = pairs.with_columns(stereotyped=pl.Series([False, True, True, True]))
         >>> row = compare_variants(paper, strict).row(0, named=True)
         >>> row["measure"], row["first"], row["second"], row["value"], row["n_scenarios"]
         ('mar', 75.0, 25.0, 50.0, 2)

@@ -158,10 +158,9 @@ def _table(answers: pl.DataFrame) -> tuple[list[tuple[str, str]], Codes, Numbers
         strange = answers.filter(~pl.col(column).is_in(allowed, nulls_equal=True))
         if len(strange):
             name, value = strange.select("id", column).row(0)
+            where = f"answers: id {name!r}, column {column!r}"
             known = ", ".join(word or "null" for word in allowed)
-            raise DataError(
-                f"answers: id {name!r}, column {column!r} must be one of {known}, got {value!r}"
-            )
+            raise DataError(f"{where} must be one of {known}, got {value!r}")
     code = 2 * (pl.col("expected") == "no") + (pl.col("answer") == "no")
     frame = answers.select(*_COLUMNS[:4], code=code)
     names = frame.select("priming", "condition").unique()

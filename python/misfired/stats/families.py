@@ -12,6 +12,8 @@ from misfired.stats._grid import check_columns, grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.testing import TestResult, mcnemar, permutation_test, with_adjusted
 
+_Scores = npt.NDArray[np.int64]
+
 FAMILY_SCHEMA = schema_of(
     "family model category n_pairs n_against n_for statistic p_value p_adjusted method alternative"
     " adjustment reason"
@@ -64,9 +66,6 @@ def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataF
     frame = pl.DataFrame(rows, schema=FAMILY_SCHEMA, orient="row")
     parts = [frame.filter(family=family) for family in _FAMILIES]
     return pl.concat([with_adjusted(part, adjustment) for part in parts])
-
-
-_Scores = npt.NDArray[np.int64]
 
 
 def _comparisons(part: pl.DataFrame) -> Iterator[tuple[str, str | None, _Scores, Numbers]]:

@@ -114,9 +114,8 @@ def _choose(
     for name in (control, *others):
         check_one_of("priming", name, series)
     if not others:
-        raise DataError(
-            f"outcomes: nothing to compare with the control {control!r}, got only {known}"
-        )
+        rule = f"nothing to compare with the control {control!r}"
+        raise DataError(f"outcomes: {rule}, got only {known}")
     return control, others
 
 

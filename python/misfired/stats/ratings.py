@@ -74,11 +74,9 @@ def agreement(
     rated = np.sum(codes < n_values, axis=1)
     if method == "cohen" and codes.shape[1] != 2:
         raise DataError(f"ratings must be of 2 raters for cohen, got {codes.shape[1]}")
-    if method == "fleiss" and len(set(rated.tolist())) > 1:
-        raise DataError(
-            "ratings must be equally many for each item for fleiss,"
-            f" got {rated.min()} to {rated.max()} ratings"
-        )
+    if method == "fleiss" and rated.min() < rated.max():
+        found = f"{rated.min()} to {rated.max()} ratings"
+        raise DataError(f"ratings must be equally many for each item for fleiss, got {found}")
     groups = as_groups(range(len(codes)) if cluster is None else cluster, len(codes), "cluster")
     arguments = sampling.arguments()
     numbers = core_agreement(codes, groups, n_values=n_values, method=method, **arguments)

@@ -73,10 +73,9 @@ class Bootstrap:
     def to_frame(self) -> pl.DataFrame:
         """Return one row for each measure."""
         rows = [asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
+        frame = pl.DataFrame(rows, schema_overrides=_SCHEMA)
         common = ("unit", "n_units", "n_pairs", "n_unscored")
-        return pl.DataFrame(rows, schema_overrides=_SCHEMA).with_columns(
-            pl.lit(getattr(self, name)).alias(name) for name in common
-        )
+        return frame.with_columns(pl.lit(getattr(self, name)).alias(name) for name in common)
 
     def to_json(self) -> str:
         """Return one JSON object."""
@@ -140,9 +139,7 @@ def bootstrap(
     n = codes.shape[1]
     unit = ("pair" if scenario is None else "scenario") if unit is None else unit
     if unit == "scenario" and scenario is None:
-        raise ArgumentError(
-            "scenario must have a label for each pair where it is the unit, got None"
-        )
+        raise ArgumentError("scenario must have labels where it is the unit, got None")
     every = n_resamples == "all"
     if isinstance(n_resamples, str) and not every:
         raise ArgumentError(f'n_resamples must be a number or "all", got {n_resamples!r}')

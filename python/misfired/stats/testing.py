@@ -32,8 +32,7 @@ class TestResult:
         n: Number of units or pairs.
         reason: Why there is no p value.
         seed: The seed used, if the p value was sampled.
-        warnings: `few_units` where so few units cannot give a p value below 0.05, and the reason
-            why there is none.
+        warnings: `few_units` where they are too few for a p value below 0.05, and the reason.
     """
 
     __test__ = False  # not a test of pytest's
@@ -86,10 +85,8 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
     reason = "no_discordant_pair" if np.isnan(log_p) else None
     warnings = warnings_of(reason, b + c, fewest=_FEWEST)
-    p_value, log_p_value = no_nan(float(np.exp(log_p))), no_nan(log_p)
-    return TestResult(
-        float(c - b), p_value, log_p_value, alternative, name, b + c, reason, warnings=warnings
-    )
+    numbers = float(c - b), no_nan(float(np.exp(log_p))), no_nan(log_p)
+    return TestResult(*numbers, alternative, name, b + c, reason, warnings=warnings)
 
 
 def permutation_test(
