@@ -13,12 +13,11 @@ import polars as pl
 
 from misfired.runs.manifest import MANIFEST_KEYS
 from misfired.scoring.answers import ANSWER_COLUMNS
-from misfired.stats.comparison import COMPARISON_SCHEMA, LEADERBOARD_SCHEMA
+from misfired.stats.comparison import COMPARISON_SCHEMA, LEADERBOARD_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
 from misfired.stats.summary import SUMMARY_SCHEMA
-from misfired.stats.variants import VARIANTS_SCHEMA
 from misfired.suites import PAIRS_SCHEMA
 
 PAGE = Path(__file__).parents[1] / "docs" / "outputs.md"

@@ -9,38 +9,12 @@ import numpy.typing as npt
 from typing_extensions import disjoint_base
 
 __all__ = [
-    "Context",
-    "Generator",
-    "Library",
-    "Model",
-    "ProbeRequest",
-    "Prober",
-    "Run",
-    "Scorer",
-    "Tokenizer",
-    "Watcher",
-    "__version__",
-    "adjust",
-    "agreement",
-    "bbq_glitches",
-    "bbq_statement",
-    "build_profile",
-    "coverage",
-    "design_effect",
-    "embeddings",
-    "intraclass_correlation",
-    "match_texts",
-    "mcnemar",
-    "measure_values",
-    "permutation",
-    "power",
-    "proportion_interval",
-    "ranking",
-    "resample",
-    "strict_pairs",
-    "t_quantile",
-    "veto_pairs",
-]
+    "Context", "Generator", "Library", "Model", "ProbeRequest", "Prober", "Run", "Scorer",
+    "Tokenizer", "Watcher", "__version__", "adjust", "agreement", "bbq_glitches", "bbq_statement",
+    "build_profile", "coverage", "design_effect", "embeddings", "intraclass_correlation",
+    "match_texts", "mcnemar", "measure_values", "permutation", "power", "proportion_interval",
+    "ranking", "resample", "strict_pairs", "t_quantile", "veto_pairs",
+]  # fmt: skip
 
 __version__: str
 build_profile: str
@@ -48,6 +22,12 @@ build_profile: str
 _Floats = npt.NDArray[np.float64]
 _Codes = npt.NDArray[np.uint8]
 _Numbers = npt.NDArray[np.uint32]
+_Counts = npt.NDArray[np.uint64]
+_Indices = npt.NDArray[np.int64]
+_Reasons = list[str | None]
+_Texts = list[tuple[str, list[str]]]
+_Files = Sequence[tuple[PathLike[str], str]]
+_Side = tuple[list[str], _Numbers, list[list[str]]]
 
 def resample(
     codes: _Codes,
@@ -65,10 +45,8 @@ def resample(
     n_resamples: int | None,
     seed: int,
     n_threads: int | None,
-) -> tuple[
-    _Floats, list[str | None], list[str], npt.NDArray[np.uint64], _Floats, npt.NDArray[np.uint64]
-]: ...
-def measure_values(counts: _Floats, measures: list[str]) -> tuple[_Floats, list[str | None]]: ...
+) -> tuple[_Floats, _Reasons, list[str], _Counts, _Floats, _Counts]: ...
+def measure_values(counts: _Floats, measures: list[str]) -> tuple[_Floats, _Reasons]: ...
 def coverage(
     sizes: _Numbers,
     *,
@@ -84,9 +62,7 @@ def coverage(
     seed: int,
     n_threads: int | None,
 ) -> _Floats: ...
-def mcnemar(
-    b: npt.NDArray[np.uint64], c: npt.NDArray[np.uint64], *, alternative: str, mid_p: bool
-) -> _Floats: ...
+def mcnemar(b: _Counts, c: _Counts, *, alternative: str, mid_p: bool) -> _Floats: ...
 def permutation(
     codes: _Codes,
     scenario: _Numbers,
@@ -103,7 +79,7 @@ def proportion_interval(
     hits: float, n: float, *, method: str, confidence_level: float
 ) -> tuple[float, float]: ...
 def t_quantile(p: float, degrees: float) -> float: ...
-def design_effect(sizes: npt.NDArray[np.int64], correlation: float) -> float: ...
+def design_effect(sizes: _Indices, correlation: float) -> float: ...
 def intraclass_correlation(hits: _Numbers, trials: _Numbers) -> float: ...
 def power(
     sizes: _Numbers,
@@ -140,27 +116,14 @@ def ranking(
     n_resamples: int,
     seed: int,
     n_threads: int | None,
-) -> tuple[_Floats, list[str | None]]: ...
-
-_Side = tuple[list[str], npt.NDArray[np.uint32], list[list[str]]]
-
+) -> tuple[_Floats, _Reasons]: ...
 def match_texts(
     left: _Side, right: _Side, max_pairs: int
-) -> tuple[
-    npt.NDArray[np.int64],
-    npt.NDArray[np.int64],
-    npt.NDArray[np.int64],
-    npt.NDArray[np.bool_],
-    list[str],
-]: ...
+) -> tuple[_Indices, _Indices, _Indices, npt.NDArray[np.bool_], list[str]]: ...
 def bbq_glitches() -> list[tuple[str, str]]: ...
 def bbq_statement(question: str, answer: str) -> str | None: ...
-def strict_pairs(
-    files: Sequence[tuple[PathLike[str], str]],
-) -> tuple[list[tuple[str, list[str]]], list[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]: ...
-def veto_pairs(
-    files: Sequence[tuple[PathLike[str], str]],
-) -> tuple[list[tuple[str, list[str]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+def strict_pairs(files: _Files) -> tuple[_Texts, list[_Indices], npt.NDArray[np.bool_]]: ...
+def veto_pairs(files: _Files) -> tuple[_Texts, _Indices, _Indices]: ...
 
 @final
 class Library:

@@ -6,8 +6,8 @@ from misfired.errors import DataError
 from misfired.report.stats import variants_table
 from misfired.report.table import text
 from misfired.stats import bootstrap, compare_variants, summarize
+from misfired.stats.comparison import VARIANTS_SCHEMA
 from misfired.stats.measures import MEASURES
-from misfired.stats.variants import VARIANTS_SCHEMA
 
 N_SCENARIOS = 40
 

@@ -1,5 +1,7 @@
 """Intervals, tests and planning for paired outcomes, from a run or from plain arrays.
 
+An argument outside its limits raises `ArgumentError`. Outcomes that differ in length, lack a column
+or hold a value that is no outcome raise `DataError`.
 Names are loaded when they are first used, so that options can be read without polars.
 """
 
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from misfired.stats.bounds import Bounds, mar_bounds, proportion_interval, upper_bound
-    from misfired.stats.comparison import check_published, compare, leaderboard
+    from misfired.stats.comparison import check_published, compare, compare_variants, leaderboard
     from misfired.stats.detection import by_expected, signal_detection
     from misfired.stats.families import study_tests
     from misfired.stats.planning import (
@@ -21,25 +23,21 @@ if TYPE_CHECKING:
     )
     from misfired.stats.priming import controlled_primings, priming_contrasts
     from misfired.stats.ratings import Agreement, agreement
-    from misfired.stats.resampling import bootstrap
-    from misfired.stats.results import Bootstrap, Estimate, TestResult
+    from misfired.stats.resampling import Bootstrap, Estimate, bootstrap
     from misfired.stats.summary import summarize
-    from misfired.stats.testing import adjust, mcnemar, permutation_test
-    from misfired.stats.variants import compare_variants
+    from misfired.stats.testing import TestResult, adjust, mcnemar, permutation_test
 
 _NAMES = {
     "bounds": "Bounds mar_bounds proportion_interval upper_bound",
-    "comparison": "check_published compare leaderboard",
+    "comparison": "check_published compare compare_variants leaderboard",
     "detection": "by_expected signal_detection",
     "families": "study_tests",
     "planning": "Clustering clustering interval_width minimum_detectable power sample_size",
     "priming": "controlled_primings priming_contrasts",
     "ratings": "Agreement agreement",
-    "resampling": "bootstrap",
-    "results": "Bootstrap Estimate TestResult",
+    "resampling": "Bootstrap Estimate bootstrap",
     "summary": "summarize",
-    "testing": "adjust mcnemar permutation_test",
-    "variants": "compare_variants",
+    "testing": "TestResult adjust mcnemar permutation_test",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -11,49 +11,46 @@ from misfired._core import permutation
 from misfired._core import resample as core_resample
 from misfired.errors import ArgumentError, DataError
 from misfired.stats.measures import outcome_codes
-from misfired.stats.options import SamplingOptions
+from misfired.stats.options import DEFAULTS, RngOptions, SamplingOptions
 
-Flags = Sequence[Any] | npt.NDArray[Any] | pl.Series
-"""True where a prompt was answered correctly; None or NaN where unscored."""
+Codes = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.uint32]
+Floats = npt.NDArray[np.float64]
 
 Labels = Sequence[Any] | npt.NDArray[Any] | pl.Series
 """Names or numbers of groups."""
+Flags = Labels
+"""True where a prompt was answered correctly; None or NaN where unscored."""
+
+
+_FEW_UNITS = 20  # Below it, no interval holds its level for rare outcomes (docs/coverage.md).
 
 
 class Resampled(NamedTuple):
-    """Result of a resampling pass.
+    """Result of a resampling pass."""
 
-    Attributes:
-        estimates: [slice, question, measure, (value, low, high, standard error)].
-        reasons: Why there is no value or interval, flat in the order of estimates.
-        methods: How the interval was made, in the same order.
-        n_undefined: [slice, question, measure] resamples without a value.
-        counts: [slice, question, term, (a, b, c, d)].
-        sizes: [slice, question, (units, pairs that count, pairs that do not)].
-    """
-
-    estimates: npt.NDArray[np.float64]
-    reasons: list[str | None]
-    methods: list[str]
-    n_undefined: npt.NDArray[np.uint64]
-    counts: npt.NDArray[np.float64]
-    sizes: npt.NDArray[np.uint64]
+    estimates: Floats  # [slice, question, measure, (value, low, high, standard error)]
+    reasons: list[str | None]  # why there is no value or interval, flat in the order of estimates
+    methods: list[str]  # how the interval was made, in the same order
+    n_undefined: npt.NDArray[np.uint64]  # [slice, question, measure] resamples without a value
+    counts: Floats  # [slice, question, term, (a, b, c, d)]
+    sizes: npt.NDArray[np.uint64]  # [slice, question, (units, pairs that count, that do not)]
 
     def estimate(
         self, slice_: int, question: int, measure: int
     ) -> tuple[float | None, float | None, float | None, str, str | None]:
         """Return value, low, high, method and reason of a measure of a question in a slice."""
         at = np.ravel_multi_index((slice_, question, measure), self.estimates.shape[:3])
-        value, low, high, _ = map(nullable, self.estimates[slice_, question, measure].tolist())
+        value, low, high, _ = map(no_nan, self.estimates[slice_, question, measure].tolist())
         return value, low, high, self.methods[at], self.reasons[at]
 
 
 def resample(
-    codes: npt.NDArray[np.uint8],
-    groups: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
-    weights: npt.NDArray[np.float64],
+    codes: Codes,
+    groups: tuple[Numbers, Numbers],
+    weights: Floats,
     measures: Sequence[str],
-    options: SamplingOptions,
+    options: RngOptions,
     *,
     by_category: bool = False,
     paired: bool = True,
@@ -66,28 +63,25 @@ def resample(
         groups: Scenario and category of each pair.
         weights: The questions, [n_questions, n_series].
         measures: Names of measures.
-        options: How to resample.
+        options: How to resample; `DEFAULTS` where they have no such field.
         by_category: Also resample each category on its own.
         paired: Leave out pairs that are unscored in any series of a question; otherwise each series
             counts the pairs that it scored.
         every: Take each possible resample once.
     """
-    return Resampled(
-        *core_resample(
-            np.ascontiguousarray(codes),
-            *groups,
-            np.ascontiguousarray(weights),
-            paired=paired,
-            measures=list(measures),
-            by_category=by_category,
-            **options.arguments() | ({"n_resamples": None} if every else {}),
-        )
-    )
+    keywords = DEFAULTS.arguments() | options.arguments()
+    if every:
+        keywords["n_resamples"] = None
+    found = core_resample(
+        codes, *groups, weights, paired=paired, measures=list(measures), by_category=by_category,
+        **keywords,
+    )  # fmt: skip
+    return Resampled(*found)
 
 
 def permute(
-    codes: npt.NDArray[np.uint8],
-    scenario: npt.NDArray[np.uint32],
+    codes: Codes,
+    scenario: Numbers,
     measure: str | None,
     options: SamplingOptions,
     *,
@@ -95,55 +89,40 @@ def permute(
 ) -> tuple[float | None, float | None, bool, int]:
     """Test the change of a measure between two series, or without measure the asymmetry of one.
 
-    Returns:
-        Statistic, p value, True if the test is exact, and the number of clusters.
+    Return statistic, p value, True if the test is exact, and the number of clusters.
     """
     statistic, p_value, exact, n_clusters = permutation(
-        np.ascontiguousarray(codes),
-        scenario,
-        measure=measure,
-        unit=options.unit,
-        alternative=alternative,
-        n_resamples=options.n_resamples,
-        seed=options.seed,
+        np.ascontiguousarray(codes), scenario, measure=measure, unit=options.unit,
+        alternative=alternative, n_resamples=options.n_resamples, seed=options.seed,
         n_threads=options.n_threads,
-    )
-    return nullable(statistic), nullable(p_value), exact, n_clusters
+    )  # fmt: skip
+    return no_nan(statistic), no_nan(p_value), exact, n_clusters
 
 
-def nullable(number: float) -> float | None:
+def no_nan(number: float) -> float | None:
     """Return None for NaN, any other number as it is."""
     return None if np.isnan(number) else number
 
 
-def as_numbers(flags: Flags, name: str) -> npt.NDArray[np.float64]:
+def as_numbers(flags: Flags, name: str) -> Floats:
     """Return flags as 1, 0 and NaN.
-
-    Raises:
-        DataError: A value is neither true, false nor missing.
 
     Example:
         >>> as_numbers([True, None, False], "stereotyped").tolist()
         [1.0, nan, 0.0]
     """
-    values = flags.to_numpy() if isinstance(flags, pl.Series) else np.asarray(flags)
-    if values.dtype == object:
-        shape = values.shape
-        values = np.array([np.nan if x is None else x for x in values.ravel()], dtype=object)
-        values = values.reshape(shape)
     rule = "must be true, false or missing"
     try:
-        numbers = values.astype(np.float64)
+        numbers = np.asarray(flags).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} {rule}: {error}") from error
-    strange = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
-    if strange.any():
-        at = int(np.flatnonzero(strange.ravel())[0])
-        raise DataError(f"{name}: place {at} {rule}, got {numbers.ravel()[at]}")
+    strange = np.flatnonzero(~(np.isnan(numbers) | (numbers == 0) | (numbers == 1)))
+    if len(strange):
+        raise DataError(f"{name}: place {strange[0]} {rule}, got {numbers.flat[strange[0]]}")
     return numbers
 
 
-def as_codes(stereotyped: Flags, contrast: Flags) -> npt.NDArray[np.uint8]:
+def as_codes(stereotyped: Flags, contrast: Flags) -> Codes:
     """Return outcome codes, [n_series, n_pairs]."""
     codes = outcome_codes(as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast"))
     if codes.ndim > 2:
@@ -151,11 +130,8 @@ def as_codes(stereotyped: Flags, contrast: Flags) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(np.atleast_2d(codes))
 
 
-def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32]:
+def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
     """Return groups numbered in the order of their labels; without labels, all in one.
-
-    Raises:
-        DataError: There are not n labels, or one is missing.
 
     Example:
         >>> as_groups(["b", "a", "b"], 3, "scenario").tolist()
@@ -163,7 +139,7 @@ def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32
     """
     if labels is None:
         return np.zeros(n, dtype=np.uint32)
-    values = labels.to_numpy() if isinstance(labels, pl.Series) else np.asarray(labels)
+    values = np.asarray(labels)
     if values.shape != (n,):
         raise DataError(f"{name} must have {n} labels, one for each pair, got {values.size}")
     if values.dtype == object:
@@ -171,3 +147,19 @@ def as_groups(labels: Labels | None, n: int, name: str) -> npt.NDArray[np.uint32
             raise DataError(f"{name} must have a label for each pair, got None")
         values = values.astype(str)
     return np.unique(values, return_inverse=True)[1].astype(np.uint32)
+
+
+def warnings_of(
+    reason: str | None, n_units: int, *, fewest: int = _FEW_UNITS, undefined: bool = False
+) -> tuple[str, ...]:
+    """Return the names of the warnings that a result deserves.
+
+    `few_units` (fewer than `fewest`), `undefined_resamples` (some resamples had no value and were
+    left out), and the reason why there is no value, no interval or no p value.
+
+    Example:
+        >>> warnings_of("constant", 3)
+        ('few_units', 'constant')
+    """
+    known = {"few_units": n_units < fewest, "undefined_resamples": undefined}
+    return (*(name for name, holds in known.items() if holds), *([reason] if reason else []))

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from misfired._core import proportion_interval as core_proportion_interval
+from misfired._core import proportion_interval as _interval
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.stats._arrays import Flags, as_numbers
-from misfired.stats.options import DEFAULTS, check_level
-
-__all__ = ["Bounds", "mar_bounds", "proportion_interval", "upper_bound"]
+from misfired.stats.options import DEFAULTS, check_correlation, check_count, check_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +15,9 @@ class Bounds:
     """The least and the largest MAR that the unscored prompts leave possible, in percent.
 
     Attributes:
-        best: Smallest MAR that answers to the unscored prompts could give.
+        best: The least MAR.
         value: MAR of the scored pairs.
-        worst: Largest MAR that answers to the unscored prompts could give.
+        worst: The largest MAR.
         n_unscored: Pairs with an unscored prompt.
         reason: Why `best`, `value` or `worst` is missing: a + c = 0.
         warnings: The reason, if there is one.
@@ -44,9 +42,6 @@ def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
         stereotyped: True where a stereotyped prompt was answered correctly, None or NaN where
             unscored; shape [n_pairs].
         contrast: The same for the contrast prompts.
-
-    Raises:
-        DataError: Columns differ in length or hold a value that is no outcome.
 
     Example:
         >>> found = mar_bounds([True, False, None, True], [True, True, True, None])
@@ -91,9 +86,6 @@ def proportion_interval(
         method: `"wilson"` (score, Wilson 1927) or `"clopper_pearson"` (exact).
         confidence_level: Between 0 and 1.
 
-    Raises:
-        ArgumentError: A number is outside its limits, or the method is unknown.
-
     Example:
         >>> low, high = proportion_interval(0, 100)
         >>> round(low, 2), round(high, 2)
@@ -101,9 +93,7 @@ def proportion_interval(
     """
     _check(hits, n, confidence_level)
     check_one_of("method", method, ("wilson", "clopper_pearson"))
-    return core_proportion_interval(
-        float(hits), float(n), method=method, confidence_level=confidence_level
-    )
+    return _interval(float(hits), float(n), method=method, confidence_level=confidence_level)
 
 
 def upper_bound(
@@ -127,30 +117,22 @@ def upper_bound(
         cluster_size: Trials per cluster, such as an annotator or a scenario.
         correlation: Intra-cluster correlation; 1 takes each cluster as one trial.
 
-    Raises:
-        ArgumentError: A number is outside its limits.
-
     Example:
         >>> round(upper_bound(100), 2), round(upper_bound(100, cluster_size=20, correlation=1), 1)
         (2.95, 45.1)
     """
     _check(hits, n, confidence_level)
-    if cluster_size < 1:
-        raise ArgumentError(f"cluster_size must be at least 1, got {cluster_size}")
-    if not 0 <= correlation <= 1:
-        raise ArgumentError(f"correlation must be from 0 to 1, got {correlation}")
+    check_count("cluster_size", cluster_size)
+    check_correlation(correlation)
     effective = n / (1 + (cluster_size - 1) * correlation)
-    scale = effective / n
+    hits_effective = hits * (effective / n)
     # The upper end of the two-sided interval of level 2 q - 1 has a tail of 1 - q.
     level = 2 * confidence_level - 1
-    return core_proportion_interval(
-        hits * scale, effective, method="clopper_pearson", confidence_level=level
-    )[1]
+    return _interval(hits_effective, effective, method="clopper_pearson", confidence_level=level)[1]
 
 
 def _check(hits: int, n: int, confidence_level: float) -> None:
-    if n < 1:
-        raise ArgumentError(f"n must be at least 1, got {n}")
+    check_count("n", n)
     if not 0 <= hits <= n:
         raise ArgumentError(f"hits must be from 0 to n = {n}, got {hits}")
     check_level("confidence_level", confidence_level)

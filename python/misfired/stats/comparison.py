@@ -1,23 +1,20 @@
-"""Runs against one another: differences on the same pairs, rankings, published figures."""
+"""Runs against one another: differences, rankings, published figures."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired._core import ranking
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
-from misfired.stats._arrays import nullable, permute, resample
-from misfired.stats._grid import Grid, check_columns, grid_of_runs
+from misfired.stats._arrays import no_nan, permute, resample
+from misfired.stats._grid import against_none, check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
-from misfired.stats.options import RankingOptions, SamplingOptions
+from misfired.stats.options import RankingOptions, SamplingOptions, VariantOptions
 from misfired.stats.testing import with_adjusted
-
-__all__ = ["COMPARISON_SCHEMA", "LEADERBOARD_SCHEMA", "check_published", "compare", "leaderboard"]
 
 COMPARISON_SCHEMA = schema_of(
     "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason"
@@ -26,6 +23,12 @@ COMPARISON_SCHEMA = schema_of(
 
 LEADERBOARD_SCHEMA = schema_of("run measure value low high rank rank_low rank_high source reason")
 """Columns of `leaderboard`; the lowest value has rank 1."""
+
+VARIANTS_SCHEMA = schema_of(
+    "slice priming measure first second value low high method n_scenarios"
+    " n_pairs_first n_pairs_second reason"
+)
+"""Columns of `compare_variants`; the interval is that of `value` = `first` - `second`."""
 
 _PUBLISHED = ("mar", "br", "accuracy_stereotyped", "accuracy_contrast")
 
@@ -52,15 +55,11 @@ def compare(
 
     Raises:
         DataError: A frame breaks the rules of `summarize`, or the two share no pair or priming.
-        ArgumentError: An option is outside its limits.
     """
     sampling = SamplingOptions.of(options)
     grid = grid_of_runs({"first": first, "second": second})
     differences = {name: one - two for name, (one, two) in grid.shared("run").items()}
-    questions = dict(differences)
-    for priming, change in differences.items():
-        if priming != "none" and "none" in differences:
-            questions[f"{priming} - none"] = change - differences["none"]
+    questions = differences | against_none(differences)
     weights = np.array(list(questions.values()))
     found = resample(grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True)
     if not found.sizes[0, :, 1].any():
@@ -70,19 +69,72 @@ def compare(
         for j, (question, weight) in enumerate(questions.items()):
             sizes = found.sizes[i, j, 1:].tolist()
             for k, measure in enumerate(MEASURES):
-                tested = measure == "mar_joint" and question in differences
-                p_value = _swap(grid, weight, i, sampling) if tested else None
                 *numbers, reason = found.estimate(i, j, k)
+                p_value = None
+                if measure == "mar_joint" and question in differences:
+                    members = grid.category == i - 1 if i else slice(None)
+                    codes = grid.codes[[np.argmax(weight), np.argmin(weight)]][:, members]
+                    p_value = permute(codes, grid.scenario[members], measure, sampling)[1]
                 rows.append((name, question, measure, *numbers, *sizes, p_value, None, reason))
     return with_adjusted(pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row"), adjustment)
 
 
-def _swap(
-    grid: Grid, weights: npt.NDArray[np.float64], slice_: int, options: SamplingOptions
-) -> float | None:
-    members = np.ones(len(grid.category), bool) if slice_ == 0 else grid.category == slice_ - 1
-    order = [int(np.argmax(weights)), int(np.argmin(weights))]
-    return permute(grid.codes[order][:, members], grid.scenario[members], "mar_joint", options)[1]
+@takes_options(VariantOptions)
+def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) -> pl.DataFrame:
+    """Return the differences between two sets of pairs on their shared scenarios: first - second.
+
+    For one model on pairs made in two ways (VETO's `paper` and `strict`). The pairs differ, but
+    their scenarios are the same: a resample draws scenarios, each with all its pairs of either
+    variant. So the difficulty of a scenario for both variants cancels out of the difference.
+    Scenarios without a scored pair in either variant are left out.
+
+    Args:
+        first: Outcomes as for `summarize`; ids may, but need not, be the same in both.
+        second: Outcomes of the other variant.
+        options: Fields of `VariantOptions`.
+
+    Returns:
+        A frame of schema `VARIANTS_SCHEMA`, in percent and percentage points: for each slice and
+        priming of both variants the `MEASURES`; `n_pairs_*` are the scored pairs.
+
+    Raises:
+        DataError: A frame breaks the rules of `summarize`, or the two share no scenario or priming.
+
+    Example:
+        >>> pairs = pl.DataFrame({
+        ...     "id": list("abcd"), "category": "age", "scenario": list("qqrr"), "priming": "none",
+        ...     "contrast": True})
+        >>> paper = pairs.with_columns(stereotyped=pl.Series([False, True, False, False]))
+        >>> strict = pairs.with_columns(stereotyped=pl.Series([False, True, True, True]))
+        >>> row = compare_variants(paper, strict).row(0, named=True)
+        >>> row["measure"], row["first"], row["second"], row["value"], row["n_scenarios"]
+        ('mar', 75.0, 25.0, 50.0, 2)
+    """
+    sampling = VariantOptions.of(options)
+    runs = {"first": first, "second": second}
+    for name, frame in runs.items():
+        check_columns(frame, ("id", "scenario"), name)
+        # No id may be in both variants.
+        runs[name] = frame.with_columns(id=f"{name}|" + pl.col("id").cast(pl.String))
+    both = first.join(second, on="scenario", how="semi")["scenario"].unique().to_list()
+    if not both:
+        raise DataError("second: no scenario in common with the first variant")
+    shared = pl.col("scenario").is_in(both)
+    grid = grid_of_runs({name: frame.filter(shared) for name, frame in runs.items()})
+    sides = grid.shared("variant")
+    weights = np.array([row for one, two in sides.values() for row in (one - two, one, two)])
+    found = resample(
+        grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True, paired=False
+    )
+    rows = []
+    for i, (name, n_scenarios) in enumerate(grid.slices):
+        for j, priming in enumerate(sides):
+            tail = (n_scenarios, *found.sizes[i, 3 * j + 1 : 3 * j + 3, 1].tolist())
+            for k, measure in enumerate(MEASURES):
+                *numbers, reason = found.estimate(i, 3 * j, k)
+                values = (found.estimate(i, 3 * j + side, k)[0] for side in (1, 2))
+                rows.append((name, priming, measure, *values, *numbers, *tail, reason))
+    return pl.DataFrame(rows, schema=VARIANTS_SCHEMA, orient="row")
 
 
 @takes_options(RankingOptions)
@@ -103,7 +155,7 @@ def leaderboard(
 
     Args:
         runs: Outcomes by name of run.
-        measure: Measure to rank by; the lowest value has rank 1.
+        measure: Measure to rank by.
         priming: The priming of each run that counts.
         published: Published figures as reference rows (columns `model` and those that
             `check_published` reads); they carry no interval and no rank.
@@ -114,7 +166,6 @@ def leaderboard(
 
     Raises:
         DataError: A frame breaks the rules of `summarize`, or a run lacks the priming.
-        ArgumentError: An option is outside its limits.
     """
     sampling = RankingOptions.of(options)
     check_one_of("measure", measure, MEASURES)
@@ -125,22 +176,17 @@ def leaderboard(
     numbers, reasons = ranking(grid.codes, *grid.groups, measure=measure, **sampling.arguments())
     rows = []
     for series, line, reason in zip(grid.series, numbers.tolist(), reasons, strict=True):
-        value, low, high, *ranks = map(nullable, line)
+        value, low, high, *ranks = map(no_nan, line)
         places = [None, None, None] if value is None else [int(rank or 0) for rank in ranks]
         name = series.rsplit("|", 1)[0]
         rows.append((name, measure, value, low, high, *places, "run", reason))
     if published is not None:
-        rows += _published_rows(published, measure)
+        checked = check_published(published)
+        check_columns(checked, [measure], "published")
+        for name, value, reason in checked.select("model", measure, "reason").iter_rows():
+            rows.append((name, measure, value, *[None] * 5, "published", reason))
     frame = pl.DataFrame(rows, schema=LEADERBOARD_SCHEMA, orient="row")
     return frame.sort("value", "run", nulls_last=True)
-
-
-def _published_rows(published: pl.DataFrame, measure: str) -> list[tuple[object, ...]]:
-    checked = check_published(published)
-    check_columns(checked, [measure], "published")
-    rows = checked.select("model", measure, "reason").rows()
-    blank = (None,) * 5
-    return [(name, measure, value, *blank, "published", reason) for name, value, reason in rows]
 
 
 def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.DataFrame:
@@ -158,9 +204,6 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     Returns:
         The rows with `br_expected`, `consistent` (null where a figure is missing) and `reason`
         (null where consistent).
-
-    Raises:
-        DataError: A column is missing.
 
     Example:
         >>> rows = pl.DataFrame({"mar": [0.0], "br": [0.0], "accuracy_stereotyped": [98.5],

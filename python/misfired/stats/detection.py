@@ -1,36 +1,29 @@
 """Signal detection: can a model tell yes from no, and which way does it lean?"""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import as_groups, resample
-from misfired.stats._grid import check_columns, check_twice
+from misfired.stats._arrays import Codes, Numbers, as_groups, resample
+from misfired.stats._grid import check_columns, lay_out
 from misfired.stats.columns import schema_of
-from misfired.stats.measures import UNSCORED
 from misfired.stats.options import DetectionOptions, SamplingOptions
-from misfired.stats.outcomes import build_outcomes
+from misfired.stats.outcomes import CONDITIONS, build_outcomes
 from misfired.stats.summary import SUMMARY_SCHEMA, summarize
-
-__all__ = ["DETECTION_SCHEMA", "EXPECTED_SCHEMA", "by_expected", "signal_detection"]
 
 DETECTION_SCHEMA = schema_of(
     "priming condition measure value low high method n_prompts n_unscored"
     " hits misses false_alarms correct_rejections reason"
 )
-"""Columns of `signal_detection`; d' and criterion are in standard deviations, `mar_adjusted` in
-percent."""
+"""Columns of `signal_detection`; d' and criterion in standard deviations, `mar_adjusted` in percent."""
 
 EXPECTED_SCHEMA = pl.Schema({"expected": pl.String(), **SUMMARY_SCHEMA})
 """Columns of `by_expected`."""
 
 _COLUMNS = ("id", "scenario", "condition", "priming", "expected", "answer")
-_CONDITIONS = ("stereotyped", "contrast")
 
 
 @takes_options(DetectionOptions)
@@ -69,7 +62,6 @@ def signal_detection(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
 
     Raises:
         DataError: A column is missing, or an (id, condition, priming) is there twice.
-        ArgumentError: An option is outside its limits.
 
     Example:
         >>> rows = [(f"{expected}{i}", f"q{i % 4}", condition, "none", expected, answer)
@@ -84,11 +76,32 @@ def signal_detection(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         32.4
 
     Source:
-        Macmillan and Creelman 2005, "Detection theory", chapters 1 and 2; Hautus 1995 for the
-        correction.
+        Macmillan and Creelman 2005, "Detection theory", chapters 1 and 2; Hautus 1995 (correction).
     """
-    sampling = DetectionOptions.of(options).sampling()
-    rows = list(_rows(_table(answers), sampling))
+    sampling = DetectionOptions.of(options)
+    series, codes, scenario = _table(answers)
+    groups = (scenario, np.zeros_like(scenario))
+    measures = ["d_prime", "criterion"]
+    questions = dict(zip(series, np.eye(len(series)), strict=True))
+    for priming in dict.fromkeys(name for name, _ in series):
+        sides = [(priming if (priming, side) in series else "none", side) for side in CONDITIONS]
+        if set(sides) <= set(series):
+            change = questions[sides[0]] - questions[sides[1]]
+            questions[priming, "stereotyped - contrast"] = change
+    weights = np.array(list(questions.values()))
+    found = resample(codes, groups, weights, measures, sampling)
+    changes = weights[len(series) :]
+    joint = resample(codes, groups, changes, ["mar_adjusted"], sampling) if len(changes) else None
+    rows = []
+    for j, key in enumerate(questions):
+        counts = found.counts[0, j, 0].astype(int).tolist()
+        estimates = {name: found.estimate(0, j, k) for k, name in enumerate(measures)}
+        if joint is not None and j >= len(series):
+            counts = [None] * 4
+            estimates["mar_adjusted"] = joint.estimate(0, j - len(series), 0)
+        for name, (*numbers, reason) in estimates.items():
+            sizes = found.sizes[0, j, 1:].tolist()
+            rows.append((*key, name, *numbers, *sizes, *counts, reason))
     frame = pl.DataFrame(rows, schema=DETECTION_SCHEMA, orient="row")
     return frame.sort(pl.col("priming") != "none", "priming", maintain_order=True)
 
@@ -110,10 +123,6 @@ def by_expected(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         A frame of schema `EXPECTED_SCHEMA`: `expected` ("yes", then "no", where there are any), then
         the columns of `summarize`.
 
-    Raises:
-        DataError: A column is missing, or the outcomes break the rules of `summarize`.
-        ArgumentError: An option is outside its limits.
-
     Example:
         >>> answers = pl.DataFrame({
         ...     "id": ["p", "p", "t", "t"], "category": "Age", "scenario": "s", "priming": "none",
@@ -124,97 +133,37 @@ def by_expected(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         [('yes', 100.0), ('no', 0.0)]
     """
     check_columns(answers, ["expected"], "answers")
-    expected = pl.col("expected")
-    same = expected.n_unique().over("id") == 1
+    same = pl.col("expected").n_unique().over("id") == 1
     outcomes = build_outcomes(answers.drop("twin_of", strict=False))
     halves = []
     for value in ("yes", "no"):
-        ids = answers.filter(same & (expected == value))["id"].unique().to_list()
-        half = outcomes.filter(pl.col("id").is_in(ids))
+        half = outcomes.join(answers.filter(same, expected=value), on="id", how="semi")
         if len(half):
             summary = summarize(half, **options)
             halves.append(summary.select(pl.lit(value).alias("expected"), pl.all()))
     return pl.concat(halves) if halves else pl.DataFrame(schema=EXPECTED_SCHEMA)
 
 
-_Table = tuple[list[tuple[str, str]], npt.NDArray[np.uint8], npt.NDArray[np.uint32]]
-
-
-def _table(answers: pl.DataFrame) -> _Table:
+def _table(answers: pl.DataFrame) -> tuple[list[tuple[str, str]], Codes, Numbers]:
     """Return series as (priming, condition), codes [n_series, n_ids] and the scenario of each id.
 
     Stereotyped series come first. A code is 0 hit, 1 miss, 2 false alarm, 3 correct rejection, or
     `UNSCORED`.
     """
     check_columns(answers, _COLUMNS, "answers")
-    code = 2 * (pl.col("expected") == "no") + (pl.col("answer") == "no")
-    frame = answers.select(*_COLUMNS, code=code)
-    _check(frame)
-    ids = frame.select("id", "scenario").unique().sort("id")
-    names = frame.select("priming", "condition").unique().sort("condition", "priming")
-    series = sorted(names.rows(), key=lambda row: _CONDITIONS.index(row[1]))
-    lines = pl.DataFrame(series, schema=names.schema, orient="row").with_row_index("line")
-    placed = frame.join(ids.with_row_index("place"), on="id").join(lines, on=names.columns)
-    placed = placed.drop_nulls("code")
-    codes = np.full((len(series), len(ids)), UNSCORED, dtype=np.uint8)
-    codes[placed["line"].to_numpy(), placed["place"].to_numpy()] = placed["code"].to_numpy()
-    return series, codes, as_groups(ids["scenario"], len(ids), "scenario")
-
-
-def _check(frame: pl.DataFrame) -> None:
-    if not len(frame):
+    if not len(answers):
         raise DataError("answers must have at least 1 row, got 0")
-    check_twice(frame, ("priming", "condition", "id"), "answers")
-    torn = frame.filter(pl.col("scenario").n_unique().over("id") > 1)
-    if len(torn):
-        raise DataError(f"answers: id {torn['id'][0]!r}: more than one scenario")
-    for column, words, nullable in (
-        ("condition", _CONDITIONS, False),
-        ("expected", ("yes", "no"), False),
-        ("answer", ("yes", "no"), True),
-    ):
-        known = pl.col(column).is_in(words)
-        strange = frame.filter(~known.fill_null(nullable))
+    words = {"condition": CONDITIONS, "expected": ("yes", "no"), "answer": ("yes", "no", None)}
+    for column, allowed in words.items():
+        strange = answers.filter(~pl.col(column).is_in(allowed, nulls_equal=True))
         if len(strange):
             name, value = strange.select("id", column).row(0)
-            expected = ", ".join((*words, "null") if nullable else words)
-            raise DataError(
-                f"answers: id {name!r}, column {column!r} must be one of {expected}, got {value!r}"
-            )
-
-
-def _couples(series: list[tuple[str, str]]) -> Iterator[tuple[str, int, int]]:
-    """Yield each priming with its stereotyped and contrast series, its own or that of "none"."""
-    at = {key: i for i, key in enumerate(series)}
-    for priming in dict.fromkeys(name for name, _ in series):
-        sides = [at.get((priming, side), at.get(("none", side))) for side in _CONDITIONS]
-        if sides[0] is not None and sides[1] is not None:
-            yield priming, sides[0], sides[1]
-
-
-def _rows(table: _Table, options: SamplingOptions) -> Iterator[tuple[object, ...]]:
-    series, codes, scenario = table
-    eye = np.eye(len(series))
-    couples = list(_couples(series))
-    changes = [eye[first] - eye[second] for _, first, second in couples]
-    groups = (scenario, np.zeros_like(scenario))
-    measures = ("d_prime", "criterion")
-    weights = np.array([*eye, *changes])
-    found = resample(codes, groups, weights, measures, options)
-    for j, (priming, condition) in enumerate(series):
-        counts = found.counts[0, j, 0].astype(int).tolist()
-        for k, measure in enumerate(measures):
-            *numbers, reason = found.estimate(0, j, k)
-            sizes = found.sizes[0, j, 1:].tolist()
-            yield (priming, condition, measure, *numbers, *sizes, *counts, reason)
-    if not couples:
-        return
-    joint = resample(codes, groups, np.array(changes), ["mar_adjusted"], options)
-    for j, (priming, _, _) in enumerate(couples):
-        at = len(series) + j
-        sizes = found.sizes[0, at, 1:].tolist()
-        estimates = [(measure, found.estimate(0, at, k)) for k, measure in enumerate(measures)]
-        for measure, estimate in (*estimates, ("mar_adjusted", joint.estimate(0, j, 0))):
-            *numbers, reason = estimate
-            name = "stereotyped - contrast"
-            yield (priming, name, measure, *numbers, *sizes, *[None] * 4, reason)
+            where = f"answers: id {name!r}, column {column!r}"
+            known = ", ".join(word or "null" for word in allowed)
+            raise DataError(f"{where} must be one of {known}, got {value!r}")
+    code = 2 * (pl.col("expected") == "no") + (pl.col("answer") == "no")
+    frame = answers.select(*_COLUMNS[:4], code=code)
+    names = frame.select("priming", "condition").unique()
+    names = names.sort(pl.col("condition") != "stereotyped", "priming")
+    ids, codes = lay_out(frame, names, ("id", "scenario"), "answers")
+    return names.rows(), codes, as_groups(ids["scenario"], len(ids), "scenario")

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError, check_one_of
+from misfired.stats._arrays import Numbers
 from misfired.stats._grid import check_columns, grid_of_outcomes
 from misfired.stats.columns import schema_of
-from misfired.stats.results import TestResult
-from misfired.stats.testing import mcnemar, no_test, permutation_test, with_adjusted
+from misfired.stats.testing import TestResult, mcnemar, permutation_test, with_adjusted
 
-__all__ = ["FAMILY_SCHEMA", "study_tests"]
+_Scores = npt.NDArray[np.int64]
 
 FAMILY_SCHEMA = schema_of(
     "family model category n_pairs n_against n_for statistic p_value p_adjusted method alternative"
@@ -20,16 +20,11 @@ FAMILY_SCHEMA = schema_of(
 )
 """Columns of `study_tests`."""
 
-OPTIONS = {
-    "default": ("permutation", "two-sided", "bh"),
-    "paper": ("mcnemar", "greater", "bh"),
-}
+_OPTIONS = {"default": ("permutation", "two-sided", "bh"), "paper": ("mcnemar", "greater", "bh")}
 """Test, alternative and correction by name of the set of options."""
 
-FAMILIES = ("asymmetry", "priming", "reasoning", "asymmetry_category")
+_FAMILIES = ("asymmetry", "priming", "reasoning", "asymmetry_category")
 """The families, in the order of the table."""
-
-_Codes = npt.NDArray[np.uint8]
 
 
 def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataFrame:
@@ -54,34 +49,26 @@ def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataF
 
     Returns:
         A frame of schema `FAMILY_SCHEMA`; a family that the outcomes do not hold has no rows.
-
-    Raises:
-        DataError: The frame breaks the rules of `summarize`, or there is no model.
-        ArgumentError: The options are unknown.
     """
-    check_one_of("options", options, OPTIONS)
-    test, alternative, adjustment = OPTIONS[options]
+    check_one_of("options", options, _OPTIONS)
+    test, alternative, adjustment = _OPTIONS[options]
     check_columns(outcomes, ["model"], "outcomes")
     if "protocol" not in outcomes.columns:
         outcomes = outcomes.with_columns(protocol=pl.lit("direct"))
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for model in sorted(outcomes["model"].unique().to_list()):
-        part = outcomes.filter(pl.col("model") == model)
-        for family, category, score, scenario in _comparisons(part):
+        for family, category, score, scenario in _comparisons(outcomes.filter(model=model)):
+            against, for_ = int(np.sum(score < 0)), int(np.sum(score > 0))
             found = _run(test, alternative, score, scenario)
-            counts = (len(score), int(np.sum(score < 0)), int(np.sum(score > 0)))
-            share = 100 * float(score.sum()) / len(score) if len(score) else None
-            tail = (found.method, alternative, adjustment, found.reason)
-            rows.append((family, model, category, *counts, share, found.p_value, None, *tail))
+            share = 100 * (for_ - against) / len(score) if len(score) else None
+            tail = (found.p_value, None, found.method, alternative, adjustment, found.reason)
+            rows.append((family, model, category, len(score), against, for_, share, *tail))
     frame = pl.DataFrame(rows, schema=FAMILY_SCHEMA, orient="row")
-    parts = [frame.filter(pl.col("family") == family) for family in FAMILIES]
+    parts = [frame.filter(family=family) for family in _FAMILIES]
     return pl.concat([with_adjusted(part, adjustment) for part in parts])
 
 
-_Comparison = tuple[str, str | None, npt.NDArray[np.int64], npt.NDArray[np.uint32]]
-
-
-def _comparisons(part: pl.DataFrame) -> Iterator[_Comparison]:
+def _comparisons(part: pl.DataFrame) -> Iterator[tuple[str, str | None, _Scores, Numbers]]:
     """Yield family, category, and for each pair that takes part +1, -1 or 0 and its scenario."""
     series = pl.concat_str("protocol", "priming", separator="|")
     grid = grid_of_outcomes(part.with_columns(series=series), series="series")
@@ -91,37 +78,26 @@ def _comparisons(part: pl.DataFrame) -> Iterator[_Comparison]:
         raise DataError(f"outcomes must have one protocol beside cot, got {', '.join(protocols)}")
     direct = protocols[0] if protocols else "cot"
     plain = at.get(f"{direct}|none")
+    misfires, scored = (grid.codes == 2).astype(np.int64), grid.codes < 4
     if plain is not None:
-        score, scored = _asymmetry(grid.codes[plain])
-        yield "asymmetry", None, score[scored], grid.scenario[scored]
+        score = misfires[plain] - (grid.codes[plain] == 1)
+        yield "asymmetry", None, score[scored[plain]], grid.scenario[scored[plain]]
         for number, category in enumerate(grid.categories):
-            chosen = scored & (grid.category == number)
+            chosen = scored[plain] & (grid.category == number)
             yield "asymmetry_category", category, score[chosen], grid.scenario[chosen]
     for family, more, less in (
         ("priming", at.get(f"{direct}|cue"), plain),
         ("reasoning", plain, at.get("cot|none") if direct != "cot" else None),
     ):
         if more is not None and less is not None:
-            scored = (grid.codes[more] < 4) & (grid.codes[less] < 4)
-            score = (grid.codes[more] == 2).astype(int) - (grid.codes[less] == 2).astype(int)
-            yield family, None, score[scored], grid.scenario[scored]
+            chosen = scored[more] & scored[less]
+            yield family, None, (misfires[more] - misfires[less])[chosen], grid.scenario[chosen]
 
 
-def _asymmetry(codes: _Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    return (codes == 2).astype(np.int64) - (codes == 1).astype(np.int64), codes < 4
-
-
-def _run(
-    test: str,
-    alternative: str,
-    score: npt.NDArray[np.int64],
-    scenario: npt.NDArray[np.uint32],
-) -> TestResult:
+def _run(test: str, alternative: str, score: _Scores, scenario: Numbers) -> TestResult:
     if test == "mcnemar":
-        against, for_ = int(np.sum(score < 0)), int(np.sum(score > 0))
-        return mcnemar(against, for_, alternative=alternative)
+        return mcnemar(int(np.sum(score < 0)), int(np.sum(score > 0)), alternative=alternative)
     if not len(score):
-        return no_test(None, "no_scored_pair", alternative, "sign_flip", 0)
+        return TestResult(None, None, None, alternative, "sign_flip", 0, "no_scored_pair")
     # A score of +1 is a pair whose stereotyped answer alone is wrong, -1 its contrast answer alone.
-    stereotyped, contrast = score <= 0, score >= 0
-    return permutation_test(stereotyped, contrast, scenario=scenario, alternative=alternative)
+    return permutation_test(score <= 0, score >= 0, scenario=scenario, alternative=alternative)

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from misfired.errors import ArgumentError
+from misfired.stats._arrays import Floats
 from misfired.stats.options import DEFAULTS, check_count, check_level
-
-Floats = npt.NDArray[np.float64]
 
 #: Resamples drawn at a time: memory is this times the scenarios, whatever n_resamples is.
 _CHUNK = 1_000
@@ -43,15 +41,12 @@ def mean_interval(
     ends are NaN.
 
     Args:
-        values: Shape (n, k): one row for each pair, k quantities.
+        values: Shape (n, k): one row for each pair, k quantities; at least one row.
         scenarios: The scenario of each row.
         statistic: From means, shape (..., k), to statistics, shape (..., m).
         n_resamples: At least 1.
         confidence_level: Between 0 and 1.
         rng: Seed; the same seed gives the same bits.
-
-    Raises:
-        ArgumentError: There is no row, or an option is outside its limits.
 
     Example:
         >>> found = mean_interval(np.array([[1.0], [3.0]]), ["a", "a"])
@@ -89,20 +84,13 @@ def sign_flip(
     n_resamples: int = DEFAULTS.n_resamples,
     rng: int = 0,
 ) -> Floats:
-    r"""Return one-sided p-values for means above 0, by random signs of whole scenarios.
+    r"""Return one-sided p-values for means above 0, shape (k,), by random signs of whole scenarios.
 
     .. math:: p = (1 + \#\{b: T_b \ge T\}) / (1 + B), \quad T_b = \sum_s \pm_b \sum_{i \in s} x_i
 
     Up to 2^S sign patterns for S scenarios: p is never below :math:`2^{-S}` by much.
 
-    Args:
-        values: Shape (n, k).
-        scenarios: The scenario of each row.
-        n_resamples: Random sign patterns.
-        rng: Seed.
-
-    Returns:
-        Shape (k,).
+    Arguments are those of `mean_interval`; `n_resamples` counts sign patterns.
 
     Example:
         >>> sign_flip(np.array([[1.0, -1.0]] * 20), [str(i) for i in range(20)], n_resamples=999)

@@ -24,17 +24,10 @@ import numpy.typing as npt
 
 from misfired.errors import DataError
 
-__all__ = ["MEASURES", "UNSCORED", "outcome_codes"]
-
-MEASURES: tuple[str, ...] = (
-    "mar",
-    "mar_joint",
-    "br",
-    "reverse_joint",
-    "accuracy_stereotyped",
-    "accuracy_contrast",
+MEASURES = (
+    "mar", "mar_joint", "br", "reverse_joint", "accuracy_stereotyped", "accuracy_contrast",
     "discrepancy",
-)
+)  # fmt: skip
 """All measures, in the order in which tables show them."""
 
 UNSCORED = 255
@@ -44,17 +37,7 @@ UNSCORED = 255
 def outcome_codes(
     stereotyped: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.uint8]:
-    """Return the outcome of each pair as a code: 0 = a, 1 = b, 2 = c, 3 = d, `UNSCORED`.
-
-    Args:
-        stereotyped: 1 right, 0 wrong, NaN unscored; shape [n].
-        contrast: The same for the contrast prompts; shape [n].
-
-    Returns:
-        Codes, uint8, shape [n].
-
-    Raises:
-        DataError: The two differ in length.
+    """Return 0 = a, 1 = b, 2 = c, 3 = d or `UNSCORED` for answers: 1 right, 0 wrong, NaN unscored.
 
     Example:
         >>> outcome_codes(np.array([1.0, 0.0, np.nan]), np.array([1.0, 1.0, 1.0])).tolist()
@@ -62,8 +45,5 @@ def outcome_codes(
     """
     if stereotyped.shape != contrast.shape:
         raise DataError(f"contrast must have {len(stereotyped)} outcomes, got {len(contrast)}")
-    scored = ~(np.isnan(stereotyped) | np.isnan(contrast))
-    codes = np.full(stereotyped.shape, UNSCORED, dtype=np.uint8)
-    wrong = 2 * (stereotyped[scored] == 0) + (contrast[scored] == 0)
-    codes[scored] = wrong.astype(np.uint8)
-    return codes
+    codes = np.nan_to_num(2 * (1 - stereotyped) + (1 - contrast), nan=UNSCORED)
+    return codes.astype(np.uint8)

@@ -14,15 +14,19 @@ from misfired.options import Options, at_least, between, one_of, option
 Rng = int | np.random.Generator | None
 """A seed, a generator that draws one, or None for fresh entropy."""
 
-UNITS = ("scenario", "pair")
-
 INTERVAL_METHODS = (
     "percentile", "basic", "bca", "studentised", "normal", "t", "logit", "wilson", "clopper_pearson",
 )  # fmt: skip
-"""The last three are for rates alone."""
+"""The last three are for rates alone; docs/coverage.md has the coverage of all."""
 
 check_level = between(0, 1)
 check_count = at_least(1)
+
+
+def check_correlation(correlation: float) -> None:
+    """Refuse a correlation outside 0 to 1."""
+    if not 0 <= correlation <= 1:
+        raise ArgumentError(f"correlation must be from 0 to 1, got {correlation}")
 
 
 class _StatisticsOptions(Options):
@@ -48,17 +52,13 @@ class UnitOptions(_StatisticsOptions):
     unit: str = option(
         "scenario",
         help="Unit of resampling: scenario, with all its pairs, or pair.",
-        check=one_of(UNITS),
+        check=one_of(("scenario", "pair")),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions(_StatisticsOptions):
-    """How intervals are made from resamples.
-
-    Without a method, each measure takes the one of best coverage: `"clopper_pearson"` for rates,
-    `"studentised"` for differences (docs/coverage.md).
-    """
+    """How intervals are made; by default clopper_pearson for rates, studentised for differences."""
 
     method: str | None = option(
         None,
@@ -97,10 +97,6 @@ class RngOptions(DrawOptions):
         """The seed that `rng` gives; a generator is asked once."""
         return seed_of(self.rng)
 
-    def sampling(self) -> SamplingOptions:
-        """Return these options with the defaults of the others."""
-        return SamplingOptions(**{each.name: getattr(self, each.name) for each in fields(self)})
-
     def arguments(self) -> dict[str, Any]:
         """Return the keywords of the core: the same names, with the seed for `rng`."""
         names = {each.name for each in fields(self)} - {"rng"} | {"seed"}
@@ -132,19 +128,11 @@ DEFAULTS = SamplingOptions()
 
 
 def seed_of(rng: Rng) -> int:
-    """Return the seed: the number itself, a draw from a generator, or fresh entropy for None.
-
-    Raises:
-        ArgumentError: A number is outside 0 .. 2**64 - 1.
-
-    Example:
-        >>> seed_of(7)
-        7
-    """
+    """Return the seed: the number itself, a draw from a generator, or fresh entropy for None."""
+    if rng is None:
+        rng = np.random.default_rng()
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(0, 2**63))
-    if rng is None:
-        return int(np.random.default_rng().integers(0, 2**63))
     if not 0 <= rng < 2**64:
         raise ArgumentError(f"rng must be from 0 to {2**64 - 1}, got {rng}")
     return int(rng)

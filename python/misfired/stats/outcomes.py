@@ -1,12 +1,11 @@
 """From answers to outcomes: one row per pair and priming, right or wrong on each side."""
 
-from __future__ import annotations
-
 import polars as pl
 
 OUTCOMES = ("correct", "wrong", "abstained", "unparseable", "error")
+CONDITIONS = ("stereotyped", "contrast")
 
-_KEYS = ["id", "category", "scenario"]
+_KEYS = ("id", "category", "scenario", "priming")
 
 
 def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFrame:
@@ -41,36 +40,23 @@ def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFram
         answers = answers.filter(is_twin if twins else ~is_twin)
     elif twins:
         answers = answers.clear()
+    outcome = pl.col("outcome")
     judged = answers.with_columns(
-        pl.when(pl.col("outcome") == "correct")
-        .then(True)
-        .when(pl.col("outcome") == "wrong")
-        .then(False)
-        .alias("right"),
-        pl.coalesce("reason", pl.col("outcome")).alias("reason"),
+        right=pl.when(outcome.is_in(("correct", "wrong"))).then(outcome == "correct"),
+        reason=pl.coalesce("reason", "outcome"),
     )
-    rows = judged.select(*_KEYS, "priming").unique(maintain_order=True)
-    for condition in ("stereotyped", "contrast"):
-        rows = _add_side(rows, judged.filter(pl.col("condition") == condition), condition)
-    reasons = [
-        pl.when(pl.col(side).is_null()).then(pl.lit(f"{side}: ") + pl.col(f"_{side}_reason"))
-        for side in ("stereotyped", "contrast")
-    ]
-    return rows.with_columns(
-        pl.concat_str(reasons, separator="; ", ignore_nulls=True)
-        .replace({"": None})
-        .alias("reason")
-    ).select(*_KEYS, "priming", "stereotyped", "contrast", "reason")
-
-
-def _add_side(rows: pl.DataFrame, side: pl.DataFrame, condition: str) -> pl.DataFrame:
-    reason = f"_{condition}_reason"
-    own = side.select(
-        "id", _from="priming", **{condition: pl.col("right"), reason: pl.col("reason")}
-    )
-    has_own = pl.col("priming").is_in(own["_from"].unique().to_list())
-    source = pl.when(has_own).then("priming").otherwise(pl.lit("none"))
-    joined = rows.with_columns(_from=source).join(
-        own, on=["id", "_from"], how="left", maintain_order="left"
-    )
-    return joined.with_columns(pl.col(reason).fill_null("not asked")).drop("_from")
+    rows = judged.select(_KEYS).unique(maintain_order=True)
+    reasons = []
+    for side in CONDITIONS:
+        own = judged.filter(condition=side).select(
+            "id", _from="priming", **{side: "right", f"_{side}": "reason"}
+        )
+        has_own = pl.col("priming").is_in(own["_from"].unique().to_list())
+        source = pl.when(has_own).then("priming").otherwise(pl.lit("none"))
+        rows = rows.with_columns(_from=source).join(
+            own, on=["id", "_from"], how="left", maintain_order="left"
+        )
+        reason = pl.lit(f"{side}: ") + pl.col(f"_{side}").fill_null("not asked")
+        reasons.append(pl.when(pl.col(side).is_null()).then(reason))
+    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True).replace("", None)
+    return rows.select(*_KEYS, *CONDITIONS, reason=reason)

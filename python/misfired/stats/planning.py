@@ -1,6 +1,7 @@
 """Sizes of studies: power, detectable differences, widths, and the cost of clustering."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,18 +10,9 @@ import numpy as np
 from misfired._core import design_effect, intraclass_correlation, t_quantile
 from misfired._core import power as core_power
 from misfired.errors import ArgumentError
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups
-from misfired.stats.options import DEFAULTS, Rng, check_count, check_level, seed_of
-from misfired.stats.results import named_warnings
-
-__all__ = [
-    "Clustering",
-    "clustering",
-    "interval_width",
-    "minimum_detectable",
-    "power",
-    "sample_size",
-]
+from misfired.options import at_least, between, more_than
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, warnings_of
+from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +27,7 @@ class Clustering:
         n_effective: Independent pairs that would give the same precision.
         reason: Why there is no number: `no_contrast_correct`, `one_unit` (a single scenario),
             `single_pairs` (no scenario with two pairs that count), `constant` (no variation).
-        warnings: See `named_warnings`.
+        warnings: See `warnings_of`.
     """
 
     correlation: float | None
@@ -48,13 +40,7 @@ class Clustering:
 def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Clustering:
     """Return the intra-class correlation of misfires by scenario, and the design effect for MAR.
 
-    Args:
-        stereotyped: True where a stereotyped prompt was answered correctly, shape [n_pairs].
-        contrast: The same for the contrast prompts.
-        scenario: Scenario of each pair.
-
-    Raises:
-        DataError: Columns differ in length or hold a value that is no outcome.
+    Arguments are those of `permutation_test`.
 
     Example:
         >>> clustering([True, True, False, False], [True] * 4, ["a", "a", "b", "b"]).n_effective
@@ -63,22 +49,19 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     codes = as_codes(stereotyped, contrast)[0]
     groups = as_groups(scenario, len(codes), "scenario")
     n_groups = int(groups.max(initial=0)) + 1
-    hits = np.bincount(groups[codes == 2], minlength=n_groups)
-    trials = hits + np.bincount(groups[codes == 0], minlength=n_groups)
+    hits, others = (np.bincount(groups[codes == code], minlength=n_groups) for code in (2, 0))
+    trials = hits + others
     n_used = int(np.sum(trials > 0))
-    if not trials.any():
-        return _no_clustering("no_contrast_correct", n_used)
     correlation = intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
-    if not math.isfinite(correlation):
-        alone = "single_pairs" if trials.max() == 1 else "constant"
-        return _no_clustering(alone if n_used > 1 else "one_unit", n_used)
-    effect = design_effect(trials.astype(np.int64), correlation)
-    warnings = named_warnings(None, n_used)
-    return Clustering(correlation, effect, float(trials.sum() / effect), warnings=warnings)
-
-
-def _no_clustering(reason: str, n_scenarios: int) -> Clustering:
-    return Clustering(None, None, None, reason, named_warnings(reason, n_scenarios))
+    if math.isfinite(correlation):
+        effect = design_effect(trials.astype(np.int64), correlation)
+        warnings = warnings_of(None, n_used)
+        return Clustering(correlation, effect, float(trials.sum() / effect), warnings=warnings)
+    if n_used < 2:
+        reason = "one_unit" if n_used else "no_contrast_correct"
+    else:
+        reason = "single_pairs" if trials.max() == 1 else "constant"
+    return Clustering(None, None, None, reason, warnings_of(reason, n_used))
 
 
 def power(
@@ -96,16 +79,15 @@ def power(
 ) -> float:
     """Return the power of the cluster sign-flip test on paired outcomes.
 
-    For asymmetry, gain and loss are the shares of misfires (c/n) and of the reverse (b/n); for a
-    change, of pairs that misfire in the second run only and in the first only.
-
     By formula, the difference has variance deff ((gain + loss) - (gain - loss)^2) / n, without the
     square under the null hypothesis. With `n_simulations`, by simulation of Dirichlet-distributed
     scenarios under the exact test.
 
     Args:
-        gain: Share of pairs that count for, 0 to 1.
-        loss: Share of pairs that count against, 0 to 1.
+        gain: Share of pairs that count for, 0 to 1: misfires (c/n), or for a change, pairs that
+            misfire in the second run only.
+        loss: Share of pairs that count against: reverse misfires (b/n), or pairs that misfire in
+            the first run only.
         n_scenarios: Number of scenarios.
         pairs_per_scenario: One number for all, or sizes that are repeated in turn.
         correlation: Intra-scenario correlation, 0 to 1.
@@ -115,28 +97,19 @@ def power(
         rng: Seed or generator.
         n_threads: Threads.
 
-    Raises:
-        ArgumentError: A number is outside its limits.
-
     Example:
         >>> round(power(0.08, 0.04, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 3)
         0.963
     """
-    check_count("n_scenarios", n_scenarios)
+    at_least(1)("n_scenarios", n_scenarios)
     if n_simulations is not None:
-        check_count("n_simulations", n_simulations)
+        at_least(1)("n_simulations", n_simulations)
     pattern = np.atleast_1d(np.asarray(pairs_per_scenario, dtype=np.uint32))
     found = core_power(
-        np.resize(pattern, n_scenarios),
-        gain=gain,
-        loss=loss,
-        correlation=correlation,
-        alpha=alpha,
-        alternative=alternative,
-        n_simulations=n_simulations,
-        seed=seed_of(rng),
+        np.resize(pattern, n_scenarios), gain=gain, loss=loss, correlation=correlation,
+        alpha=alpha, alternative=alternative, n_simulations=n_simulations, seed=seed_of(rng),
         n_threads=n_threads,
-    )
+    )  # fmt: skip
     return float(found[-1])
 
 
@@ -160,9 +133,6 @@ def minimum_detectable(
     Returns:
         In percentage points: 100 (gain - loss) / share; None if no gain reaches the power. A model
         without reverse misfires shows a MAR of that size; a change of MAR is of that size.
-
-    Raises:
-        ArgumentError: A number is outside its limits.
 
     Example:
         >>> round(minimum_detectable(0.04, n_scenarios=199, pairs_per_scenario=10,
@@ -206,27 +176,20 @@ def interval_width(
         rate: Expected rate in percent, such as a MAR.
         n_scenarios: Number of scenarios G, at least 2.
         pairs_per_scenario: Pairs in each, m.
-        correlation: Intra-scenario correlation.
+        correlation: Intra-scenario correlation, 0 to 1.
         share: Share of pairs in the denominator: for MAR, the expected contrast accuracy, 0 to 1.
         confidence_level: Between 0 and 1.
-
-    Raises:
-        ArgumentError: A number is outside its limits.
 
     Example:
         >>> round(interval_width(10, n_scenarios=199, pairs_per_scenario=10, correlation=0.1), 2)
         3.67
     """
-    if not 0 < rate < 100:
-        raise ArgumentError(f"rate must be between 0 and 100, got {rate}")
-    if n_scenarios < 2:
-        raise ArgumentError(f"n_scenarios must be at least 2, got {n_scenarios}")
-    if not 0 <= correlation <= 1:
-        raise ArgumentError(f"correlation must be from 0 to 1, got {correlation}")
+    between(0, 100)("rate", rate)
+    at_least(2)("n_scenarios", n_scenarios)
+    check_correlation(correlation)
     _check_share(share)
     check_level("confidence_level", confidence_level)
-    p = rate / 100
-    m = pairs_per_scenario * share
+    p, m = rate / 100, pairs_per_scenario * share
     effect = 1 + max(m - 1, 0) * correlation
     quantile = t_quantile((1 + confidence_level) / 2, n_scenarios - 1)
     half = quantile * math.sqrt(effect / (m * n_scenarios * p * (1 - p)))
@@ -248,15 +211,11 @@ def sample_size(
 
     `width` is the wanted width in percentage points; the others are those of `interval_width`.
 
-    Raises:
-        ArgumentError: A number is outside its limits.
-
     Example:
         >>> sample_size(10, 4, pairs_per_scenario=10, correlation=0.1)
         168
     """
-    if not width > 0:
-        raise ArgumentError(f"width must be more than 0, got {width}")
+    more_than(0)("width", width)
 
     def fits(n_scenarios: int) -> bool:
         return interval_width(
@@ -267,11 +226,7 @@ def sample_size(
     high = 2
     while not fits(high):
         high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+    return bisect_left(range(high), True, lo=high // 2 + 1, key=fits)
 
 
 def _check_share(share: float) -> None:

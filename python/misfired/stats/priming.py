@@ -1,22 +1,19 @@
 """Contrasts of a priming design: effects of a cue beyond those of a neutral sentence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
 from misfired.prompts.primings import PRIMINGS
 from misfired.stats._arrays import permute, resample
-from misfired.stats._grid import Grid, grid_of_outcomes
+from misfired.stats._grid import grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.options import SamplingOptions
 from misfired.stats.testing import with_adjusted
-
-__all__ = ["CONTRASTS_SCHEMA", "CONTROLS", "controlled_primings", "priming_contrasts"]
 
 CONTROLS = tuple(
     one.name for one in sorted(PRIMINGS.values(), key=lambda one: one.control) if one.control
@@ -72,52 +69,54 @@ def priming_contrasts(
 
     Raises:
         DataError: The frame breaks the rules of `summarize`, or has nothing to compare.
-        ArgumentError: An option is outside its limits.
 
     Example:
-        >>> def rows(priming, stereotyped):
-        ...     return pl.DataFrame({
-        ...         "id": [f"p{i}" for i in range(6)], "category": "age",
-        ...         "scenario": ["a", "a", "b", "b", "c", "c"], "priming": priming,
-        ...         "stereotyped": stereotyped, "contrast": True})
-        >>> found = priming_contrasts(pl.concat([
-        ...     rows("neutral_both", [True, True, True, True, False, True]),
-        ...     rows("cue_both", [False, True, False, False, False, True])]))
+        >>> right = [True, True, True, True, False, True, False, True, False, False, False, True]
+        >>> found = priming_contrasts(pl.DataFrame({
+        ...     "id": [f"p{i}" for i in range(6)] * 2, "scenario": list("aabbcc") * 2,
+        ...     "category": "age", "priming": ["neutral_both"] * 6 + ["cue_both"] * 6,
+        ...     "stereotyped": right, "contrast": True}))
         >>> found.filter(contrast="interaction").select("priming", "value", "p_value").row(0)
         ('cue_both - neutral_both', 50.0, 0.5)
     """
     sampling = SamplingOptions.of(options)
     grid = grid_of_outcomes(outcomes)
     control, others = _choose(grid.series, control, primings)
-    rows = list(_rows(grid, _questions(grid.series, control, others), sampling))
-    return with_adjusted(pl.DataFrame(rows, schema=CONTRASTS_SCHEMA, orient="row"), adjustment)
-
-
-_Question = tuple[str, str, npt.NDArray[np.float64]]
-
-
-def _questions(series: Sequence[str], control: str, others: Sequence[str]) -> list[_Question]:
-    eye = dict(zip(series, np.eye(len(series)), strict=True))
-    questions = [("side", name, eye[name]) for name in (control, *others)]
+    weights = grid.weights
+    questions = [("side", name, weights[name]) for name in (control, *others)]
     for name in others:
-        change = eye[name] - eye[control]
+        change = weights[name] - weights[control]
         questions += [(kind, f"{name} - {control}", change) for kind in ("cue", "interaction")]
-    return questions
-
-
-def _rows(
-    grid: Grid, questions: Sequence[_Question], options: SamplingOptions
-) -> Iterator[tuple[object, ...]]:
-    weights = np.array([row for *_, row in questions])
-    found = resample(grid.codes, grid.groups, weights, _MEASURES, options)
+    rows_of_weights = np.array([row for *_, row in questions])
+    found = resample(grid.codes, grid.groups, rows_of_weights, _MEASURES, sampling)
+    rows = []
     for j, (contrast, priming, row) in enumerate(questions):
         series = [np.argmax(row)] if contrast == "side" else [np.argmax(row), np.argmin(row)]
         sizes = found.sizes[0, j, 1:].tolist()
         for measure in _MEASURES[1:] if contrast == "cue" else _MEASURES[:1]:
             *numbers, reason = found.estimate(0, j, _MEASURES.index(measure))
             tested = None if contrast == "side" else measure
-            p_value = permute(grid.codes[series], grid.scenario, tested, options)[1]
-            yield (contrast, priming, measure, *numbers, *sizes, p_value, None, reason)
+            p_value = permute(grid.codes[series], grid.scenario, tested, sampling)[1]
+            rows.append((contrast, priming, measure, *numbers, *sizes, p_value, None, reason))
+    return with_adjusted(pl.DataFrame(rows, schema=CONTRASTS_SCHEMA, orient="row"), adjustment)
+
+
+def _choose(
+    series: Sequence[str], control: str | None, primings: Sequence[str] | None
+) -> tuple[str, list[str]]:
+    known = ", ".join(series)
+    if control is None:
+        control = next((name for name in CONTROLS if name in series), None)
+    if control is None:
+        raise DataError(f"outcomes: no control among the primings {known}")
+    others = [name for name in series if name != "none"] if primings is None else primings
+    others = [name for name in others if name != control]
+    for name in (control, *others):
+        check_one_of("priming", name, series)
+    if not others:
+        rule = f"nothing to compare with the control {control!r}"
+        raise DataError(f"outcomes: {rule}, got only {known}")
+    return control, others
 
 
 def controlled_primings(answers: pl.DataFrame) -> tuple[str, tuple[str, ...]] | None:
@@ -137,33 +136,11 @@ def controlled_primings(answers: pl.DataFrame) -> tuple[str, tuple[str, ...]] | 
         ...     [*both, ("cue", "stereotyped")], schema=["priming", "condition"], orient="row"))
         ('neutral_both', ('cue_both',))
     """
-    pairs = answers.select("priming", "condition").unique(maintain_order=True)
-    sides = {
-        str(name): set(rows["condition"])
-        for (name,), rows in pairs.group_by("priming", maintain_order=True)
-    }
+    conditions = pl.col("condition").unique().sort()
+    sides = dict(answers.group_by("priming", maintain_order=True).agg(conditions).iter_rows())
+    sides.pop("none", None)
     for control in CONTROLS[:-1]:
-        others = [name for name in sides if name not in {control, "none"}]
-        like = tuple(name for name in others if sides[name] == sides.get(control))
-        if like:
+        alike = (name for name in sides if sides[name] == sides.get(control))
+        if like := tuple(name for name in alike if name != control):
             return control, like
     return None
-
-
-def _choose(
-    series: Sequence[str], control: str | None, primings: Sequence[str] | None
-) -> tuple[str, tuple[str, ...]]:
-    known = ", ".join(series)
-    if control is None:
-        control = next((name for name in CONTROLS if name in series), None)
-        if control is None:
-            raise DataError(f"outcomes: no control among the primings {known}")
-    others = [name for name in series if name != "none"] if primings is None else list(primings)
-    others = [name for name in others if name != control]
-    for name in (control, *others):
-        check_one_of("priming", name, series)
-    if not others:
-        raise DataError(
-            f"outcomes: nothing to compare with the control {control!r}, got only {known}"
-        )
-    return control, tuple(others)

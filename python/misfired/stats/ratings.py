@@ -10,11 +10,10 @@ import numpy.typing as npt
 from misfired._core import agreement as core_agreement
 from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import Labels, as_groups, nullable
+from misfired.stats._arrays import Codes, Labels, as_groups, no_nan, warnings_of
 from misfired.stats.options import RngOptions
-from misfired.stats.results import named_warnings
 
-__all__ = ["Agreement", "agreement"]
+_Ratings = Sequence[Sequence[Any]] | npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Agreement:
         n_raters: Number of raters.
         reason: Why there is no value, or no interval.
         seed: The seed used.
-        warnings: See `named_warnings`.
+        warnings: See `warnings_of`.
     """
 
     value: float | None
@@ -46,7 +45,7 @@ class Agreement:
 
 @takes_options(RngOptions)
 def agreement(
-    ratings: Sequence[Sequence[Any]] | npt.NDArray[Any],
+    ratings: _Ratings,
     *,
     method: str = "krippendorff",
     cluster: Labels | None = None,
@@ -64,7 +63,6 @@ def agreement(
 
     Raises:
         DataError: Rows differ in length, or the ratings do not fit the method.
-        ArgumentError: An option is outside its limits.
 
     Example:
         >>> result = agreement([["y", "y"], ["y", "n"], ["n", "n"], ["n", "n"]], method="cohen")
@@ -76,41 +74,33 @@ def agreement(
     rated = np.sum(codes < n_values, axis=1)
     if method == "cohen" and codes.shape[1] != 2:
         raise DataError(f"ratings must be of 2 raters for cohen, got {codes.shape[1]}")
-    if method == "fleiss" and len(set(rated.tolist())) > 1:
-        raise DataError(
-            "ratings must be equally many for each item for fleiss,"
-            f" got {rated.min()} to {rated.max()} ratings"
-        )
-    n_items = len(codes)
-    alone = np.arange(n_items, dtype=np.uint32)
-    groups = alone if cluster is None else as_groups(cluster, n_items, "cluster")
-    numbers = core_agreement(
-        codes, groups, n_values=n_values, method=method, **sampling.arguments()
-    )
-    value, low, high = map(nullable, numbers)
+    if method == "fleiss" and rated.min() < rated.max():
+        found = f"{rated.min()} to {rated.max()} ratings"
+        raise DataError(f"ratings must be equally many for each item for fleiss, got {found}")
+    groups = as_groups(range(len(codes)) if cluster is None else cluster, len(codes), "cluster")
+    arguments = sampling.arguments()
+    numbers = core_agreement(codes, groups, n_values=n_values, method=method, **arguments)
+    value, low, high = map(no_nan, numbers)
     reason = "constant" if value is None or low is None else None
-    if not np.any(rated > 1):
-        reason = "no_scored_pair"
-    n = int(np.sum(rated > 1))
-    warnings = named_warnings(reason, len(np.unique(groups)))
-    return Agreement(value, low, high, method, n, codes.shape[1], reason, sampling.seed, warnings)
+    n_items = int(np.sum(rated > 1))
+    reason = reason if n_items else "no_scored_pair"
+    warnings = warnings_of(reason, len(np.unique(groups)))
+    shape = (n_items, codes.shape[1])
+    return Agreement(value, low, high, method, *shape, reason, sampling.seed, warnings)
 
 
-def _codes(
-    ratings: Sequence[Sequence[Any]] | npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.uint8], int]:
+def _codes(ratings: _Ratings) -> tuple[Codes, int]:
+    def missing(value: object) -> bool:
+        return value is None or (isinstance(value, float) and np.isnan(value))
+
     rows = [list(row) for row in ratings]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise DataError(
             "ratings must be rows of one length, one column for each rater, got none or other lengths"
         )
-    values = sorted({value for row in rows for value in row if not _missing(value)}, key=repr)
+    values = sorted({value for row in rows for value in row if not missing(value)}, key=repr)
     if len(values) > 250:
         raise DataError(f"ratings must have at most 250 different values, got {len(values)}")
     number = {value: code for code, value in enumerate(values)}
-    codes = [[255 if _missing(value) else number[value] for value in row] for row in rows]
+    codes = [[255 if missing(value) else number[value] for value in row] for row in rows]
     return np.array(codes, dtype=np.uint8), len(values)
-
-
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))

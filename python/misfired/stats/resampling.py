@@ -1,6 +1,8 @@
 """Intervals for paired outcomes of any origin."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,76 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.options import takes_options
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, nullable, resample
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, no_nan, resample, warnings_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import DEFAULTS, SamplingOptions
-from misfired.stats.results import Bootstrap, Estimate, named_warnings
+
+_NUMBERS = dict.fromkeys(("value", "low", "high", "standard_error"), pl.Float64())
+_SCHEMA = {**_NUMBERS, "reason": pl.String(), "warnings": pl.List(pl.String)}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measure with its interval.
+
+    Attributes:
+        measure: Name of the measure.
+        value: In percent; percentage points for a difference. None where there is none.
+        low: Lower end of the interval, None where there is none.
+        high: Upper end.
+        standard_error: Linearised, over units: cluster-robust if the unit is the scenario.
+        method: How the interval was made.
+        reason: Why there is no value, or no interval.
+        warnings: See `warnings_of`.
+    """
+
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    standard_error: float | None
+    method: str
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Estimates from one resampling pass.
+
+    Attributes:
+        estimates: One for each measure.
+        unit: What was resampled, scenario or pair.
+        n_units: Number of units.
+        n_pairs: Pairs that are scored in all series.
+        n_unscored: Pairs that are not scored in all series.
+        n_resamples: Resamples drawn; None if all possible ones were taken.
+        confidence_level: Of the intervals.
+        seed: The seed used: `rng=seed` gives the same numbers.
+    """
+
+    estimates: tuple[Estimate, ...]
+    unit: str
+    n_units: int
+    n_pairs: int
+    n_unscored: int
+    n_resamples: int | None
+    confidence_level: float
+    seed: int
+
+    def __getitem__(self, measure: str) -> Estimate:
+        return {estimate.measure: estimate for estimate in self.estimates}[measure]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row for each measure."""
+        rows = [asdict(e) | {"warnings": list(e.warnings)} for e in self.estimates]
+        frame = pl.DataFrame(rows, schema_overrides=_SCHEMA)
+        common = ("unit", "n_units", "n_pairs", "n_unscored")
+        return frame.with_columns(pl.lit(getattr(self, name)).alias(name) for name in common)
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(asdict(self))
 
 
 @takes_options(SamplingOptions)
@@ -27,7 +95,7 @@ def bootstrap(
     n_resamples: int | str = DEFAULTS.n_resamples,
     **options: Any,
 ) -> Bootstrap:
-    """Return measures of paired outcomes with their intervals.
+    """Return an estimate of each measure of paired outcomes, with its interval.
 
     Args:
         stereotyped: True where a stereotyped prompt was answered correctly, None or NaN where
@@ -46,13 +114,6 @@ def bootstrap(
             scenarios.
         options: Further fields of `SamplingOptions`.
 
-    Returns:
-        An estimate for each measure.
-
-    Raises:
-        DataError: Columns differ in length or hold a value that is no outcome.
-        ArgumentError: An option is outside its limits.
-
     Example:
         >>> result = bootstrap(
         ...     [True, False, True, True, False, True], [True, True, True, False, True, True],
@@ -62,8 +123,8 @@ def bootstrap(
     """
     if isinstance(stereotyped, pl.DataFrame):
         frame = stereotyped
-        scenario = frame["scenario"] if scenario is None and "scenario" in frame else scenario
-        category = frame["category"] if category is None and "category" in frame else category
+        scenario = frame.get_column("scenario", default=None) if scenario is None else scenario
+        category = frame.get_column("category", default=None) if category is None else category
         stereotyped, contrast = frame["stereotyped"], frame["contrast"]
     if contrast is None:
         raise ArgumentError("contrast must have an outcome for each pair, got None")
@@ -78,9 +139,7 @@ def bootstrap(
     n = codes.shape[1]
     unit = ("pair" if scenario is None else "scenario") if unit is None else unit
     if unit == "scenario" and scenario is None:
-        raise ArgumentError(
-            "scenario must have a label for each pair where it is the unit, got None"
-        )
+        raise ArgumentError("scenario must have labels where it is the unit, got None")
     every = n_resamples == "all"
     if isinstance(n_resamples, str) and not every:
         raise ArgumentError(f'n_resamples must be a number or "all", got {n_resamples!r}')
@@ -91,18 +150,11 @@ def bootstrap(
     n_units, n_pairs, n_unscored = found.sizes[0, 0].tolist()
     estimates = []
     for k, measure in enumerate(measures):
-        value, low, high, error = map(nullable, found.estimates[0, 0, k].tolist())
+        value, low, high, error = map(no_nan, found.estimates[0, 0, k].tolist())
         how, reason = found.methods[k], found.reasons[k]
         undefined = bool(found.n_undefined[0, 0, k])
-        warnings = named_warnings(reason, n_units, undefined=undefined)
+        warnings = warnings_of(reason, n_units, undefined=undefined)
         estimates.append(Estimate(measure, value, low, high, error, how, reason, warnings))
-    return Bootstrap(
-        tuple(estimates),
-        unit,
-        n_units,
-        n_pairs,
-        n_unscored,
-        None if every else sampling.n_resamples,
-        sampling.confidence_level,
-        sampling.seed,
-    )
+    n_drawn = None if every else sampling.n_resamples
+    level, seed = sampling.confidence_level, sampling.seed
+    return Bootstrap(tuple(estimates), unit, n_units, n_pairs, n_unscored, n_drawn, level, seed)

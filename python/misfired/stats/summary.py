@@ -1,15 +1,13 @@
 """The summary of a run: every measure of every slice and priming, with its interval."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from misfired.options import takes_options
-from misfired.stats._arrays import Resampled, resample
-from misfired.stats._grid import Grid, grid_of_outcomes
+from misfired.stats._arrays import resample
+from misfired.stats._grid import against_none, grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import SamplingOptions
@@ -45,56 +43,33 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
 
     Raises:
         DataError: The frame breaks these rules.
-        ArgumentError: An option is outside its limits.
 
     Example:
-        >>> outcomes = pl.DataFrame(
-        ...     {
-        ...         "id": ["p1", "p2", "p3", "p4"],
-        ...         "category": ["age"] * 4,
-        ...         "scenario": ["age_q1", "age_q1", "age_q2", "age_q2"],
-        ...         "priming": ["none"] * 4,
-        ...         "stereotyped": [True, False, True, None],
-        ...         "contrast": [True, True, True, True],
-        ...     }
-        ... )
-        >>> summary = summarize(outcomes)
-        >>> row = summary.row(by_predicate=(pl.col.slice == "age") & (pl.col.measure == "mar"),
-        ...     named=True)
-        >>> round(row["value"], 2), row["n_pairs"], row["n_unscored"]
+        >>> outcomes = pl.DataFrame({
+        ...     "id": ["p1", "p2", "p3", "p4"], "category": "age", "priming": "none",
+        ...     "scenario": ["q1", "q1", "q2", "q2"],
+        ...     "stereotyped": [True, False, True, None], "contrast": True})
+        >>> found = summarize(outcomes).filter(slice="age", measure="mar")
+        >>> found.select(pl.col("value").round(2), "n_pairs", "n_unscored").row(0)
         (33.33, 3, 1)
     """
     sampling = SamplingOptions.of(options)
     grid = grid_of_outcomes(outcomes)
-    questions = _questions(grid.series)
-    weights = np.array([row for _, row in questions])
+    questions = grid.weights | against_none(grid.weights)
+    weights = np.array(list(questions.values()))
     found = resample(grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True)
-    rows = list(_rows(grid, [name for name, _ in questions], found, sampling.unit))
-    return pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
-
-
-def _questions(series: tuple[str, ...]) -> list[tuple[str, npt.NDArray[np.float64]]]:
-    """Return the weights of each series on its own, then of its change against "none"."""
-    alone = list(zip(series, np.eye(len(series)), strict=True))
-    if series[0] != "none":
-        return alone
-    none = alone[0][1]
-    return alone + [(f"{name} - none", row - none) for name, row in alone[1:]]
-
-
-def _rows(
-    grid: Grid, questions: list[str], found: Resampled, unit: str
-) -> Iterator[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
     for i, (name, n_scenarios) in enumerate(grid.slices):
         for j, question in enumerate(questions):
             _, n_scored, n_unscored = found.sizes[i, j].tolist()
             tail = (n_scored, n_scenarios, n_unscored)
-            change = j >= len(grid.series)
+            change = "_change" if j >= len(grid.series) else ""
             if not change:
-                values = (n_scored, *found.counts[i, j, 0].tolist())
-                for measure, value in zip(COUNTS, values, strict=True):
-                    yield (name, question, measure, float(value), *[None] * 4, *tail, None)
+                values = (float(n_scored), *found.counts[i, j, 0].tolist())
+                for count, value in zip(COUNTS, values, strict=True):
+                    rows.append((name, question, count, value, *[None] * 4, *tail, None))
             for k, measure in enumerate(MEASURES):
-                *numbers, method, reason = found.estimate(i, j, k)
-                label = f"{measure}_change" if change else measure
-                yield (name, question, label, *numbers, method, unit, *tail, reason)
+                *numbers, reason = found.estimate(i, j, k)
+                label = measure + change
+                rows.append((name, question, label, *numbers, sampling.unit, *tail, reason))
+    return pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")

@@ -1,6 +1,9 @@
 """Tests on paired outcomes, and corrections for families of them."""
 
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +12,49 @@ import polars as pl
 from misfired._core import adjust as core_adjust
 from misfired._core import mcnemar as core_mcnemar
 from misfired.errors import ArgumentError
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, permute
+from misfired.options import at_least
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, no_nan, permute, warnings_of
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
-from misfired.stats.results import TestResult, named_warnings
 
-FEWEST = 6
-"""Clusters below which a two-sided exact test cannot reject at 5 %: 2 / 2^5 = 0.0625."""
+_FEWEST = 6  # With 5 clusters, a two-sided exact test cannot reject at 5 %: 2 / 2^5 = 0.0625.
 
-__all__ = ["adjust", "mcnemar", "permutation_test"]
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """Result of a test.
+
+    Attributes:
+        statistic: The observed difference, in the units of the test.
+        p_value: None if the test could not be made; may underflow to 0 (see `log_p_value`).
+        log_p_value: Natural logarithm of the p value.
+        alternative: Which departures from the null hypothesis count.
+        method: Name of the test.
+        n: Number of units or pairs.
+        reason: Why there is no p value.
+        seed: The seed used, if the p value was sampled.
+        warnings: `few_units` where they are too few for a p value below 0.05, and the reason.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    statistic: float | None
+    p_value: float | None
+    log_p_value: float | None
+    alternative: str
+    method: str
+    n: int
+    reason: str | None = None
+    seed: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row."""
+        row = asdict(self) | {"warnings": list(self.warnings)}
+        return pl.DataFrame([row], schema_overrides={"warnings": pl.List(pl.String)})
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(asdict(self))
 
 
 def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = False) -> TestResult:
@@ -34,9 +72,6 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     Returns:
         statistic = c - b; the p value in log space, right at any count.
 
-    Raises:
-        ArgumentError: A count is negative, or the alternative is unknown.
-
     Example:
         >>> round(mcnemar(1, 4, alternative="greater").p_value, 4)
         0.1875
@@ -44,17 +79,14 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
         'no_discordant_pair'
     """
     for name, count in (("b", b), ("c", c)):
-        if count < 0:
-            raise ArgumentError(f"{name} must be at least 0, got {count}")
+        at_least(0)(name, count)
     against, for_ = np.array([[b], [c]], dtype=np.uint64)
     log_p = float(core_mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
-    if np.isnan(log_p):
-        return no_test(0.0, "no_discordant_pair", alternative, name, 0)
-    warnings = named_warnings(None, b + c, fewest=FEWEST)
-    return TestResult(
-        float(c - b), float(np.exp(log_p)), log_p, alternative, name, b + c, warnings=warnings
-    )
+    reason = "no_discordant_pair" if np.isnan(log_p) else None
+    warnings = warnings_of(reason, b + c, fewest=_FEWEST)
+    numbers = float(c - b), no_nan(float(np.exp(log_p))), no_nan(log_p)
+    return TestResult(*numbers, alternative, name, b + c, reason, warnings=warnings)
 
 
 def permutation_test(
@@ -91,10 +123,6 @@ def permutation_test(
     Returns:
         statistic: the discrepancy, or the change of the measure, in percentage points.
 
-    Raises:
-        DataError: Columns differ in length or hold a value that is no outcome.
-        ArgumentError: An option is outside its limits.
-
     Example:
         >>> st, co = [False, False, False, True], [True, True, True, True]
         >>> permutation_test(st, co, scenario=["a", "a", "b", "c"], alternative="greater").p_value
@@ -115,22 +143,12 @@ def permutation_test(
     )
     name = "sign_flip" if exact else "sign_flip_sampled"
     if p_value is None:
-        reason = "no_value" if value is None else "no_discordant_pair"
-        return no_test(value, reason, alternative, name, n_clusters)
-    log_p = float(np.log(p_value)) if p_value > 0 else float("-inf")
-    used = None if exact else options.seed
-    warnings = named_warnings(None, n_clusters, fewest=FEWEST)
-    return TestResult(
-        value, p_value, log_p, alternative, name, n_clusters, seed=used, warnings=warnings
-    )
-
-
-def no_test(
-    statistic: float | None, reason: str, alternative: str, method: str, n: int
-) -> TestResult:
-    """Return the result of a test that could not be made."""
-    warnings = named_warnings(reason, n, fewest=FEWEST)
-    return TestResult(statistic, None, None, alternative, method, n, reason, warnings=warnings)
+        reason, log_p = "no_value" if value is None else "no_discordant_pair", None
+    else:
+        reason, log_p = None, float(np.log(p_value)) if p_value > 0 else -math.inf
+    seed = None if exact or reason else options.seed
+    warnings = warnings_of(reason, n_clusters, fewest=_FEWEST)
+    return TestResult(value, p_value, log_p, alternative, name, n_clusters, reason, seed, warnings)
 
 
 def adjust(
@@ -146,9 +164,6 @@ def adjust(
 
     Returns:
         Adjusted p values in the same order, float64.
-
-    Raises:
-        ArgumentError: A p value is outside 0 to 1, or the method is unknown.
 
     Example:
         >>> adjust([0.01, 0.04, 0.03]).tolist()
