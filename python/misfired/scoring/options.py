@@ -55,8 +55,7 @@ class PromptOptions(Options):
         help=f"Sentences put to the prompts: {', '.join(PRIMINGS)}, or TOML files of your own.",
     )
     protocol: str | Protocol = option(
-        "logit",
-        help=f"How to ask and read: {', '.join(PROTOCOLS)}, or a TOML file.",
+        "logit", help=f"How to ask and read: {', '.join(PROTOCOLS)}, or a TOML file."
     )
     template: str | None = option(
         None,
@@ -164,9 +163,7 @@ class DecodingOptions(Options):
         None, help="CPU threads. Default: all cores.", check=at_least(1), panel=None
     )
     intervention: Path | str | Intervention | None = option(
-        None,
-        help="TOML file of heads to ablate or a direction to add.",
-        panel=None,
+        None, help="TOML file of heads to ablate or a direction to add.", panel=None
     )
 
     @property

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from helpers import MakeModel, make_suite
+from helpers import MakeModel, make_suite, prompts_of
 from misfired.errors import ArgumentError
 from misfired.runs.pipeline import score
 from misfired.scoring.llama import generate
@@ -50,7 +50,7 @@ def job_of(model: Model, n: int = 20, protocol=SHORT):
     pairs = make_suite(n)
     texts = [*pairs["stereotyped"], *pairs["contrast"], pairs["stereotyped"][0]]
     tokenizer = PromptTokenizer(model.tokenizer, template_for(model, "plain"), protocol)
-    return prepare(tokenizer, texts, texts, ["yes"] * len(texts))
+    return prepare(tokenizer, prompts_of(texts))
 
 
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "gemma3", "gpt2"])
@@ -63,7 +63,7 @@ def test_texts_equal_greedy_decoding_by_the_definition(
         rows, _ = write_all(model, job, noise=1e-3)
         ends = {t for t in range(model.tokenizer.n_vocab) if model.tokenizer.ends_generation(t)}
         plain = PlainScorer(path)
-        for row in job.rows:
+        for row in job.prompts:
             tokens = greedy(plain, job.prompts[row].ids.tolist(), SHORT.n_generate, ends)
             kept = [t for t in tokens if t not in ends]
             text = b"".join(model.tokenizer.piece(t) for t in kept).decode(errors="replace")
@@ -79,8 +79,8 @@ def test_neighbours_do_not_matter(n_batch: int, small_model: Path) -> None:
         job = job_of(model)
         alone, _ = write_all(model, job, packing="solo")
         packed, _ = write_all(model, job, n_batch=n_batch, noise=1e-5)
-    assert sorted(packed) == job.rows
-    for row in job.rows:
+    assert sorted(packed) == list(job.prompts)
+    for row in job.prompts:
         assert packed[row]["text"] == alone[row]["text"]
         assert packed[row]["logp_text"] == pytest.approx(alone[row]["logp_text"], abs=1e-3)
     assert packed[0]["text"] == packed[job.rows[-1]]["text"], "equal prompts, equal texts"

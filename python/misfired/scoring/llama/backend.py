@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from misfired.prompts.prompt_set import PromptSet
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
-from misfired.scoring.intervention import Intervention
 from misfired.scoring.llama.engine import Job, without_text
 from misfired.scoring.llama.generate import engine_for
 from misfired.scoring.llama.invariance import (
@@ -50,20 +50,13 @@ class LocalBackend:
             MisfiredError: As `Session`.
             CacheError: The cache cannot be used.
         """
-        self.options = options
-        self.cache = None if options.cache is None else AnswerCache(options.cache)
-        try:
-            self.session = Session(path, options, shots)
-        except BaseException:
-            self._close_cache()
-            raise
-        self.is_open = False
-        self._effect: dict[str, Any] = {}
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Names and types of the columns that the protocol fills."""
-        return measured_columns(self.session.protocol)
+        self.options, self.cache, self.is_open = options, None, False
+        with ExitStack() as stack:
+            if options.cache is not None:
+                self.cache = stack.enter_context(closing(AnswerCache(options.cache)))
+            self.session = stack.enter_context(Session(path, options, shots))
+            self._open = stack.pop_all()
+        self.columns = measured_columns(self.session.protocol)
 
     def settings(self) -> dict[str, Any]:
         """Return model, template and llama.cpp, and how prompts are decoded."""
@@ -100,14 +93,23 @@ class LocalBackend:
         Raises:
             ModelError: The intervention is a direction that changes nothing.
         """
-        self.is_open = True
-        self._sample = sample
-        job = self.session.prepare(sample)
-        with self.session.context(job) as context:
-            self._calibrated = calibrate(context, job)
-            self._packing = choose_packing(context, self._calibrated, self.options)
-            if self.session.intervention is not None:
-                self._measure_effect(context, self.session.intervention)
+        self.is_open, self._sample, self._effect = True, sample, None
+        session, job = self.session, self.session.prepare(sample)
+        with session.context(job) as context:
+            self._calibrated = job = calibrate(context, job)
+            self._packing = choose_packing(context, job, self.options)
+            if session.intervention is None:
+                return
+            with session.context(job, unchanged=True) as unchanged:
+                self._effect = effect = measure_effect(unchanged, context, job)
+        # Heads may well do nothing; a direction that does nothing was not applied.
+        if not effect["n_changed"] and session.intervention.is_direction_only:
+            model = session.model
+            raise ModelError(
+                f"{model.path}: the direction of {session.intervention.name} changes nothing in "
+                f"{effect['n_tried']} prompts: llama.cpp may not support control vectors for "
+                f"architecture {model.metadata.get('general.architecture', '?')!r}"
+            )
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Score a shard, block by block; a block that is not recorded whole is run again whole."""
@@ -126,10 +128,10 @@ class LocalBackend:
             yield list(shard_cache.known.items())
             times = shard_cache.counts
             # Planned whatever is recorded, so that an interrupted run keeps its bits.
-            if asked := [row for row in job.rows if row not in shard_cache.known]:
+            if asked := [row for row in job.prompts if row not in shard_cache.known]:
                 noise = self._packing["differences"].get("packed", 0.0)
                 packing = self._packing["packing"]
-                engine = engine_for(context, job, asked, packing=packing, noise=noise)
+                engine = engine_for(context, job.only(asked), packing=packing, noise=noise)
                 for block, rows in enumerate(engine.blocks()):
                     if not all(row in recorded for row in rows):
                         for answered in engine.run_block(block):
@@ -169,12 +171,7 @@ class LocalBackend:
 
     def close(self) -> None:
         """Give the memory back."""
-        self.session.close()
-        self._close_cache()
-
-    def _close_cache(self) -> None:
-        if self.cache is not None:
-            self.cache.close()
+        self._open.close()
 
     def _prepare(self, prompts: pl.DataFrame) -> Job:
         return self.session.prepare(prompts).with_baseline(self._calibrated.baseline)
@@ -191,22 +188,7 @@ class LocalBackend:
             "computed_on": devices(),
         }
 
-    def _measure_effect(self, changed: Context, intervention: Intervention) -> None:
-        """Score some prompts with and without the intervention."""
-        model = self.session.model
-        with self.session.context(self._calibrated, unchanged=True) as unchanged:
-            self._effect = measure_effect(unchanged, changed, self._calibrated)
-        # Heads may well do nothing; a direction that does nothing was not applied.
-        if not self._effect["n_changed"] and intervention.is_direction_only:
-            raise ModelError(
-                f"{model.path}: the direction of {intervention.name} changes nothing in "
-                f"{self._effect['n_tried']} prompts: llama.cpp may not support control vectors for "
-                f"architecture {model.metadata.get('general.architecture', '?')!r}"
-            )
-
     def _score_alone(self, prompts: PromptSet, rows: list[int]) -> list[Row]:
-        if not rows:
-            return []
         job = self._prepare(prompts.at(rows))
         with self.session.context(job) as context:
             return [alone(context, job, row) for row in range(len(rows))]
@@ -216,9 +198,6 @@ class LocalBackend:
         prompt = next(iter(self._calibrated.prompts.values()), None)
         if prompt is None:
             return {}
-        text_of = self.session.model.text_of
-        tokens = {
-            answer: {str(token): text_of(token) for token in ids}
-            for answer, ids in prompt.answers.ids.items()
-        }
-        return {"scored": tokens, "dropped_forms": prompt.answers.dropped}
+        text_of, ids = self.session.model.text_of, prompt.answers.ids.items()
+        scored = {answer: {str(token): text_of(token) for token in own} for answer, own in ids}
+        return {"scored": scored, "dropped_forms": prompt.answers.dropped}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -73,19 +73,18 @@ class Job:
     in_reasoning: bool = False
 
     @property
-    def rows(self) -> list[int]:
-        """Numbers of the prompts that have text."""
-        return list(self.prompts)
-
-    @property
     def decoded(self) -> list[TokenisedPrompt]:
         """All prompts that are decoded, the content-free one last."""
-        return [*self.prompts.values(), *([self.content_free] if self.content_free else [])]
+        return [*self.prompts.values(), *filter(None, [self.content_free])]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt with the longest of its forms."""
         return max((prompt.n_longest for prompt in self.decoded), default=0)
+
+    def only(self, rows: Iterable[int]) -> Job:
+        """Return the job with some of its prompts."""
+        return replace(self, prompts={row: self.prompts[row] for row in rows})
 
     def with_baseline(self, baseline: dict[str, float] | None) -> Job:
         """Return the job with its forms compared to their scores after the content-free prompt.
@@ -93,11 +92,9 @@ class Job:
         Raises:
             ModelError: A form of the job has no such score.
         """
-        if baseline is None:
-            return self
         for prompt in self.prompts.values():
             for form in prompt.answers.forms:
-                if form.text not in baseline:
+                if baseline is not None and form.text not in baseline:
                     raise ModelError(
                         f"prompt {prompt.name}: form {form.text!r} must be scored after the "
                         "content-free prompt too, which tokenises it otherwise"
@@ -119,32 +116,29 @@ class Engine:
 
     Blocks do not depend on one another: an interrupted job repeats only the block it was in, and gives
     the same bits.
+
+    Attributes:
+        logp: Log-probability of each form of `AnswerTokens.forms`, by number of the prompt.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        job: Job,
-        rows: Sequence[int] | None = None,
-        *,
-        packing: Packing = "packed",
-    ) -> None:
-        """Plan the job's prompts, or those in `rows`."""
+    def __init__(self, context: Context, job: Job, *, packing: Packing = "packed") -> None:
         self.context, self.job = context, job
+        self.logp: dict[int, list[float]] = {}
         nodes = [
-            (row, path, np.array(wanted, dtype=np.int32))
-            for row in (job.rows if rows is None else rows)
-            for path, wanted in job.prompts[row].answers.nodes
+            (row, path, wanted)
+            for row, prompt in job.prompts.items()
+            for path, wanted in prompt.answers.nodes
         ]
         self._positions = [(row, path) for row, path, _ in nodes]
         self._wanted = [wanted for *_, wanted in nodes]
         self._read: dict[int, _Reading] = {}
         ids = [
-            np.concatenate([job.prompts[row].ids, np.array(path, dtype=np.int32)])
+            np.append(job.prompts[row].ids, np.array(path, np.int32))
             for row, path in self._positions
         ]
+        wanted = [np.array(each, np.int32) for each in self._wanted]
         self.scorer = Scorer(
-            context.handle, ragged(ids), ragged(self._wanted), n_block=N_BLOCK, packing=packing
+            context.handle, ragged(ids), ragged(wanted), n_block=N_BLOCK, packing=packing
         )
 
     def blocks(self) -> Iterator[list[int]]:
@@ -155,16 +149,6 @@ class Engine:
 
     def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
         """Decode a block; after each batch yield (number of the prompt, its measurements)."""
-        for batch in self._run_block(block):
-            yield [(row, measured) for row, measured, _ in batch]
-
-    def run_in_full(self) -> Iterator[tuple[int, Row, list[float]]]:
-        """Decode everything; also yield the log-probability of each form of `AnswerTokens.forms`."""
-        for block in range(self.scorer.n_blocks):
-            for batch in self._run_block(block):
-                yield from batch
-
-    def _run_block(self, block: int) -> Iterator[list[tuple[int, Row, list[float]]]]:
         self.scorer.start(block)
         while (result := step(self.scorer, self.context)) is not None:
             places, logps, *tops = (column.tolist() for column in result)
@@ -173,36 +157,29 @@ class Engine:
             for place, *top in zip(places, *tops, strict=True):
                 row, path = self._positions[place]
                 reading = self._read.setdefault(row, _Reading())
-                for wanted in self._wanted[place].tolist():
+                for wanted in self._wanted[place]:
                     reading.logp[path, wanted] = next(values)
                 if not path:
                     reading.top = top[0], top[1]
                 reading.n_positions += 1
                 if reading.n_positions == len(self.job.prompts[row].answers.nodes):
-                    complete.append((row, *self._measure(row, self._read.pop(row))))
+                    complete.append((row, self._measure(row, self._read.pop(row))))
             yield complete
 
-    def _measure(self, row: int, reading: _Reading) -> tuple[Row, list[float]]:
+    def _measure(self, row: int, reading: _Reading) -> Row:
         prompt, job = self.job.prompts[row], self.job
-        logp = prompt.answers.log_probabilities(reading.logp)
-        measured = read_forms(
-            job.protocol, prompt.answers.forms, logp, prompt.expected, job.baseline
-        )
-        token, top_logp = reading.top
+        answers, (token, top_logp) = prompt.answers, reading.top
+        self.logp[row] = logp = answers.log_probabilities(reading.logp)
         return {
-            **measured,
+            **read_forms(job.protocol, answers.forms, logp, prompt.expected, job.baseline),
             "top_token": self.context.model.text_of(token) if token >= 0 else None,
             "top_logp": None if np.isnan(top_logp) else top_logp,
             "n_prompt_tokens": prompt.n_tokens,
-        }, logp
+        }
 
 
 def step(scorer: Any, context: Context) -> Any:
-    """Return what the next batch of a scorer or generator gives, None after the last of its block.
-
-    Raises:
-        ScoringError: llama.cpp cannot decode it; the message names the model.
-    """
+    """Return what the next batch of a scorer or generator gives, None after the last of its block."""
     try:
         return scorer.step()
     except ScoringError as error:
@@ -217,6 +194,5 @@ def without_text(job: Job) -> list[tuple[int, Row]]:
 
 def ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
     """Return rows as one flat array, and the offsets of their ends."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    values = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, np.int32)
-    return values, offsets
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    return np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32), offsets

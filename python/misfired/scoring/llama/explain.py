@@ -13,6 +13,7 @@ from misfired.prompts.neutral import with_neutral
 from misfired.prompts.prompt_set import build_prompts
 from misfired.prompts.shots import draw_shots
 from misfired.scoring.llama.engine import Engine, TokenisedPrompt, without_text
+from misfired.scoring.llama.generate import answer_all
 from misfired.scoring.llama.session import Session, calibrate, prompt_name
 from misfired.scoring.options import ScoringOptions
 
@@ -61,9 +62,10 @@ def explain(
         }
         if job.prompts:
             with session.context(job) as context:
-                job = calibrate(context, job)
-                for row, measured, logp in Engine(context, job, packing="fresh").run_in_full():
-                    found[row] = {"answer": measured} | _scored(session, job.prompts[row], logp)
+                engine = Engine(context, calibrate(context, job), packing="fresh")
+                for row, measured in answer_all(engine).items():
+                    scored = _scored(session, job.prompts[row], engine.logp[row])
+                    found[row] = {"answer": measured} | scored
         return [
             {
                 "name": prompt_name(prompt),

@@ -1,8 +1,7 @@
 """Prompts in, one greedy text per prompt out, parsed; many prompts at once.
 
 A prompt's neighbours in the batch can change which token is the most probable only where two tokens are
-closer than rounding moves them. So prompts are packed, and a text with a choice that close is written
-again, its prompt alone.
+closer than rounding moves them: a packed text with a choice that close is written again, alone.
 """
 
 from __future__ import annotations
@@ -27,34 +26,23 @@ CAUTION = 10.0
 
 
 class TextEngine:
-    """A job of texts on its way through a context, block by block; see `Engine`."""
+    """A job of texts on its way through a context, block by block; see `Engine`.
+
+    Args:
+        context: A context made for texts (see `open_context`).
+        job: What to ask.
+        packing: `packed`, or anything else for each prompt alone.
+        noise: How much neighbours were seen to change a logit.
+    """
 
     def __init__(
-        self,
-        context: Context,
-        job: Job,
-        rows: Sequence[int] | None = None,
-        *,
-        packing: Packing = "packed",
-        noise: float = 0.0,
+        self, context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
     ) -> None:
-        """Plan the job's prompts, or those in `rows`.
+        self.context, self.job, self.packed = context, job, packing == "packed"
+        self.rows, self.least_gap, self.n_rewritten = list(job.prompts), CAUTION * noise, 0
+        self.scorer = self._generator(self.rows, packed=self.packed)
 
-        Args:
-            context: A context made for texts (see `open_context`).
-            job: What to ask.
-            rows: Which of its prompts.
-            packing: `packed`, or anything else for each prompt alone.
-            noise: How much neighbours were seen to change a logit.
-        """
-        self.context, self.job, self.packing = context, job, packing
-        self.rows = job.rows if rows is None else list(rows)
-        self.least_gap = CAUTION * noise
-        self.n_rewritten = 0
-        self.scorer = self._generator(self.rows, packing)
-
-    def _generator(self, rows: Sequence[int], packing: Packing) -> Generator:
-        packed = packing == "packed"
+    def _generator(self, rows: Sequence[int], *, packed: bool) -> Generator:
         return Generator(
             self.context.handle,
             ragged([self.job.prompts[row].ids for row in rows]),
@@ -62,7 +50,7 @@ class TextEngine:
             stop=list(self.job.protocol.stop),
             n_places=self.context.n_sequences - 1 if packed else 1,
             n_block=N_BLOCK,
-            packing=packing if packed else "fresh",
+            packing="packed" if packed else "fresh",
         )
 
     def blocks(self) -> Iterator[list[int]]:
@@ -78,15 +66,15 @@ class TextEngine:
             yield [answered for answered in batch if not self._is_close(answered[1])]
         if close:
             self.n_rewritten += len(close)
-            alone = self._generator(sorted(close), "solo")
+            alone = self._generator(sorted(close), packed=False)
             for part in range(alone.n_blocks):
                 yield from self._texts(alone, sorted(close), part)
             # The cache has been used for something else: the header has to be read again.
-            self.scorer = self._generator(self.rows, self.packing)
+            self.scorer = self._generator(self.rows, packed=self.packed)
 
     def _is_close(self, measured: Row) -> bool:
         gap = measured["least_gap"]
-        return self.packing == "packed" and gap is not None and bool(gap <= self.least_gap)
+        return self.packed and gap is not None and bool(gap <= self.least_gap)
 
     def _texts(
         self, generator: Generator, rows: Sequence[int], block: int
@@ -94,29 +82,23 @@ class TextEngine:
         generator.start(block)
         while (finished := step(generator, self.context)) is not None:
             places, texts, stops, *numbers = finished
-            columns = texts, stops, *(column.tolist() for column in numbers)
+            columns = places, texts, stops, *(column.tolist() for column in numbers)
             yield [
                 (rows[place], self._measure(rows[place], *written))
-                for place, *written in zip(places.tolist(), *columns, strict=True)
+                for place, *written in zip(*columns, strict=True)
             ]
 
     def _measure(  # noqa: PLR0917  one argument for each column
         self, row: int, text: bytes, stop: str, n_tokens: int, logp: float, least_gap: float
     ) -> Row:
-        blank, prompt = dict.fromkeys(measured_columns(self.job.protocol)), self.job.prompts[row]
+        job, prompt, written = self.job, self.job.prompts[row], text.decode(errors="replace")
+        blank = dict.fromkeys(measured_columns(job.protocol))
         if np.isnan(logp):
             return {**blank, "outcome": "error", "reason": "non-finite logits", "stop": stop}
-        written = text.decode(errors="replace")
-        parsed = read_text(
-            self.job.protocol,
-            written,
-            prompt.expected,
-            in_reasoning=self.job.in_reasoning,
-            truncated=stop == "length",
-        )
+        cut, inside = stop == "length", job.in_reasoning
         return {
             **blank,
-            **parsed,
+            **read_text(job.protocol, written, prompt.expected, in_reasoning=inside, truncated=cut),
             "text": written,
             "stop": stop,
             "n_generated": n_tokens,
@@ -127,17 +109,12 @@ class TextEngine:
 
 
 def engine_for(
-    context: Context,
-    job: Job,
-    rows: Sequence[int] | None = None,
-    *,
-    packing: Packing = "packed",
-    noise: float = 0.0,
+    context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
 ) -> Engine | TextEngine:
     """Return the engine that a job's protocol needs."""
     if job.protocol.generates:
-        return TextEngine(context, job, rows, packing=packing, noise=noise)
-    return Engine(context, job, rows, packing=packing)
+        return TextEngine(context, job, packing=packing, noise=noise)
+    return Engine(context, job, packing=packing)
 
 
 def answer_all(engine: Engine | TextEngine) -> dict[int, Row]:

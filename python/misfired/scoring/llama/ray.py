@@ -48,16 +48,12 @@ class RayBackend:
         self._ray = _connect(address)
         n_threads, n_gpus = options.n_threads or 1, 1 if options.n_gpu_layers else 0
         self.path, self.options = Path(path), replace(options, n_threads=n_threads)
+        self.columns = measured_columns(options.resolved_protocol)
         self._sample: pl.DataFrame | None = None
         remote = self._ray.remote(num_cpus=n_threads, num_gpus=n_gpus, max_retries=N_RETRIES)
-        work = remote(_work)
-        self._work = functools.partial(work.remote, (self.path, self.options, tuple(shots)))
+        setup = self.path, self.options, tuple(shots)
+        self._work = functools.partial(remote(_work).remote, setup)
         self.n_parallel = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // n_threads)
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Names and types of the columns that the protocol fills."""
-        return measured_columns(self.options.resolved_protocol)
 
     def settings(self) -> dict[str, Any]:
         """Return those of the same run on one machine, so that each resumes the other's run folder."""
@@ -106,10 +102,8 @@ def _connect(address: str) -> Any:
             try:
                 ray.init(address=where, log_to_driver=False, configure_logging=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise ArgumentError(
-                    f"ray must be the address of a cluster, got {address!r} ({reason})"
-                ) from None
+                said = f"{address!r} ({str(error).splitlines()[0]})"
+                raise ArgumentError(f"ray must be the address of a cluster, got {said}") from None
     return ray
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError, TemplateError
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt
+from misfired.scoring.llama.generate import answer_all
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
@@ -31,12 +32,7 @@ N_PLACES = 16
 
 
 class Session(AbstractContextManager["Session"]):
-    """A model with all that is needed to put prompts to it.
-
-    Args:
-        path: The GGUF file.
-        options: How it is asked.
-        shots: Demonstrations before every prompt.
+    """A GGUF file with all that is needed to put prompts to it; `shots` stand before every prompt.
 
     Raises:
         ModelError: The model cannot be loaded.
@@ -62,10 +58,8 @@ class Session(AbstractContextManager["Session"]):
             raise
 
     def prepare(self, prompts: pl.DataFrame) -> Job:
-        """Render and tokenise prompts, rows as `build_prompts` gives them; see `prepare`."""
-        names = [prompt_name(prompt) for prompt in prompts.iter_rows(named=True)]
-        columns = (prompts[name].to_list() for name in ("text", "expected", "system"))
-        return prepare(self.tokenizer, names, *columns)
+        """Render and tokenise prompts; see `prepare`."""
+        return prepare(self.tokenizer, prompts)
 
     def rendered(self, prompt: Mapping[str, Any]) -> str:
         """Return a whole prompt as text, from a row as `build_prompts` gives it."""
@@ -89,38 +83,31 @@ def prompt_name(prompt: Mapping[str, Any]) -> str:
     return f"{prompt['id']} ({prompt['priming']}, {prompt['condition']})"
 
 
-def prepare(
-    tokenizer: PromptTokenizer,
-    names: Sequence[str],
-    texts: Sequence[str | None],
-    expected: Sequence[str],
-    systems: Sequence[str | None] | None = None,
-) -> Job:
-    """Render and tokenise every prompt, under its system message if it has one.
+def prepare(tokenizer: PromptTokenizer, prompts: pl.DataFrame) -> Job:
+    """Render and tokenise prompts, rows as `build_prompts` gives them.
 
     Raises:
         DataError: An expected answer is none of the protocol's.
         TemplateError: A prompt cannot be rendered.
         ModelError: An answer has no form that can be scored.
     """
-    protocol = tokenizer.protocol
-    prompts: dict[int, TokenisedPrompt] = {}
-    systems = systems if systems is not None else [None] * len(texts)
-    rows = zip(names, texts, expected, systems, strict=True)
-    for row, (name, text, answer, system) in enumerate(rows):
+    protocol, content_free = tokenizer.protocol, None
+    tokenised: dict[int, TokenisedPrompt] = {}
+    for row, prompt in enumerate(prompts.iter_rows(named=True)):
+        name, text, answer = prompt_name(prompt), prompt["text"], prompt["expected"]
         if answer not in protocol.answers:
             raise DataError(
                 f"prompt {name}: expected answer must be one of protocol {protocol.name!r} "
                 f"({', '.join(protocol.answers)}), got {answer!r}"
             )
         if text is not None:
-            prompts[row] = _tokenised(tokenizer.with_system(system), name, text, answer)
-    content_free = None
+            above = tokenizer.with_system(prompt["system"])
+            tokenised[row] = _tokenised(above, name, text, answer)
     if protocol.normalisation == "unconditional":
         content_free = _tokenised(tokenizer, "content-free", protocol.content_free, "")
     return Job(
-        prompts,
-        tuple(row for row in range(len(texts)) if row not in prompts),
+        tokenised,
+        tuple(row for row in range(len(prompts)) if row not in tokenised),
         protocol=protocol,
         content_free=content_free,
         in_reasoning=tokenizer.in_reasoning,
@@ -140,8 +127,9 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
     n_batch = batch_size(model, options, generates=job.protocol.generates)
-    choose_shape = _shape_for_texts if job.protocol.generates else _shape_for_forms
-    shape = choose_shape(job, options, n_batch)
+    shape = (_shape_for_texts if job.protocol.generates else _shape_for_forms)(
+        job, options, n_batch
+    )
     for prompt in job.decoded:
         n_tokens = prompt.n_longest + job.protocol.n_generate
         if 0 < model.n_ctx_train < n_tokens:
@@ -194,12 +182,8 @@ def _shape_for_texts(job: Job, options: DecodingOptions, n_batch: int) -> dict[s
             f"n_ctx must be at least {3 * n_stream}, for two texts of up to {n_stream} tokens and "
             f"the common prefix, got {options.n_ctx}"
         )
-    return {
-        "n_ctx": n_stream * (n_places + 1),
-        "n_batch": n_batch,
-        "n_sequences": n_places + 1,
-        "unified": False,
-    }
+    n = n_places + 1
+    return {"n_ctx": n_stream * n, "n_batch": n_batch, "n_sequences": n, "unified": False}
 
 
 def _rounded_up(n_cells: int) -> int:
@@ -215,22 +199,20 @@ def calibrate(context: Context, job: Job) -> Job:
     if job.content_free is None:
         return job
     alone = replace(job, prompts={0: job.content_free})
-    ((_, _, logp),) = Engine(context, alone, packing="fresh").run_in_full()
-    forms = job.content_free.answers.forms
-    return job.with_baseline({form.text: value for form, value in zip(forms, logp, strict=True)})
+    engine = Engine(context, alone, packing="fresh")
+    answer_all(engine)
+    scored = zip(job.content_free.answers.forms, engine.logp[0], strict=True)
+    return job.with_baseline({form.text: value for form, value in scored})
 
 
 def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
     """Return the template that a model is asked through, with the model's own begin and end tokens.
 
-    Args:
-        model: A loaded model.
-        choice: None for the model's own template, `plain`, a Jinja file, or a GGUF file that has one
-            (a base model's instruct sibling).
+    `choice` is None for the model's own template, `plain`, a Jinja file, or a GGUF file that has one (a
+    base model's instruct sibling).
 
     Raises:
-        TemplateError: The model has no template and no other was named, or the file cannot be read
-            or has none.
+        TemplateError: There is none, or the file cannot be read.
         ModelError: The GGUF file cannot be loaded.
     """
     special: frozenset[str] = frozenset()
@@ -244,23 +226,16 @@ def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
     elif choice == "plain":
         source = PLAIN
     elif choice.endswith(".gguf"):
-        source, special = _template_of(choice)
+        with open_model(choice, vocab_only=True) as other:
+            special = frozenset(text for _, text, *_ in other.tokenizer.special_tokens() if text)
+            source = other.chat_template
+        if source is None:
+            raise TemplateError(f"{choice}: has no chat template")
     else:
         try:
             source = Path(choice).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
-    bos_token, eos_token = (
-        model.text_of(token) if token >= 0 else ""
-        for token in (model.tokenizer.bos[0], model.end_of_text)
-    )
+    ends = model.tokenizer.bos[0], model.end_of_text
+    bos_token, eos_token = (model.text_of(token) if token >= 0 else "" for token in ends)
     return ChatTemplate(source, choice or "model", bos_token, eos_token, special=special)
-
-
-def _template_of(path: str) -> tuple[str, frozenset[str]]:
-    """Return chat template and special tokens of another model."""
-    with open_model(path, vocab_only=True) as model:
-        if model.chat_template is None:
-            raise TemplateError(f"{path}: has no chat template")
-        special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)
-        return model.chat_template, special
