@@ -43,13 +43,11 @@ class Backend(Protocol):
 
     Attributes:
         errors_may_pass: True if a prompt that ended in an error may be answered another time.
+        n_parallel: Shards that may be asked at once, each from a thread of its own.
     """
 
     errors_may_pass: bool
-
-    @property
-    def n_parallel(self) -> int:
-        """Shards that may be asked at once, each from a thread of its own."""
+    n_parallel: int
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -69,10 +67,10 @@ class Backend(Protocol):
         """Look at some prompts, spread over the suite, before the first shard."""
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
-        """Answer the prompts of a shard.
+        """Answer the prompts of a shard, rows as `build_prompts` gives them.
 
         Args:
-            shard: Rows as `build_prompts` gives them.
+            shard: The prompts.
             recorded: Answers that are known, by number of the row.
 
         Yields:

@@ -8,7 +8,7 @@ disjoint, and their probabilities add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,14 +69,11 @@ class AnswerTokens:
         return [(path, list(wanted)) for path, wanted in sorted(children.items())]
 
     def log_probabilities(self, read: Mapping[tuple[Tokens, int], float]) -> list[float]:
-        """Return the log-probability of each form, made disjoint.
+        """Return the log-probability of each form, made disjoint, from that of each wanted id at each node.
 
         With E the forms that extend F with no other form between,
         `logp(F) = raw(F) + log(1 - sum over E of exp(raw(E) - raw(F)))`, where `raw` sums the
         log-probabilities of a form's tokens.
-
-        Args:
-            read: Log-probability of each wanted id at each node.
         """
         raw = [
             math.fsum(read[form.tokens[:place], token] for place, token in enumerate(form.tokens))
@@ -89,38 +86,38 @@ class AnswerTokens:
 
     @cached_property
     def _extensions(self) -> list[list[int]]:
+        places = {form.tokens: index for index, form in enumerate(self.forms)}
         found: list[list[int]] = [[] for _ in self.forms]
         for longer, form in enumerate(self.forms):
-            shorter = [index for index, other in enumerate(self.forms) if _extends(form, other)]
-            if shorter:
-                found[max(shorter, key=lambda index: len(self.forms[index].tokens))].append(longer)
+            shorter = next((start for start in _starts(form) if start in places), None)
+            if shorter is not None:
+                found[places[shorter]].append(longer)
         return found
 
 
 def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> AnswerTokens:
-    """Find where forms are read, from the tokens of the prompt alone and with each form behind it.
+    """Find where forms are read, from the tokens of the prompt and of it with each form right behind it.
 
     Forms that are read by one token are read where most of them can be told apart. That is nearly
     always the prompt's end; where most forms merge with the prompt's last token (a prompt that ends in
     a space) it is before that token. The earlier of two equal places wins.
 
-    Args:
-        protocol: Gives the answers and how they are read.
-        ids: The prompt.
-        joint: For each form the prompt with the form right behind it.
-
     Raises:
         ModelError: An answer has no form that differs from those of the other answers.
     """
     shared = {text: common_prefix(ids, other) for text, other in joint.items()}
-    if protocol.reading == "first_token":
-        places = [_at(keep, 1, protocol, joint, shared) for keep in sorted({*shared.values()})]
-        best = max(places, key=lambda place: min(map(len, _by_answer(protocol, place).values())))
-    else:
-        best = _at(min(shared.values()), None, protocol, joint, shared)
-    for answer, forms in _by_answer(protocol, best).items():
-        if not forms:
-            what = "tokens" if protocol.reading != "first_token" else "a token"
+    first = protocol.reading == "first_token"
+    keeps = sorted({*shared.values()}) if first else [min(shared.values())]
+    places = [_at(keep, 1 if first else None, protocol, joint, shared) for keep in keeps]
+
+    def count(place: AnswerTokens) -> dict[str, int]:
+        answers = [form.answer for form in place.forms]
+        return {answer: answers.count(answer) for answer in protocol.answers}
+
+    best = max(places, key=lambda place: min(count(place).values()))
+    for answer, n_forms in count(best).items():
+        if not n_forms:
+            what = "a token" if first else "tokens"
             tried = ", ".join(map(repr, protocol.answers[answer]))
             raise ModelError(
                 f"answer {answer!r} must have a form that begins with {what} of its own after this "
@@ -147,19 +144,16 @@ def _at(
     for form in usable:
         owners.setdefault(form.tokens, set()).add(form.answer)
     distinct = {form.tokens: form for form in reversed(usable) if len(owners[form.tokens]) == 1}
-    chosen = tuple(
-        form for form in usable if distinct.get(form.tokens) is form and not _held(form, distinct)
-    )
+
+    def adds(form: Form) -> bool:
+        """False if the next shorter form is of the same answer, so that this one adds nothing to it."""
+        shorter = next((distinct[start] for start in _starts(form) if start in distinct), None)
+        return shorter is None or shorter.answer != form.answer
+
+    chosen = tuple(form for form in usable if distinct.get(form.tokens) is form and adds(form))
     kept = {form.tokens for form in chosen}
     dropped = [form.text for form in forms if form not in usable or form.tokens not in kept]
     return AnswerTokens(keep, chosen, dropped)
-
-
-def _by_answer(protocol: Protocol, found: AnswerTokens) -> dict[str, list[Form]]:
-    return {
-        answer: [form for form in found.forms if form.answer == answer]
-        for answer in protocol.answers
-    }
 
 
 def common_prefix(left: Ids, right: Ids) -> int:
@@ -169,24 +163,13 @@ def common_prefix(left: Ids, right: Ids) -> int:
     return int(differ[0]) if len(differ) else n
 
 
-def _held(form: Form, distinct: Mapping[Tokens, Form]) -> bool:
-    """True if the next shorter form is of the same answer, so that this one adds nothing to it."""
-    for length in range(len(form.tokens) - 1, 0, -1):
-        shorter = distinct.get(form.tokens[:length])
-        if shorter is not None:
-            return shorter.answer == form.answer
-    return False
-
-
-def _extends(form: Form, other: Form) -> bool:
-    shorter = len(other.tokens) < len(form.tokens)
-    return shorter and form.tokens[: len(other.tokens)] == other.tokens
+def _starts(form: Form) -> Iterator[Tokens]:
+    """Yield what a form can extend, the longest first."""
+    return (form.tokens[:length] for length in range(len(form.tokens) - 1, 0, -1))
 
 
 def _log_rest(relative: list[float]) -> float:
     """Return `log(1 - sum exp(relative))`; only rounding can make the sum exceed 1."""
-    if not relative:
-        return 0.0
     taken = math.fsum(map(math.exp, relative))
     if math.isnan(taken):
         return math.nan

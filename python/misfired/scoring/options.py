@@ -1,7 +1,6 @@
 """Options of scoring: everything that decides how a model is asked and how it computes.
 
-Each option is one field: default, help and check stand there and nowhere else. Nothing here needs
-llama.cpp.
+Nothing here needs llama.cpp.
 """
 
 from __future__ import annotations
@@ -60,8 +59,7 @@ class PromptOptions(Options):
     template: str | None = option(
         None,
         help="Chat template: plain, a Jinja file, or a GGUF file that has one; `run` takes several, with "
-        "commas. "
-        "Default: the model's own.",
+        "commas. Default: the model's own.",
     )
     n_shots: int = option(
         0,
@@ -117,15 +115,13 @@ class Devices(Options):
         """Refuse options without effect."""
         super().check_together()
         shares = self.tensor_split
-        if shares is not None and not (min(shares, default=-1) >= 0 < sum(shares)):
+        if shares is not None and not min(shares, default=-1) >= 0 < sum(shares):
             raise ArgumentError(
                 f"tensor_split must be shares of at least 0, not all 0, got {shares}"
             )
-        divided = [
-            n for n in ("main_gpu", "split_mode", "tensor_split") if getattr(self, n) is not None
-        ]
-        if divided and not self.n_gpu_layers:
-            raise ArgumentError(f"{divided[0]} must go with n_gpu_layers, which is 0")
+        for name in ("main_gpu", "split_mode", "tensor_split"):
+            if getattr(self, name) is not None and not self.n_gpu_layers:
+                raise ArgumentError(f"{name} must go with n_gpu_layers, which is 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +189,11 @@ class DecodingOptions(Options):
         _ = self.resolved_intervention
 
 
+def _two_amounts(name: str, value: tuple[float, ...]) -> None:
+    if not (len(value) == 2 and min(value) >= 0):
+        raise ArgumentError(f"{name} must be two numbers of at least 0, got {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions(Options):
     """How a server is reached and what it costs."""
@@ -211,17 +212,13 @@ class ServerOptions(Options):
         6, help="Most attempts for each prompt.", check=at_least(1), flag="--n-attempts"
     )
     price: tuple[float, float] | None = option(
-        None, help="Price of a million prompt tokens and of a million generated tokens."
+        None,
+        help="Price of a million prompt tokens and of a million generated tokens.",
+        check=_two_amounts,
     )
     extra_body: Mapping[str, Any] = option(
         {}, help="More fields of each request, as JSON; null removes a field.", metavar="JSON"
     )
-
-    def check_together(self) -> None:
-        """Refuse a price that is not two amounts."""
-        super().check_together()
-        if self.price is not None and not (len(self.price) == 2 and min(self.price) >= 0):
-            raise ArgumentError(f"price must be two numbers of at least 0, got {self.price}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ def opens_reasoning(text: str) -> bool:
     return text.rfind("<think>") > text.rfind("</think>")
 
 
-class _RefusedError(Exception):
+class _RefusedError(ValueError):
     """What a template's own `raise_exception` raises."""
 
 
@@ -100,11 +100,7 @@ class ChatTemplate:
     special: frozenset[str] = frozenset()
 
     def render(self, user: str, history: Sequence[Message] = ()) -> str:
-        """Return the prompt for one user message, up to where the answer begins.
-
-        Args:
-            user: The message.
-            history: The turns before it.
+        """Return the prompt for one user message after some turns, up to where the answer begins.
 
         Example:
             >>> template = ChatTemplate("<s>{{ messages[0]['content'] }}</s>")
@@ -116,17 +112,9 @@ class ChatTemplate:
         """
         try:
             return _compile(self.source, self.date).render(self._variables(user, history))
-        except (
-            jinja2.TemplateError,
-            _RefusedError,
-            ArithmeticError,
-            TypeError,
-            ValueError,
-        ) as error:
-            reason = " ".join(str(error).split())
-            raise TemplateError(
-                f"chat template ({self.name}): {type(error).__name__}: {reason}"
-            ) from None
+        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise TemplateError(f"chat template ({self.name}): {said}") from None
 
     def try_out(self, user: str, history: Sequence[Message] = ()) -> None:
         """Render once in a process of its own, with bounded time and memory.
@@ -137,11 +125,8 @@ class ChatTemplate:
             TemplateError: The template takes more than `TRIAL_SECONDS` or `TRIAL_BYTES`.
         """
         if self.source != PLAIN:
-            request = {
-                "source": self.source,
-                "date": self.date.isoformat(),
-                "variables": self._variables(user, history),
-            }
+            variables, date = self._variables(user, history), self.date.isoformat()
+            request = {"source": self.source, "date": date, "variables": variables}
             _try_rendering(self.name, json.dumps(request))
 
     def _variables(self, user: str, history: Sequence[Message]) -> dict[str, Any]:
@@ -158,12 +143,12 @@ class ChatTemplate:
 def _try_rendering(name: str, request: str) -> None:
     program = Path(__file__).with_name("trial_render.py")
     done = run_trial(program, str(TRIAL_BYTES), seconds=TRIAL_SECONDS, request=request)
-    problem = None
     if done is None:
         problem = f"not rendered within {TRIAL_SECONDS} s"
     elif done.returncode == 4:
         problem = f"needs more than {TRIAL_BYTES >> 20} MiB of memory"
-    elif done.returncode != 0:
+    elif done.returncode:
         problem = f"its renderer died ({how_it_ended(done)})"
-    if problem is not None:
-        raise TemplateError(f"chat template ({name}): {problem}")
+    else:
+        return
+    raise TemplateError(f"chat template ({name}): {problem}")
