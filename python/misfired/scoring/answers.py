@@ -99,13 +99,13 @@ def read_answer(
         >>> row["answer"], row["outcome"], round(row["mass"], 6)
         ('yes', 'wrong', 0.8)
     """
-    names = list(logp)
-    totals = [float(np.logaddexp.reduce(logp[name])) for name in names]
-    best = np.array([(scores or logp)[name].max() for name in names])
-    logps, decides = [f"logp_{name}" for name in names], decision_column(names)
-    if np.isnan([*totals, *best]).any():
+    names, decides = list(logp), decision_column(list(logp))
+    logps, scores = [f"logp_{name}" for name in names], scores or logp
+    if np.isnan(np.concatenate([*logp.values(), *scores.values()])).any():
         blank = dict.fromkeys(["answer", *logps, decides, "mass"])
         return {**blank, "outcome": "error", "reason": "non-finite logits"}
+    totals = [float(np.logaddexp.reduce(logp[name])) for name in names]
+    best = np.array([scores[name].max() for name in names])
     order = np.argsort(-best, kind="stable")
     lead = float(best[order[0]] - best[order[1]])
     tied = not lead > 0.0

@@ -23,13 +23,10 @@ AnswerStream = Generator[list[tuple[int, Row]], None, Tallies]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that `misfired doctor` has looked at.
+    """One thing that `misfired doctor` has looked at, what it found, and what to change.
 
     Attributes:
-        name: The thing.
-        value: What was found.
         status: `ok`, `note` or `problem`.
-        advice: What to change; empty if nothing.
     """
 
     name: str
@@ -67,11 +64,7 @@ class Backend(Protocol):
         """Look at some prompts, spread over the suite, before the first shard."""
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
-        """Answer the prompts of a shard, rows as `build_prompts` gives them.
-
-        Args:
-            shard: The prompts.
-            recorded: Answers that are known, by number of the row.
+        """Answer the prompts of a shard, of which some answers are recorded, by number of the row.
 
         Yields:
             Each row that is not recorded, as soon as its answer is known, with the key of its answer

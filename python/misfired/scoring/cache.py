@@ -31,12 +31,9 @@ PATIENCE = 60.0
 
 
 class AnswerCache:
-    """A table from keys to answers in a folder; several processes may share it.
+    """A table from keys to answers in a folder, created if missing; several processes may share it.
 
     Each row carries a checksum of itself. Errors are never kept.
-
-    Args:
-        folder: Created if missing.
 
     Raises:
         CacheError: It cannot be created, read or written, or is damaged; the message names the file.

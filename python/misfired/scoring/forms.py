@@ -8,9 +8,10 @@ disjoint, and their probabilities add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from misfired.scoring.protocol import Protocol
 
 Ids = npt.NDArray[np.int32]
 Tokens = tuple[int, ...]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,8 @@ class AnswerTokens:
         places = {form.tokens: index for index, form in enumerate(self.forms)}
         found: list[list[int]] = [[] for _ in self.forms]
         for longer, form in enumerate(self.forms):
-            shorter = next((start for start in _starts(form) if start in places), None)
-            if shorter is not None:
-                found[places[shorter]].append(longer)
+            if (shorter := _extended(form, places)) is not None:
+                found[shorter].append(longer)
         return found
 
 
@@ -144,13 +145,13 @@ def _at(
     for form in usable:
         owners.setdefault(form.tokens, set()).add(form.answer)
     distinct = {form.tokens: form for form in reversed(usable) if len(owners[form.tokens]) == 1}
-
-    def adds(form: Form) -> bool:
-        """False if the next shorter form is of the same answer, so that this one adds nothing to it."""
-        shorter = next((distinct[start] for start in _starts(form) if start in distinct), None)
-        return shorter is None or shorter.answer != form.answer
-
-    chosen = tuple(form for form in usable if distinct.get(form.tokens) is form and adds(form))
+    answers = {tokens: form.answer for tokens, form in distinct.items()}
+    # A form whose next shorter one is of the same answer adds nothing to it.
+    chosen = tuple(
+        form
+        for form in usable
+        if distinct.get(form.tokens) is form and _extended(form, answers) != form.answer
+    )
     kept = {form.tokens for form in chosen}
     dropped = [form.text for form in forms if form not in usable or form.tokens not in kept]
     return AnswerTokens(keep, chosen, dropped)
@@ -163,14 +164,13 @@ def common_prefix(left: Ids, right: Ids) -> int:
     return int(differ[0]) if len(differ) else n
 
 
-def _starts(form: Form) -> Iterator[Tokens]:
-    """Yield what a form can extend, the longest first."""
-    return (form.tokens[:length] for length in range(len(form.tokens) - 1, 0, -1))
+def _extended(form: Form, among: Mapping[Tokens, _Value]) -> _Value | None:
+    """Return the value of the longest form among others that a form extends, None if there is none."""
+    starts = (form.tokens[:length] for length in range(len(form.tokens) - 1, 0, -1))
+    return next((among[start] for start in starts if start in among), None)
 
 
 def _log_rest(relative: list[float]) -> float:
     """Return `log(1 - sum exp(relative))`; only rounding can make the sum exceed 1."""
     taken = math.fsum(map(math.exp, relative))
-    if math.isnan(taken):
-        return math.nan
-    return math.log1p(-taken) if taken < 1.0 else -math.inf
+    return -math.inf if taken >= 1.0 else math.log1p(-taken)

@@ -22,7 +22,6 @@ Mode = Literal["exact", "fast"]
 
 #: Types of the K/V cache, as llama.cpp names them; those after bf16 are quantised.
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
-
 FLASH_ATTENTION = ("auto", "off", "on")
 
 #: The smallest batch that a plan can work with.
@@ -30,6 +29,16 @@ LEAST_BATCH = 4
 
 #: Ways of llama.cpp to divide a model among devices: not at all, by layers, or by rows of each matrix.
 SPLIT_MODES = ("none", "layer", "row")
+
+
+def _shares(name: str, value: tuple[float, ...]) -> None:
+    if not min(value, default=-1) >= 0 < sum(value):
+        raise ArgumentError(f"{name} must be shares of at least 0, not all 0, got {value}")
+
+
+def _two_amounts(name: str, value: tuple[float, ...]) -> None:
+    if not (len(value) == 2 and min(value) >= 0):
+        raise ArgumentError(f"{name} must be two numbers of at least 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -108,17 +117,12 @@ class Devices(Options):
         None, help="Device of a model that is not divided.", check=at_least(0)
     )
     tensor_split: tuple[float, ...] | None = option(
-        None, help="Shares of the devices, such as 3,1.", metavar="SHARES"
+        None, help="Shares of the devices, such as 3,1.", metavar="SHARES", check=_shares
     )
 
     def check_together(self) -> None:
         """Refuse options without effect."""
         super().check_together()
-        shares = self.tensor_split
-        if shares is not None and not min(shares, default=-1) >= 0 < sum(shares):
-            raise ArgumentError(
-                f"tensor_split must be shares of at least 0, not all 0, got {shares}"
-            )
         for name in ("main_gpu", "split_mode", "tensor_split"):
             if getattr(self, name) is not None and not self.n_gpu_layers:
                 raise ArgumentError(f"{name} must go with n_gpu_layers, which is 0")
@@ -187,11 +191,6 @@ class DecodingOptions(Options):
                 f"cache_type_v must be f32, f16 or bf16 without flash attention, got {cache.type_v!r}"
             )
         _ = self.resolved_intervention
-
-
-def _two_amounts(name: str, value: tuple[float, ...]) -> None:
-    if not (len(value) == 2 and min(value) >= 0):
-        raise ArgumentError(f"{name} must be two numbers of at least 0, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,7 @@ from misfired.scoring.trial import how_it_ended, run_trial
 FROZEN_DATE = datetime.date(2025, 1, 1)
 
 #: Seconds and bytes that a template may use; real ones need a hundredth of a second.
-TRIAL_SECONDS = 5
-TRIAL_BYTES = 1 << 30
+TRIAL_SECONDS, TRIAL_BYTES = 5, 1 << 30
 
 #: For base models: no roles, an answer cue at the end of each question.
 PLAIN = (
@@ -83,12 +82,9 @@ class ChatTemplate:
     Args:
         source: Jinja source.
         name: Where it came from, for messages and the manifest: `model`, `plain` or a file.
-        bos_token: Text of the beginning-of-sequence token.
-        eos_token: Text of the end-of-text token.
         date: What `strftime_now` tells the template.
         thinking: True if a template that can switch reasoning on does.
-        special: Special tokens of the vocabulary that it was written for, where that is another
-            model's.
+        special: Special tokens of the vocabulary that it was written for, if that is another model's.
     """
 
     source: str
@@ -117,9 +113,7 @@ class ChatTemplate:
             raise TemplateError(f"chat template ({self.name}): {said}") from None
 
     def try_out(self, user: str, history: Sequence[Message] = ()) -> None:
-        """Render once in a process of its own, with bounded time and memory.
-
-        What a template refuses or fails at is left to `render`, which says so.
+        """Render once in a process of its own; what a template refuses or fails at, `render` says.
 
         Raises:
             TemplateError: The template takes more than `TRIAL_SECONDS` or `TRIAL_BYTES`.

@@ -8,31 +8,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from misfired.errors import ModelError
 from misfired.prompts.prompt_set import PromptSet
+from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
 from misfired.scoring.llama.engine import Job, without_text
-from misfired.scoring.llama.generate import engine_for
-from misfired.scoring.llama.invariance import (
-    alone,
-    check_invariance,
-    choose_packing,
-    measure_effect,
-)
+from misfired.scoring.llama.generate import alone, engine_for
+from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
 from misfired.scoring.llama.library import devices, versions
 from misfired.scoring.llama.markers import describe, find_markers
 from misfired.scoring.llama.model import Context, default_threads, model_sha256
 from misfired.scoring.llama.session import Session, calibrate
 from misfired.scoring.options import Devices, ScoringOptions
-
-if TYPE_CHECKING:
-    from misfired.prompts.shots import Shot
 
 
 class LocalBackend:
@@ -149,6 +142,12 @@ class LocalBackend:
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
         """Return model, example prompt, scored tokens, packing, and the check of batch invariance."""
         model, texts = self.session.model, self._sample["text"].drop_nulls()
+
+        def score_alone(rows: list[int]) -> list[Row]:
+            job = self._prepare(prompts.at(rows))
+            with self.session.context(job) as context:
+                return alone(context, job)
+
         return {
             "n_threads": self.options.n_threads or default_threads(),
             "model": {
@@ -162,10 +161,7 @@ class LocalBackend:
             "packing": self._packing,
             **({"intervention_effect": self._effect} if self._effect else {}),
             "batch_invariance": check_invariance(
-                answers,
-                self.session.protocol,
-                functools.partial(self._score_alone, prompts),
-                seed=self.options.seed,
+                answers, self.session.protocol, score_alone, seed=self.options.seed
             ),
         }
 
@@ -187,11 +183,6 @@ class LocalBackend:
             "versions": versions(),
             "computed_on": devices(),
         }
-
-    def _score_alone(self, prompts: PromptSet, rows: list[int]) -> list[Row]:
-        job = self._prepare(prompts.at(rows))
-        with self.session.context(job) as context:
-            return [alone(context, job, row) for row in range(len(rows))]
 
     def _answer_tokens(self) -> dict[str, Any]:
         """Return the tokens that the first prompt's answer is read from, and the forms left out."""

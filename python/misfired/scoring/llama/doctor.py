@@ -32,7 +32,6 @@ SECONDS = 5.0
 #: Vector instructions whose absence costs most on x86.
 _WANTED_FEATURES = ("AVX2", "FMA", "F16C")
 
-#: How prompts are batched, by packing.
 _PACKINGS = {
     "packed": "prompts are packed together",
     "solo": "each prompt gets batches of its own",
@@ -165,14 +164,11 @@ def _invariance(model: Model, chosen: dict[str, Any]) -> Finding:
     if not model.can_share_prefixes:
         return Finding(name, f"a recurrent or hybrid model: {packing}")
     measured = ", ".join(f"{each} {value:.1e}" for each, value in chosen["differences"].items())
-    value = f"difference from a prompt alone: {measured or 'not measured'}"
-    if chosen["packing"] == "packed":
-        return Finding(name, f"{value}; {packing}")
-    return _found(
-        name,
-        f"{value}; above {TOLERANCE:.0e} or not reliable, so {packing}",
-        "--mode fast packs them anyway, and writes the difference into the manifest",
-    )
+    value, advice = f"difference from a prompt alone: {measured or 'not measured'};", ""
+    if chosen["packing"] != "packed":
+        value += f" above {TOLERANCE:.0e} or not reliable, so"
+        advice = "--mode fast packs them anyway, and writes the difference into the manifest"
+    return _found(name, f"{value} {packing}", advice)
 
 
 def _throughput(context: Context, job: Job, packing: str) -> Finding:

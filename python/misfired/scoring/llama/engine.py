@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,13 +31,10 @@ Packing = Literal["packed", "solo", "fresh"]
 
 @dataclass(frozen=True)
 class TokenisedPrompt:
-    """One prompt as tokens.
+    """One prompt: token ids up to the scored position, and which tokens are read there.
 
     Attributes:
         name: What messages call it.
-        expected: The right answer.
-        ids: Token ids up to the scored position.
-        answers: Which tokens are read there.
         n_tokens: Tokens of the whole prompt.
     """
 
@@ -59,7 +57,6 @@ class Job:
     Attributes:
         prompts: The prompts that have text, by number.
         without_text: Numbers of the others.
-        protocol: How answers are read.
         content_free: The content-free prompt, where the protocol compares with it.
         baseline: Log-probability of each form after that prompt (see `calibrate`).
         in_reasoning: True if the prompts end inside a reasoning block.
@@ -102,15 +99,6 @@ class Job:
         return replace(self, baseline=baseline)
 
 
-@dataclass
-class _Reading:
-    """What has been read of one prompt; its positions may come in several batches."""
-
-    logp: dict[tuple[Tokens, int], float] = field(default_factory=dict)
-    top: tuple[int, float] = (-1, float("nan"))
-    n_positions: int = 0
-
-
 class Engine:
     """A job on its way through a context, block by block.
 
@@ -131,7 +119,9 @@ class Engine:
         ]
         self._positions = [(row, path) for row, path, _ in nodes]
         self._wanted = [wanted for *_, wanted in nodes]
-        self._read: dict[int, _Reading] = {}
+        # The positions of a prompt may come in several batches.
+        self._read: defaultdict[int, dict[tuple[Tokens, int], float]] = defaultdict(dict)
+        self._top: dict[int, tuple[int, float]] = {}
         ids = [
             np.append(job.prompts[row].ids, np.array(path, np.int32))
             for row, path in self._positions
@@ -151,25 +141,22 @@ class Engine:
         """Decode a block; after each batch yield (number of the prompt, its measurements)."""
         self.scorer.start(block)
         while (result := step(self.scorer, self.context)) is not None:
-            places, logps, *tops = (column.tolist() for column in result)
-            values = iter(logps)
-            complete = []
-            for place, *top in zip(places, *tops, strict=True):
+            places, logps, tokens, top_logps = (column.tolist() for column in result)
+            values, complete = iter(logps), []
+            for place, *top in zip(places, tokens, top_logps, strict=True):
                 row, path = self._positions[place]
-                reading = self._read.setdefault(row, _Reading())
-                for wanted in self._wanted[place]:
-                    reading.logp[path, wanted] = next(values)
+                self._read[row] |= {(path, wanted): next(values) for wanted in self._wanted[place]}
                 if not path:
-                    reading.top = top[0], top[1]
-                reading.n_positions += 1
-                if reading.n_positions == len(self.job.prompts[row].answers.nodes):
-                    complete.append((row, self._measure(row, self._read.pop(row))))
+                    self._top[row] = top[0], top[1]
+                nodes = self.job.prompts[row].answers.nodes
+                if len(self._read[row]) == sum(len(wanted) for _, wanted in nodes):
+                    complete.append((row, self._measure(row)))
             yield complete
 
-    def _measure(self, row: int, reading: _Reading) -> Row:
+    def _measure(self, row: int) -> Row:
         prompt, job = self.job.prompts[row], self.job
-        answers, (token, top_logp) = prompt.answers, reading.top
-        self.logp[row] = logp = answers.log_probabilities(reading.logp)
+        answers, (token, top_logp) = prompt.answers, self._top.pop(row)
+        self.logp[row] = logp = answers.log_probabilities(self._read.pop(row))
         return {
             **read_forms(job.protocol, answers.forms, logp, prompt.expected, job.baseline),
             "top_token": self.context.model.text_of(token) if token >= 0 else None,

@@ -117,6 +117,12 @@ def engine_for(
     return Engine(context, job, packing=packing)
 
 
+def alone(context: Context, job: Job) -> list[Row]:
+    """Return the measurements of each prompt of a job with nothing else in the cache."""
+    each = (engine_for(context, job.only([row]), packing="fresh") for row in job.prompts)
+    return [measured for engine in each for measured in answer_all(engine).values()]
+
+
 def answer_all(engine: Engine | TextEngine) -> dict[int, Row]:
     """Return what an engine measures of each of its prompts, by number."""
     return {

@@ -16,16 +16,14 @@ import polars as pl
 from misfired.scoring.answers import decision_column
 from misfired.scoring.backend import Row
 from misfired.scoring.llama.engine import Job, Packing
-from misfired.scoring.llama.generate import answer_all, engine_for
+from misfired.scoring.llama.generate import alone, answer_all, engine_for
 from misfired.scoring.llama.model import Context
 from misfired.scoring.options import DecodingOptions, KvCache
 from misfired.scoring.protocol import Protocol
 
-#: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck.
-N_TRIED = 24
-
-#: As many where a text is written for each, or where luck cannot hide anything.
-N_FEW = 6
+#: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck. `N_FEW`
+#: where a text is written for each, or where luck cannot hide anything.
+N_TRIED, N_FEW = 24, 6
 
 #: The largest difference that `exact` accepts.
 TOLERANCE = 1e-5
@@ -50,17 +48,20 @@ def choose_packing(context: Context, job: Job, options: DecodingOptions) -> dict
     if options.mode == "fast":
         return {"packing": "packed", "n_tried": 0, "differences": {}}
     tried = _spread(job, N_FEW if job.protocol.generates else N_TRIED)
-    single = {row: alone(context, job, row) for row in tried}
+    single = alone(context, tried)
     differences: dict[Packing, float] = {}
     packing: Packing = "fresh"
-    for candidate in _candidates(job, options.kv_cache) if tried else ():
-        measured = answer_all(engine_for(context, job.only(tried), packing=candidate))
-        differences[candidate] = max(_difference(measured[row], single[row]) for row in tried)
+    for candidate in _candidates(job, options.kv_cache) if single else ():
+        measured = answer_all(engine_for(context, tried, packing=candidate))
+        both = zip(tried.prompts, single, strict=True)
+        differences[candidate] = max(
+            _difference(measured[row], row_alone) for row, row_alone in both
+        )
         # Texts need not be written one at a time: the engine repeats those with a close choice.
         if differences[candidate] <= TOLERANCE or job.protocol.generates:
             packing = candidate
             break
-    return {"packing": packing, "n_tried": len(tried), "differences": differences}
+    return {"packing": packing, "n_tried": len(single), "differences": differences}
 
 
 def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
@@ -83,7 +84,7 @@ def measure_effect(unchanged: Context, changed: Context, job: Job) -> dict[str, 
         null for texts.
     """
     tried = _spread(job, N_FEW)
-    both = [(alone(unchanged, job, row), alone(changed, job, row)) for row in tried]
+    both = list(zip(alone(unchanged, tried), alone(changed, tried), strict=True))
     largest = max((_difference(*pair) for pair in both), default=0.0)
     return {
         "n_tried": len(both),
@@ -124,14 +125,10 @@ def check_invariance(
     }
 
 
-def _spread(job: Job, n: int) -> list[int]:
+def _spread(job: Job, n: int) -> Job:
+    """Return the job with `n` of its prompts, spread evenly."""
     rows = list(job.prompts)
-    return sorted({rows[place * len(rows) // n] for place in range(n)} if rows else ())
-
-
-def alone(context: Context, job: Job, row: int) -> Row:
-    """Return the measurements of one prompt of a job with nothing else in the cache."""
-    return answer_all(engine_for(context, job.only([row]), packing="fresh"))[row]
+    return job.only(sorted({rows[place * len(rows) // n] for place in range(n)} if rows else ()))
 
 
 def _difference(left: Row, right: Row) -> float:

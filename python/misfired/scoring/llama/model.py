@@ -87,51 +87,39 @@ class Context(AbstractContextManager["Context"]):
         self.close()
 
 
-@dataclass
 class Model(AbstractContextManager["Model"]):
     """A GGUF model loaded through the installed llama-cpp-python.
 
     Attributes:
-        path: The GGUF file (of a split model the first part).
+        path: The GGUF file (of a split model the first part); with `vocab_only` no weights are loaded.
         devices: Where its layers are computed.
-        vocab_only: Load vocabulary and metadata, no weights.
         metadata: The file's own, without the vocabulary.
         chat_template: Jinja source of the model's own chat template.
         description: llama.cpp's one-line description: architecture, size, quantisation.
         end_of_text: Token id that ends a text, -1 if there is none.
-        can_share_prefixes: False for recurrent and hybrid models, whose state cannot be rolled back in
-            part.
+        can_share_prefixes: False for recurrent and hybrid models: their state cannot be rolled back.
 
     Raises:
         ModelError: The file is missing, no GGUF, truncated, without weights, or of an architecture
             that the installed llama.cpp does not know.
     """
 
-    path: Path
-    devices: Devices = field(default_factory=Devices)
-    vocab_only: bool = False
-    metadata: dict[str, str] = field(init=False, repr=False)
-    chat_template: str | None = field(init=False, repr=False)
-    description: str = field(init=False, repr=False)
-    end_of_text: int = field(init=False, repr=False)
-    can_share_prefixes: bool = field(init=False, repr=False)
-    _address: int = field(init=False, repr=False)
-    _open: tuple[CoreModel, Tokenizer] | None = field(init=False, repr=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.path = Path(self.path)
-        check_gguf(self.path, needs_weights=not self.vocab_only)
+    def __init__(
+        self, path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
+    ) -> None:
+        self.path, self.devices = Path(path), devices or Devices()
+        check_gguf(self.path, needs_weights=not vocab_only)
         library = load_library()
         params = capi.llama_model_default_params()
         apply_devices(self.devices, params)
-        params.vocab_only = self.vocab_only
+        params.vocab_only = vocab_only
         if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
             params.use_extra_bufts = False
         load, file = capi.llama_model_load_from_file, os.fsencode(self.path)
         self._address = self._made("load this file", load, file, params)
         handle = CoreModel(library, self._address)
-        self._open = handle, Tokenizer(handle)
+        self._open: tuple[CoreModel, Tokenizer] | None = (handle, Tokenizer(handle))
         self._describe(self.pointer)
 
     def _made(self, what: str, make: Any, *arguments: Any) -> int:
@@ -142,9 +130,7 @@ class Model(AbstractContextManager["Model"]):
         # The first line is the cause; those after it are each caller's "failed to load". Where it quotes a
         # name, it holds whatever bytes the file has there.
         first = next(filter(None, errors), "no reason given")[:300]
-        reason = "".join(
-            char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first
-        )
+        reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in first)
         raise ModelError(f"{self.path}: llama.cpp cannot {what}: {reason}")
 
     def _describe(self, model: Any) -> None:
@@ -154,21 +140,16 @@ class Model(AbstractContextManager["Model"]):
             function(model, *index, buffer, len(buffer))
             return buffer.value.decode(errors="replace")
 
-        keys, values = (
-            [read(function, index) for index in range(capi.llama_model_meta_count(model))]
-            for function in (
-                capi.llama_model_meta_key_by_index,
-                capi.llama_model_meta_val_str_by_index,
-            )
-        )
-        pairs = zip(keys, values, strict=True)
-        self.metadata = {key: text for key, text in pairs if not key.startswith("tokenizer.")}
+        key, value = capi.llama_model_meta_key_by_index, capi.llama_model_meta_val_str_by_index
+        rows = range(capi.llama_model_meta_count(model))
+        found = {read(key, row): read(value, row) for row in rows}
+        self.metadata = {k: v for k, v in found.items() if not k.startswith("tokenizer.")}
         self.description = read(capi.llama_model_desc)
         source = capi.llama_model_chat_template(model, None)
         self.chat_template = None if source is None else source.decode(errors="replace")
         self.end_of_text = int(capi.llama_vocab_eos(capi.llama_model_get_vocab(model)))
-        rolls_back = (capi.llama_model_is_recurrent, capi.llama_model_is_hybrid)
-        self.can_share_prefixes = not any(function(model) for function in rolls_back)
+        recurrent = capi.llama_model_is_recurrent(model) or capi.llama_model_is_hybrid(model)
+        self.can_share_prefixes = not recurrent
 
     def _opened(self) -> tuple[CoreModel, Tokenizer]:
         if self._open is None:

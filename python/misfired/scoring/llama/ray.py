@@ -7,19 +7,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError, ScoringError
+from misfired.prompts.prompt_set import PromptSet
+from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row, Tallies, drain
 from misfired.scoring.llama.backend import LocalBackend
 from misfired.scoring.options import ScoringOptions
-
-if TYPE_CHECKING:
-    from misfired.prompts.prompt_set import PromptSet
-    from misfired.prompts.shots import Shot
 
 #: Workers that may be lost while a shard is answered, before the run gives up.
 N_RETRIES = 5
@@ -108,27 +106,21 @@ def _connect(address: str) -> Any:
 
 
 #: Path of the model, options, demonstrations.
-Setup = tuple[Path, ScoringOptions, tuple["Shot", ...]]
-
-
-def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
-    """Call a method of a backend, in a worker that keeps the last model it has loaded."""
-    backend = _loaded(setup)
-    if sample is not None and not backend.is_open:
-        backend.open(sample)
-    if what == "answer":
-        rows: list[tuple[int, Row]] = []
-        tallies = drain(backend.answer(*arguments), rows.extend)
-        return rows, tallies
-    return getattr(backend, what)(*arguments)
-
+Setup = tuple[Path, ScoringOptions, tuple[Shot, ...]]
 
 _kept: list[tuple[Setup, LocalBackend]] = []
 
 
-def _loaded(setup: Setup) -> LocalBackend:
+def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
+    """Call a method of a backend, in a worker that keeps the last model it has loaded."""
     if not _kept or _kept[0][0] != setup:
         while _kept:
             _kept.pop()[1].close()
         _kept.append((setup, LocalBackend(*setup)))
-    return _kept[0][1]
+    backend = _kept[0][1]
+    if sample is not None and not backend.is_open:
+        backend.open(sample)
+    if what == "answer":
+        rows: list[tuple[int, Row]] = []
+        return rows, drain(backend.answer(*arguments), rows.extend)
+    return getattr(backend, what)(*arguments)

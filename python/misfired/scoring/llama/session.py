@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from misfired.errors import ArgumentError, DataError, TemplateError
+from misfired.prompts.shots import Shot
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt
 from misfired.scoring.llama.generate import answer_all
 from misfired.scoring.llama.guard import open_model
@@ -19,12 +20,9 @@ from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 
-if TYPE_CHECKING:
-    from misfired.prompts.shots import Shot
-
 #: Tokens a batch where layers are offloaded, where texts are written, and where scores are read with and
-#: without flash attention: large enough to keep the cores busy, small enough that attention over the
-#: cells of the batch stays cheap (design/scoring.md has the measurement).
+#: without flash attention: enough to keep the cores busy, few enough that attention over the cells of the
+#: batch stays cheap (design/scoring.md has the measurement).
 N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
 
 #: Texts that are written at once: more fill the cores no better, and each holds a whole context.
@@ -50,9 +48,8 @@ class Session(AbstractContextManager["Session"]):
             if self.intervention is not None:
                 self.intervention.check(self.model.sizes)
             self.template = template_for(self.model, options.template)
-            self.tokenizer = PromptTokenizer(
-                self.model.tokenizer, self.template, self.protocol, shots
-            )
+            vocabulary = self.model.tokenizer
+            self.tokenizer = PromptTokenizer(vocabulary, self.template, self.protocol, shots)
         except BaseException:
             self.close()
             raise
@@ -60,10 +57,6 @@ class Session(AbstractContextManager["Session"]):
     def prepare(self, prompts: pl.DataFrame) -> Job:
         """Render and tokenise prompts; see `prepare`."""
         return prepare(self.tokenizer, prompts)
-
-    def rendered(self, prompt: Mapping[str, Any]) -> str:
-        """Return a whole prompt as text, from a row as `build_prompts` gives it."""
-        return self.tokenizer.with_system(prompt["system"]).rendered(prompt["text"])
 
     def context(self, job: Job, *, unchanged: bool = False) -> Context:
         """Return a context for a job; `unchanged` leaves the intervention out. See `open_context`."""
@@ -126,10 +119,8 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
     Raises:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
-    n_batch = batch_size(model, options, generates=job.protocol.generates)
-    shape = (_shape_for_texts if job.protocol.generates else _shape_for_forms)(
-        job, options, n_batch
-    )
+    shape_for = _shape_for_texts if job.protocol.generates else _shape_for_forms
+    shape = shape_for(job, options, batch_size(model, options, generates=job.protocol.generates))
     for prompt in job.decoded:
         n_tokens = prompt.n_longest + job.protocol.n_generate
         if 0 < model.n_ctx_train < n_tokens:
