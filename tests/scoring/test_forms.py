@@ -15,8 +15,7 @@ from misfired.errors import DataError, ModelError
 from misfired.runs.pipeline import score
 from misfired.scoring.answers import read_answer
 from misfired.scoring.forms import AnswerTokens, find_forms
-from misfired.scoring.llama.engine import Engine
-from misfired.scoring.llama.generate import answer_all
+from misfired.scoring.llama.engine import Engine, answer_all
 from misfired.scoring.llama.invariance import choose_packing
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import calibrate, open_context, prepare, template_for

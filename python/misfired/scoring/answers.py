@@ -42,7 +42,7 @@ class Column(NamedTuple):
 
 
 _BUILD, _READ = "prompts.prompt_set.build_prompts", "scoring.answers.read_answer"
-_ENGINE, _TEXTS = "scoring.llama.engine.Engine", "scoring.llama.generate.TextEngine"
+_ENGINE, _TEXTS = "scoring.llama.engine.Engine", "scoring.llama.engine.TextEngine"
 _REPLY, _TOP = "scoring.server.reply.read_reply", "scoring.server.reply.read_top_tokens"
 
 #: Every column of `answers.parquet`, in its order. To add one, add a row, and return its value from what fills it.

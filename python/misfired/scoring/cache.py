@@ -126,9 +126,9 @@ class ShardCache:
         """Store what was learnt and what was recorded; the recorded answer wins where a key has both."""
         if self._cache is not None:
             answers = [row for row in (*self._fresh, *self._recorded.values()) if KEY in row]
-            rows = [{name: row[name] for name in row if name != KEY} for row in answers]
+            bare = [{name: row[name] for name in row if name != KEY} for row in answers]
             keys = [bytes.fromhex(row[KEY]) for row in answers]
-            self._cache.put(dict(zip(keys, rows, strict=True)))
+            self._cache.put(dict(zip(keys, bare, strict=True)))
 
     @property
     def counts(self) -> dict[str, int]:

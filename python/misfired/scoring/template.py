@@ -38,16 +38,6 @@ Message = dict[str, str]
 CLOSED_REASONING = "\n</think>\n\n"
 
 
-def opens_reasoning(text: str) -> bool:
-    """True if a text ends inside a reasoning block.
-
-    Example:
-        >>> opens_reasoning("<|Assistant|><think>"), opens_reasoning("<think></think>")
-        (True, False)
-    """
-    return text.rfind("<think>") > text.rfind("</think>")
-
-
 class _RefusedError(ValueError):
     """What a template's own `raise_exception` raises."""
 

@@ -14,13 +14,7 @@ from misfired.errors import TemplateError
 from misfired.prompts.shots import Shot
 from misfired.scoring.forms import AnswerTokens, Ids, find_forms
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.template import (
-    CLOSED_REASONING,
-    PLAIN,
-    ChatTemplate,
-    Message,
-    opens_reasoning,
-)
+from misfired.scoring.template import CLOSED_REASONING, PLAIN, ChatTemplate, Message
 
 #: Stand for the text of the pair, of the system message and of each demonstration while the template is
 #: rendered; no real text holds these code points.
@@ -65,8 +59,9 @@ class PromptTokenizer:
         texts = [system if system and each == mark else shown[each] for each in found]
         self._segments = [*chain.from_iterable(zip(around, texts, strict=False)), around[-1]]
         self.before = "".join(self._segments)
-        self.in_reasoning, self._closing = protocol.thinking and opens_reasoning(after), ""
-        if opens_reasoning(after) and not protocol.thinking:
+        opens_reasoning = after.rfind("<think>") > after.rfind("</think>")
+        self.in_reasoning, self._closing = protocol.thinking and opens_reasoning, ""
+        if opens_reasoning and not protocol.thinking:
             # Some templates open a reasoning block themselves; the text in it would be no answer.
             self._closing = CLOSED_REASONING
         elif template.source == PLAIN and protocol.prefix:
@@ -83,11 +78,7 @@ class PromptTokenizer:
         self._forms: dict[tuple[int, ...], AnswerTokens] = {}
 
     def with_system(self, system: str | None) -> PromptTokenizer:
-        """Return the same with a system message above every prompt; made once for each message.
-
-        Raises:
-            TemplateError: The template drops, repeats, refuses or alters the message.
-        """
+        """Return the same with a system message above every prompt; made once for each message."""
         if system is None:
             return self
         if system not in self._with_system:
@@ -108,12 +99,10 @@ class PromptTokenizer:
         whole = self._rendered_marks(user, history)
         pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
         found = pattern.findall(whole)
-        once = {"the user's message": _MARK}
-        if _has_system(history):
-            once["the system message"] = _SYSTEM_MARK
-        for name, mark in once.items():
+        once = {_MARK: "the user's message", _SYSTEM_MARK: "the system message"}
+        for mark in once if _has_system(history) else [_MARK]:
             if (n_shown := found.count(mark)) != 1:
-                raise self._wrong(f"shows {name} {n_shown} times, not once")
+                raise self._wrong(f"shows {once[mark]} {n_shown} times, not once")
         # Some templates move the system message to the last question.
         if [mark for mark in found if mark != _SYSTEM_MARK] != [*shot_marks, _MARK]:
             n = len(shot_marks)

@@ -18,8 +18,7 @@ from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
-from misfired.scoring.llama.engine import Job, without_text
-from misfired.scoring.llama.generate import alone, engine_for
+from misfired.scoring.llama.engine import Job, alone, engine_for, without_text
 from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
 from misfired.scoring.llama.library import devices, versions
 from misfired.scoring.llama.markers import describe, find_markers

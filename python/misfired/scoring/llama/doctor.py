@@ -70,6 +70,7 @@ def examine(model: Path | str | None = None, **keywords: Any) -> list[Finding]:
 def _installation() -> list[Finding]:
     made_by, slow = versions(), "a debug build is slow; build with maturin develop --release"
     build = made_by["build_profile"]
+    misfired = f"{made_by['misfired']} ({build} build)"
     try:
         load_library()
         library = Finding("libllama", f"{capi._lib._name}: layout and functions as expected")
@@ -84,9 +85,7 @@ def _installation() -> list[Finding]:
     rebuild = "if this CPU has them, build llama-cpp-python on it with CMAKE_ARGS=-DGGML_NATIVE=on"
     features = f"{' '.join(has) or 'none reported'}{without}"
     return [
-        _found(
-            "misfired", f"{made_by['misfired']} ({build} build)", slow if build != "release" else ""
-        ),
+        _found("misfired", misfired, slow if build != "release" else ""),
         Finding("llama-cpp-python", made_by["llama_cpp_python"]),
         Finding("ggml", ggml_version()),
         library,
@@ -120,10 +119,8 @@ def _model(path: Path, options: ScoringOptions) -> Iterator[Finding]:
         if has_template:
             yield _template(session)
         else:
-            advice = (
-                "a base model: run it with --template plain, or the GGUF of an instruct sibling"
-            )
-            yield _found("chat template", "none", advice)
+            advice = "run it with --template plain, or the GGUF of an instruct sibling"
+            yield _found("chat template", "none", f"a base model: {advice}")
         can_offload = bool(capi.llama_supports_gpu_offload())
         if options.n_gpu_layers and not can_offload:
             advice = "build llama-cpp-python with a GPU backend, or leave --n-gpu-layers out"

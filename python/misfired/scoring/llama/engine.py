@@ -10,16 +10,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from misfired._core import Scorer
+from misfired._core import Generator, Scorer
 from misfired.errors import ModelError, ScoringError
-from misfired.scoring.answers import NO_TEXT, measured_columns, read_forms
+from misfired.scoring.answers import NO_TEXT, measured_columns, read_forms, read_text
 from misfired.scoring.backend import Row
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
 from misfired.scoring.llama.model import Context
 from misfired.scoring.protocol import LOGIT, Protocol
 
-#: Decoded tokens after which a block may end. An interrupted run repeats the block it was in.
-N_BLOCK = 4096
+#: Decoded tokens after which a block may end. An interrupted run repeats the block it was in. Blocks of
+#: texts are longer, since places stand empty at their ends.
+N_BLOCK, N_BLOCK_TEXTS = 4096, 16_384
+
+#: A choice is close where its lead is below this many times the largest difference that was measured
+#: between packed and alone.
+CAUTION = 10.0
 
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
@@ -163,6 +168,117 @@ class Engine:
             "top_logp": None if np.isnan(top_logp) else top_logp,
             "n_prompt_tokens": prompt.n_tokens,
         }
+
+
+class TextEngine:
+    """A job of one greedy text for each prompt, parsed, on its way through a context; see `Engine`.
+
+    A prompt's neighbours in the batch can change which token is the most probable only where two tokens
+    are closer than rounding moves them: a packed text with a choice that close is written again, alone.
+
+    Args:
+        context: A context made for texts (see `open_context`).
+        job: What to ask.
+        packing: `packed`, or anything else for each prompt alone.
+        noise: How much neighbours were seen to change a logit.
+    """
+
+    def __init__(
+        self, context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
+    ) -> None:
+        self.context, self.job, self.packed = context, job, packing == "packed"
+        self.rows, self.least_gap, self.n_rewritten = list(job.prompts), CAUTION * noise, 0
+        self.scorer = self._generator(self.rows, packed=self.packed)
+
+    def _generator(self, rows: Sequence[int], *, packed: bool) -> Generator:
+        return Generator(
+            self.context.handle,
+            ragged([self.job.prompts[row].ids for row in rows]),
+            n_generate=self.job.protocol.n_generate,
+            stop=list(self.job.protocol.stop),
+            n_places=self.context.n_sequences - 1 if packed else 1,
+            n_block=N_BLOCK_TEXTS,
+            packing="packed" if packed else "fresh",
+        )
+
+    def blocks(self) -> Iterator[list[int]]:
+        """Yield for each block the numbers of its prompts."""
+        for block in range(self.scorer.n_blocks):
+            yield [self.rows[place] for place in self.scorer.block_sequences(block).tolist()]
+
+    def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
+        """Write a block's texts; after each batch yield (number of the prompt, its measurements)."""
+        close: list[int] = []
+        for batch in self._texts(self.scorer, self.rows, block):
+            close += [row for row, measured in batch if self._is_close(measured)]
+            yield [answered for answered in batch if not self._is_close(answered[1])]
+        if close:
+            self.n_rewritten += len(close)
+            alone = self._generator(sorted(close), packed=False)
+            for part in range(alone.n_blocks):
+                yield from self._texts(alone, sorted(close), part)
+            # The cache has been used for something else: the header has to be read again.
+            self.scorer = self._generator(self.rows, packed=self.packed)
+
+    def _is_close(self, measured: Row) -> bool:
+        gap = measured["least_gap"]
+        return self.packed and gap is not None and bool(gap <= self.least_gap)
+
+    def _texts(
+        self, generator: Generator, rows: Sequence[int], block: int
+    ) -> Iterator[list[tuple[int, Row]]]:
+        generator.start(block)
+        while (finished := step(generator, self.context)) is not None:
+            places, texts, stops, *numbers = finished
+            columns = places, texts, stops, *(column.tolist() for column in numbers)
+            yield [
+                (rows[place], self._measure(rows[place], *written))
+                for place, *written in zip(*columns, strict=True)
+            ]
+
+    def _measure(  # noqa: PLR0917  one argument for each column
+        self, row: int, text: bytes, stop: str, n_tokens: int, logp: float, least_gap: float
+    ) -> Row:
+        job, prompt, written = self.job, self.job.prompts[row], text.decode(errors="replace")
+        blank = dict.fromkeys(measured_columns(job.protocol))
+        if np.isnan(logp):
+            return {**blank, "outcome": "error", "reason": "non-finite logits", "stop": stop}
+        cut, inside = stop == "length", job.in_reasoning
+        return {
+            **blank,
+            **read_text(job.protocol, written, prompt.expected, in_reasoning=inside, truncated=cut),
+            "text": written,
+            "stop": stop,
+            "n_generated": n_tokens,
+            "logp_text": logp,
+            "least_gap": least_gap,
+            "n_prompt_tokens": prompt.n_tokens,
+        }
+
+
+def engine_for(
+    context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
+) -> Engine | TextEngine:
+    """Return the engine that a job's protocol needs."""
+    if job.protocol.generates:
+        return TextEngine(context, job, packing=packing, noise=noise)
+    return Engine(context, job, packing=packing)
+
+
+def alone(context: Context, job: Job) -> list[Row]:
+    """Return the measurements of each prompt of a job with nothing else in the cache."""
+    each = (engine_for(context, job.only([row]), packing="fresh") for row in job.prompts)
+    return [measured for engine in each for measured in answer_all(engine).values()]
+
+
+def answer_all(engine: Engine | TextEngine) -> dict[int, Row]:
+    """Return what an engine measures of each of its prompts, by number."""
+    return {
+        row: measured
+        for block in range(engine.scorer.n_blocks)
+        for batch in engine.run_block(block)
+        for row, measured in batch
+    }
 
 
 def step(scorer: Any, context: Context) -> Any:

@@ -12,8 +12,7 @@ from misfired.options import takes_options
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.prompt_set import build_prompts
 from misfired.prompts.shots import draw_shots
-from misfired.scoring.llama.engine import Engine, TokenisedPrompt, without_text
-from misfired.scoring.llama.generate import answer_all
+from misfired.scoring.llama.engine import Engine, TokenisedPrompt, answer_all, without_text
 from misfired.scoring.llama.session import Session, calibrate, prompt_name
 from misfired.scoring.options import ScoringOptions
 

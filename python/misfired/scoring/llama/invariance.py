@@ -15,8 +15,7 @@ import polars as pl
 
 from misfired.scoring.answers import decision_column
 from misfired.scoring.backend import Row
-from misfired.scoring.llama.engine import Job, Packing
-from misfired.scoring.llama.generate import alone, answer_all, engine_for
+from misfired.scoring.llama.engine import Job, Packing, alone, answer_all, engine_for
 from misfired.scoring.llama.model import Context
 from misfired.scoring.options import DecodingOptions, KvCache
 from misfired.scoring.protocol import Protocol

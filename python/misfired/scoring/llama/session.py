@@ -12,8 +12,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError, TemplateError
 from misfired.prompts.shots import Shot
-from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt
-from misfired.scoring.llama.generate import answer_all
+from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
@@ -98,13 +97,9 @@ def prepare(tokenizer: PromptTokenizer, prompts: pl.DataFrame) -> Job:
             tokenised[row] = _tokenised(above, name, text, answer)
     if protocol.normalisation == "unconditional":
         content_free = _tokenised(tokenizer, "content-free", protocol.content_free, "")
-    return Job(
-        tokenised,
-        tuple(row for row in range(len(prompts)) if row not in tokenised),
-        protocol=protocol,
-        content_free=content_free,
-        in_reasoning=tokenizer.in_reasoning,
-    )
+    without = tuple(row for row in range(len(prompts)) if row not in tokenised)
+    inside = tokenizer.in_reasoning
+    return Job(tokenised, without, protocol, content_free, in_reasoning=inside)
 
 
 def _tokenised(tokenizer: PromptTokenizer, name: str, text: str, expected: str) -> TokenisedPrompt:
@@ -128,11 +123,9 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
                 f"prompt {prompt.name} must have at most {model.n_ctx_train} tokens, the answer "
                 f"included, for which the model was trained, got {n_tokens}"
             )
+    cache, intervention = options.kv_cache, options.resolved_intervention
     return model.context(
-        **shape,
-        cache=options.kv_cache,
-        n_threads=options.n_threads,
-        intervention=options.resolved_intervention,
+        **shape, cache=cache, n_threads=options.n_threads, intervention=intervention
     )
 
 
