@@ -119,8 +119,7 @@ class ShardCache:
 
     def learn(self, answers: Iterable[Row]) -> None:
         """Remember fresh answers, which carry their keys."""
-        if self._cache is not None:
-            self._fresh += answers
+        self._fresh += answers
 
     def store(self) -> None:
         """Store what was learnt and what was recorded; the recorded answer wins where a key has both."""

@@ -109,7 +109,7 @@ def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> Answer
     shared = {text: common_prefix(ids, other) for text, other in joint.items()}
     first = protocol.reading == "first_token"
     keeps = sorted({*shared.values()}) if first else [min(shared.values())]
-    places = [_at(keep, 1 if first else None, protocol, joint, shared) for keep in keeps]
+    places = [_at(keep, protocol, joint, shared) for keep in keeps]
 
     def count(place: AnswerTokens) -> dict[str, int]:
         answers = [form.answer for form in place.forms]
@@ -128,13 +128,10 @@ def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> Answer
 
 
 def _at(
-    keep: int,
-    n_tokens: int | None,
-    protocol: Protocol,
-    joint: Mapping[str, Ids],
-    shared: Mapping[str, int],
+    keep: int, protocol: Protocol, joint: Mapping[str, Ids], shared: Mapping[str, int]
 ) -> AnswerTokens:
-    """Return the forms that differ in their tokens (the first `n_tokens`) from place `keep` on."""
+    """Return the forms that differ in the tokens that the protocol reads, from place `keep` on."""
+    n_tokens = 1 if protocol.reading == "first_token" else None
     forms = [
         Form(answer, text, tuple(joint[text][keep:][:n_tokens].tolist()))
         for answer, texts in protocol.answers.items()

@@ -96,7 +96,14 @@ class PromptTokenizer:
     ) -> tuple[list[str], list[str]]:
         """Return the template's text around each mark, and the marks before the user's in their order."""
         user = self.protocol.user_message(_MARK)
-        whole = self._rendered_marks(user, history)
+        self.template.try_out(user, history)
+        try:
+            whole = self.template.render(user, history)
+        except TemplateError as error:
+            if not _has_system(history):
+                raise
+            self.template.render(user, history[1:])
+            raise TemplateError(f"{error} (it was given a system message)") from None
         pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
         found = pattern.findall(whole)
         once = {_MARK: "the user's message", _SYSTEM_MARK: "the system message"}
@@ -113,16 +120,6 @@ class PromptTokenizer:
 
     def _wrong(self, problem: str) -> TemplateError:
         return TemplateError(f"chat template ({self.template.name}): {problem}")
-
-    def _rendered_marks(self, user: str, history: Sequence[Message]) -> str:
-        self.template.try_out(user, history)
-        try:
-            return self.template.render(user, history)
-        except TemplateError as error:
-            if not _has_system(history):
-                raise
-            self.template.render(user, history[1:])
-            raise TemplateError(f"{error} (it was given a system message)") from None
 
     @property
     def frame(self) -> str:

@@ -117,11 +117,7 @@ class Engine:
     def __init__(self, context: Context, job: Job, *, packing: Packing = "packed") -> None:
         self.context, self.job = context, job
         self.logp: dict[int, list[float]] = {}
-        nodes = [
-            (row, path, wanted)
-            for row, prompt in job.prompts.items()
-            for path, wanted in prompt.answers.nodes
-        ]
+        nodes = [(row, *node) for row in job.prompts for node in job.prompts[row].answers.nodes]
         self._positions = [(row, path) for row, path, _ in nodes]
         self._wanted = [wanted for *_, wanted in nodes]
         # The positions of a prompt may come in several batches.
@@ -208,10 +204,11 @@ class TextEngine:
 
     def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
         """Write a block's texts; after each batch yield (number of the prompt, its measurements)."""
-        close: list[int] = []
+        close: set[int] = set()
         for batch in self._texts(self.scorer, self.rows, block):
-            close += [row for row, measured in batch if self._is_close(measured)]
-            yield [answered for answered in batch if not self._is_close(answered[1])]
+            gaps = {row: measured["least_gap"] for row, measured in batch if self.packed}
+            close |= {row for row, gap in gaps.items() if gap is not None and gap <= self.least_gap}
+            yield [answered for answered in batch if answered[0] not in close]
         if close:
             self.n_rewritten += len(close)
             alone = self._generator(sorted(close), packed=False)
@@ -219,10 +216,6 @@ class TextEngine:
                 yield from self._texts(alone, sorted(close), part)
             # The cache has been used for something else: the header has to be read again.
             self.scorer = self._generator(self.rows, packed=self.packed)
-
-    def _is_close(self, measured: Row) -> bool:
-        gap = measured["least_gap"]
-        return self.packed and gap is not None and bool(gap <= self.least_gap)
 
     def _texts(
         self, generator: Generator, rows: Sequence[int], block: int

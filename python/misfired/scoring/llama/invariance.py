@@ -7,6 +7,7 @@ On the CPU llama.cpp rounds activations that meet f16 or quantised weights, and 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +53,8 @@ def choose_packing(context: Context, job: Job, options: DecodingOptions) -> dict
     packing: Packing = "fresh"
     for candidate in _candidates(job, options.kv_cache) if single else ():
         measured = answer_all(engine_for(context, tried, packing=candidate))
-        both = zip(tried.prompts, single, strict=True)
-        differences[candidate] = max(
-            _difference(measured[row], row_alone) for row, row_alone in both
-        )
+        packed = [measured[row] for row in tried.prompts]
+        differences[candidate] = max(map(_difference, packed, single))
         # Texts need not be written one at a time: the engine repeats those with a close choice.
         if differences[candidate] <= TOLERANCE or job.protocol.generates:
             packing = candidate
@@ -83,11 +82,11 @@ def measure_effect(unchanged: Context, changed: Context, job: Job) -> dict[str, 
         null for texts.
     """
     tried = _spread(job, N_FEW)
-    both = list(zip(alone(unchanged, tried), alone(changed, tried), strict=True))
-    largest = max((_difference(*pair) for pair in both), default=0.0)
+    before, after = alone(unchanged, tried), alone(changed, tried)
+    largest = max(map(_difference, before, after), default=0.0)
     return {
-        "n_tried": len(both),
-        "n_changed": sum(before != after for before, after in both),
+        "n_tried": len(before),
+        "n_changed": sum(map(operator.ne, before, after)),
         "max_change": None if job.protocol.generates else largest,
     }
 

@@ -39,9 +39,7 @@ class Marker:
     """A marker of a template, as a model sees it.
 
     Attributes:
-        text: Its spelling.
         n_tokens: Tokens that it becomes; 1 for a special token of the vocabulary.
-        is_special: True if it is a special token.
         relative_norm: Length of its embedding relative to the median of ordinary tokens; None if it is
             no special token or the embeddings cannot be read.
         looks_untrained: An indication by the limits above, no proof.
