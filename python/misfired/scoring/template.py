@@ -89,8 +89,7 @@ class ChatTemplate:
         """Return the prompt for one user message after some turns, up to where the answer begins.
 
         Example:
-            >>> template = ChatTemplate("<s>{{ messages[0]['content'] }}</s>")
-            >>> template.render("Hello")
+            >>> ChatTemplate("<s>{{ messages[0]['content'] }}</s>").render("Hello")
             '<s>Hello</s>'
 
         Raises:

@@ -39,8 +39,7 @@ class LocalBackend:
         """Load the model.
 
         Raises:
-            MisfiredError: As `Session`.
-            CacheError: The cache cannot be used.
+            MisfiredError: As `Session` and `AnswerCache`.
         """
         self.options, self.cache, self.is_open = options, None, False
         with ExitStack() as stack:
@@ -54,14 +53,12 @@ class LocalBackend:
         """Return model, template and llama.cpp, and how prompts are decoded."""
         options, template = self.options, self.session.template
         intervention = self.session.intervention
+        digest = hashlib.sha256(template.source.encode()).hexdigest()
+        date = template.date.isoformat()
         # Threads are no setting: they change the time, not the numbers.
         return {
             "model_sha256": self._sha256,
-            "template": {
-                "name": template.name,
-                "sha256": hashlib.sha256(template.source.encode()).hexdigest(),
-                "date": template.date.isoformat(),
-            },
+            "template": {"name": template.name, "sha256": digest, "date": date},
             "mode": options.mode,
             "n_ctx": options.n_ctx,
             "n_batch": options.n_batch,

@@ -81,16 +81,19 @@ def _installation() -> list[Finding]:
     has = [part.split("=")[0].split()[-1] for part in system if "= 1" in part]
     x86 = any(name.startswith(("AVX", "SSE")) for name in has)
     lacks = [name for name in _WANTED_FEATURES if x86 and name not in has]
-    without = f" (without {', '.join(lacks)})" if lacks else ""
-    rebuild = "if this CPU has them, build llama-cpp-python on it with CMAKE_ARGS=-DGGML_NATIVE=on"
-    features = f"{' '.join(has) or 'none reported'}{without}"
+    features, rebuild = " ".join(has) or "none reported", ""
+    if lacks:
+        features += f" (without {', '.join(lacks)})"
+        rebuild = (
+            "if this CPU has them, build llama-cpp-python on it with CMAKE_ARGS=-DGGML_NATIVE=on"
+        )
     return [
         _found("misfired", misfired, slow if build != "release" else ""),
         Finding("llama-cpp-python", made_by["llama_cpp_python"]),
         Finding("ggml", ggml_version()),
         library,
         Finding("devices", "; ".join(devices())),
-        _found("CPU features", features, rebuild if lacks else ""),
+        _found("CPU features", features, rebuild),
     ]
 
 
@@ -146,8 +149,7 @@ def _template(session: Session) -> Finding:
 
 def _made_up_job(model: Model, n_prompt: int) -> Job:
     """Return prompts of random tokens with a common beginning, as those of a suite have."""
-    n_vocab = model.tokenizer.n_vocab
-    rng = np.random.default_rng(0)
+    n_vocab, rng = model.tokenizer.n_vocab, np.random.default_rng(0)
     ids = rng.integers(n_vocab // 8, n_vocab // 2, (64, n_prompt), dtype=np.int32)
     ids[:, : n_prompt // 4] = ids[0, : n_prompt // 4]
     forms = Form("yes", "yes", (n_vocab // 3,)), Form("no", "no", (n_vocab // 5,))

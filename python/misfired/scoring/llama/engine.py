@@ -60,8 +60,7 @@ class Job:
     """Everything that must be known before the first token is decoded.
 
     Attributes:
-        prompts: The prompts that have text, by number.
-        without_text: Numbers of the others.
+        prompts: The prompts that have text, by number; `without_text` are the numbers of the others.
         content_free: The content-free prompt, where the protocol compares with it.
         baseline: Log-probability of each form after that prompt (see `calibrate`).
         in_reasoning: True if the prompts end inside a reasoning block.

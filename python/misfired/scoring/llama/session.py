@@ -158,15 +158,14 @@ def _shape_for_texts(job: Job, options: DecodingOptions, n_batch: int) -> dict[s
     A text attends to its own stream only; in a unified cache it would pass over the cells of all.
     """
     n_stream = _rounded_up(job.longest + job.protocol.n_generate)
-    n_places = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1)
+    n = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1) + 1
     if options.n_ctx is not None:
-        n_places = min(n_places, options.n_ctx // n_stream - 1)
-    if n_places < 2:
+        n = min(n, options.n_ctx // n_stream)
+    if n < 3:
         raise ArgumentError(
             f"n_ctx must be at least {3 * n_stream}, for two texts of up to {n_stream} tokens and "
             f"the common prefix, got {options.n_ctx}"
         )
-    n = n_places + 1
     return {"n_ctx": n_stream * n, "n_batch": n_batch, "n_sequences": n, "unified": False}
 
 
