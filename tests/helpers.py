@@ -55,6 +55,12 @@ def make_suite(n_pairs: int = 24, *, per_scenario: int = 4) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def prompts_of(texts: list[str]) -> pl.DataFrame:
+    """Bare prompts as `build_prompts` gives them."""
+    side = {"priming": "none", "condition": "stereotyped", "expected": "yes", "system": None}
+    return pl.DataFrame([{"id": text, "text": text, **side} for text in texts])
+
+
 def final_files(folder: Path) -> dict[str, object]:
     """Return all that must be equal: every byte of answers and tables, the manifest without times."""
     manifest = json.loads((folder / MANIFEST).read_text())

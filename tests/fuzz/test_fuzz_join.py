@@ -62,8 +62,8 @@ def vocabulary(name: str) -> Vocabulary:
     library = load_library()
     parameters = capi.llama_model_default_params()
     parameters.vocab_only = True
-    with captured_errors():
-        model = capi.llama_model_load_from_file(os.fsencode(path), parameters)
+    captured_errors()
+    model = capi.llama_model_load_from_file(os.fsencode(path), parameters)
     tokenizer = _core.Tokenizer(_core.Model(library, model))
     vocab = capi.llama_model_get_vocab(model)
     special = {row[0]: row[1] for row in tokenizer.special_tokens()}

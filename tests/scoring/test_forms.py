@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import MakeModel
+from helpers import MakeModel, prompts_of
 from misfired.errors import DataError, ModelError
 from misfired.runs.pipeline import score
 from misfired.scoring.answers import read_answer
 from misfired.scoring.forms import AnswerTokens, find_forms
-from misfired.scoring.llama.engine import Engine
+from misfired.scoring.llama.engine import Engine, answer_all
 from misfired.scoring.llama.invariance import choose_packing
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import calibrate, open_context, prepare, template_for
@@ -152,21 +152,20 @@ def check_one_by_one(path: Path, protocol) -> None:
     texts = [*pairs["stereotyped"], *pairs["contrast"]]
     with Model(path) as model:
         tokenizer = PromptTokenizer(model.tokenizer, template_for(model, "plain"), protocol)
-        job = prepare(tokenizer, texts, texts, ["yes"] * len(texts))
+        job = prepare(tokenizer, prompts_of(texts))
         with open_context(model, job, DecodingOptions()) as context:
             job = calibrate(context, job)
             packing = choose_packing(context, job, DecodingOptions())["packing"]
-            packed = {
-                row: (measured, logp)
-                for row, measured, logp in Engine(context, job, packing=packing).run_in_full()
-            }
+            engine = Engine(context, job, packing=packing)
+            rows = answer_all(engine)
+            packed = {row: (measured, engine.logp[row]) for row, measured in rows.items()}
     plain = PlainScorer(path)
     base = (
         one_by_one(plain, job.content_free.ids, job.content_free.answers)
         if job.content_free
         else None
     )
-    for row in job.rows:
+    for row in job.prompts:
         ids, found = job.prompts[row].ids, job.prompts[row].answers
         assert any(len(form.tokens) > 2 for form in found.forms)
         alone, rest = one_by_one(plain, ids, found)

@@ -42,7 +42,7 @@ def doctor(
       misfired doctor model.gguf
       misfired doctor http://127.0.0.1:8000/v1 --server-model NAME
     """
-    from misfired.scoring.llama.doctor import as_rows, examine
+    from misfired.scoring.llama.doctor import examine
     from misfired.scoring.server.examine import examine_server
 
     if is_url(model):
@@ -50,9 +50,9 @@ def doctor(
         findings = examine_server(str(model), server)
     else:
         findings = examine(model, **options)
-    for finding, row in zip(findings, as_rows(findings), strict=True):
+    for finding in findings:
         if as_json:
-            typer.echo(json.dumps(row))
+            typer.echo(json.dumps(vars(finding)))
             continue
         typer.echo(f"{_SIGNS[finding.status]} {finding.name}: {finding.value}")
         if finding.advice:

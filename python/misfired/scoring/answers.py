@@ -42,7 +42,7 @@ class Column(NamedTuple):
 
 
 _BUILD, _READ = "prompts.prompt_set.build_prompts", "scoring.answers.read_answer"
-_ENGINE, _TEXTS = "scoring.llama.engine.Engine", "scoring.llama.generate.TextEngine"
+_ENGINE, _TEXTS = "scoring.llama.engine.Engine", "scoring.llama.engine.TextEngine"
 _REPLY, _TOP = "scoring.server.reply.read_reply", "scoring.server.reply.read_top_tokens"
 
 #: Every column of `answers.parquet`, in its order. To add one, add a row, and return its value from what fills it.
@@ -86,38 +86,36 @@ def read_answer(
     `logp_<answer>` is log-sum-exp over the forms of that answer and `mass` the total probability of
     all forms. The answer is the one with the best form. With two answers `logit_diff` is the best form
     of the first minus that of the second: with `logp` the difference of their logits, by which
-    arXiv 2606.18656 decides. With more, `margin` is the best answer's minus the second best's.
+    arXiv 2606.18656 decides. With more, `margin` is the best answer's minus the second best's. If a
+    number is NaN, the outcome is `error` and the measurements are null.
 
     Args:
         logp: For each answer natural logarithms of the probabilities of its (disjoint) forms.
         expected: The right answer.
         scores: What forms are compared by; default `logp`.
 
-    Returns:
-        `answer`, `outcome`, `reason`, `logp_<answer>` for each answer, `logit_diff` or `margin`,
-        `mass`. If a number is NaN, the outcome is `error` and the measurements are null.
-
     Example:
         >>> row = read_answer({"yes": np.log([0.5, 0.1]), "no": np.log([0.2])}, "no")
         >>> row["answer"], row["outcome"], round(row["mass"], 6)
         ('yes', 'wrong', 0.8)
     """
-    names = list(logp)
+    names, decides = list(logp), decision_column(list(logp))
+    logps, scores = [f"logp_{name}" for name in names], scores or logp
+    if np.isnan(np.concatenate([*logp.values(), *scores.values()])).any():
+        blank = dict.fromkeys(["answer", *logps, decides, "mass"])
+        return {**blank, "outcome": "error", "reason": "non-finite logits"}
     totals = [float(np.logaddexp.reduce(logp[name])) for name in names]
-    best = np.array([(scores or logp)[name].max() for name in names])
-    if np.isnan(totals).any() or np.isnan(best).any():
-        return unscored("non-finite logits", names)
+    best = np.array([scores[name].max() for name in names])
     order = np.argsort(-best, kind="stable")
     lead = float(best[order[0]] - best[order[1]])
     tied = not lead > 0.0
     answer = None if tied else names[order[0]]
-    two = len(names) == 2
     return {
         "answer": answer,
         "outcome": _outcome(answer, expected),
         "reason": f"tie between {' and '.join(names[i] for i in order[:2])}" if tied else None,
-        **{f"logp_{name}": total for name, total in zip(names, totals, strict=True)},
-        decision_column(names): float(best[0] - best[1]) if two else lead,
+        **dict(zip(logps, totals, strict=True)),
+        decides: float(best[0] - best[1]) if len(names) == 2 else lead,
         "mass": float(np.exp(np.logaddexp.reduce(totals))),
     }
 
@@ -129,23 +127,22 @@ def read_forms(
     expected: str,
     baseline: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Return one row of measurements from disjoint forms and their log-probabilities.
+    """Return one row of measurements from disjoint forms and the log-probability of each.
 
-    Args:
-        protocol: Gives the normalisation by which forms are compared.
-        forms: The forms.
-        logp: Log-probability of each.
-        expected: The right answer.
-        baseline: Log-probability of each form after the content-free prompt; for normalisation
-            `unconditional`.
+    `baseline` gives that of each form after the content-free prompt, for normalisation `unconditional`.
     """
-    by_answer: dict[str, list[float]] = {answer: [] for answer in protocol.answers}
-    scores: dict[str, list[float]] = {answer: [] for answer in protocol.answers}
-    for form, value in zip(forms, logp, strict=True):
-        by_answer[form.answer].append(value)
-        shift = 0.0 if baseline is None else baseline[form.text]
-        scores[form.answer].append(value / _divisor(protocol.normalisation, form) - shift)
-    return read_answer(_arrays(by_answer), expected, _arrays(scores))
+    lengths = {
+        "per_token": [len(form.tokens) for form in forms],
+        "per_byte": [len(form.text.encode()) for form in forms],
+    }.get(protocol.normalisation, 1)
+    shifts = [0.0 if baseline is None else baseline[form.text] for form in forms]
+    values, of = np.array(logp, np.float64), np.array([form.answer for form in forms])
+    scores = values / lengths - shifts
+    return read_answer(
+        {answer: values[of == answer] for answer in protocol.answers},
+        expected,
+        {answer: scores[of == answer] for answer in protocol.answers},
+    )
 
 
 def read_text(
@@ -167,12 +164,6 @@ def read_text(
         "outcome": _outcome(parsed.answer, expected) if answered else parsed.outcome,
         "reason": parsed.reason,
     }
-
-
-def unscored(reason: str, names: Sequence[str] = ("yes", "no")) -> dict[str, Any]:
-    """Return the row of a prompt that could not be scored."""
-    measured = ("answer", *(f"logp_{name}" for name in names), decision_column(names), "mass")
-    return {**dict.fromkeys(measured), "outcome": "error", "reason": reason}
 
 
 def decision_column(names: Sequence[str]) -> str:
@@ -197,16 +188,6 @@ def measured_columns(protocol: Protocol, *, server: bool = False) -> dict[str, p
         if tags.issuperset(column.only.split())
         for answer in (names if "{answer}" in column.name else names[:1])
     }
-
-
-def _divisor(normalisation: str, form: Form) -> int:
-    if normalisation == "per_token":
-        return len(form.tokens)
-    return len(form.text.encode()) if normalisation == "per_byte" else 1
-
-
-def _arrays(values: Mapping[str, Sequence[float]]) -> dict[str, Logp]:
-    return {answer: np.array(each, np.float64) for answer, each in values.items()}
 
 
 def _outcome(answer: str | None, expected: str) -> str:

@@ -23,13 +23,10 @@ AnswerStream = Generator[list[tuple[int, Row]], None, Tallies]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that `misfired doctor` has looked at.
+    """One thing that `misfired doctor` has looked at, what it found, and what to change.
 
     Attributes:
-        name: The thing.
-        value: What was found.
         status: `ok`, `note` or `problem`.
-        advice: What to change; empty if nothing.
     """
 
     name: str
@@ -43,13 +40,11 @@ class Backend(Protocol):
 
     Attributes:
         errors_may_pass: True if a prompt that ended in an error may be answered another time.
+        n_parallel: Shards that may be asked at once, each from a thread of its own.
     """
 
     errors_may_pass: bool
-
-    @property
-    def n_parallel(self) -> int:
-        """Shards that may be asked at once, each from a thread of its own."""
+    n_parallel: int
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
@@ -69,11 +64,7 @@ class Backend(Protocol):
         """Look at some prompts, spread over the suite, before the first shard."""
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
-        """Answer the prompts of a shard.
-
-        Args:
-            shard: Rows as `build_prompts` gives them.
-            recorded: Answers that are known, by number of the row.
+        """Answer the prompts of a shard, of which some answers are recorded, by number of the row.
 
         Yields:
             Each row that is not recorded, as soon as its answer is known, with the key of its answer

@@ -6,8 +6,8 @@ import functools
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +29,11 @@ KEY = "cache_key"
 #: Seconds that a process waits for another that writes.
 PATIENCE = 60.0
 
-#: Keys a query; SQLite takes 999 in its oldest builds.
-_N_KEYS = 500
-
 
 class AnswerCache:
-    """A table from keys to answers in a folder; several processes may share it.
+    """A table from keys to answers in a folder, created if missing; several processes may share it.
 
     Each row carries a checksum of itself. Errors are never kept.
-
-    Args:
-        folder: Created if missing.
 
     Raises:
         CacheError: It cannot be created, read or written, or is damaged; the message names the file.
@@ -51,50 +45,35 @@ class AnswerCache:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CacheError(f"{self.file.parent}: {error.strerror}") from None
-        with self._named():
+        with self._named(), ExitStack() as stack:
             # Transactions begin by hand: one that Python begins cannot wait for a writer.
             self._connection = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)
-        try:
-            with self._named():
-                self._create()
-        except BaseException:
-            self.close()
-            raise
+            stack.callback(self.close)
+            with self._writing():
+                (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+                if found not in {0, FORMAT}:
+                    raise CacheError(f"{self.file}: format must be {FORMAT}, got {found}")
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS answers "
+                    "(key BLOB PRIMARY KEY, row TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
+                )
+                self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+            stack.pop_all()
 
-    def _create(self) -> None:
-        with self._writing():
-            (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if found not in {0, FORMAT}:
-                raise CacheError(f"{self.file}: format must be {FORMAT}, got {found}")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers "
-                "(key BLOB PRIMARY KEY, row TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
-            )
-            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
         """Return the answers that are known, by key."""
-        found: dict[bytes, Row] = {}
-        for start in range(0, len(keys), _N_KEYS):
-            some = keys[start : start + _N_KEYS]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, row, checksum FROM answers WHERE key IN ({marks})"  # noqa: S608
-            with self._named():
-                rows = self._connection.execute(query, some).fetchall()
-            for key, text, checksum in rows:
-                if _checksum(key, text) != checksum:
-                    raise CacheError(f"{self.file}: damaged: an answer does not match its checksum")
-                found[key] = json.loads(text)
-        return found
+        query, execute = "SELECT row, checksum FROM answers WHERE key = ?", self._connection.execute
+        with self._named():
+            rows = [(key, *row) for key in keys for row in execute(query, (key,))]
+        if any(_checksum(key, text) != checksum for key, text, checksum in rows):
+            raise CacheError(f"{self.file}: damaged: an answer does not match its checksum")
+        return {key: json.loads(text) for key, text, _ in rows}
 
     def put(self, answers: Mapping[bytes, Row]) -> None:
         """Keep answers, except errors."""
-        texts = {
-            key: json.dumps(row, ensure_ascii=False)
-            for key, row in answers.items()
-            if row["outcome"] != "error"
-        }
-        rows = [(key, text, _checksum(key, text)) for key, text in texts.items()]
+        kept = [(key, row) for key, row in answers.items() if row["outcome"] != "error"]
+        texts = [(key, json.dumps(row, ensure_ascii=False)) for key, row in kept]
+        rows = [(key, text, _checksum(key, text)) for key, text in texts]
         with self._named(), self._writing():
             self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
 
@@ -117,9 +96,8 @@ class AnswerCache:
         try:
             yield
         except sqlite3.Error as error:
-            raise CacheError(
-                f"{self.file}: {error} (it may be deleted: runs fill it again)"
-            ) from None
+            hint = "it may be deleted: runs fill it again"
+            raise CacheError(f"{self.file}: {error} ({hint})") from None
 
 
 class ShardCache:
@@ -136,19 +114,20 @@ class ShardCache:
     ) -> None:
         self._cache, self._recorded = cache, recorded
         self._fresh: list[Row] = []
-        found = {} if cache is None else cache.get(list(keys.values()))
+        found = {} if cache is None else cache.get(keys.values())
         self.known = {row: keyed(found[key], key) for row, key in keys.items() if key in found}
 
     def learn(self, answers: Iterable[Row]) -> None:
         """Remember fresh answers, which carry their keys."""
-        if self._cache is not None:
-            self._fresh += answers
+        self._fresh += answers
 
     def store(self) -> None:
         """Store what was learnt and what was recorded; the recorded answer wins where a key has both."""
         if self._cache is not None:
-            answers = [*self._fresh, *self._recorded.values()]
-            self._cache.put(dict(_unkeyed(answer) for answer in answers if KEY in answer))
+            answers = [row for row in (*self._fresh, *self._recorded.values()) if KEY in row]
+            bare = [{name: row[name] for name in row if name != KEY} for row in answers]
+            keys = [bytes.fromhex(row[KEY]) for row in answers]
+            self._cache.put(dict(zip(keys, bare, strict=True)))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -161,19 +140,13 @@ def keyed(answer: Row, key: bytes) -> Row:
     return {**answer, KEY: key.hex()}
 
 
-def _unkeyed(answer: Row) -> tuple[bytes, Row]:
-    return bytes.fromhex(answer[KEY]), {name: answer[name] for name in answer if name != KEY}
-
-
 def job_keys(job: Job, scope: Mapping[str, Any]) -> dict[int, bytes]:
     """Return a key for each prompt of a job that has text.
 
-    Args:
-        job: Gives token ids, answer forms, expected answers, baseline.
-        scope: Everything else that changes an answer: model, protocol, settings, versions.
+    `scope` is everything that changes an answer beside token ids, answer forms, expected answers and
+    baseline: model, protocol, settings, versions.
     """
-    common = {"baseline": job.baseline, "in_reasoning": job.in_reasoning}
-    start = _digest({**scope, **common})
+    start = _digest({**scope, "baseline": job.baseline, "in_reasoning": job.in_reasoning})
     keys = {}
     for row, prompt in job.prompts.items():
         digest, ids = start.copy(), prompt.ids

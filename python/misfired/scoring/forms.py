@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from misfired.scoring.protocol import Protocol
 
 Ids = npt.NDArray[np.int32]
 Tokens = tuple[int, ...]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,11 @@ class AnswerTokens:
         return [(path, list(wanted)) for path, wanted in sorted(children.items())]
 
     def log_probabilities(self, read: Mapping[tuple[Tokens, int], float]) -> list[float]:
-        """Return the log-probability of each form, made disjoint.
+        """Return the log-probability of each form, made disjoint, from that of each wanted id at each node.
 
         With E the forms that extend F with no other form between,
         `logp(F) = raw(F) + log(1 - sum over E of exp(raw(E) - raw(F)))`, where `raw` sums the
         log-probabilities of a form's tokens.
-
-        Args:
-            read: Log-probability of each wanted id at each node.
         """
         raw = [
             math.fsum(read[form.tokens[:place], token] for place, token in enumerate(form.tokens))
@@ -89,38 +88,37 @@ class AnswerTokens:
 
     @cached_property
     def _extensions(self) -> list[list[int]]:
+        places = {form.tokens: index for index, form in enumerate(self.forms)}
         found: list[list[int]] = [[] for _ in self.forms]
         for longer, form in enumerate(self.forms):
-            shorter = [index for index, other in enumerate(self.forms) if _extends(form, other)]
-            if shorter:
-                found[max(shorter, key=lambda index: len(self.forms[index].tokens))].append(longer)
+            if (shorter := _extended(form, places)) is not None:
+                found[shorter].append(longer)
         return found
 
 
 def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> AnswerTokens:
-    """Find where forms are read, from the tokens of the prompt alone and with each form behind it.
+    """Find where forms are read, from the tokens of the prompt and of it with each form right behind it.
 
     Forms that are read by one token are read where most of them can be told apart. That is nearly
     always the prompt's end; where most forms merge with the prompt's last token (a prompt that ends in
     a space) it is before that token. The earlier of two equal places wins.
 
-    Args:
-        protocol: Gives the answers and how they are read.
-        ids: The prompt.
-        joint: For each form the prompt with the form right behind it.
-
     Raises:
         ModelError: An answer has no form that differs from those of the other answers.
     """
     shared = {text: common_prefix(ids, other) for text, other in joint.items()}
-    if protocol.reading == "first_token":
-        places = [_at(keep, 1, protocol, joint, shared) for keep in sorted({*shared.values()})]
-        best = max(places, key=lambda place: min(map(len, _by_answer(protocol, place).values())))
-    else:
-        best = _at(min(shared.values()), None, protocol, joint, shared)
-    for answer, forms in _by_answer(protocol, best).items():
-        if not forms:
-            what = "tokens" if protocol.reading != "first_token" else "a token"
+    first = protocol.reading == "first_token"
+    keeps = sorted({*shared.values()}) if first else [min(shared.values())]
+    places = [_at(keep, protocol, joint, shared) for keep in keeps]
+
+    def count(place: AnswerTokens) -> dict[str, int]:
+        answers = [form.answer for form in place.forms]
+        return {answer: answers.count(answer) for answer in protocol.answers}
+
+    best = max(places, key=lambda place: min(count(place).values()))
+    for answer, n_forms in count(best).items():
+        if not n_forms:
+            what = "a token" if first else "tokens"
             tried = ", ".join(map(repr, protocol.answers[answer]))
             raise ModelError(
                 f"answer {answer!r} must have a form that begins with {what} of its own after this "
@@ -130,13 +128,10 @@ def find_forms(protocol: Protocol, ids: Ids, joint: Mapping[str, Ids]) -> Answer
 
 
 def _at(
-    keep: int,
-    n_tokens: int | None,
-    protocol: Protocol,
-    joint: Mapping[str, Ids],
-    shared: Mapping[str, int],
+    keep: int, protocol: Protocol, joint: Mapping[str, Ids], shared: Mapping[str, int]
 ) -> AnswerTokens:
-    """Return the forms that differ in their tokens (the first `n_tokens`) from place `keep` on."""
+    """Return the forms that differ in the tokens that the protocol reads, from place `keep` on."""
+    n_tokens = 1 if protocol.reading == "first_token" else None
     forms = [
         Form(answer, text, tuple(joint[text][keep:][:n_tokens].tolist()))
         for answer, texts in protocol.answers.items()
@@ -147,19 +142,16 @@ def _at(
     for form in usable:
         owners.setdefault(form.tokens, set()).add(form.answer)
     distinct = {form.tokens: form for form in reversed(usable) if len(owners[form.tokens]) == 1}
+    answers = {tokens: form.answer for tokens, form in distinct.items()}
+    # A form whose next shorter one is of the same answer adds nothing to it.
     chosen = tuple(
-        form for form in usable if distinct.get(form.tokens) is form and not _held(form, distinct)
+        form
+        for form in usable
+        if distinct.get(form.tokens) is form and _extended(form, answers) != form.answer
     )
     kept = {form.tokens for form in chosen}
     dropped = [form.text for form in forms if form not in usable or form.tokens not in kept]
     return AnswerTokens(keep, chosen, dropped)
-
-
-def _by_answer(protocol: Protocol, found: AnswerTokens) -> dict[str, list[Form]]:
-    return {
-        answer: [form for form in found.forms if form.answer == answer]
-        for answer in protocol.answers
-    }
 
 
 def common_prefix(left: Ids, right: Ids) -> int:
@@ -169,25 +161,13 @@ def common_prefix(left: Ids, right: Ids) -> int:
     return int(differ[0]) if len(differ) else n
 
 
-def _held(form: Form, distinct: Mapping[Tokens, Form]) -> bool:
-    """True if the next shorter form is of the same answer, so that this one adds nothing to it."""
-    for length in range(len(form.tokens) - 1, 0, -1):
-        shorter = distinct.get(form.tokens[:length])
-        if shorter is not None:
-            return shorter.answer == form.answer
-    return False
-
-
-def _extends(form: Form, other: Form) -> bool:
-    shorter = len(other.tokens) < len(form.tokens)
-    return shorter and form.tokens[: len(other.tokens)] == other.tokens
+def _extended(form: Form, among: Mapping[Tokens, _Value]) -> _Value | None:
+    """Return the value of the longest form among others that a form extends, None if there is none."""
+    starts = (form.tokens[:length] for length in range(len(form.tokens) - 1, 0, -1))
+    return next((among[start] for start in starts if start in among), None)
 
 
 def _log_rest(relative: list[float]) -> float:
     """Return `log(1 - sum exp(relative))`; only rounding can make the sum exceed 1."""
-    if not relative:
-        return 0.0
     taken = math.fsum(map(math.exp, relative))
-    if math.isnan(taken):
-        return math.nan
-    return math.log1p(-taken) if taken < 1.0 else -math.inf
+    return -math.inf if taken >= 1.0 else math.log1p(-taken)

@@ -1,7 +1,6 @@
 """Options of scoring: everything that decides how a model is asked and how it computes.
 
-Each option is one field: default, help and check stand there and nowhere else. Nothing here needs
-llama.cpp.
+Nothing here needs llama.cpp.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ Mode = Literal["exact", "fast"]
 
 #: Types of the K/V cache, as llama.cpp names them; those after bf16 are quantised.
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
-
 FLASH_ATTENTION = ("auto", "off", "on")
 
 #: The smallest batch that a plan can work with.
@@ -31,6 +29,16 @@ LEAST_BATCH = 4
 
 #: Ways of llama.cpp to divide a model among devices: not at all, by layers, or by rows of each matrix.
 SPLIT_MODES = ("none", "layer", "row")
+
+
+def _shares(name: str, value: tuple[float, ...]) -> None:
+    if not min(value, default=-1) >= 0 < sum(value):
+        raise ArgumentError(f"{name} must be shares of at least 0, not all 0, got {value}")
+
+
+def _two_amounts(name: str, value: tuple[float, ...]) -> None:
+    if not (len(value) == 2 and min(value) >= 0):
+        raise ArgumentError(f"{name} must be two numbers of at least 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,12 @@ class PromptOptions(Options):
         help=f"Sentences put to the prompts: {', '.join(PRIMINGS)}, or TOML files of your own.",
     )
     protocol: str | Protocol = option(
-        "logit",
-        help=f"How to ask and read: {', '.join(PROTOCOLS)}, or a TOML file.",
+        "logit", help=f"How to ask and read: {', '.join(PROTOCOLS)}, or a TOML file."
     )
     template: str | None = option(
         None,
         help="Chat template: plain, a Jinja file, or a GGUF file that has one; `run` takes several, with "
-        "commas. "
-        "Default: the model's own.",
+        "commas. Default: the model's own.",
     )
     n_shots: int = option(
         0,
@@ -111,22 +117,15 @@ class Devices(Options):
         None, help="Device of a model that is not divided.", check=at_least(0)
     )
     tensor_split: tuple[float, ...] | None = option(
-        None, help="Shares of the devices, such as 3,1.", metavar="SHARES"
+        None, help="Shares of the devices, such as 3,1.", metavar="SHARES", check=_shares
     )
 
     def check_together(self) -> None:
         """Refuse options without effect."""
         super().check_together()
-        shares = self.tensor_split
-        if shares is not None and not (min(shares, default=-1) >= 0 < sum(shares)):
-            raise ArgumentError(
-                f"tensor_split must be shares of at least 0, not all 0, got {shares}"
-            )
-        divided = [
-            n for n in ("main_gpu", "split_mode", "tensor_split") if getattr(self, n) is not None
-        ]
-        if divided and not self.n_gpu_layers:
-            raise ArgumentError(f"{divided[0]} must go with n_gpu_layers, which is 0")
+        for name in ("main_gpu", "split_mode", "tensor_split"):
+            if getattr(self, name) is not None and not self.n_gpu_layers:
+                raise ArgumentError(f"{name} must go with n_gpu_layers, which is 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +163,7 @@ class DecodingOptions(Options):
         None, help="CPU threads. Default: all cores.", check=at_least(1), panel=None
     )
     intervention: Path | str | Intervention | None = option(
-        None,
-        help="TOML file of heads to ablate or a direction to add.",
-        panel=None,
+        None, help="TOML file of heads to ablate or a direction to add.", panel=None
     )
 
     @property
@@ -214,17 +211,13 @@ class ServerOptions(Options):
         6, help="Most attempts for each prompt.", check=at_least(1), flag="--n-attempts"
     )
     price: tuple[float, float] | None = option(
-        None, help="Price of a million prompt tokens and of a million generated tokens."
+        None,
+        help="Price of a million prompt tokens and of a million generated tokens.",
+        check=_two_amounts,
     )
     extra_body: Mapping[str, Any] = option(
         {}, help="More fields of each request, as JSON; null removes a field.", metavar="JSON"
     )
-
-    def check_together(self) -> None:
-        """Refuse a price that is not two amounts."""
-        super().check_together()
-        if self.price is not None and not (len(self.price) == 2 and min(self.price) >= 0):
-            raise ArgumentError(f"price must be two numbers of at least 0, got {self.price}")
 
 
 @dataclass(frozen=True, kw_only=True)

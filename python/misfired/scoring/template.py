@@ -21,8 +21,7 @@ from misfired.scoring.trial import how_it_ended, run_trial
 FROZEN_DATE = datetime.date(2025, 1, 1)
 
 #: Seconds and bytes that a template may use; real ones need a hundredth of a second.
-TRIAL_SECONDS = 5
-TRIAL_BYTES = 1 << 30
+TRIAL_SECONDS, TRIAL_BYTES = 5, 1 << 30
 
 #: For base models: no roles, an answer cue at the end of each question.
 PLAIN = (
@@ -39,17 +38,7 @@ Message = dict[str, str]
 CLOSED_REASONING = "\n</think>\n\n"
 
 
-def opens_reasoning(text: str) -> bool:
-    """True if a text ends inside a reasoning block.
-
-    Example:
-        >>> opens_reasoning("<|Assistant|><think>"), opens_reasoning("<think></think>")
-        (True, False)
-    """
-    return text.rfind("<think>") > text.rfind("</think>")
-
-
-class _RefusedError(Exception):
+class _RefusedError(ValueError):
     """What a template's own `raise_exception` raises."""
 
 
@@ -83,12 +72,9 @@ class ChatTemplate:
     Args:
         source: Jinja source.
         name: Where it came from, for messages and the manifest: `model`, `plain` or a file.
-        bos_token: Text of the beginning-of-sequence token.
-        eos_token: Text of the end-of-text token.
         date: What `strftime_now` tells the template.
         thinking: True if a template that can switch reasoning on does.
-        special: Special tokens of the vocabulary that it was written for, where that is another
-            model's.
+        special: Special tokens of the vocabulary that it was written for, if that is another model's.
     """
 
     source: str
@@ -100,15 +86,10 @@ class ChatTemplate:
     special: frozenset[str] = frozenset()
 
     def render(self, user: str, history: Sequence[Message] = ()) -> str:
-        """Return the prompt for one user message, up to where the answer begins.
-
-        Args:
-            user: The message.
-            history: The turns before it.
+        """Return the prompt for one user message after some turns, up to where the answer begins.
 
         Example:
-            >>> template = ChatTemplate("<s>{{ messages[0]['content'] }}</s>")
-            >>> template.render("Hello")
+            >>> ChatTemplate("<s>{{ messages[0]['content'] }}</s>").render("Hello")
             '<s>Hello</s>'
 
         Raises:
@@ -116,32 +97,19 @@ class ChatTemplate:
         """
         try:
             return _compile(self.source, self.date).render(self._variables(user, history))
-        except (
-            jinja2.TemplateError,
-            _RefusedError,
-            ArithmeticError,
-            TypeError,
-            ValueError,
-        ) as error:
-            reason = " ".join(str(error).split())
-            raise TemplateError(
-                f"chat template ({self.name}): {type(error).__name__}: {reason}"
-            ) from None
+        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise TemplateError(f"chat template ({self.name}): {said}") from None
 
     def try_out(self, user: str, history: Sequence[Message] = ()) -> None:
-        """Render once in a process of its own, with bounded time and memory.
-
-        What a template refuses or fails at is left to `render`, which says so.
+        """Render once in a process of its own; what a template refuses or fails at, `render` says.
 
         Raises:
             TemplateError: The template takes more than `TRIAL_SECONDS` or `TRIAL_BYTES`.
         """
         if self.source != PLAIN:
-            request = {
-                "source": self.source,
-                "date": self.date.isoformat(),
-                "variables": self._variables(user, history),
-            }
+            variables, date = self._variables(user, history), self.date.isoformat()
+            request = {"source": self.source, "date": date, "variables": variables}
             _try_rendering(self.name, json.dumps(request))
 
     def _variables(self, user: str, history: Sequence[Message]) -> dict[str, Any]:
@@ -158,12 +126,12 @@ class ChatTemplate:
 def _try_rendering(name: str, request: str) -> None:
     program = Path(__file__).with_name("trial_render.py")
     done = run_trial(program, str(TRIAL_BYTES), seconds=TRIAL_SECONDS, request=request)
-    problem = None
     if done is None:
         problem = f"not rendered within {TRIAL_SECONDS} s"
     elif done.returncode == 4:
         problem = f"needs more than {TRIAL_BYTES >> 20} MiB of memory"
-    elif done.returncode != 0:
+    elif done.returncode:
         problem = f"its renderer died ({how_it_ended(done)})"
-    if problem is not None:
-        raise TemplateError(f"chat template ({name}): {problem}")
+    else:
+        return
+    raise TemplateError(f"chat template ({name}): {problem}")

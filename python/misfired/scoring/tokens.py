@@ -14,19 +14,11 @@ from misfired.errors import TemplateError
 from misfired.prompts.shots import Shot
 from misfired.scoring.forms import AnswerTokens, Ids, find_forms
 from misfired.scoring.protocol import Protocol
-from misfired.scoring.template import (
-    CLOSED_REASONING,
-    PLAIN,
-    ChatTemplate,
-    Message,
-    opens_reasoning,
-)
+from misfired.scoring.template import CLOSED_REASONING, PLAIN, ChatTemplate, Message
 
-#: Stands for the pair's text while the template is rendered; no real text holds these code points.
-_MARK = "\ue000\ue001\ue002"
-
-#: The same for the system message, and for the text of each demonstration.
-_SYSTEM_MARK = "\ue000\ue001\ue005"
+#: Stand for the text of the pair, of the system message and of each demonstration while the template is
+#: rendered; no real text holds these code points.
+_MARK, _SYSTEM_MARK = "\ue000\ue001\ue002", "\ue000\ue001\ue005"
 _SHOT_MARK = "\ue000\ue001\ue003{}\ue004"
 
 #: Tokens of the prompt's end on which the answer's tokens may depend, if no special token stands
@@ -55,10 +47,8 @@ class PromptTokenizer:
             TemplateError: The template drops, repeats, refuses or alters a message.
             ArgumentError: The protocol cannot demonstrate an answer.
         """
-        self.tokenizer = tokenizer
-        self.protocol = protocol
+        self.tokenizer, self.protocol, self.shots = tokenizer, protocol, shots
         self.template = template = replace(template, thinking=protocol.thinking)
-        self.shots = shots
         self._with_system: dict[str, PromptTokenizer] = {}
         shown = {_SHOT_MARK.format(number): shot.text for number, shot in enumerate(shots)}
         answers = [protocol.demonstrated(shot.answer) for shot in shots]
@@ -69,9 +59,9 @@ class PromptTokenizer:
         texts = [system if system and each == mark else shown[each] for each in found]
         self._segments = [*chain.from_iterable(zip(around, texts, strict=False)), around[-1]]
         self.before = "".join(self._segments)
-        self.in_reasoning = protocol.thinking and opens_reasoning(after)
-        self._closing = ""
-        if opens_reasoning(after) and not protocol.thinking:
+        opens_reasoning = after.rfind("<think>") > after.rfind("</think>")
+        self.in_reasoning, self._closing = protocol.thinking and opens_reasoning, ""
+        if opens_reasoning and not protocol.thinking:
             # Some templates open a reasoning block themselves; the text in it would be no answer.
             self._closing = CLOSED_REASONING
         elif template.source == PLAIN and protocol.prefix:
@@ -88,11 +78,7 @@ class PromptTokenizer:
         self._forms: dict[tuple[int, ...], AnswerTokens] = {}
 
     def with_system(self, system: str | None) -> PromptTokenizer:
-        """Return the same with a system message above every prompt; made once for each message.
-
-        Raises:
-            TemplateError: The template drops, repeats, refuses or alters the message.
-        """
+        """Return the same with a system message above every prompt; made once for each message."""
         if system is None:
             return self
         if system not in self._with_system:
@@ -110,38 +96,30 @@ class PromptTokenizer:
     ) -> tuple[list[str], list[str]]:
         """Return the template's text around each mark, and the marks before the user's in their order."""
         user = self.protocol.user_message(_MARK)
-        whole = self._rendered_marks(user, history)
-        pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
-        found = pattern.findall(whole)
-        once = {"the user's message": _MARK}
-        if history and history[0]["role"] == "system":
-            once["the system message"] = _SYSTEM_MARK
-        for name, mark in once.items():
-            if (n_shown := found.count(mark)) != 1:
-                raise TemplateError(
-                    f"chat template ({self.template.name}): shows {name} {n_shown} times, not once"
-                )
-        # Some templates move the system message to the last question.
-        if [mark for mark in found if mark != _SYSTEM_MARK] != [*shot_marks, _MARK]:
-            raise TemplateError(
-                f"chat template ({self.template.name}): does not show each of {len(shot_marks)} "
-                "demonstrations once, in order"
-            )
-        if found.pop() != _MARK:
-            raise TemplateError(
-                f"chat template ({self.template.name}): shows the system message after the user's"
-            )
-        return pattern.split(whole), found
-
-    def _rendered_marks(self, user: str, history: Sequence[Message]) -> str:
         self.template.try_out(user, history)
         try:
-            return self.template.render(user, history)
+            whole = self.template.render(user, history)
         except TemplateError as error:
-            if not history or history[0]["role"] != "system":
+            if not _has_system(history):
                 raise
             self.template.render(user, history[1:])
             raise TemplateError(f"{error} (it was given a system message)") from None
+        pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
+        found = pattern.findall(whole)
+        once = {_MARK: "the user's message", _SYSTEM_MARK: "the system message"}
+        for mark in once if _has_system(history) else [_MARK]:
+            if (n_shown := found.count(mark)) != 1:
+                raise self._wrong(f"shows {once[mark]} {n_shown} times, not once")
+        # Some templates move the system message to the last question.
+        if [mark for mark in found if mark != _SYSTEM_MARK] != [*shot_marks, _MARK]:
+            n = len(shot_marks)
+            raise self._wrong(f"does not show each of {n} demonstrations once, in order")
+        if found.pop() != _MARK:
+            raise self._wrong("shows the system message after the user's")
+        return pattern.split(whole), found
+
+    def _wrong(self, problem: str) -> TemplateError:
+        return TemplateError(f"chat template ({self.template.name}): {problem}")
 
     @property
     def frame(self) -> str:
@@ -163,9 +141,7 @@ class PromptTokenizer:
         for shown in (text, text.strip(), text.rstrip()):
             if whole == self.before + shown + self.after:
                 return shown
-        raise TemplateError(
-            f"chat template ({self.template.name}): alters the message {text[:40]!r}..."
-        )
+        raise self._wrong(f"alters the message {text[:40]!r}...")
 
     def encode(self, text: str, answer: str = "") -> Ids:
         """Return the token ids of the prompt for one text, with `answer` right behind it."""
@@ -181,26 +157,23 @@ class PromptTokenizer:
         return ids
 
     def _encode_literally(self, segments: Sequence[str]) -> Ids:
-        """Parse special tokens in the template's part only, as llama.cpp does where it parses them.
-
-        Args:
-            segments: In turn text of the template and text of a pair or demonstration.
-        """
+        """Parse special tokens, as llama.cpp does, in every other segment only: the template's text."""
         pieces: list[Ids] = []
         plain, strips = "", False
+
+        def encode_plain(text: str) -> Ids:
+            return self.tokenizer.encode(text.lstrip() if strips else text, parse_special=False)
+
         for place, segment in enumerate(segments):
             start = 0
             for match in () if place % 2 else self._special.finditer(segment):
                 left, right = self._strips[match.group()]
                 plain += segment[start : match.start()]
-                pieces.append(self._encode_plain(plain.rstrip() if left else plain, strips))
+                pieces.append(encode_plain(plain.rstrip() if left else plain))
                 pieces.append(self.tokenizer.encode(match.group(), parse_special=True))
                 plain, strips, start = "", right, match.end()
             plain += segment[start:]
-        return np.concatenate([*pieces, self._encode_plain(plain, strips)])
-
-    def _encode_plain(self, text: str, strips: bool) -> Ids:
-        return self.tokenizer.encode(text.lstrip() if strips else text, parse_special=False)
+        return np.concatenate([*pieces, encode_plain(plain)])
 
     def answers(self, text: str, ids: Ids) -> AnswerTokens:
         """Return the tokens of every answer form at the end of this prompt; none if a text is read.
@@ -230,3 +203,7 @@ def turns(
     for text, answer in zip(texts, answers, strict=True):
         yield {"role": "user", "content": protocol.user_message(text)}
         yield {"role": "assistant", "content": answer}
+
+
+def _has_system(history: Sequence[Message]) -> bool:
+    return bool(history) and history[0]["role"] == "system"

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -12,7 +13,7 @@ from misfired import score
 from misfired.errors import ArgumentError
 from misfired.prompts.primings import Priming
 from misfired.report.explain import explanation_lines
-from misfired.scoring.answers import unscored
+from misfired.scoring.answers import read_answer
 from misfired.scoring.llama.explain import explain
 from misfired.scoring.protocol import LOGIT, Protocol
 
@@ -78,7 +79,8 @@ def test_the_scores_of_an_unconditional_protocol_differ_from_those_of_a_sum(
 def test_a_row_without_numbers_is_printed(protocol: Protocol, small_model: Path) -> None:
     (first, *_) = explain(small_model, make_suite(4), template="plain", protocol=protocol)
     names = list(protocol.answers)
-    broken = unscored("non-finite logits", names) | {"top_token": None, "top_logp": None}
+    broken = read_answer(dict.fromkeys(names, np.array([math.nan])), "yes")
+    broken |= {"top_token": None, "top_logp": None}
     forms = {answer: [(1, answer, math.nan)] for answer in names}
     *_, last, _ = explanation_lines([first | {"answer": broken, "forms": forms}])
     assert last.startswith("answer None (expected yes: error)")

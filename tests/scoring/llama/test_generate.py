@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from helpers import MakeModel, make_suite
+from helpers import MakeModel, make_suite, prompts_of
 from misfired.errors import ArgumentError
 from misfired.runs.pipeline import score
-from misfired.scoring.llama import generate
-from misfired.scoring.llama.generate import TextEngine
+from misfired.scoring.llama import engine
+from misfired.scoring.llama.engine import TextEngine, answer_all
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import open_context, prepare, template_for
 from misfired.scoring.options import DecodingOptions
@@ -36,21 +36,15 @@ def greedy(plain: PlainScorer, ids: list[int], n_generate: int, ends: set[int]) 
 
 def write_all(model: Model, job, *, packing: str = "packed", noise: float = 0.0, **settings):
     with open_context(model, job, DecodingOptions(**settings)) as context:
-        engine = TextEngine(context, job, packing=packing, noise=noise)
-        rows = {
-            row: measured
-            for block in range(engine.scorer.n_blocks)
-            for batch in engine.run_block(block)
-            for row, measured in batch
-        }
-        return rows, engine.n_rewritten
+        texts = TextEngine(context, job, packing=packing, noise=noise)
+        return answer_all(texts), texts.n_rewritten
 
 
 def job_of(model: Model, n: int = 20, protocol=SHORT):
     pairs = make_suite(n)
     texts = [*pairs["stereotyped"], *pairs["contrast"], pairs["stereotyped"][0]]
     tokenizer = PromptTokenizer(model.tokenizer, template_for(model, "plain"), protocol)
-    return prepare(tokenizer, texts, texts, ["yes"] * len(texts))
+    return prepare(tokenizer, prompts_of(texts))
 
 
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "gemma3", "gpt2"])
@@ -63,7 +57,7 @@ def test_texts_equal_greedy_decoding_by_the_definition(
         rows, _ = write_all(model, job, noise=1e-3)
         ends = {t for t in range(model.tokenizer.n_vocab) if model.tokenizer.ends_generation(t)}
         plain = PlainScorer(path)
-        for row in job.rows:
+        for row in job.prompts:
             tokens = greedy(plain, job.prompts[row].ids.tolist(), SHORT.n_generate, ends)
             kept = [t for t in tokens if t not in ends]
             text = b"".join(model.tokenizer.piece(t) for t in kept).decode(errors="replace")
@@ -79,11 +73,11 @@ def test_neighbours_do_not_matter(n_batch: int, small_model: Path) -> None:
         job = job_of(model)
         alone, _ = write_all(model, job, packing="solo")
         packed, _ = write_all(model, job, n_batch=n_batch, noise=1e-5)
-    assert sorted(packed) == job.rows
-    for row in job.rows:
+    assert sorted(packed) == list(job.prompts)
+    for row in job.prompts:
         assert packed[row]["text"] == alone[row]["text"]
         assert packed[row]["logp_text"] == pytest.approx(alone[row]["logp_text"], abs=1e-3)
-    assert packed[0]["text"] == packed[job.rows[-1]]["text"], "equal prompts, equal texts"
+    assert packed[0]["text"] == packed[max(job.prompts)]["text"], "equal prompts, equal texts"
     assert len({row["text"] for row in packed.values()}) > 10
 
 
@@ -91,11 +85,11 @@ def test_close_choices_are_made_again_alone(small_model: Path) -> None:
     with Model(small_model) as model:
         job = job_of(model)
         alone, _ = write_all(model, job, packing="solo")
-        noise = float(np.median([row["least_gap"] for row in alone.values()])) / generate.CAUTION
+        noise = float(np.median([row["least_gap"] for row in alone.values()])) / engine.CAUTION
         packed, n_rewritten = write_all(model, job, noise=noise)
-    assert 5 < n_rewritten < len(job.rows)
+    assert 5 < n_rewritten < len(job.prompts)
     for row, measured in packed.items():
-        if alone[row]["least_gap"] < 0.9 * noise * generate.CAUTION:
+        if alone[row]["least_gap"] < 0.9 * noise * engine.CAUTION:
             assert measured == alone[row], "to the bit"
 
 
@@ -137,7 +131,7 @@ class _Killed(Exception):  # noqa: N818  stands for a signal
 def test_an_interrupted_run_ends_as_an_undisturbed_one(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "N_BLOCK", 300)
+    monkeypatch.setattr(engine, "N_BLOCK_TEXTS", 300)
     pairs = make_suite(24)
     whole = score(small_model, pairs, protocol=SHORT, out=tmp_path / "whole")
     for stop_at in (1, 9, 17, 30, 47):

@@ -5,34 +5,26 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from misfired.errors import ModelError
 from misfired.prompts.prompt_set import PromptSet
+from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
-from misfired.scoring.intervention import Intervention
-from misfired.scoring.llama.engine import Job, without_text
-from misfired.scoring.llama.generate import engine_for
-from misfired.scoring.llama.invariance import (
-    alone,
-    check_invariance,
-    choose_packing,
-    measure_effect,
-)
+from misfired.scoring.llama.engine import Job, alone, engine_for, without_text
+from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
 from misfired.scoring.llama.library import devices, versions
 from misfired.scoring.llama.markers import describe, find_markers
 from misfired.scoring.llama.model import Context, default_threads, model_sha256
 from misfired.scoring.llama.session import Session, calibrate
 from misfired.scoring.options import Devices, ScoringOptions
-
-if TYPE_CHECKING:
-    from misfired.prompts.shots import Shot
 
 
 class LocalBackend:
@@ -47,36 +39,26 @@ class LocalBackend:
         """Load the model.
 
         Raises:
-            MisfiredError: As `Session`.
-            CacheError: The cache cannot be used.
+            MisfiredError: As `Session` and `AnswerCache`.
         """
-        self.options = options
-        self.cache = None if options.cache is None else AnswerCache(options.cache)
-        try:
-            self.session = Session(path, options, shots)
-        except BaseException:
-            self._close_cache()
-            raise
-        self.is_open = False
-        self._effect: dict[str, Any] = {}
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Names and types of the columns that the protocol fills."""
-        return measured_columns(self.session.protocol)
+        self.options, self.cache, self.is_open = options, None, False
+        with ExitStack() as stack:
+            if options.cache is not None:
+                self.cache = stack.enter_context(closing(AnswerCache(options.cache)))
+            self.session = stack.enter_context(Session(path, options, shots))
+            self._open = stack.pop_all()
+        self.columns = measured_columns(self.session.protocol)
 
     def settings(self) -> dict[str, Any]:
         """Return model, template and llama.cpp, and how prompts are decoded."""
         options, template = self.options, self.session.template
         intervention = self.session.intervention
+        digest = hashlib.sha256(template.source.encode()).hexdigest()
+        date = template.date.isoformat()
         # Threads are no setting: they change the time, not the numbers.
         return {
             "model_sha256": self._sha256,
-            "template": {
-                "name": template.name,
-                "sha256": hashlib.sha256(template.source.encode()).hexdigest(),
-                "date": template.date.isoformat(),
-            },
+            "template": {"name": template.name, "sha256": digest, "date": date},
             "mode": options.mode,
             "n_ctx": options.n_ctx,
             "n_batch": options.n_batch,
@@ -100,14 +82,23 @@ class LocalBackend:
         Raises:
             ModelError: The intervention is a direction that changes nothing.
         """
-        self.is_open = True
-        self._sample = sample
-        job = self.session.prepare(sample)
-        with self.session.context(job) as context:
-            self._calibrated = calibrate(context, job)
-            self._packing = choose_packing(context, self._calibrated, self.options)
-            if self.session.intervention is not None:
-                self._measure_effect(context, self.session.intervention)
+        self.is_open, self._sample, self._effect = True, sample, None
+        session, job = self.session, self.session.prepare(sample)
+        with session.context(job) as context:
+            self._calibrated = job = calibrate(context, job)
+            self._packing = choose_packing(context, job, self.options)
+            if session.intervention is None:
+                return
+            with session.context(job, unchanged=True) as unchanged:
+                self._effect = effect = measure_effect(unchanged, context, job)
+        # Heads may well do nothing; a direction that does nothing was not applied.
+        if not effect["n_changed"] and session.intervention.is_direction_only:
+            model = session.model
+            raise ModelError(
+                f"{model.path}: the direction of {session.intervention.name} changes nothing in "
+                f"{effect['n_tried']} prompts: llama.cpp may not support control vectors for "
+                f"architecture {model.metadata.get('general.architecture', '?')!r}"
+            )
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Score a shard, block by block; a block that is not recorded whole is run again whole."""
@@ -126,10 +117,10 @@ class LocalBackend:
             yield list(shard_cache.known.items())
             times = shard_cache.counts
             # Planned whatever is recorded, so that an interrupted run keeps its bits.
-            if asked := [row for row in job.rows if row not in shard_cache.known]:
+            if asked := [row for row in job.prompts if row not in shard_cache.known]:
                 noise = self._packing["differences"].get("packed", 0.0)
                 packing = self._packing["packing"]
-                engine = engine_for(context, job, asked, packing=packing, noise=noise)
+                engine = engine_for(context, job.only(asked), packing=packing, noise=noise)
                 for block, rows in enumerate(engine.blocks()):
                     if not all(row in recorded for row in rows):
                         for answered in engine.run_block(block):
@@ -147,6 +138,12 @@ class LocalBackend:
     def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
         """Return model, example prompt, scored tokens, packing, and the check of batch invariance."""
         model, texts = self.session.model, self._sample["text"].drop_nulls()
+
+        def score_alone(rows: list[int]) -> list[Row]:
+            job = self._prepare(prompts.at(rows))
+            with self.session.context(job) as context:
+                return alone(context, job)
+
         return {
             "n_threads": self.options.n_threads or default_threads(),
             "model": {
@@ -160,21 +157,13 @@ class LocalBackend:
             "packing": self._packing,
             **({"intervention_effect": self._effect} if self._effect else {}),
             "batch_invariance": check_invariance(
-                answers,
-                self.session.protocol,
-                functools.partial(self._score_alone, prompts),
-                seed=self.options.seed,
+                answers, self.session.protocol, score_alone, seed=self.options.seed
             ),
         }
 
     def close(self) -> None:
         """Give the memory back."""
-        self.session.close()
-        self._close_cache()
-
-    def _close_cache(self) -> None:
-        if self.cache is not None:
-            self.cache.close()
+        self._open.close()
 
     def _prepare(self, prompts: pl.DataFrame) -> Job:
         return self.session.prepare(prompts).with_baseline(self._calibrated.baseline)
@@ -191,34 +180,11 @@ class LocalBackend:
             "computed_on": devices(),
         }
 
-    def _measure_effect(self, changed: Context, intervention: Intervention) -> None:
-        """Score some prompts with and without the intervention."""
-        model = self.session.model
-        with self.session.context(self._calibrated, unchanged=True) as unchanged:
-            self._effect = measure_effect(unchanged, changed, self._calibrated)
-        # Heads may well do nothing; a direction that does nothing was not applied.
-        if not self._effect["n_changed"] and intervention.is_direction_only:
-            raise ModelError(
-                f"{model.path}: the direction of {intervention.name} changes nothing in "
-                f"{self._effect['n_tried']} prompts: llama.cpp may not support control vectors for "
-                f"architecture {model.metadata.get('general.architecture', '?')!r}"
-            )
-
-    def _score_alone(self, prompts: PromptSet, rows: list[int]) -> list[Row]:
-        if not rows:
-            return []
-        job = self._prepare(prompts.at(rows))
-        with self.session.context(job) as context:
-            return [alone(context, job, row) for row in range(len(rows))]
-
     def _answer_tokens(self) -> dict[str, Any]:
         """Return the tokens that the first prompt's answer is read from, and the forms left out."""
         prompt = next(iter(self._calibrated.prompts.values()), None)
         if prompt is None:
             return {}
-        text_of = self.session.model.text_of
-        tokens = {
-            answer: {str(token): text_of(token) for token in ids}
-            for answer, ids in prompt.answers.ids.items()
-        }
-        return {"scored": tokens, "dropped_forms": prompt.answers.dropped}
+        text_of, ids = self.session.model.text_of, prompt.answers.ids.items()
+        scored = {answer: {str(token): text_of(token) for token in own} for answer, own in ids}
+        return {"scored": scored, "dropped_forms": prompt.answers.dropped}

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from misfired._core import Scorer
+from misfired._core import Generator, Scorer
 from misfired.errors import ModelError, ScoringError
-from misfired.scoring.answers import NO_TEXT, measured_columns, read_forms
+from misfired.scoring.answers import NO_TEXT, measured_columns, read_forms, read_text
 from misfired.scoring.backend import Row
 from misfired.scoring.forms import AnswerTokens, Ids, Tokens
 from misfired.scoring.llama.model import Context
 from misfired.scoring.protocol import LOGIT, Protocol
 
-#: Decoded tokens after which a block may end. An interrupted run repeats the block it was in.
-N_BLOCK = 4096
+#: Decoded tokens after which a block may end. An interrupted run repeats the block it was in. Blocks of
+#: texts are longer, since places stand empty at their ends.
+N_BLOCK, N_BLOCK_TEXTS = 4096, 16_384
+
+#: A choice is close where its lead is below this many times the largest difference that was measured
+#: between packed and alone.
+CAUTION = 10.0
 
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
@@ -30,13 +36,10 @@ Packing = Literal["packed", "solo", "fresh"]
 
 @dataclass(frozen=True)
 class TokenisedPrompt:
-    """One prompt as tokens.
+    """One prompt: token ids up to the scored position, and which tokens are read there.
 
     Attributes:
         name: What messages call it.
-        expected: The right answer.
-        ids: Token ids up to the scored position.
-        answers: Which tokens are read there.
         n_tokens: Tokens of the whole prompt.
     """
 
@@ -57,9 +60,7 @@ class Job:
     """Everything that must be known before the first token is decoded.
 
     Attributes:
-        prompts: The prompts that have text, by number.
-        without_text: Numbers of the others.
-        protocol: How answers are read.
+        prompts: The prompts that have text, by number; `without_text` are the numbers of the others.
         content_free: The content-free prompt, where the protocol compares with it.
         baseline: Log-probability of each form after that prompt (see `calibrate`).
         in_reasoning: True if the prompts end inside a reasoning block.
@@ -73,19 +74,18 @@ class Job:
     in_reasoning: bool = False
 
     @property
-    def rows(self) -> list[int]:
-        """Numbers of the prompts that have text."""
-        return list(self.prompts)
-
-    @property
     def decoded(self) -> list[TokenisedPrompt]:
         """All prompts that are decoded, the content-free one last."""
-        return [*self.prompts.values(), *([self.content_free] if self.content_free else [])]
+        return [*self.prompts.values(), *filter(None, [self.content_free])]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt with the longest of its forms."""
         return max((prompt.n_longest for prompt in self.decoded), default=0)
+
+    def only(self, rows: Iterable[int]) -> Job:
+        """Return the job with some of its prompts."""
+        return replace(self, prompts={row: self.prompts[row] for row in rows})
 
     def with_baseline(self, baseline: dict[str, float] | None) -> Job:
         """Return the job with its forms compared to their scores after the content-free prompt.
@@ -93,11 +93,9 @@ class Job:
         Raises:
             ModelError: A form of the job has no such score.
         """
-        if baseline is None:
-            return self
         for prompt in self.prompts.values():
             for form in prompt.answers.forms:
-                if form.text not in baseline:
+                if baseline is not None and form.text not in baseline:
                     raise ModelError(
                         f"prompt {prompt.name}: form {form.text!r} must be scored after the "
                         "content-free prompt too, which tokenises it otherwise"
@@ -105,46 +103,32 @@ class Job:
         return replace(self, baseline=baseline)
 
 
-@dataclass
-class _Reading:
-    """What has been read of one prompt; its positions may come in several batches."""
-
-    logp: dict[tuple[Tokens, int], float] = field(default_factory=dict)
-    top: tuple[int, float] = (-1, float("nan"))
-    n_positions: int = 0
-
-
 class Engine:
     """A job on its way through a context, block by block.
 
     Blocks do not depend on one another: an interrupted job repeats only the block it was in, and gives
     the same bits.
+
+    Attributes:
+        logp: Log-probability of each form of `AnswerTokens.forms`, by number of the prompt.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        job: Job,
-        rows: Sequence[int] | None = None,
-        *,
-        packing: Packing = "packed",
-    ) -> None:
-        """Plan the job's prompts, or those in `rows`."""
+    def __init__(self, context: Context, job: Job, *, packing: Packing = "packed") -> None:
         self.context, self.job = context, job
-        nodes = [
-            (row, path, np.array(wanted, dtype=np.int32))
-            for row in (job.rows if rows is None else rows)
-            for path, wanted in job.prompts[row].answers.nodes
-        ]
+        self.logp: dict[int, list[float]] = {}
+        nodes = [(row, *node) for row in job.prompts for node in job.prompts[row].answers.nodes]
         self._positions = [(row, path) for row, path, _ in nodes]
         self._wanted = [wanted for *_, wanted in nodes]
-        self._read: dict[int, _Reading] = {}
+        # The positions of a prompt may come in several batches.
+        self._read: defaultdict[int, dict[tuple[Tokens, int], float]] = defaultdict(dict)
+        self._top: dict[int, tuple[int, float]] = {}
         ids = [
-            np.concatenate([job.prompts[row].ids, np.array(path, dtype=np.int32)])
+            np.append(job.prompts[row].ids, np.array(path, np.int32))
             for row, path in self._positions
         ]
+        wanted = [np.array(each, np.int32) for each in self._wanted]
         self.scorer = Scorer(
-            context.handle, ragged(ids), ragged(self._wanted), n_block=N_BLOCK, packing=packing
+            context.handle, ragged(ids), ragged(wanted), n_block=N_BLOCK, packing=packing
         )
 
     def blocks(self) -> Iterator[list[int]]:
@@ -155,54 +139,142 @@ class Engine:
 
     def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
         """Decode a block; after each batch yield (number of the prompt, its measurements)."""
-        for batch in self._run_block(block):
-            yield [(row, measured) for row, measured, _ in batch]
-
-    def run_in_full(self) -> Iterator[tuple[int, Row, list[float]]]:
-        """Decode everything; also yield the log-probability of each form of `AnswerTokens.forms`."""
-        for block in range(self.scorer.n_blocks):
-            for batch in self._run_block(block):
-                yield from batch
-
-    def _run_block(self, block: int) -> Iterator[list[tuple[int, Row, list[float]]]]:
         self.scorer.start(block)
         while (result := step(self.scorer, self.context)) is not None:
-            places, logps, *tops = (column.tolist() for column in result)
-            values = iter(logps)
-            complete = []
-            for place, *top in zip(places, *tops, strict=True):
+            places, logps, tokens, top_logps = (column.tolist() for column in result)
+            values, complete = iter(logps), []
+            for place, *top in zip(places, tokens, top_logps, strict=True):
                 row, path = self._positions[place]
-                reading = self._read.setdefault(row, _Reading())
-                for wanted in self._wanted[place].tolist():
-                    reading.logp[path, wanted] = next(values)
+                self._read[row] |= {(path, wanted): next(values) for wanted in self._wanted[place]}
                 if not path:
-                    reading.top = top[0], top[1]
-                reading.n_positions += 1
-                if reading.n_positions == len(self.job.prompts[row].answers.nodes):
-                    complete.append((row, *self._measure(row, self._read.pop(row))))
+                    self._top[row] = top[0], top[1]
+                nodes = self.job.prompts[row].answers.nodes
+                if len(self._read[row]) == sum(len(wanted) for _, wanted in nodes):
+                    complete.append((row, self._measure(row)))
             yield complete
 
-    def _measure(self, row: int, reading: _Reading) -> tuple[Row, list[float]]:
+    def _measure(self, row: int) -> Row:
         prompt, job = self.job.prompts[row], self.job
-        logp = prompt.answers.log_probabilities(reading.logp)
-        measured = read_forms(
-            job.protocol, prompt.answers.forms, logp, prompt.expected, job.baseline
-        )
-        token, top_logp = reading.top
+        answers, (token, top_logp) = prompt.answers, self._top.pop(row)
+        self.logp[row] = logp = answers.log_probabilities(self._read.pop(row))
         return {
-            **measured,
+            **read_forms(job.protocol, answers.forms, logp, prompt.expected, job.baseline),
             "top_token": self.context.model.text_of(token) if token >= 0 else None,
             "top_logp": None if np.isnan(top_logp) else top_logp,
             "n_prompt_tokens": prompt.n_tokens,
-        }, logp
+        }
+
+
+class TextEngine:
+    """A job of one greedy text for each prompt, parsed, on its way through a context; see `Engine`.
+
+    A prompt's neighbours in the batch can change which token is the most probable only where two tokens
+    are closer than rounding moves them: a packed text with a choice that close is written again, alone.
+
+    Args:
+        context: A context made for texts (see `open_context`).
+        job: What to ask.
+        packing: `packed`, or anything else for each prompt alone.
+        noise: How much neighbours were seen to change a logit.
+    """
+
+    def __init__(
+        self, context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
+    ) -> None:
+        self.context, self.job, self.packed = context, job, packing == "packed"
+        self.rows, self.least_gap, self.n_rewritten = list(job.prompts), CAUTION * noise, 0
+        self.scorer = self._generator(self.rows, packed=self.packed)
+
+    def _generator(self, rows: Sequence[int], *, packed: bool) -> Generator:
+        return Generator(
+            self.context.handle,
+            ragged([self.job.prompts[row].ids for row in rows]),
+            n_generate=self.job.protocol.n_generate,
+            stop=list(self.job.protocol.stop),
+            n_places=self.context.n_sequences - 1 if packed else 1,
+            n_block=N_BLOCK_TEXTS,
+            packing="packed" if packed else "fresh",
+        )
+
+    def blocks(self) -> Iterator[list[int]]:
+        """Yield for each block the numbers of its prompts."""
+        for block in range(self.scorer.n_blocks):
+            yield [self.rows[place] for place in self.scorer.block_sequences(block).tolist()]
+
+    def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
+        """Write a block's texts; after each batch yield (number of the prompt, its measurements)."""
+        close: set[int] = set()
+        for batch in self._texts(self.scorer, self.rows, block):
+            gaps = {row: measured["least_gap"] for row, measured in batch if self.packed}
+            close |= {row for row, gap in gaps.items() if gap is not None and gap <= self.least_gap}
+            yield [answered for answered in batch if answered[0] not in close]
+        if close:
+            self.n_rewritten += len(close)
+            alone = self._generator(sorted(close), packed=False)
+            for part in range(alone.n_blocks):
+                yield from self._texts(alone, sorted(close), part)
+            # The cache has been used for something else: the header has to be read again.
+            self.scorer = self._generator(self.rows, packed=self.packed)
+
+    def _texts(
+        self, generator: Generator, rows: Sequence[int], block: int
+    ) -> Iterator[list[tuple[int, Row]]]:
+        generator.start(block)
+        while (finished := step(generator, self.context)) is not None:
+            places, texts, stops, *numbers = finished
+            columns = places, texts, stops, *(column.tolist() for column in numbers)
+            yield [
+                (rows[place], self._measure(rows[place], *written))
+                for place, *written in zip(*columns, strict=True)
+            ]
+
+    def _measure(  # noqa: PLR0917  one argument for each column
+        self, row: int, text: bytes, stop: str, n_tokens: int, logp: float, least_gap: float
+    ) -> Row:
+        job, prompt, written = self.job, self.job.prompts[row], text.decode(errors="replace")
+        blank = dict.fromkeys(measured_columns(job.protocol))
+        if np.isnan(logp):
+            return {**blank, "outcome": "error", "reason": "non-finite logits", "stop": stop}
+        cut, inside = stop == "length", job.in_reasoning
+        return {
+            **blank,
+            **read_text(job.protocol, written, prompt.expected, in_reasoning=inside, truncated=cut),
+            "text": written,
+            "stop": stop,
+            "n_generated": n_tokens,
+            "logp_text": logp,
+            "least_gap": least_gap,
+            "n_prompt_tokens": prompt.n_tokens,
+        }
+
+
+def engine_for(
+    context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
+) -> Engine | TextEngine:
+    """Return the engine that a job's protocol needs."""
+    if job.protocol.generates:
+        return TextEngine(context, job, packing=packing, noise=noise)
+    return Engine(context, job, packing=packing)
+
+
+def alone(context: Context, job: Job) -> list[Row]:
+    """Return the measurements of each prompt of a job with nothing else in the cache."""
+    each = (engine_for(context, job.only([row]), packing="fresh") for row in job.prompts)
+    return [measured for engine in each for measured in answer_all(engine).values()]
+
+
+def answer_all(engine: Engine | TextEngine) -> dict[int, Row]:
+    """Return what an engine measures of each of its prompts, by number."""
+    return {
+        row: measured
+        for block in range(engine.scorer.n_blocks)
+        for batch in engine.run_block(block)
+        for row, measured in batch
+    }
 
 
 def step(scorer: Any, context: Context) -> Any:
-    """Return what the next batch of a scorer or generator gives, None after the last of its block.
-
-    Raises:
-        ScoringError: llama.cpp cannot decode it; the message names the model.
-    """
+    """Return what the next batch of a scorer or generator gives, None after the last of its block."""
     try:
         return scorer.step()
     except ScoringError as error:
@@ -217,6 +289,5 @@ def without_text(job: Job) -> list[tuple[int, Row]]:
 
 def ragged(rows: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
     """Return rows as one flat array, and the offsets of their ends."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    values = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, np.int32)
-    return values, offsets
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    return np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32), offsets

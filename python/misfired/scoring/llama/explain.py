@@ -12,7 +12,7 @@ from misfired.options import takes_options
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.prompt_set import build_prompts
 from misfired.prompts.shots import draw_shots
-from misfired.scoring.llama.engine import Engine, TokenisedPrompt, without_text
+from misfired.scoring.llama.engine import Engine, TokenisedPrompt, answer_all, without_text
 from misfired.scoring.llama.session import Session, calibrate, prompt_name
 from misfired.scoring.options import ScoringOptions
 
@@ -42,37 +42,31 @@ def explain(
         MisfiredError: As `misfired.score`; also a protocol that scores no forms.
     """
     options = ScoringOptions.of(keywords)
-    protocol = options.resolved_protocol
-    if protocol.generates:
-        raise ArgumentError(
-            f"protocol must score answer forms to be explained, got {protocol.name!r}"
-        )
-    shots, measured_pairs = draw_shots(
+    if (protocol := options.resolved_protocol).generates:
+        message = f"protocol must score answer forms to be explained, got {protocol.name!r}"
+        raise ArgumentError(message)
+    shots, pairs = draw_shots(
         pairs, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
     with Session(model, options, shots) as session:
-        shown = with_neutral(
-            measured_pairs.head(n_pairs), options.primings, session.tokenizer.count_tokens
-        )
-        prompts = build_prompts(shown, options.primings)
+        count = session.tokenizer.count_tokens
+        primed = with_neutral(pairs.head(n_pairs), options.primings, count)
+        prompts = build_prompts(primed, options.primings)
         job = session.prepare(prompts)
-        found: dict[int, dict[str, Any]] = {
-            row: {"answer": measured} for row, measured in without_text(job)
-        }
+        found = {row: {"answer": measured} for row, measured in without_text(job)}
         if job.prompts:
             with session.context(job) as context:
-                job = calibrate(context, job)
-                for row, measured, logp in Engine(context, job, packing="fresh").run_in_full():
-                    found[row] = {"answer": measured} | _scored(session, job.prompts[row], logp)
-        return [
-            {
-                "name": prompt_name(prompt),
-                **({"rendered": session.rendered(prompt)} if prompt["text"] is not None else {}),
-                "expected": prompt["expected"],
-                **found[row],
-            }
-            for row, prompt in enumerate(prompts.iter_rows(named=True))
-        ]
+                engine = Engine(context, calibrate(context, job), packing="fresh")
+                for row, measured in answer_all(engine).items():
+                    scored = _scored(session, job.prompts[row], engine.logp[row])
+                    found[row] = {"answer": measured} | scored
+        shown = []
+        for row, prompt in enumerate(prompts.iter_rows(named=True)):
+            name = {"name": prompt_name(prompt)}
+            if (text := prompt["text"]) is not None:
+                name["rendered"] = session.tokenizer.with_system(prompt["system"]).rendered(text)
+            shown.append({**name, "expected": prompt["expected"], **found[row]})
+        return shown
 
 
 def _scored(session: Session, prompt: TokenisedPrompt, logp: list[float]) -> dict[str, Any]:
@@ -83,7 +77,7 @@ def _scored(session: Session, prompt: TokenisedPrompt, logp: list[float]) -> dic
         "tokens": [
             (place, token, text_of(token))
             for place, token in enumerate(ids)
-            if place < N_SHOWN or place >= len(ids) - N_SHOWN
+            if not N_SHOWN <= place < len(ids) - N_SHOWN
         ],
         "scored_at": len(ids) - 1,
         "forms": {

@@ -15,8 +15,7 @@ from misfired.scoring.options import Devices
 from misfired.scoring.trial import how_it_ended, run_trial
 
 #: Seconds that loading a model may take, and what it may take longer if it is large.
-LOAD_SECONDS = 60
-LOAD_BYTES_A_SECOND = 50e6
+LOAD_SECONDS, LOAD_BYTES_A_SECOND = 60, 50e6
 
 #: What is run on a model file.
 PROGRAM = Path(__file__).with_name("trial_load.py")
@@ -31,17 +30,17 @@ def open_model(
         ModelError: As `try_loading` and `Model`.
     """
     try_loading(path, vocab_only=vocab_only)
-    return Model(Path(path), devices or Devices(), vocab_only)
+    return Model(path, devices, vocab_only=vocab_only)
 
 
 def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:
     """Load a model and decode two tokens in a process of its own, on the CPU; once for each file.
 
-    Of a vocabulary without weights nothing is decoded.
+    Of a vocabulary without weights nothing is decoded. What llama.cpp merely refuses raises nothing here:
+    loading says why.
 
     Raises:
-        ModelError: There is no such model file, or the process died or did not end in time: llama.cpp
-            does not survive it. What llama.cpp merely refuses raises nothing here: loading says why.
+        ModelError: There is no such model file, or the process died or did not end in time.
     """
     path = Path(path)
     check_gguf(path, needs_weights=not vocab_only)

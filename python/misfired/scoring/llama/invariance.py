@@ -1,14 +1,13 @@
 """Does a prompt's score depend on its neighbours? Measured in every run, never assumed.
 
-On the CPU llama.cpp rounds some activations to 16 or 8 bits: those that meet f16 or quantised weights,
-and the argument of GELU, which it looks up in a table. A difference of 1e-7 in the order of a sum can
-then become 1e-4 or more in an answer. Where that happens, `exact` gives each prompt batches of its own
-(`solo`), which without flash attention reproduces the very bits of a prompt that is scored alone; where
-even that does not, no prompt keeps anything of another (`fresh`).
+On the CPU llama.cpp rounds activations that meet f16 or quantised weights, and looks GELU up in a table:
+1e-7 in the order of a sum can become 1e-4 in an answer. `exact` then gives each prompt batches of its own
+(`solo`), the very bits of a prompt alone without flash attention, or else keeps nothing (`fresh`).
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,17 +16,14 @@ import polars as pl
 
 from misfired.scoring.answers import decision_column
 from misfired.scoring.backend import Row
-from misfired.scoring.llama.engine import Job, Packing
-from misfired.scoring.llama.generate import answer_all, engine_for
+from misfired.scoring.llama.engine import Job, Packing, alone, answer_all, engine_for
 from misfired.scoring.llama.model import Context
 from misfired.scoring.options import DecodingOptions, KvCache
 from misfired.scoring.protocol import Protocol
 
-#: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck.
-N_TRIED = 24
-
-#: As many where a text is written for each, or where luck cannot hide anything.
-N_FEW = 6
+#: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck. `N_FEW`
+#: where a text is written for each, or where luck cannot hide anything.
+N_TRIED, N_FEW = 24, 6
 
 #: The largest difference that `exact` accepts.
 TOLERANCE = 1e-5
@@ -52,27 +48,26 @@ def choose_packing(context: Context, job: Job, options: DecodingOptions) -> dict
     if options.mode == "fast":
         return {"packing": "packed", "n_tried": 0, "differences": {}}
     tried = _spread(job, N_FEW if job.protocol.generates else N_TRIED)
-    single = {row: alone(context, job, row) for row in tried}
+    single = alone(context, tried)
     differences: dict[Packing, float] = {}
     packing: Packing = "fresh"
-    for candidate in _candidates(job, options.kv_cache) if tried else ():
-        measured = answer_all(engine_for(context, job, tried, packing=candidate))
-        differences[candidate] = max(_difference(measured[row], single[row]) for row in tried)
+    for candidate in _candidates(job, options.kv_cache) if single else ():
+        measured = answer_all(engine_for(context, tried, packing=candidate))
+        packed = [measured[row] for row in tried.prompts]
+        differences[candidate] = max(map(_difference, packed, single))
         # Texts need not be written one at a time: the engine repeats those with a close choice.
         if differences[candidate] <= TOLERANCE or job.protocol.generates:
             packing = candidate
             break
-    return {"packing": packing, "n_tried": len(tried), "differences": differences}
+    return {"packing": packing, "n_tried": len(single), "differences": differences}
 
 
 def _candidates(job: Job, cache: KvCache) -> tuple[Packing, ...]:
-    """Return packings that may give the score of a prompt alone, the fastest first.
-
-    A cache of fewer bits rounds what differs by 1e-7, and flash attention divides its sums by the shape
-    of the batch: a few prompts may show no difference, and many do.
-    """
+    """Return packings that may give the score of a prompt alone, the fastest first."""
     if job.protocol.generates:
         return ("packed",)
+    # A cache of fewer bits rounds what differs by 1e-7, and flash attention divides its sums by the shape
+    # of the batch: a few prompts may show no difference, and many do.
     if cache.flash_attention != "off":
         return ()
     return ("packed", "solo") if {cache.type_k, cache.type_v} == {"f32"} else ("solo",)
@@ -86,16 +81,13 @@ def measure_effect(unchanged: Context, changed: Context, job: Job) -> dict[str, 
         `max_change`, the largest |difference| of the log-probabilities and of `logit_diff` (`margin`),
         null for texts.
     """
-    both = [
-        [alone(context, job, row) for context in (unchanged, changed)]
-        for row in _spread(job, N_FEW)
-    ]
+    tried = _spread(job, N_FEW)
+    before, after = alone(unchanged, tried), alone(changed, tried)
+    largest = max(map(_difference, before, after), default=0.0)
     return {
-        "n_tried": len(both),
-        "n_changed": sum(before != after for before, after in both),
-        "max_change": None
-        if job.protocol.generates
-        else max((_difference(*pair) for pair in both), default=0.0),
+        "n_tried": len(before),
+        "n_changed": sum(map(operator.ne, before, after)),
+        "max_change": None if job.protocol.generates else largest,
     }
 
 
@@ -104,17 +96,9 @@ def check_invariance(
     protocol: Protocol,
     score_alone: Callable[[list[int]], list[Row]],
     *,
-    seed: int = 0,
-    n_checked: int = N_CHECKED,
+    seed: int,
 ) -> dict[str, Any]:
     """Score a random sample again, each prompt alone in the cache, and compare.
-
-    Args:
-        answers: One row per prompt, with what was measured.
-        protocol: By which they were measured.
-        score_alone: Scores the prompts of those numbers, each alone.
-        seed: Chooses the sample.
-        n_checked: How many.
 
     Returns:
         `n_checked`; `max_difference`, the largest |difference| of the log-probabilities and of
@@ -126,8 +110,8 @@ def check_invariance(
     decision = answers["least_gap" if generates else decision_column(list(protocol.answers))]
     scored = decision.is_not_null().arg_true().to_list()
     rng = np.random.default_rng(seed)
-    sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:n_checked].tolist())]
-    both = list(zip(score_alone(sample), answers[sample].to_dicts(), strict=True))
+    sample = [scored[place] for place in sorted(rng.permutation(len(scored))[:N_CHECKED].tolist())]
+    both = list(zip(score_alone(sample), answers[sample].to_dicts(), strict=True)) if sample else []
     largest = max((_difference(single, row) for single, row in both), default=0.0)
     differ = sum(single.get("text") != row.get("text") for single, row in both)
     return {
@@ -139,14 +123,10 @@ def check_invariance(
     }
 
 
-def _spread(job: Job, n: int) -> list[int]:
-    rows = job.rows
-    return sorted({rows[place * len(rows) // n] for place in range(n)} if rows else ())
-
-
-def alone(context: Context, job: Job, row: int) -> Row:
-    """Return the measurements of one prompt of a job with nothing else in the cache."""
-    return answer_all(engine_for(context, job, [row], packing="fresh"))[row]
+def _spread(job: Job, n: int) -> Job:
+    """Return the job with `n` of its prompts, spread evenly."""
+    rows = list(job.prompts)
+    return job.only(sorted({rows[place * len(rows) // n] for place in range(n)} if rows else ()))
 
 
 def _difference(left: Row, right: Row) -> float:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import llama_cpp
@@ -25,8 +23,7 @@ SPLIT_MODES = {
     name: getattr(capi, f"LLAMA_SPLIT_MODE_{name.upper()}") for name in options.SPLIT_MODES
 }
 
-GGML_LOG_LEVEL_ERROR = 4
-GGML_LOG_LEVEL_CONT = 5
+_LOG_LEVEL_ERROR, _LOG_LEVEL_CONTINUE = 4, 5
 
 
 class _Log:
@@ -37,9 +34,9 @@ class _Log:
         self._level = 0
 
     def __call__(self, level: int, text: bytes, _user_data: object) -> None:
-        if level != GGML_LOG_LEVEL_CONT:
+        if level != _LOG_LEVEL_CONTINUE:
             self._level = level
-        if self._level == GGML_LOG_LEVEL_ERROR:
+        if self._level == _LOG_LEVEL_ERROR:
             self.errors.append(text.decode(errors="replace").strip())
 
 
@@ -48,33 +45,26 @@ _log = _Log()
 _log_callback = capi.llama_log_callback(_log)
 
 
-@contextmanager
-def captured_errors() -> Iterator[list[str]]:
-    """Collect the error lines that llama.cpp logs inside the block."""
+def captured_errors() -> list[str]:
+    """Return the list of the error lines that llama.cpp logs from now on."""
     _log.errors.clear()
     capi.llama_log_set(_log_callback, ctypes.c_void_p(0))
-    yield _log.errors
+    return _log.errors
 
 
 @functools.cache
 def load_library() -> Library:
-    """Open the libllama that llama-cpp-python has loaded and check that its layout is known.
+    """Open the libllama that llama-cpp-python has loaded.
 
     Raises:
         ModelError: The installed llama-cpp-python has another layout, or lacks a function.
     """
-    with captured_errors():
-        capi.llama_backend_init()
+    captured_errors()
+    capi.llama_backend_init()
     batch: Any = capi.llama_batch
-    layout = [
-        ctypes.sizeof(batch),
-        batch.token.offset,
-        batch.pos.offset,
-        batch.seq_id.offset,
-        batch.logits.offset,
-    ]
+    offsets = [getattr(batch, name).offset for name in ("token", "pos", "seq_id", "logits")]
     try:
-        return Library(os.fspath(capi._lib._name), layout)
+        return Library(os.fspath(capi._lib._name), [ctypes.sizeof(batch), *offsets])
     except ModelError as error:
         raise ModelError(f"llama-cpp-python {llama_cpp.__version__}: {error}") from None
 
@@ -93,43 +83,39 @@ def versions() -> dict[str, str]:
 def _ggml() -> Any:
     """Return the tensor library under llama.cpp, with the signatures of what is called here."""
     ggml: Any = libggml
+    size, pointer, text = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
     for result, arguments, names in (
-        (ctypes.c_size_t, [], ("backend_dev_count", "backend_reg_count")),
-        (ctypes.c_void_p, [ctypes.c_size_t], ("backend_dev_get", "backend_reg_get")),
-        (
-            ctypes.c_char_p,
-            [ctypes.c_void_p],
-            ("backend_dev_name", "backend_dev_description", "backend_reg_name"),
-        ),
-        (ctypes.c_char_p, [], ("version", "commit")),
+        (size, [], "backend_dev_count backend_reg_count"),
+        (pointer, [size], "backend_dev_get backend_reg_get"),
+        (text, [pointer], "backend_dev_name backend_dev_description backend_reg_name"),
+        (text, [], "version commit"),
     ):
-        for name in names:
+        for name in names.split():
             function = getattr(ggml, f"ggml_{name}")
             function.restype, function.argtypes = result, arguments
+            if result is text:
+                function.errcheck = _decoded
     return ggml
+
+
+def _decoded(text: bytes, *_: object) -> str:
+    return text.decode(errors="replace")
 
 
 def devices() -> list[str]:
     """Return every device that llama.cpp's backends have found, as they describe it."""
     ggml = _ggml()
     found = map(ggml.ggml_backend_dev_get, range(ggml.ggml_backend_dev_count()))
-    return [
-        f"{_decoded(ggml.ggml_backend_dev_name(device))} "
-        f"({_decoded(ggml.ggml_backend_dev_description(device))})"
-        for device in found
-    ]
+    name, description = ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description
+    return [f"{name(device)} ({description(device)})" for device in found]
 
 
 def ggml_version() -> str:
     """Return version and commit of the tensor library under llama.cpp, and its backends."""
     ggml = _ggml()
     backends = map(ggml.ggml_backend_reg_get, range(ggml.ggml_backend_reg_count()))
-    names = ", ".join(_decoded(ggml.ggml_backend_reg_name(backend)) for backend in backends)
-    return f"{_decoded(ggml.ggml_version())} ({_decoded(ggml.ggml_commit())}), backends {names}"
-
-
-def _decoded(text: bytes) -> str:
-    return text.decode(errors="replace")
+    names = ", ".join(map(ggml.ggml_backend_reg_name, backends))
+    return f"{ggml.ggml_version()} ({ggml.ggml_commit()}), backends {names}"
 
 
 def apply_devices(devices: Devices, params: Any) -> None:

@@ -21,15 +21,14 @@ from misfired.scoring.tokens import PromptTokenizer
 
 #: Markers of known templates, for a template that comes without its vocabulary: `<|im_start|>`,
 #: `<start_of_turn>`, `[INST]`.
-_LOOKS_LIKE_ONE = re.compile(r"<\|[^<>|\s]{1,40}\|>|<[a-z]+(?:_[a-z]+)+>|\[/?[A-Z_]{3,20}\]")
+_LOOKS_LIKE_ONE = r"<\|[^<>|\s]{1,40}\|>|<[a-z]+(?:_[a-z]+)+>|\[/?[A-Z_]{3,20}\]"
 
 #: Ordinary tokens that embeddings are compared with.
 N_ORDINARY = 1000
 
 #: An embedding looks untrained if it is shorter than this share of the 5th percentile of ordinary ones, or
 #: if its cosine with another marker's exceeds `SAME`.
-SHORT = 0.5
-SAME = 0.999
+SHORT, SAME = 0.5, 0.999
 
 #: Tokens whose embeddings are read at a time: llama.cpp reserves logits for each.
 _N_READ = 32
@@ -40,9 +39,7 @@ class Marker:
     """A marker of a template, as a model sees it.
 
     Attributes:
-        text: Its spelling.
         n_tokens: Tokens that it becomes; 1 for a special token of the vocabulary.
-        is_special: True if it is a special token.
         relative_norm: Length of its embedding relative to the median of ordinary tokens; None if it is
             no special token or the embeddings cannot be read.
         looks_untrained: An indication by the limits above, no proof.
@@ -58,7 +55,9 @@ class Marker:
 def find_markers(model: Model, tokenizer: PromptTokenizer) -> list[Marker]:
     """Return the markers that a tokenizer's template puts around a prompt, in order of appearance."""
     own = {text: int(token) for token, text, *_ in model.tokenizer.special_tokens() if text}
-    texts = _spelled(tokenizer.frame, {*own, *tokenizer.template.special})
+    longest_first = sorted({*own, *tokenizer.template.special}, key=len, reverse=True)
+    pattern = "|".join([*map(re.escape, longest_first), _LOOKS_LIKE_ONE])
+    texts = list(dict.fromkeys(re.findall(pattern, tokenizer.frame)))
     known = [own[text] for text in texts if text in own]
     judged = dict(zip(known, _judge(model, known, set(own.values())), strict=True))
     return [
@@ -80,23 +79,15 @@ def describe(markers: Sequence[Marker]) -> dict[str, Any]:
 
 def complaint(described: dict[str, Any]) -> str | None:
     """Return a sentence if the model does not know all markers of its template, else None."""
-    said = []
-    for count, is_one, what in (
-        ("n_spelled_out", lambda row: not row["is_special"], "spelled out in ordinary tokens"),
-        ("n_untrained", lambda row: row["looks_untrained"], "with embeddings that look untrained"),
+    rows, said = described["markers"], []
+    for count, column, value, what in (
+        ("n_spelled_out", "is_special", False, "spelled out in ordinary tokens"),
+        ("n_untrained", "looks_untrained", True, "with embeddings that look untrained"),
     ):
-        texts = list(dict.fromkeys(row["text"] for row in described["markers"] if is_one(row)))
+        texts = dict.fromkeys(row["text"] for row in rows if row[column] == value)
         if texts:
             said.append(f"{described[count]} {what} ({' '.join(texts)})")
-    if not said:
-        return None
-    return f"Template: of {len(described['markers'])} markers {' and '.join(said)}."
-
-
-def _spelled(frame: str, special: Collection[str]) -> list[str]:
-    longest_first = sorted(special, key=len, reverse=True)
-    known = "|".join([*map(re.escape, longest_first), _LOOKS_LIKE_ONE.pattern])
-    return list(dict.fromkeys(re.findall(known, frame)))
+    return f"Template: of {len(rows)} markers {' and '.join(said)}." if said else None
 
 
 def _judge(
@@ -119,7 +110,7 @@ def _judge(
 
 
 def embeddings(model: Model, tokens: Sequence[int]) -> npt.NDArray[np.float64] | None:
-    """Token embeddings as the model reads them, shape (token, width); None if its graph has no such node.
+    """Return token embeddings (token, width) as the model reads them; None if its graph has no such node.
 
     llama.cpp looks the rows up and dequantises them; the rest of the graph is not computed.
     """

@@ -31,7 +31,7 @@ from misfired.scoring.options import LEAST_BATCH, MODES, Devices, KvCache
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
 
-GGUF_HEADER_BYTES = 24
+_HEADER_BYTES = 24
 
 #: What llama.cpp calls the first part of a split model.
 _FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
@@ -39,29 +39,24 @@ _FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 
 def default_threads() -> int:
     """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return len(usable) or os.cpu_count() or 1
 
 
 def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
-    """Refuse a file that llama.cpp would refuse in fewer words.
-
-    Raises:
-        ModelError: The file is missing, is no GGUF, or holds no weights where it needs them.
-    """
+    """Raise `ModelError` for a file that llama.cpp would refuse in fewer words."""
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     try:
         with path.open("rb") as file:
-            header = file.read(GGUF_HEADER_BYTES)
+            header = file.read(_HEADER_BYTES)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     if header[:4] != b"GGUF":
         raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
-    if len(header) < GGUF_HEADER_BYTES:
+    if (n_bytes := len(header)) < _HEADER_BYTES:
         raise ModelError(
-            f"{path}: truncated GGUF ({len(header)} bytes, the header has {GGUF_HEADER_BYTES})"
+            f"{path}: truncated GGUF ({n_bytes} bytes, the header has {_HEADER_BYTES})"
         )
     if needs_weights and int.from_bytes(header[8:16], "little") == 0:
         raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
@@ -92,46 +87,69 @@ class Context(AbstractContextManager["Context"]):
         self.close()
 
 
-@dataclass
 class Model(AbstractContextManager["Model"]):
     """A GGUF model loaded through the installed llama-cpp-python.
 
-    Args:
-        path: The GGUF file (of a split model the first part).
+    Attributes:
+        path: The GGUF file (of a split model the first part); with `vocab_only` no weights are loaded.
         devices: Where its layers are computed.
-        vocab_only: Load vocabulary and metadata, no weights.
+        metadata: The file's own, without the vocabulary.
+        chat_template: Jinja source of the model's own chat template.
+        description: llama.cpp's one-line description: architecture, size, quantisation.
+        end_of_text: Token id that ends a text, -1 if there is none.
+        can_share_prefixes: False for recurrent and hybrid models: their state cannot be rolled back.
 
     Raises:
         ModelError: The file is missing, no GGUF, truncated, without weights, or of an architecture
             that the installed llama.cpp does not know.
     """
 
-    path: Path
-    devices: Devices = field(default_factory=Devices)
-    vocab_only: bool = False
-    metadata: dict[str, str] = field(init=False, repr=False)
-    _address: int = field(init=False, repr=False)
-    _open: tuple[CoreModel, Tokenizer] | None = field(init=False, repr=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.path = Path(self.path)
-        check_gguf(self.path, needs_weights=not self.vocab_only)
+    def __init__(
+        self, path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
+    ) -> None:
+        self.path, self.devices = Path(path), devices or Devices()
+        check_gguf(self.path, needs_weights=not vocab_only)
         library = load_library()
         params = capi.llama_model_default_params()
         apply_devices(self.devices, params)
-        params.vocab_only = self.vocab_only
+        params.vocab_only = vocab_only
         if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
             params.use_extra_bufts = False
-        with captured_errors() as errors:
-            address = capi.llama_model_load_from_file(os.fsencode(self.path), params)
-            if not address:
-                reason = _load_failure(errors)
-                raise ModelError(f"{self.path}: llama.cpp cannot load this file: {reason}")
-        self._address = int(address)
+        load, file = capi.llama_model_load_from_file, os.fsencode(self.path)
+        self._address = self._made("load this file", load, file, params)
         handle = CoreModel(library, self._address)
-        self._open = handle, Tokenizer(handle)
-        self.metadata = _metadata(self._address)
+        self._open: tuple[CoreModel, Tokenizer] | None = (handle, Tokenizer(handle))
+        self._describe(self.pointer)
+
+    def _made(self, what: str, make: Any, *arguments: Any) -> int:
+        """Return the address that a function of llama.cpp gives, or raise why it gives none."""
+        errors = captured_errors()
+        if address := make(*arguments):
+            return int(address)
+        # The first line is the cause; those after it are each caller's "failed to load". Where it quotes a
+        # name, it holds whatever bytes the file has there.
+        first = next(filter(None, errors), "no reason given")[:300]
+        reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in first)
+        raise ModelError(f"{self.path}: llama.cpp cannot {what}: {reason}")
+
+    def _describe(self, model: Any) -> None:
+        buffer = ctypes.create_string_buffer(4096)
+
+        def read(function: Any, *index: int) -> str:
+            function(model, *index, buffer, len(buffer))
+            return buffer.value.decode(errors="replace")
+
+        key, value = capi.llama_model_meta_key_by_index, capi.llama_model_meta_val_str_by_index
+        rows = range(capi.llama_model_meta_count(model))
+        found = {read(key, row): read(value, row) for row in rows}
+        self.metadata = {k: v for k, v in found.items() if not k.startswith("tokenizer.")}
+        self.description = read(capi.llama_model_desc)
+        source = capi.llama_model_chat_template(model, None)
+        self.chat_template = None if source is None else source.decode(errors="replace")
+        self.end_of_text = int(capi.llama_vocab_eos(capi.llama_model_get_vocab(model)))
+        recurrent = capi.llama_model_is_recurrent(model) or capi.llama_model_is_hybrid(model)
+        self.can_share_prefixes = not recurrent
 
     def _opened(self) -> tuple[CoreModel, Tokenizer]:
         if self._open is None:
@@ -148,12 +166,6 @@ class Model(AbstractContextManager["Model"]):
         return self.tokenizer.piece(token).decode(errors="replace")
 
     @property
-    def chat_template(self) -> str | None:
-        """The Jinja source of the model's own chat template."""
-        source = capi.llama_model_chat_template(self.pointer, None)
-        return None if source is None else source.decode(errors="replace")
-
-    @property
     def n_ctx_train(self) -> int:
         """Tokens of context that the model was trained for."""
         return int(capi.llama_model_n_ctx_train(self.pointer))
@@ -161,33 +173,13 @@ class Model(AbstractContextManager["Model"]):
     @property
     def sizes(self) -> Sizes:
         """Layers, heads of a layer, width of the residual stream."""
-        model = self.pointer
         counts = (capi.llama_model_n_layer, capi.llama_model_n_head, capi.llama_model_n_embd)
-        return Sizes(*(int(count(model)) for count in counts))
+        return Sizes(*(int(count(self.pointer)) for count in counts))
 
     @property
     def n_head_kv(self) -> int:
         """Heads of keys and values in a layer."""
         return int(capi.llama_model_n_head_kv(self.pointer))
-
-    @property
-    def can_share_prefixes(self) -> bool:
-        """False for recurrent and hybrid models, whose state cannot be rolled back in part."""
-        recurrent = capi.llama_model_is_recurrent(self.pointer)
-        return not (recurrent or capi.llama_model_is_hybrid(self.pointer))
-
-    @property
-    def description(self) -> str:
-        """llama.cpp's one-line description: architecture, size, quantisation."""
-        buffer = ctypes.create_string_buffer(256)
-        capi.llama_model_desc(self.pointer, buffer, len(buffer))
-        return buffer.value.decode(errors="replace")
-
-    @property
-    def end_of_text(self) -> int:
-        """Token id that ends a text, -1 if there is none."""
-        vocab = capi.llama_model_get_vocab(self.pointer)
-        return int(capi.llama_vocab_eos(vocab))
 
     def context(
         self,
@@ -203,10 +195,9 @@ class Model(AbstractContextManager["Model"]):
     ) -> Context:
         """Make a context with an empty K/V cache of `n_ctx` tokens.
 
-        All sequences share the cache; if not `unified`, it is split evenly among them.
-
-        `watched` makes what it computes readable and writable. An `intervention`, which must have been
-        checked against the model, acts on everything that it computes.
+        All sequences share the cache; if not `unified`, it is split evenly among them. `watched` makes
+        what it computes readable and writable. An `intervention`, which must have been checked against
+        the model, acts on everything that it computes.
 
         Raises:
             ArgumentError: A batch below `LEAST_BATCH`.
@@ -229,29 +220,22 @@ class Model(AbstractContextManager["Model"]):
             callback, user_data = watcher.callback
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
             params.cb_eval_user_data = user_data
-        with captured_errors() as errors:
-            address = capi.llama_init_from_model(self.pointer, params)
-            if not address:
-                raise ModelError(
-                    f"{self.path}: llama.cpp cannot make a context of {n_ctx} tokens: "
-                    f"{_load_failure(errors)}"
-                )
-        handle = CoreContext(self._opened()[0], int(address), watcher)
+        what = f"make a context of {n_ctx} tokens"
+        address = self._made(what, capi.llama_init_from_model, self.pointer, params)
+        handle = CoreContext(self._opened()[0], address, watcher)
         if intervention is not None:
             for each in ablations:
                 handle.ablate(each.layer, each.head, intervention.outputs(each, self.sizes.n_head))
             self._add_direction(address, intervention)
         return Context(self, n_ctx, n_batch, int(params.n_seq_max), handle)
 
-    def _add_direction(self, context: Any, intervention: Intervention) -> None:
+    def _add_direction(self, context: int, intervention: Intervention) -> None:
         rows, direction = intervention.control_vector(self.sizes), intervention.direction
         if rows is None or direction is None:
             return
         data = rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        code = capi.llama_set_adapter_cvec(
-            context, data, rows.size, self.sizes.n_embd, *direction.layers
-        )
-        if code != 0:
+        width, (first, last) = self.sizes.n_embd, direction.layers
+        if code := capi.llama_set_adapter_cvec(context, data, rows.size, width, first, last):
             raise ModelError(f"{self.path}: llama.cpp refuses the control vector (code {code})")
 
     def close(self) -> None:
@@ -273,34 +257,10 @@ def model_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     names = [path.name]
     if split := _FIRST_PART.fullmatch(path.name):
-        parts = range(1, int(split[2]) + 1)
-        names = [f"{split[1]}-{part:05d}-of-{split[2]}.gguf" for part in parts]
+        stem, n = split.groups()
+        names = [f"{stem}-{part:05d}-of-{n}.gguf" for part in range(1, int(n) + 1)]
     for name in names:
         with path.with_name(name).open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _load_failure(errors: list[str]) -> str:
-    lines = [line for line in errors if line]
-    # The first line is the cause; those after it are each caller's "failed to load". Where it quotes a
-    # name, it holds whatever bytes the file has there.
-    first = lines[0][:300] if lines else "no reason given"
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in first)
-
-
-def _metadata(address: int) -> dict[str, str]:
-    model, buffer = ctypes.c_void_p(address), ctypes.create_string_buffer(4096)
-
-    def read(function: Any, index: int) -> str:
-        function(model, index, buffer, len(buffer))
-        return buffer.value.decode(errors="replace")
-
-    found = {
-        read(capi.llama_model_meta_key_by_index, index): read(
-            capi.llama_model_meta_val_str_by_index, index
-        )
-        for index in range(capi.llama_model_meta_count(model))
-    }
-    return {key: text for key, text in found.items() if not key.startswith("tokenizer.")}

@@ -7,19 +7,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError, ScoringError
+from misfired.prompts.prompt_set import PromptSet
+from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row, Tallies, drain
 from misfired.scoring.llama.backend import LocalBackend
 from misfired.scoring.options import ScoringOptions
-
-if TYPE_CHECKING:
-    from misfired.prompts.prompt_set import PromptSet
-    from misfired.prompts.shots import Shot
 
 #: Workers that may be lost while a shard is answered, before the run gives up.
 N_RETRIES = 5
@@ -48,16 +46,12 @@ class RayBackend:
         self._ray = _connect(address)
         n_threads, n_gpus = options.n_threads or 1, 1 if options.n_gpu_layers else 0
         self.path, self.options = Path(path), replace(options, n_threads=n_threads)
+        self.columns = measured_columns(options.resolved_protocol)
         self._sample: pl.DataFrame | None = None
         remote = self._ray.remote(num_cpus=n_threads, num_gpus=n_gpus, max_retries=N_RETRIES)
-        work = remote(_work)
-        self._work = functools.partial(work.remote, (self.path, self.options, tuple(shots)))
+        setup = self.path, self.options, tuple(shots)
+        self._work = functools.partial(remote(_work).remote, setup)
         self.n_parallel = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // n_threads)
-
-    @property
-    def columns(self) -> Mapping[str, pl.DataType]:
-        """Names and types of the columns that the protocol fills."""
-        return measured_columns(self.options.resolved_protocol)
 
     def settings(self) -> dict[str, Any]:
         """Return those of the same run on one machine, so that each resumes the other's run folder."""
@@ -106,35 +100,27 @@ def _connect(address: str) -> Any:
             try:
                 ray.init(address=where, log_to_driver=False, configure_logging=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise ArgumentError(
-                    f"ray must be the address of a cluster, got {address!r} ({reason})"
-                ) from None
+                said = f"{address!r} ({str(error).splitlines()[0]})"
+                raise ArgumentError(f"ray must be the address of a cluster, got {said}") from None
     return ray
 
 
 #: Path of the model, options, demonstrations.
-Setup = tuple[Path, ScoringOptions, tuple["Shot", ...]]
-
-
-def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
-    """Call a method of a backend, in a worker that keeps the last model it has loaded."""
-    backend = _loaded(setup)
-    if sample is not None and not backend.is_open:
-        backend.open(sample)
-    if what == "answer":
-        rows: list[tuple[int, Row]] = []
-        tallies = drain(backend.answer(*arguments), rows.extend)
-        return rows, tallies
-    return getattr(backend, what)(*arguments)
-
+Setup = tuple[Path, ScoringOptions, tuple[Shot, ...]]
 
 _kept: list[tuple[Setup, LocalBackend]] = []
 
 
-def _loaded(setup: Setup) -> LocalBackend:
+def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
+    """Call a method of a backend, in a worker that keeps the last model it has loaded."""
     if not _kept or _kept[0][0] != setup:
         while _kept:
             _kept.pop()[1].close()
         _kept.append((setup, LocalBackend(*setup)))
-    return _kept[0][1]
+    backend = _kept[0][1]
+    if sample is not None and not backend.is_open:
+        backend.open(sample)
+    if what == "answer":
+        rows: list[tuple[int, Row]] = []
+        return rows, drain(backend.answer(*arguments), rows.extend)
+    return getattr(backend, what)(*arguments)

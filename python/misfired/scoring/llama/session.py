@@ -6,24 +6,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from misfired.errors import ArgumentError, DataError, TemplateError
-from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt
+from misfired.prompts.shots import Shot
+from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.model import Context, Model
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 
-if TYPE_CHECKING:
-    from misfired.prompts.shots import Shot
-
 #: Tokens a batch where layers are offloaded, where texts are written, and where scores are read with and
-#: without flash attention: large enough to keep the cores busy, small enough that attention over the
-#: cells of the batch stays cheap (design/scoring.md has the measurement).
+#: without flash attention: enough to keep the cores busy, few enough that attention over the cells of the
+#: batch stays cheap (design/scoring.md has the measurement).
 N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
 
 #: Texts that are written at once: more fill the cores no better, and each holds a whole context.
@@ -31,12 +29,7 @@ N_PLACES = 16
 
 
 class Session(AbstractContextManager["Session"]):
-    """A model with all that is needed to put prompts to it.
-
-    Args:
-        path: The GGUF file.
-        options: How it is asked.
-        shots: Demonstrations before every prompt.
+    """A GGUF file with all that is needed to put prompts to it; `shots` stand before every prompt.
 
     Raises:
         ModelError: The model cannot be loaded.
@@ -54,22 +47,15 @@ class Session(AbstractContextManager["Session"]):
             if self.intervention is not None:
                 self.intervention.check(self.model.sizes)
             self.template = template_for(self.model, options.template)
-            self.tokenizer = PromptTokenizer(
-                self.model.tokenizer, self.template, self.protocol, shots
-            )
+            vocabulary = self.model.tokenizer
+            self.tokenizer = PromptTokenizer(vocabulary, self.template, self.protocol, shots)
         except BaseException:
             self.close()
             raise
 
     def prepare(self, prompts: pl.DataFrame) -> Job:
-        """Render and tokenise prompts, rows as `build_prompts` gives them; see `prepare`."""
-        names = [prompt_name(prompt) for prompt in prompts.iter_rows(named=True)]
-        columns = (prompts[name].to_list() for name in ("text", "expected", "system"))
-        return prepare(self.tokenizer, names, *columns)
-
-    def rendered(self, prompt: Mapping[str, Any]) -> str:
-        """Return a whole prompt as text, from a row as `build_prompts` gives it."""
-        return self.tokenizer.with_system(prompt["system"]).rendered(prompt["text"])
+        """Render and tokenise prompts; see `prepare`."""
+        return prepare(self.tokenizer, prompts)
 
     def context(self, job: Job, *, unchanged: bool = False) -> Context:
         """Return a context for a job; `unchanged` leaves the intervention out. See `open_context`."""
@@ -89,42 +75,31 @@ def prompt_name(prompt: Mapping[str, Any]) -> str:
     return f"{prompt['id']} ({prompt['priming']}, {prompt['condition']})"
 
 
-def prepare(
-    tokenizer: PromptTokenizer,
-    names: Sequence[str],
-    texts: Sequence[str | None],
-    expected: Sequence[str],
-    systems: Sequence[str | None] | None = None,
-) -> Job:
-    """Render and tokenise every prompt, under its system message if it has one.
+def prepare(tokenizer: PromptTokenizer, prompts: pl.DataFrame) -> Job:
+    """Render and tokenise prompts, rows as `build_prompts` gives them.
 
     Raises:
         DataError: An expected answer is none of the protocol's.
         TemplateError: A prompt cannot be rendered.
         ModelError: An answer has no form that can be scored.
     """
-    protocol = tokenizer.protocol
-    prompts: dict[int, TokenisedPrompt] = {}
-    systems = systems if systems is not None else [None] * len(texts)
-    rows = zip(names, texts, expected, systems, strict=True)
-    for row, (name, text, answer, system) in enumerate(rows):
+    protocol, content_free = tokenizer.protocol, None
+    tokenised: dict[int, TokenisedPrompt] = {}
+    for row, prompt in enumerate(prompts.iter_rows(named=True)):
+        name, text, answer = prompt_name(prompt), prompt["text"], prompt["expected"]
         if answer not in protocol.answers:
             raise DataError(
                 f"prompt {name}: expected answer must be one of protocol {protocol.name!r} "
                 f"({', '.join(protocol.answers)}), got {answer!r}"
             )
         if text is not None:
-            prompts[row] = _tokenised(tokenizer.with_system(system), name, text, answer)
-    content_free = None
+            above = tokenizer.with_system(prompt["system"])
+            tokenised[row] = _tokenised(above, name, text, answer)
     if protocol.normalisation == "unconditional":
         content_free = _tokenised(tokenizer, "content-free", protocol.content_free, "")
-    return Job(
-        prompts,
-        tuple(row for row in range(len(texts)) if row not in prompts),
-        protocol=protocol,
-        content_free=content_free,
-        in_reasoning=tokenizer.in_reasoning,
-    )
+    without = tuple(row for row in range(len(prompts)) if row not in tokenised)
+    inside = tokenizer.in_reasoning
+    return Job(tokenised, without, protocol, content_free, in_reasoning=inside)
 
 
 def _tokenised(tokenizer: PromptTokenizer, name: str, text: str, expected: str) -> TokenisedPrompt:
@@ -139,9 +114,8 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
     Raises:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
-    n_batch = batch_size(model, options, generates=job.protocol.generates)
-    choose_shape = _shape_for_texts if job.protocol.generates else _shape_for_forms
-    shape = choose_shape(job, options, n_batch)
+    shape_for = _shape_for_texts if job.protocol.generates else _shape_for_forms
+    shape = shape_for(job, options, batch_size(model, options, generates=job.protocol.generates))
     for prompt in job.decoded:
         n_tokens = prompt.n_longest + job.protocol.n_generate
         if 0 < model.n_ctx_train < n_tokens:
@@ -149,11 +123,9 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
                 f"prompt {prompt.name} must have at most {model.n_ctx_train} tokens, the answer "
                 f"included, for which the model was trained, got {n_tokens}"
             )
+    cache, intervention = options.kv_cache, options.resolved_intervention
     return model.context(
-        **shape,
-        cache=options.kv_cache,
-        n_threads=options.n_threads,
-        intervention=options.resolved_intervention,
+        **shape, cache=cache, n_threads=options.n_threads, intervention=intervention
     )
 
 
@@ -186,20 +158,15 @@ def _shape_for_texts(job: Job, options: DecodingOptions, n_batch: int) -> dict[s
     A text attends to its own stream only; in a unified cache it would pass over the cells of all.
     """
     n_stream = _rounded_up(job.longest + job.protocol.n_generate)
-    n_places = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1)
+    n = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1) + 1
     if options.n_ctx is not None:
-        n_places = min(n_places, options.n_ctx // n_stream - 1)
-    if n_places < 2:
+        n = min(n, options.n_ctx // n_stream)
+    if n < 3:
         raise ArgumentError(
             f"n_ctx must be at least {3 * n_stream}, for two texts of up to {n_stream} tokens and "
             f"the common prefix, got {options.n_ctx}"
         )
-    return {
-        "n_ctx": n_stream * (n_places + 1),
-        "n_batch": n_batch,
-        "n_sequences": n_places + 1,
-        "unified": False,
-    }
+    return {"n_ctx": n_stream * n, "n_batch": n_batch, "n_sequences": n, "unified": False}
 
 
 def _rounded_up(n_cells: int) -> int:
@@ -215,22 +182,20 @@ def calibrate(context: Context, job: Job) -> Job:
     if job.content_free is None:
         return job
     alone = replace(job, prompts={0: job.content_free})
-    ((_, _, logp),) = Engine(context, alone, packing="fresh").run_in_full()
-    forms = job.content_free.answers.forms
-    return job.with_baseline({form.text: value for form, value in zip(forms, logp, strict=True)})
+    engine = Engine(context, alone, packing="fresh")
+    answer_all(engine)
+    scored = zip(job.content_free.answers.forms, engine.logp[0], strict=True)
+    return job.with_baseline({form.text: value for form, value in scored})
 
 
 def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
     """Return the template that a model is asked through, with the model's own begin and end tokens.
 
-    Args:
-        model: A loaded model.
-        choice: None for the model's own template, `plain`, a Jinja file, or a GGUF file that has one
-            (a base model's instruct sibling).
+    `choice` is None for the model's own template, `plain`, a Jinja file, or a GGUF file that has one (a
+    base model's instruct sibling).
 
     Raises:
-        TemplateError: The model has no template and no other was named, or the file cannot be read
-            or has none.
+        TemplateError: There is none, or the file cannot be read.
         ModelError: The GGUF file cannot be loaded.
     """
     special: frozenset[str] = frozenset()
@@ -244,23 +209,16 @@ def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
     elif choice == "plain":
         source = PLAIN
     elif choice.endswith(".gguf"):
-        source, special = _template_of(choice)
+        with open_model(choice, vocab_only=True) as other:
+            special = frozenset(text for _, text, *_ in other.tokenizer.special_tokens() if text)
+            source = other.chat_template
+        if source is None:
+            raise TemplateError(f"{choice}: has no chat template")
     else:
         try:
             source = Path(choice).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
-    bos_token, eos_token = (
-        model.text_of(token) if token >= 0 else ""
-        for token in (model.tokenizer.bos[0], model.end_of_text)
-    )
+    ends = model.tokenizer.bos[0], model.end_of_text
+    bos_token, eos_token = (model.text_of(token) if token >= 0 else "" for token in ends)
     return ChatTemplate(source, choice or "model", bos_token, eos_token, special=special)
-
-
-def _template_of(path: str) -> tuple[str, frozenset[str]]:
-    """Return chat template and special tokens of another model."""
-    with open_model(path, vocab_only=True) as model:
-        if model.chat_template is None:
-            raise TemplateError(f"{path}: has no chat template")
-        special = frozenset(text for _, text, *_ in model.tokenizer.special_tokens() if text)
-        return model.chat_template, special
