@@ -9,6 +9,8 @@ import numpy as np
 
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Floats
+
+__all__ = ["Floats", "MeanInterval", "mean_interval", "sign_flip"]
 from misfired.stats.options import DEFAULTS, check_count, check_level
 
 #: Resamples drawn at a time: memory is this times the scenarios, whatever n_resamples is.
