@@ -139,7 +139,7 @@ def bootstrap(
     n = codes.shape[1]
     unit = ("pair" if scenario is None else "scenario") if unit is None else unit
     if unit == "scenario" and scenario is None:
-        raise ArgumentError("scenario must have labels where it is the unit, got None")
+        raise ArgumentError("scenario must have a label for each pair as the unit, got None")
     every = n_resamples == "all"
     if isinstance(n_resamples, str) and not every:
         raise ArgumentError(f'n_resamples must be a number or "all", got {n_resamples!r}')
