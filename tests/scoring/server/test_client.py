@@ -165,4 +165,4 @@ def test_explain_is_for_files(misfired, tmp_path) -> None:
         "score", "http://127.0.0.1:1/v1", "--suite", tmp_path / "pairs.parquet", "--explain"
     )
     assert told.code == 2
-    assert "of which a server tells nothing" in told.err
+    assert "--explain must have a model file, a server gives no tokens" in told.err
