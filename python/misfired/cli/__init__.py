@@ -108,14 +108,13 @@ def _run(words: list[str]) -> int:
 def _invoke(name: str, arguments: list[str]) -> int:
     import typer
 
-    app = load(name)
+    from misfired.cli.options import plain
+
+    command = plain(typer.main.get_command(load(name)))
     is_empty_group = COMMANDS[name][1] == "app" and not arguments
+    words = ["--help"] if is_empty_group else arguments
     try:
-        code = app(
-            ["--help"] if is_empty_group else arguments,
-            prog_name=f"misfired {name}",
-            standalone_mode=False,
-        )
+        code = command.main(words, prog_name=f"misfired {name}", standalone_mode=False)
     except typer.TyperException as error:
         _fail(f"{error.format_message()} (see misfired {name} --help)", error.exit_code)
     except typer.Abort:

@@ -17,15 +17,15 @@ from misfired.cli.progress import progress_bar
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
 from misfired.prompts.primings import check_primings, default_primings
+from misfired.runs.options import RunOptions
 from misfired.scoring.backend import is_url
 from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
-from misfired.stats.options import ResamplingOptions
 
 if TYPE_CHECKING:
     from misfired.runs.pipeline import Progress
 
-_PRIMING = {"priming": (None, "none, and cue where the suite has one")}
+_UNSET = {"priming": "none, and cue where the suite has one"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class PairsOptions(Options):
         return split_words(self.variant or "paper")
 
 
-@takes(PairsOptions, ScoringOptions, ResamplingOptions, exclude=["method"], defaults=_PRIMING)
+@takes(PairsOptions, RunOptions, unset=_UNSET)
 def run(
     models: Annotated[
         list[str],
@@ -173,7 +173,7 @@ def _run_many(
         raise typer.Exit(1)
 
 
-@takes(PairsOptions, ScoringOptions, defaults=_PRIMING)
+@takes(PairsOptions, ScoringOptions, unset=_UNSET)
 def score(
     model: ModelName,
     *,
