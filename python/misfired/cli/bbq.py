@@ -44,10 +44,8 @@ def fetch(
       misfired bbq fetch bbq --category Age --category SES
     """
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
+        *(TextColumn("{task.description}"), BarColumn()),
+        *(DownloadColumn(), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
@@ -59,7 +57,6 @@ def fetch(
 
         files = fetch_bbq(folder, base_url=base_url, categories=category, progress=progress)
     if as_json:
-        typer.echo(json_text({"files": [str(file) for file in files]}))
+        typer.echo(json_text({"files": list(map(str, files))}))
     else:
-        for file in files:
-            typer.echo(f"{file}  checked")
+        typer.echo("\n".join(f"{file}  checked" for file in files))
