@@ -71,11 +71,9 @@ def _names(suite: pl.DataFrame) -> str:
 
 def _described(file: Path, suite: pl.DataFrame) -> dict[str, Any]:
     categories = [
-        {"category": name, **suite_counts(rows)}
+        {"category": name, **{k: n for k, n in suite_counts(rows).items() if k != "categories"}}
         for (name,), rows in suite.group_by("category", maintain_order=True)
     ]
-    for row in categories:
-        del row["categories"]
     both = pl.concat_str("expected_stereotyped", "expected_contrast", separator="/")
     prompts = pl.concat([suite[side].str.len_chars() for side in ("stereotyped", "contrast")])
     card = card_path(file)

@@ -1,7 +1,7 @@
 """Tables of every report, and one renderer for each format.
 
-A `Table` holds cells as people read them; `text` and `latex` render it. `csv` and `json_lines` render the
-rows behind it with every digit. A new format is one function here.
+`text` and `latex` render a `Table` of cells as people read them; `csv` and `json_lines` render the rows
+behind it with every digit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,6 @@ from itertools import zip_longest
 from typing import Any
 
 import polars as pl
-
-__all__ = [
-    "Table", "csv", "facts", "interval", "json_lines", "json_text", "latex", "number", "p_value",
-    "paragraph", "text", "text_table",
-]  # fmt: skip
 
 #: Columns of a terminal that every report fits in.
 WIDTH = 80
@@ -50,11 +45,10 @@ class Table:
     @property
     def holds_words(self) -> list[bool]:
         """True for each column that is aligned to the left."""
-        n_columns = range(len(self.header))
         if self.n_words is not None:
-            return [column < self.n_words for column in n_columns]
+            return [column < self.n_words for column in range(len(self.header))]
         first = self.rows[0] if self.rows else self.header
-        return [not isinstance(first[column], int | float) for column in n_columns]
+        return [not isinstance(cell, int | float) for cell in first]
 
 
 def text(table: Table, width: int = WIDTH) -> str:
@@ -86,9 +80,7 @@ def text(table: Table, width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def text_table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None
-) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return `text` of a table whose columns of numbers hold numbers.
 
     Example:
@@ -97,7 +89,7 @@ def text_table(
         a        10
         b         2
     """
-    return text(Table(header, rows, title))
+    return text(Table(header, rows))
 
 
 def latex(table: Table) -> str:

@@ -97,7 +97,9 @@ class _ModelFacts(_Section, frozen=True):
     metadata: Annotated[dict[str, str] | None, "Metadata of the GGUF file."] = None
 
 
-class _BatchInvariance(_Section, frozen=True):
+class BatchInvariance(_Section, frozen=True):
+    """A sample scored again, each prompt alone."""
+
     n_checked: Annotated[int, "Prompts scored again."]
     max_difference: Annotated[float, "Largest difference of a log-probability or decision."]
     label_flips: Annotated[int, "Answers of the sample that flip."]
@@ -127,7 +129,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     template_markers: Annotated[_Free | None, "Markers of the chat template."] = None
     packing: Annotated[_Free | None, "How prompts share batches, and why."] = None
     intervention_effect: Annotated[_Free | None, "What an intervention changes."] = None
-    batch_invariance: Annotated[_BatchInvariance | None, "A sample scored again, alone."] = None
+    batch_invariance: Annotated[BatchInvariance | None, "A sample scored again, alone."] = None
     fingerprints: Annotated[dict[str, int] | None, "Answers by the server's fingerprint."] = None
     cache: Annotated[_Free | None, "The server's identity; only with a cache."] = None
     example_request: Annotated[_Free | None, "Body of one request."] = None
