@@ -54,7 +54,7 @@ def demo(
         n_resamples: Bootstrap resamples, by scenario.
         seed: Same seed, same bits.
         n_threads: CPU threads; models this small gain nothing from a second one.
-        progress: Returns the callback for the run of the model that it is given the name of.
+        progress: Returns the callback of the run of the model whose name it is given.
     """
     runs, rows = {}, []
     for name, path in models().items():

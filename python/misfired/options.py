@@ -147,13 +147,7 @@ class Entry:
 
 
 def entries(*classes: type[Options]) -> dict[str, Entry]:
-    """Return the options of several classes by name; the first class that has a name decides.
-
-    Example:
-        >>> from misfired.stats.options import ResamplingOptions
-        >>> entries(ResamplingOptions)["n_resamples"].flag
-        '--n-resamples'
-    """
+    """Return the options of several classes by name; the first class that has a name decides."""
     found: dict[str, Entry] = {}
     for cls in classes:
         hints, panels = get_type_hints(cls), cls.panels()

@@ -15,8 +15,6 @@ from misfired.errors import ArgumentError, DataError, MisfiredError
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["COMMANDS", "load", "main"]
-
 #: Module, function or group, and the one-line help of each command.
 COMMANDS = {
     "demo": ("demo", "demo", "Measure two shipped models, one with a planted misfire."),
@@ -58,16 +56,11 @@ Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
 
 
 def main() -> None:
-    """Run the command; a failure is one line on stderr and an exit code, never a traceback.
-
-    Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
-    """
+    """Run the command; a failure is one line on stderr and an exit code, never a traceback."""
     try:
         sys.exit(_run(sys.argv[1:]))
-    except (ArgumentError, DataError) as error:
-        _fail(str(error), 2)
     except MisfiredError as error:
-        _fail(str(error), 1)
+        _fail(str(error), 2 if isinstance(error, ArgumentError | DataError) else 1)
     except BrokenPipeError:
         # The reader of stdout has gone, as `head` does; nothing is left to say to it.
         sys.stderr.close()

@@ -42,12 +42,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a comma-separated option.
-
-    Example:
-        >>> split_words("none, cue")
-        ['none', 'cue']
-    """
+    """Return the words of a comma-separated option."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 

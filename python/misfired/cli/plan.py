@@ -103,9 +103,6 @@ def plan_size(
 
 
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json_text(found))
-        return
     shown = {k: v for k, v in found.items() if v is not None}
     cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in shown.values()]
-    typer.echo(text_table(list(shown), [cells]))
+    typer.echo(json_text(found) if as_json else text_table(list(shown), [cells]))

@@ -37,15 +37,14 @@ def validate(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = Fal
     Examples:
       misfired suite validate pairs.parquet
     """
-    suite = _read(file, protocol)
-    counts = suite_counts(suite)
-    card = card_path(file)
+    suite, card = _read(file, protocol), card_path(file)
+    names, counts = _names(suite), suite_counts(suite)
     if as_json:
         stated = str(card) if card.exists() else None
-        typer.echo(json_text({"file": str(file), "suite": _names(suite), **counts, "card": stated}))
+        typer.echo(json_text({"file": str(file), "suite": names, **counts, "card": stated}))
         return
     listed = ", ".join(f"{number} {name}" for name, number in counts.items())
-    typer.echo(f"{file}: {_names(suite)}: {listed}")
+    typer.echo(f"{file}: {names}: {listed}")
     typer.echo(f"{card}: agrees" if card.exists() else "no card beside it")
 
 

@@ -81,30 +81,12 @@ def text(table: Table, width: int = WIDTH) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return `text` of a table whose columns of numbers hold numbers.
-
-    Example:
-        >>> print(text_table(("head", "layer"), [("a", 10), ("b", 2)]))
-        head  layer
-        a        10
-        b         2
-    """
+    """Return `text` of a table whose columns of numbers hold numbers."""
     return text(Table(header, rows))
 
 
 def latex(table: Table) -> str:
-    r"""Return a LaTeX `tabular` (package booktabs).
-
-    Example:
-        >>> print(latex(Table(("slice", "n"), [("Disability_status", 3)], n_words=1)))
-        \begin{tabular}{lr}
-        \toprule
-        slice & $n$ \\
-        \midrule
-        Disability\_status & 3 \\
-        \bottomrule
-        \end{tabular}
-    """
+    """Return a LaTeX `tabular` (package booktabs)."""
     head = (f"${name}$" if len(name) == 1 else name.replace(". ", ".\\ ") for name in table.header)
     body = ((_escaped(str(cell)) for cell in row) for row in table.rows)
     lines = [f"{' & '.join(row)} \\\\" for row in (head, *body)]
@@ -129,12 +111,7 @@ def json_text(value: Any) -> str:
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
-    """Return titles with the text of each beside it, folded.
-
-    Example:
-        >>> print(facts([("suite", "veto-strict@1.0.0")]))
-        suite               veto-strict@1.0.0
-    """
+    """Return titles with the text of each beside it, folded."""
     lines = []
     for title, content in rows:
         folded = _folded(content, WIDTH - _TITLE_WIDTH) or [""]
@@ -149,32 +126,17 @@ def paragraph(content: str) -> str:
 
 
 def number(value: float | None, sign: str = "", *, digits: int = 1) -> str:
-    """Return a number, by default a percentage with one decimal.
-
-    Example:
-        >>> number(4.74), number(3.0, "+"), number(None)
-        ('4.7', '+3.0', '-')
-    """
+    """Return a number, by default a percentage with one decimal."""
     return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
 def interval(row: Mapping[str, Any], *, digits: int = 1) -> str:
-    """Return the interval of a row with `low` and `high`.
-
-    Example:
-        >>> interval({"low": 3.14, "high": 6.0})
-        '[3.1, 6.0]'
-    """
+    """Return the interval of a row with `low` and `high`."""
     return "-" if row["low"] is None else f"[{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value with two significant digits.
-
-    Example:
-        >>> p_value(0.03141), p_value(None)
-        ('0.031', '-')
-    """
+    """Return a p value with two significant digits."""
     return "-" if value is None else f"{value:.2g}"
 
 

@@ -38,14 +38,6 @@ def analyse(
     """Compute what the design of a run allows; `options` are those of `misfired.summarize`.
 
     `outcomes` are what `build_outcomes` makes of the answers, if that is known.
-
-    Example:
-        >>> rows = [(f"p{n}", "s", "none", side, "yes", "yes", "correct", None)
-        ...     for n in range(2) for side in ("stereotyped", "contrast")]
-        >>> names = ["id", "scenario", "priming", "condition", "expected", "answer", "outcome", "reason"]
-        >>> found = analyse(pl.DataFrame(rows, schema=names, orient="row"))
-        >>> [len(table) for table in (found.contrasts, found.detection, found.expected)]
-        [0, 0, 0]
     """
     schemas = (CONTRASTS_SCHEMA, DETECTION_SCHEMA, EXPECTED_SCHEMA)
     contrasts, detection, expected = (pl.DataFrame(schema=schema) for schema in schemas)

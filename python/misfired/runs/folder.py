@@ -114,7 +114,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self._replace(name, (json.dumps(content, indent=1) + "\n").encode())
         self._write_manifest(manifest)
         self.complete = True
-        self._close_journal()
+        if self._journal is not None:
+            self._journal.close()
         (self.path / JOURNAL).unlink(missing_ok=True)
 
     def retry_errors(self, columns: Sequence[str]) -> bool:
@@ -156,14 +157,10 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             except (ValueError, KeyError, AttributeError) as error:
                 raise DataError(f"{file}: line {number}: not a recorded answer ({error})") from None
 
-    def _close_journal(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-
     def close(self) -> None:
         """Close the journal and release the lock."""
-        self._close_journal()
+        if self._journal is not None:
+            self._journal.close()
         self._lock.release()
 
     def __exit__(self, *_: object) -> None:

@@ -260,15 +260,8 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Return the manifest of a complete run.
 
-    Args:
-        settings: What `run_settings` returned.
-        pairs: What was measured, with neutral sentences if any were chosen.
-        answers: One row per prompt.
-        facts: Versions of the software, and sections that the backend tells.
-        counts: Sections that it counted.
-        held_out: Ids of the pairs excluded because of demonstrations.
-        started: Start of this session, in seconds since 1970.
-        n_resumed_from: Answers that were recorded before.
+    `facts` and `counts` are the sections that the backend tells and counts, `held_out` the ids of pairs
+    excluded because of demonstrations; this session `started` in seconds since 1970.
 
     Raises:
         DataError: The backend tells a key that is not described here.

@@ -25,10 +25,6 @@ def run_names(models: Sequence[Path | str]) -> list[str]:
 
     Raises:
         ArgumentError: A model is named twice.
-
-    Example:
-        >>> run_names(["a/base.gguf", "b/base.gguf", "b/chat.gguf", "http://127.0.0.1:8000/v1"])
-        ['a-base', 'b-base', 'chat', '127.0.0.1-8000']
     """
     # An address gets a suffix, since `stem` would cut the last part of the host.
     paths = [

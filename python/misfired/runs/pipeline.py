@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -248,9 +249,8 @@ def _answer(
         with ThreadPoolExecutor(backend.n_parallel) as pool:
             answered = list(pool.map(answer, shards))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for _, more in answered:
-        for section, named in more.items():
-            counts[section].update(named)
+    for section, named in chain.from_iterable(tallies.items() for _, tallies in answered):
+        counts[section].update(named)
     answers = pl.concat(frame for frame, _ in answered)
     return answers, {section: dict(named) for section, named in counts.items()}
 
