@@ -78,7 +78,8 @@ def load(name: str) -> typer.Typer:
 
     module, attribute, about = COMMANDS[name]
     found: Any = getattr(import_module(f"misfired.cli.{module}"), attribute)
-    app: typer.Typer = found if attribute == "app" else group(about)
+    app: typer.Typer = found if attribute == "app" else group()
+    app.info.help = about
     if app is not found:
         app.command(name)(found)
     return app

@@ -14,7 +14,7 @@ from misfired.report.table import json_text
 from misfired.suites import fetch_bbq
 from misfired.suites.bbq import BBQ_URL
 
-app = group("Download BBQ, the benchmark that VETO's pairs are built from.")
+app = group()
 
 
 @app.callback()

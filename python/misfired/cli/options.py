@@ -93,9 +93,9 @@ def takes(
     return decorate
 
 
-def group(about: str) -> typer.Typer:
+def group() -> typer.Typer:
     """Return an empty group of commands."""
-    return typer.Typer(help=about, rich_markup_mode="rich", add_completion=False)
+    return typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
 def plain(command: Any) -> Any:

@@ -18,7 +18,7 @@ from misfired.report.table import json_text
 from misfired.suites import BUILT_SUITES, build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words
 
-app = group("Build a suite of contrastive pairs from BBQ; check and show it.")
+app = group()
 
 
 @app.command()

@@ -13,7 +13,7 @@ from misfired.report.table import json_text, text_table
 from misfired.stats import interval_width, minimum_detectable, power, sample_size
 from misfired.stats.options import ResamplingOptions
 
-app = group("Say how many scenarios a study needs and what it can detect.")
+app = group()
 
 _Loss = Annotated[
     float, typer.Option(help="Share of pairs that count against: reverse misfires; 0 to 1.")

@@ -11,16 +11,7 @@ import typer
 from misfired.cli.options import Json, takes
 from misfired.errors import ArgumentError
 from misfired.files import read_table
-from misfired.report.stats import (
-    analyses_tables,
-    comparison_table,
-    contrasts_table,
-    detection_tables,
-    publication_table,
-    ranking_table,
-    summary_tables,
-    tests_table,
-)
+from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, text
 from misfired.runs.analyses import analyse
 from misfired.runs.folder import read_answers
@@ -84,7 +75,7 @@ def stats(
     if table in _TESTS:
         tests = _tests(runs, _TESTS[table])
         names = ", ".join(map(str, runs))
-        _print(tests, f"{names}\n{text(tests_table(tests))}", as_json=as_json, as_csv=as_csv)
+        _print(tests, f"{names}\n{text(show.tests_table(tests))}", as_json=as_json, as_csv=as_csv)
         return
     found = []
     for path in runs:
@@ -94,17 +85,17 @@ def stats(
         if as_json or as_csv or as_latex:
             continue
         tables = (
-            [contrasts_table(frame)] if table == "contrasts"
-            else detection_tables(frame) if table == "detection"
-            else summary_tables(frame)
+            [show.contrasts_table(frame)] if table == "contrasts"
+            else show.detection_tables(frame) if table == "detection"
+            else show.summary_tables(frame)
         )  # fmt: skip
         if table is None and "condition" in answers.columns:
-            tables += analyses_tables(analyse(answers, **asked))
+            tables += show.analyses_tables(analyse(answers, **asked))
         typer.echo("\n".join([str(path), *map(text, tables)]))
     if as_json or as_csv:
         _print(pl.concat(found), "", as_json=as_json, as_csv=as_csv)
     elif as_latex:
-        typer.echo("\n\n".join(latex(publication_table(frame)) for frame in found))
+        typer.echo("\n\n".join(latex(show.publication_table(frame)) for frame in found))
 
 
 @takes(ResamplingOptions, StrataOptions)
@@ -125,7 +116,7 @@ def compare(
     """
     asked = _statistics(options)
     frame = compare_runs(*(_outcomes(read_answers(path)) for path in (first, second)), **asked)
-    shown = text(comparison_table(frame, f"{first} - {second}"))
+    shown = text(show.comparison_table(frame, f"{first} - {second}"))
     _print(frame, shown, as_json=as_json, as_csv=as_csv)
 
 
@@ -155,7 +146,7 @@ def leaderboard(
         published=None if published is None else read_table(published),
         **_statistics(options),
     )
-    shown = text(ranking_table(frame, f"{measure}, priming {priming}"))
+    shown = text(show.ranking_table(frame, f"{measure}, priming {priming}"))
     _print(frame, shown, as_json=as_json, as_csv=as_csv)
 
 

@@ -17,7 +17,7 @@ from misfired.scoring.protocol import get_protocol
 from misfired.suites import PAIRS_SCHEMA, read_suite
 from misfired.suites.card import card_path, read_card, suite_counts
 
-app = group("Check or describe a suite of pairs.")
+app = group()
 
 _Protocol = Annotated[
     str | None,

@@ -171,7 +171,7 @@ def _measure(
         primed = with_neutral(pairs, options.primings, backend.count_tokens)
         prompts = PromptSet(primed, options.primings)
         n_recorded = len(folder.recorded) if folder else 0
-        answers, counts = _answer(backend, prompts, AnswerRecorder(folder, len(prompts), progress))
+        answers, counts = _answer(backend, prompts, folder, progress)
         manifest = build_manifest(
             settings,
             primed,
@@ -214,33 +214,26 @@ def _retries(folder: RunFolder, backend: Backend) -> bool:
     return backend.errors_may_pass and folder.retry_errors(list(backend.columns))
 
 
-class AnswerRecorder:
-    """Records answers and counts them; threads may share it."""
-
-    def __init__(self, folder: RunFolder | None, n_prompts: int, progress: Progress | None) -> None:
-        self.recorded = folder.recorded if folder else {}
-        self._folder, self._progress = folder, progress
-        self._n_done, self._n_prompts = 0, n_prompts
-        self._lock = threading.Lock()
-
-    def take(self, fresh: dict[int, Row], n_known: int = 0) -> None:
-        """Record fresh answers by number of the prompt; those known already are only counted."""
-        with self._lock:
-            if self._folder is not None and fresh:
-                self._folder.append(fresh.items())
-            self._n_done += n_known + len(fresh)
-            if self._progress is not None:
-                self._progress(self._n_done, self._n_prompts)
-
-
 def _answer(
-    backend: Backend, prompts: PromptSet, recorder: AnswerRecorder
+    backend: Backend, prompts: PromptSet, folder: RunFolder | None, progress: Progress | None
 ) -> tuple[pl.DataFrame, Tallies]:
     """Return every answer in order, and the counts of all shards."""
     backend.open(prompts.spread(N_SAMPLE))
+    recorded = folder.recorded if folder else {}
+    lock, n_done = threading.Lock(), 0
+
+    def record(fresh: dict[int, Row], n_known: int = 0) -> None:
+        # Shards are answered in threads.
+        nonlocal n_done
+        with lock:
+            if folder is not None and fresh:
+                folder.append(fresh.items())
+            n_done += n_known + len(fresh)
+            if progress is not None:
+                progress(n_done, len(prompts))
 
     def answer(index: int) -> tuple[pl.DataFrame, Tallies]:
-        return _answer_shard(backend, *prompts.shard(index), recorder)
+        return _answer_shard(backend, *prompts.shard(index), recorded, record)
 
     shards = range(prompts.n_shards)
     if backend.n_parallel == 1:
@@ -256,18 +249,23 @@ def _answer(
 
 
 def _answer_shard(
-    backend: Backend, first: int, shard: pl.DataFrame, recorder: AnswerRecorder
+    backend: Backend,
+    first: int,
+    shard: pl.DataFrame,
+    recorded: dict[int, Row],
+    record: Callable[..., None],
 ) -> tuple[pl.DataFrame, Tallies]:
+    """Return answers and counts of a shard; number `first` of the run's prompts is its first."""
     numbers = range(len(shard))
-    known = [number for number in numbers if first + number in recorder.recorded]
-    measured: dict[int, Row] = {number: recorder.recorded.pop(first + number) for number in known}
-    recorder.take({}, len(known))
+    known = [number for number in numbers if first + number in recorded]
+    measured: dict[int, Row] = {number: recorded.pop(first + number) for number in known}
+    record({}, len(known))
 
     def take(rows: list[tuple[int, Row]]) -> None:
         # What is recorded already is not written twice.
         fresh = {number: row for number, row in rows if number not in measured}
         measured.update(fresh)
-        recorder.take({first + number: row for number, row in fresh.items()})
+        record({first + number: row for number, row in fresh.items()})
 
     counts = drain(backend.answer(shard, dict(measured)), take)
     # Rows also hold their keys in the cache, which are no columns.
