@@ -1,7 +1,5 @@
 """The demo: the shipped organisms measured, what was planted beside what is found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`misfired agreement`: do raters agree beyond chance?"""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any

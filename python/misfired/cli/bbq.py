@@ -1,7 +1,5 @@
 """`misfired bbq`: get the rows that VETO's pairs are made of."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`misfired demo`: the whole way on models that ship with the package."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated, Any

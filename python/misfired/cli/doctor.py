@@ -1,7 +1,5 @@
 """`misfired doctor`: what is installed, whether it works here, and what to change."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any
 

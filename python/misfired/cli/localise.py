@@ -1,7 +1,5 @@
 """`misfired localise`: where in a model the evidence is overruled."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Parameters of commands: made from the fields of option dataclasses, and words that several share."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence

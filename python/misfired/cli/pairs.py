@@ -1,7 +1,5 @@
 """`misfired pairs`: build suites of pairs, and look at them."""
 
-from __future__ import annotations
-
 import random
 from functools import partial
 from pathlib import Path

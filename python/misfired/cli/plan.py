@@ -1,7 +1,5 @@
 """`misfired plan`: how large a study has to be."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any
 

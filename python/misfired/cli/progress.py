@@ -1,7 +1,5 @@
 """Progress on standard error, with an estimate of the time left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """`misfired run` and `misfired score`: a model file in, answers and their rates out."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection
 from dataclasses import dataclass

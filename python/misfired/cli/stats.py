@@ -1,7 +1,5 @@
 """`misfired stats`, `compare` and `leaderboard`: numbers from outcomes that are already scored."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """`misfired suite`: check suites of pairs, one's own or others', and say what is in them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The demo's report: what was measured beside what was planted."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from misfired.demo import Demo

@@ -1,7 +1,5 @@
 """`--explain`: how the prompts of a pair are put to a model and read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reports of a run, as text and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

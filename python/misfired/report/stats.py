@@ -1,7 +1,5 @@
 """Tables of statistics: summaries, contrasts, signal detection, tests, comparisons and rankings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is in a suite, as text for a terminal."""
 
-from __future__ import annotations
-
 import textwrap
 from typing import Any
 

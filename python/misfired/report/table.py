@@ -4,8 +4,6 @@
 behind it with every digit.
 """
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the design of a run allows beyond its summary: contrasts of primings, and signal detection."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ during a run by a line per prompt, flushed after every batch. `answers.parquet`,
 `analyses.json` are written at the end. They appear by rename, so that a partial file never looks complete.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -60,7 +58,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         try:
             if not (self.path / MANIFEST).exists():
                 self._refuse_strangers()
-                self._write_manifest({"format": FORMAT, "status": "running", "settings": settings})
+                running = {"format": FORMAT, "status": "running", "settings": settings}
+                self._write_json(MANIFEST, running)
             self.manifest = load_manifest(self.path)
             self._check_settings(settings)
             self.complete = self.manifest.get("status") == "complete"
@@ -85,9 +84,6 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 "Name another folder, or use the same settings."
             )
 
-    def _write_manifest(self, content: Mapping[str, Any]) -> None:
-        self._replace(MANIFEST, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
     def keep_pairs(self, pairs: pl.DataFrame) -> None:
         """Write the measured pairs if they are missing; the settings hold their SHA-256."""
         file = self.path / PAIRS
@@ -111,8 +107,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         with _named(self.path), replacing(self.path / ANSWERS) as temporary:
             answers.write_parquet(temporary)
         for name, content in tables.items():
-            self._replace(name, (json.dumps(content, indent=1) + "\n").encode())
-        self._write_manifest(manifest)
+            self._write_json(name, content, indent=1, ensure_ascii=True)
+        self._write_json(MANIFEST, manifest)
         self.complete = True
         if self._journal is not None:
             self._journal.close()
@@ -135,9 +131,12 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.complete = False
         return True
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _write_json(
+        self, name: str, content: Any, *, indent: int = 2, ensure_ascii: bool = False
+    ) -> None:
+        text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) + "\n"
         with _named(self.path / name), replacing(self.path / name) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes(text.encode())
 
     def _read_journal(self) -> Iterator[tuple[int, dict[str, Any]]]:
         file = self.path / JOURNAL

@@ -1,7 +1,5 @@
 """The options of a run. Nothing here needs llama.cpp."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

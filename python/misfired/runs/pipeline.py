@@ -1,7 +1,5 @@
 """The stages in order: prompts, scores, outcomes, summary."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time
