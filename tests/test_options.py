@@ -6,8 +6,10 @@ import typing
 import pytest
 
 import misfired
+from misfired.cli.options import split_words
 from misfired.errors import ArgumentError
 from misfired.options import entries
+from misfired.runs.options import RunOptions
 from misfired.scoring.options import ScoringOptions
 from misfired.stats.options import ResamplingOptions
 
@@ -48,3 +50,14 @@ def test_panels_are_those_of_the_class_that_defines_a_field():
     assert panels["split_mode"] == "Devices"
     assert panels["cache_type_k"] == "K/V cache"
     assert panels["seed"] is panels["protocol"] is panels["mode"] is None
+
+
+def test_the_signature_of_run_is_what_run_accepts():
+    own = {"model", "pairs", "out", "ray", "progress"}
+    assert set(inspect.signature(misfired.run).parameters) - own == set(entries(RunOptions))
+    assert "method" not in entries(RunOptions)
+
+
+def test_words_of_the_command_line():
+    assert entries(ResamplingOptions)["n_resamples"].flag == "--n-resamples"
+    assert split_words("none, cue") == ["none", "cue"]

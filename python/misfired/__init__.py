@@ -33,62 +33,33 @@ if TYPE_CHECKING:
     from misfired.stats.summary import summarize
     from misfired.suites import build_pairs, fetch_bbq, match_pairs, read_suite, write_suite
 
-_MODULES = {
-    "Intervention": "misfired.scoring.intervention",
-    "Priming": "misfired.prompts.primings",
-    "Protocol": "misfired.scoring.protocol",
-    "Run": "misfired.runs.pipeline",
-    "Scores": "misfired.runs.pipeline",
-    "build_outcomes": "misfired.stats.outcomes",
-    "build_pairs": "misfired.suites",
-    "build_prompts": "misfired.prompts.prompt_set",
-    "fetch_bbq": "misfired.suites",
-    "match_pairs": "misfired.suites",
-    "read_answers": "misfired.runs.folder",
-    "read_suite": "misfired.suites",
-    "run": "misfired.runs.pipeline",
-    "run_many": "misfired.runs.many",
-    "score": "misfired.runs.pipeline",
-    "summarize": "misfired.stats.summary",
-    "write_suite": "misfired.suites",
+_NAMES = {
+    "prompts.primings": "Priming",
+    "prompts.prompt_set": "build_prompts",
+    "runs.folder": "read_answers",
+    "runs.many": "run_many",
+    "runs.pipeline": "Run Scores run score",
+    "scoring.intervention": "Intervention",
+    "scoring.protocol": "Protocol",
+    "stats.outcomes": "build_outcomes",
+    "stats.summary": "summarize",
+    "suites": "build_pairs fetch_bbq match_pairs read_suite write_suite",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "ArgumentError",
-    "CacheError",
-    "DataError",
-    "FetchError",
-    "Intervention",
-    "MisfiredError",
-    "ModelError",
-    "Priming",
-    "Protocol",
-    "Run",
-    "RunFolderError",
-    "Scores",
-    "ScoringError",
-    "ServerError",
-    "TemplateError",
-    "__version__",
-    "build_outcomes",
-    "build_pairs",
-    "build_prompts",
-    "fetch_bbq",
-    "match_pairs",
-    "read_answers",
-    "read_suite",
-    "run",
-    "run_many",
-    "score",
-    "summarize",
+    "ArgumentError", "CacheError", "DataError", "FetchError", "Intervention", "MisfiredError",
+    "ModelError", "Priming", "Protocol", "Run", "RunFolderError", "Scores", "ScoringError",
+    "ServerError", "TemplateError", "__version__", "build_outcomes", "build_pairs", "build_prompts",
+    "fetch_bbq", "match_pairs", "read_answers", "read_suite", "run", "run_many", "score", "summarize",
     "write_suite",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'misfired' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    return getattr(import_module(f"misfired.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,5 @@
 """The demo: the shipped organisms measured, what was planted beside what is found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +52,7 @@ def demo(
         n_resamples: Bootstrap resamples, by scenario.
         seed: Same seed, same bits.
         n_threads: CPU threads; models this small gain nothing from a second one.
-        progress: Returns the callback for the run of the model that it is given the name of.
+        progress: Returns the callback of the run of the model whose name it is given.
     """
     runs, rows = {}, []
     for name, path in models().items():
@@ -89,34 +87,28 @@ def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame
         seed=seed,
         n_threads=n_threads,
     )
-    curves = found.tables["lens_curves"].filter(
-        pl.col("kind") == "failure", pl.col("condition") != "gap"
-    )
-    lens = curves.select("model", "condition", "layer", pl.col("value").alias("margin"))
+    curves = found.tables["lens_curves"].filter(pl.col("condition") != "gap", kind="failure")
+    lens = curves.select("model", "condition", "layer", margin="value")
     planted = card()["organisms"]["instruct"]["planted_head"]
     is_planted = (pl.col("layer") == planted["layer"]) & (pl.col("head") == planted["head"])
-    heads = found.tables["head_map"].filter(pl.col("model") == "instruct").sort("rank")
-    return lens, heads.select("layer", "head", "specificity", "passes", is_planted.alias("planted"))
+    heads = found.tables["head_map"].filter(model="instruct").sort("rank")
+    return lens, heads.select("layer", "head", "specificity", "passes", planted=is_planted)
 
 
 def _rows(
     name: str, suite: pl.DataFrame, outcomes: pl.DataFrame, n_resamples: int, seed: int
 ) -> list[dict[str, Any]]:
     expects_yes = suite.filter(pl.col("expected_stereotyped") == "yes")
-    asked = outcomes.join(expects_yes.select("id"), on="id", how="semi")
-    denied = outcomes.join(expects_yes.select("id"), on="id", how="anti")
-    summary = summarize(asked, n_resamples=n_resamples, rng=seed)
-    overall = {
-        (row["priming"], row["measure"]): row
-        for row in summary.filter(pl.col("slice") == "overall").to_dicts()
-    }
+    denied = outcomes.join(expects_yes, on="id", how="anti")
+    outcomes = outcomes.join(expects_yes.select("id"), on="id", how="semi")
+    summary = summarize(outcomes, n_resamples=n_resamples, rng=seed).filter(slice="overall")
+    overall = {(row["priming"], row["measure"]): row for row in summary.to_dicts()}
     rows = []
     for priming in PRIMINGS:
         mar = overall[priming, "mar"]
-        here = asked.filter(pl.col("priming") == priming).join(expects_yes, on="id")
-        failed = here["contrast"] & ~here["stereotyped"]
-        planted = here[f"planted_{priming}"]
-        no = denied.filter(pl.col("priming") == priming)
+        asked = outcomes.filter(priming=priming).join(expects_yes, on="id")
+        failed, planted = asked["contrast"] & ~asked["stereotyped"], asked[f"planted_{priming}"]
+        no = denied.filter(priming=priming)
         rows.append(
             {
                 "model": name,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 
@@ -145,6 +146,22 @@ def _inside(schema: Any, key: str) -> Any:
             if hasattr(one, inner):
                 return getattr(one, inner)
     return None
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Return a table from a .parquet, .jsonl or .csv file.
+
+    Raises:
+        DataError: The file has another suffix, or cannot be read.
+    """
+    try:
+        if path.suffix == ".jsonl":
+            return pl.read_ndjson(path, infer_schema_length=None)
+        if path.suffix in {".csv", ".parquet"}:
+            return pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    raise DataError(f"{path}: must be a .csv, .jsonl or .parquet file")
 
 
 def file_sha256(path: Path) -> str:

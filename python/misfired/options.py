@@ -1,7 +1,6 @@
 """Options: frozen dataclasses whose fields carry default, help, panel and check, each stated once.
 
-The parameters of the command line, the keywords of functions like `misfired.run`, and the options page
-of the documentation are all made from these fields.
+Parameters of commands, keywords of functions like `misfired.run`, and docs/options.md are made from them.
 """
 
 from __future__ import annotations
@@ -10,14 +9,11 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
+from inspect import Parameter
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from misfired.errors import ArgumentError, check_one_of
-
-__all__ = [
-    "Entry", "Options", "at_least", "between", "entries", "more_than", "one_of", "option",
-    "set_signature", "takes_options",
-]  # fmt: skip
 
 #: Raises `ArgumentError` where a value breaks the rule; called with the field's name and its value.
 Check = Callable[[str, Any], None]
@@ -69,21 +65,19 @@ class Options:
         Raises:
             ArgumentError: Also an unknown keyword.
         """
-        known = {each.name for each in fields(cls)}
-        for name in keywords:
-            if name not in known:
-                raise ArgumentError(f"unknown option {name!r}")
+        if unknown := [name for name in keywords if name not in cls.panels()]:
+            raise ArgumentError(f"unknown option {unknown[0]!r}")
         return cls(**keywords)
 
     @classmethod
     def take(cls: type[_Options], keywords: dict[str, Any]) -> _Options:
         """Return options from the keywords that name them, and remove those."""
-        own = [each.name for each in fields(cls) if each.name in keywords]
+        own = cls.panels().keys() & keywords.keys()
         return cls(**{name: keywords.pop(name) for name in own})
 
     @classmethod
     def panels(cls) -> dict[str, str | None]:
-        """Return the help panel of each field: that of the class that defines it."""
+        """Return the help panel of each field: that of the class that defines it, or its own."""
         found: dict[str, str | None] = {}
         for base in reversed(cls.__mro__):
             if issubclass(base, Options):
@@ -92,56 +86,40 @@ class Options:
 
     def given(self, part: type[Options]) -> list[str]:
         """Return the names of the fields of `part` that differ from their defaults."""
-        plain = part()
-        return [
-            each.name
-            for each in fields(part)
-            if getattr(self, each.name) != getattr(plain, each.name)
-        ]
+        plain, own = vars(part()), vars(self)
+        return [name for name in plain if own[name] != plain[name]]
 
     def part(self, part: type[_Options]) -> _Options:
         """Return the fields that a base class defines, as an object of that class."""
         return part(**{each.name: getattr(self, each.name) for each in fields(part)})
 
 
-def at_least(limit: float) -> Check:
-    """Return the rule that a number is not below a limit."""
-
+def _rule(holds: Callable[[Any], bool], words: str) -> Check:
     def check(name: str, value: Any) -> None:
-        if not value >= limit:
-            raise ArgumentError(f"{name} must be at least {limit}, got {value}")
+        if not holds(value):
+            raise ArgumentError(f"{name} must be {words}, got {value}")
 
     return check
+
+
+def at_least(limit: float) -> Check:
+    """Return the rule that a number is not below a limit."""
+    return _rule(lambda value: value >= limit, f"at least {limit}")
 
 
 def more_than(limit: float) -> Check:
     """Return the rule that a number is above a limit."""
-
-    def check(name: str, value: Any) -> None:
-        if not value > limit:
-            raise ArgumentError(f"{name} must be more than {limit}, got {value:g}")
-
-    return check
+    return _rule(lambda value: value > limit, f"more than {limit}")
 
 
 def between(low: float, high: float) -> Check:
     """Return the rule that a number lies strictly between two limits."""
-
-    def check(name: str, value: Any) -> None:
-        if not low < value < high:
-            raise ArgumentError(f"{name} must be between {low} and {high}, got {value}")
-
-    return check
+    return _rule(lambda value: low < value < high, f"between {low} and {high}")
 
 
 def one_of(allowed: Iterable[str]) -> Check:
     """Return the rule that a value is one of some words."""
-    words = tuple(allowed)
-
-    def check(name: str, value: Any) -> None:
-        check_one_of(name, value, words)
-
-    return check
+    return partial(check_one_of, allowed=tuple(allowed))
 
 
 @dataclass(frozen=True)
@@ -169,21 +147,14 @@ class Entry:
 
 
 def entries(*classes: type[Options]) -> dict[str, Entry]:
-    """Return the options of several classes by name; the first class that has a name decides.
-
-    Example:
-        >>> from misfired.stats.options import ResamplingOptions
-        >>> entries(ResamplingOptions)["n_resamples"].flag
-        '--n-resamples'
-    """
+    """Return the options of several classes by name; the first class that has a name decides."""
     found: dict[str, Entry] = {}
     for cls in classes:
         hints, panels = get_type_hints(cls), cls.panels()
         for each in fields(cls):
-            made = each.default_factory
+            name, made = each.name, each.default_factory
             default = each.default if made is dataclasses.MISSING else made()
-            entry = Entry(each.name, hints[each.name], default, panels[each.name], each.metadata)
-            found.setdefault(each.name, entry)
+            found.setdefault(name, Entry(name, hints[name], default, panels[name], each.metadata))
     return found
 
 
@@ -195,34 +166,32 @@ def takes_options(*classes: type[Options]) -> Callable[[_Function], _Function]:
     """
 
     def decorate(function: _Function) -> _Function:
-        hints = get_type_hints(function)
-        own = {
-            name: each.replace(annotation=hints.get(name, each.annotation))
-            for name, each in inspect.signature(function).parameters.items()
-            if each.kind is not inspect.Parameter.VAR_KEYWORD
-        }
-        keywords = {
-            name: inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=each.default,
-                annotation=each.annotation,
-            )
-            for name, each in entries(*classes).items()
-        }
-        set_signature(function, (own | keywords | own).values(), hints)
+        taken = entries(*classes).values()
+        set_keywords(function, {each.name: (each.annotation, each.default) for each in taken})
         return function
 
     return decorate
 
 
-def set_signature(
-    function: Callable[..., Any], parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]
-) -> None:
-    """Make parameters the signature and the annotations of a function."""
-    parameters = list(parameters)
-    result = hints.get("return", inspect.Signature.empty)
+def set_keywords(function: Callable[..., Any], keywords: Mapping[str, tuple[Any, Any]]) -> None:
+    """Give a function keywords, each of a type and a default, in its signature instead of `**options`.
+
+    A parameter of the function itself stands before a keyword of its name.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    own = {
+        name: each.replace(annotation=hints.get(name, each.annotation))
+        for name, each in inspect.signature(function).parameters.items()
+        if each.kind is not Parameter.VAR_KEYWORD
+    }
+    more = {
+        name: Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in keywords.items()
+        if name not in own
+    }
+    parameters = [*own.values(), *more.values()]
+    result = hints.get("return")
     signature = inspect.Signature(parameters, return_annotation=result)
     function.__signature__ = signature  # type: ignore[attr-defined]
     function.__annotations__ = {each.name: each.annotation for each in parameters}
-    function.__annotations__["return"] = hints.get("return")
+    function.__annotations__["return"] = result

@@ -48,5 +48,5 @@ def test_what_is_wrong_is_named(tmp_path):
     missing = run(tmp_path / "ratings.csv", "--raters", "ann,eve").exception
     assert isinstance(missing, DataError)
     assert str(missing).endswith("ratings.csv: no column 'eve', only ann, bob")
-    assert "expected a .csv" in str(run(tmp_path / "ratings.txt").exception)
+    assert "must be a .csv, .jsonl or .parquet file" in str(run(tmp_path / "ratings.txt").exception)
     assert "absent.csv: " in str(run(tmp_path / "absent.csv").exception)

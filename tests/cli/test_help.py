@@ -113,6 +113,13 @@ def test_defaults_are_shown_where_they_say_something(misfired, monkeypatch):
     assert "[default: False]" not in shown
 
 
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_flags_and_arguments_show_no_type(misfired, monkeypatch, words):
+    shown = "\n".join(help_lines(misfired, monkeypatch, words))
+    assert "<bool>" not in shown
+    assert "<list" not in shown
+
+
 def test_brackets_in_help_are_no_markup(misfired, monkeypatch):
     shown = "\n".join(help_lines(misfired, monkeypatch, ["pairs", "show"]))
     assert "the words that differ in [brackets]" in shown

@@ -2,7 +2,19 @@
 
 import polars as pl
 
-from misfired.report.table import Table, csv, facts, json_lines, latex, paragraph, text
+from misfired.report.table import (
+    Table,
+    csv,
+    facts,
+    interval,
+    json_lines,
+    latex,
+    number,
+    p_value,
+    paragraph,
+    text,
+    text_table,
+)
 
 WIDE = Table(
     ("name", "what", "n"), [("short", "word " * 30, 1), ("x" * 90, "-", 22)], "a title", n_words=2
@@ -45,3 +57,27 @@ def test_paragraphs_and_facts_are_folded_but_paths_stay_whole() -> None:
     lines = facts([("title", "word " * 30), ("other", "")]).splitlines()
     assert max(map(len, lines)) <= 80
     assert [line[:5].strip() for line in lines] == ["title", "", "", "other"]
+
+
+def test_each_format_of_a_small_table() -> None:
+    assert text_table(("head", "layer"), [("a", 10), ("b", 2)]).splitlines() == [
+        "head  layer",
+        "a        10",
+        "b         2",
+    ]
+    assert latex(Table(("slice", "n"), [("Disability_status", 3)], n_words=1)).splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"slice & $n$ \\",
+        r"\midrule",
+        r"Disability\_status & 3 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert facts([("suite", "veto-strict@1.0.0")]) == "suite               veto-strict@1.0.0"
+
+
+def test_numbers_intervals_and_p_values() -> None:
+    assert (number(4.74), number(3.0, "+"), number(None)) == ("4.7", "+3.0", "-")
+    assert interval({"low": 3.14, "high": 6.0}) == "[3.1, 6.0]"
+    assert (p_value(0.03141), p_value(None)) == ("0.031", "-")

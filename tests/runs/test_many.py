@@ -46,6 +46,8 @@ def test_suites_have_folders_within_the_models(two_models, tmp_path) -> None:
 
 def test_names_tell_models_apart(tmp_path) -> None:
     assert run_names(["x/m.gguf", "y/m.gguf", "y/n.gguf"]) == ["x-m", "y-m", "n"]
+    named = ["a/base.gguf", "b/base.gguf", "b/chat.gguf", "http://127.0.0.1:8000/v1"]
+    assert run_names(named) == ["a-base", "b-base", "chat", "127.0.0.1-8000"]
     with pytest.raises(ArgumentError, match="'x-m' is named twice"):
         run_names(["x/m.gguf", "x/m.gguf"])
     with pytest.raises(ArgumentError, match="no model"):

@@ -15,8 +15,6 @@ from misfired.errors import ArgumentError, DataError, MisfiredError
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["COMMANDS", "load", "main"]
-
 #: Module, function or group, and the one-line help of each command.
 COMMANDS = {
     "demo": ("demo", "demo", "Measure two shipped models, one with a planted misfire."),
@@ -58,16 +56,11 @@ Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
 
 
 def main() -> None:
-    """Run the command; a failure is one line on stderr and an exit code, never a traceback.
-
-    Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
-    """
+    """Run the command; a failure is one line on stderr and an exit code, never a traceback."""
     try:
         sys.exit(_run(sys.argv[1:]))
-    except (ArgumentError, DataError) as error:
-        _fail(str(error), 2)
     except MisfiredError as error:
-        _fail(str(error), 1)
+        _fail(str(error), 2 if isinstance(error, ArgumentError | DataError) else 1)
     except BrokenPipeError:
         # The reader of stdout has gone, as `head` does; nothing is left to say to it.
         sys.stderr.close()
@@ -85,7 +78,8 @@ def load(name: str) -> typer.Typer:
 
     module, attribute, about = COMMANDS[name]
     found: Any = getattr(import_module(f"misfired.cli.{module}"), attribute)
-    app: typer.Typer = found if attribute == "app" else group(about)
+    app: typer.Typer = found if attribute == "app" else group()
+    app.info.help = about
     if app is not found:
         app.command(name)(found)
     return app
@@ -108,14 +102,13 @@ def _run(words: list[str]) -> int:
 def _invoke(name: str, arguments: list[str]) -> int:
     import typer
 
-    app = load(name)
+    from misfired.cli.options import plain
+
+    command = plain(typer.main.get_command(load(name)))
     is_empty_group = COMMANDS[name][1] == "app" and not arguments
+    words = ["--help"] if is_empty_group else arguments
     try:
-        code = app(
-            ["--help"] if is_empty_group else arguments,
-            prog_name=f"misfired {name}",
-            standalone_mode=False,
-        )
+        code = command.main(words, prog_name=f"misfired {name}", standalone_mode=False)
     except typer.TyperException as error:
         _fail(f"{error.format_message()} (see misfired {name} --help)", error.exit_code)
     except typer.Abort:

@@ -1,26 +1,17 @@
 """`misfired agreement`: do raters agree beyond chance?"""
 
-from __future__ import annotations
-
-import dataclasses
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import polars as pl
 import typer
 
 from misfired.cli.options import Json, split_words, takes
 from misfired.errors import DataError
+from misfired.files import read_table
 from misfired.report.table import json_text, text_table
 from misfired.stats import agreement as agree
 from misfired.stats.options import ResamplingOptions
-
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": pl.read_csv,
-    ".jsonl": pl.read_ndjson,
-    ".parquet": pl.read_parquet,
-}
 
 
 @takes(ResamplingOptions, exclude=["unit", "method"])
@@ -30,7 +21,6 @@ def agreement(
         typer.Argument(
             metavar="FILE",
             help="A .csv, .jsonl or .parquet table: a row for each item, a column for each rater.",
-            show_default=False,
         ),
     ],
     *,
@@ -56,12 +46,10 @@ def agreement(
       misfired agreement ratings.csv --raters ann,bob,parser --cluster scenario
       misfired agreement ratings.csv --raters ann,parser --method cohen --json
     """
-    table = _read(ratings)
+    table = read_table(ratings)
     names = split_words(raters or "") or [name for name in table.columns if name != cluster]
-    for name in (*names, *([cluster] if cluster else [])):
-        if name not in table.columns:
-            known = ", ".join(table.columns)
-            raise DataError(f"{ratings}: no column {name!r}, only {known}")
+    if unknown := [name for name in (*names, cluster) if name and name not in table.columns]:
+        raise DataError(f"{ratings}: no column {unknown[0]!r}, only {', '.join(table.columns)}")
     found = agree(
         table.select(names).rows(),
         method=method,
@@ -70,18 +58,9 @@ def agreement(
         **options,
     )
     if as_json:
-        typer.echo(json_text(dataclasses.asdict(found)))
+        typer.echo(json_text(asdict(found)))
         return
     numbers = ["-" if x is None else f"{x:.3f}" for x in (found.value, found.low, found.high)]
     header = ("method", "value", "low", "high", "items", "raters", "reason")
     counts = (found.n_items, found.n_raters, found.reason or "")
     typer.echo(text_table(header, [(found.method, *numbers, *counts)]))
-
-
-def _read(path: Path) -> pl.DataFrame:
-    if path.suffix not in _READERS:
-        raise DataError(f"{path}: expected a .csv, .jsonl or .parquet file")
-    try:
-        return _READERS[path.suffix](path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: {str(error).splitlines()[0]}") from error

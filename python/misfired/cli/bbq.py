@@ -1,7 +1,5 @@
 """`misfired bbq`: get the rows that VETO's pairs are made of."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ from misfired.report.table import json_text
 from misfired.suites import fetch_bbq
 from misfired.suites.bbq import BBQ_URL
 
-app = group("Download BBQ, the benchmark that VETO's pairs are built from.")
+app = group()
 
 
 @app.callback()
@@ -44,10 +42,8 @@ def fetch(
       misfired bbq fetch bbq --category Age --category SES
     """
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
+        *(TextColumn("{task.description}"), BarColumn()),
+        *(DownloadColumn(), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
@@ -59,7 +55,6 @@ def fetch(
 
         files = fetch_bbq(folder, base_url=base_url, categories=category, progress=progress)
     if as_json:
-        typer.echo(json_text({"files": [str(file) for file in files]}))
+        typer.echo(json_text({"files": list(map(str, files))}))
     else:
-        for file in files:
-            typer.echo(f"{file}  checked")
+        typer.echo("\n".join(f"{file}  checked" for file in files))

@@ -1,20 +1,14 @@
 """`misfired demo`: the whole way on models that ship with the package."""
 
-from __future__ import annotations
-
 import json
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from misfired.cli.options import Json, takes
-from misfired.cli.progress import progress_bar
+from misfired.cli.progress import progress_bars
 from misfired.stats.options import ResamplingOptions
-
-if TYPE_CHECKING:
-    from misfired.runs.pipeline import Progress
 
 
 @takes(ResamplingOptions, only=["n_resamples", "seed"])
@@ -39,17 +33,11 @@ def demo(
     from misfired.demo import demo as run_demo
     from misfired.report.demo import demo_report
 
-    with ExitStack() as stack:
-
-        def bar(model: str) -> Progress:
-            return stack.enter_context(progress_bar(f"organism-{model}"))
-
+    with progress_bars() as bar:
         result = run_demo(out, n_threads=n_threads, progress=bar, **options)
-    if as_json:
-        checks = {
-            name: one.scores.manifest["batch_invariance"] for name, one in result.runs.items()
-        }
-        tables = {name: getattr(result, name).to_dicts() for name in ("rows", "lens", "heads")}
-        typer.echo(json.dumps({**tables, "batch_invariance": checks}))
-    else:
+    if not as_json:
         typer.echo(demo_report(result, out))
+        return
+    checks = {name: one.scores.manifest["batch_invariance"] for name, one in result.runs.items()}
+    tables = {name: getattr(result, name).to_dicts() for name in ("rows", "lens", "heads")}
+    typer.echo(json.dumps({**tables, "batch_invariance": checks}))

@@ -1,7 +1,5 @@
 """`misfired doctor`: what is installed, whether it works here, and what to change."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any
 
@@ -50,12 +48,9 @@ def doctor(
         findings = examine_server(str(model), server)
     else:
         findings = examine(model, **options)
-    for finding in findings:
-        if as_json:
-            typer.echo(json.dumps(vars(finding)))
-            continue
-        typer.echo(f"{_SIGNS[finding.status]} {finding.name}: {finding.value}")
-        if finding.advice:
-            typer.echo(f"        -> {finding.advice}")
+    for each in findings:
+        advice = f"\n        -> {each.advice}" if each.advice else ""
+        line = f"{_SIGNS[each.status]} {each.name}: {each.value}{advice}"
+        typer.echo(json.dumps(vars(each)) if as_json else line)
     if any(finding.status == "problem" for finding in findings):
         raise typer.Exit(1)

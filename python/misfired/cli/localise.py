@@ -1,14 +1,12 @@
 """`misfired localise`: where in a model the evidence is overruled."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from misfired.cli.options import Json, ModelFile, takes
-from misfired.cli.progress import progress_bar
+from misfired.cli.progress import progress_bars
 from misfired.localise.options import LocaliseOptions
 
 
@@ -42,11 +40,10 @@ def localise(
 
     if figures:
         check_matplotlib()
-    with progress_bar("localising") as progress:
-        found = localise_run(model, run, base=base, progress=progress, **options)
+    with progress_bars() as bar:
+        found = localise_run(model, run, base=base, progress=bar("localising"), **options)
     found.write(out)
     if figures:
         write_figures(found, out)
-    typer.echo(
-        json_text(localisation_json(found, out)) if as_json else localisation_report(found, out)
-    )
+    told = json_text(localisation_json(found, out)) if as_json else localisation_report(found, out)
+    typer.echo(told)

@@ -1,46 +1,34 @@
 """Parameters of commands: made from the fields of option dataclasses, and words that several share."""
 
-from __future__ import annotations
-
-import copy
-import functools
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from rich.markup import escape
 
-from misfired.options import Entry, Options, entries, set_signature
+from misfired.options import Entry, Options, entries, set_keywords
 
-__all__ = [
-    "Json", "ModelFile", "ModelName", "Out", "OutIfAny", "Ray", "SuiteFile", "group", "split_words",
-    "takes",
-]  # fmt: skip
+_Command = TypeVar("_Command", bound=Callable[..., None])
 
-ModelFile = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A GGUF model file.", show_default=False)
-]
-ModelName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A GGUF model file, or a server's address: http(s)://HOST[:PORT]/v1.",
-        show_default=False,
-    ),
-]
+ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
+
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF model file.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=f"A GGUF model file, or {ADDRESS}")]
 SuiteFile = Annotated[
-    Path,
-    typer.Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.", show_default=False),
+    Path, typer.Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.")
 ]
 _OUT = typer.Option(
     "-o", "--out", help="Run folder. Created if missing; an interrupted run resumes."
 )
 Out = Annotated[Path, _OUT]
 OutIfAny = Annotated[Path | None, _OUT]
+Category = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only this category; may be repeated.")
+]
 Ray = Annotated[
     str | None,
     typer.Option(
@@ -52,12 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a comma-separated option.
-
-    Example:
-        >>> split_words("none, cue")
-        ['none', 'cue']
-    """
+    """Return the words of a comma-separated option."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -82,75 +65,69 @@ def takes(
     *classes: type[Options],
     only: Collection[str] = (),
     exclude: Collection[str] = (),
-    defaults: Mapping[str, tuple[Any, str]] | None = None,
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    unset: Mapping[str, str] | None = None,
+) -> Callable[[_Command], _Command]:
     """Make a function a command: its `**options` are fields of option classes, its help its docstring.
 
     Args:
         classes: Option classes; a parameter of the function itself stands before a field of its name.
         only: The fields that are taken. Default: all.
         exclude: Fields that are not taken.
-        defaults: Other defaults for fields, each with the words that help shows for it.
+        unset: Fields whose default is None here, each with the words that help shows for it.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(command, include_extras=True)
-        own = {
-            name: each.replace(annotation=_escaped(hints[name]))
-            for name, each in inspect.signature(command).parameters.items()
-            if each.kind is not inspect.Parameter.VAR_KEYWORD
-        }
-        taken = {
-            name: _parameter(entry, (defaults or {}).get(name))
-            for name, entry in entries(*classes).items()
-            if name not in exclude and (not only or name in only)
-        }
-
-        @functools.wraps(command)
-        def wrapper(**given: Any) -> None:
-            command(**given)
-
-        # typer reads signature and annotations, and would follow `__wrapped__` past both.
-        del wrapper.__wrapped__
-        wrapper.__doc__ = _help(command.__doc__ or "")
-        set_signature(wrapper, (own | taken | own).values(), {})
-        return wrapper
+    def decorate(command: _Command) -> _Command:
+        set_keywords(
+            command,
+            {
+                name: _parameter(entry, (unset or {}).get(name))
+                for name, entry in entries(*classes).items()
+                if name not in exclude and (not only or name in only)
+            },
+        )
+        command.__doc__ = _help(command.__doc__ or "")
+        return command
 
     return decorate
 
 
-def group(about: str) -> typer.Typer:
+def group() -> typer.Typer:
     """Return an empty group of commands."""
-    return typer.Typer(help=about, rich_markup_mode="rich", add_completion=False)
+    return typer.Typer(rich_markup_mode="rich", add_completion=False)
 
 
-def _parameter(entry: Entry, changed: tuple[Any, str] | None) -> inspect.Parameter:
+def plain(command: Any) -> Any:
+    """Return a command whose help shows no type beside flags and arguments: their names say enough."""
+    for each in command.get_params(typer.Context(command)):
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+        elif each.param_type_name == "argument":
+            each.display_type_rich = lambda **_: None
+    for each in getattr(command, "commands", {}).values():
+        plain(each)
+    return command
+
+
+def _parameter(entry: Entry, words: str | None) -> tuple[Any, Any]:
+    """Return type and default of an option for typer; `words` stand for a default of None."""
     kind, parser = _spelling(entry.annotation)
-    default: Any = entry.default
+    default: Any = entry.default if words is None else None
     if isinstance(default, Mapping):
         default = json.dumps(default)
     elif parser is split_words and default is not None:
         default = ", ".join(map(str, default))
-    default, shown = changed or (
-        default,
-        "" if default in (None, "{}") or default is False else str(default),
-    )
-    # typer would put the default on a line of its own.
-    shown = f" [dim]{escape(f'[default: {shown}]')}[/dim]" if shown else ""
+    shown = words or ("" if default in (None, "{}") or default is False else str(default))
     info = typer.Option(
         entry.flag,
-        help=escape(entry.metadata["help"]) + shown,
+        # typer would put the default on a line of its own.
+        help=escape(entry.metadata["help"])
+        + (f" [dim]{escape(f'[default: {shown}]')}[/dim]" if shown else ""),
         rich_help_panel=entry.panel,
         metavar=entry.metadata.get("metavar", "A,B" if parser is split_words else None),
         parser=parser,
         show_default=False,
     )
-    return inspect.Parameter(
-        entry.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind | None if default is None else kind, info],
-    )
+    return Annotated[kind | None if default is None else kind, info], default
 
 
 def _spelling(annotation: Any) -> tuple[Any, Callable[[str], Any] | None]:
@@ -166,14 +143,6 @@ def _spelling(annotation: Any) -> tuple[Any, Callable[[str], Any] | None]:
     return str, {Mapping: _json_object, Sequence: split_words}.get(origin)
 
 
-def _escaped(annotation: Any) -> Any:
-    """Return the type of a parameter with a help in which no [bracket] is markup."""
-    kind, *infos = get_args(annotation)
-    info = copy.copy(infos[0])
-    info.help = escape(info.help or "")
-    return Annotated[kind, info]
-
-
 def _help(docstring: str) -> str:
     """Return a docstring as typer's help: paragraphs on one line each, examples as they are."""
     paragraphs = []
@@ -181,8 +150,7 @@ def _help(docstring: str) -> str:
         title, *lines = paragraph.split("\n")
         if title == "Examples:":
             # Markup keeps the indent, which rich would otherwise take away.
-            examples = [f"[cyan]{line}[/cyan]" for line in lines]
-            paragraphs.append("\n".join([title, *examples]))
+            paragraphs.append("\n".join([title, *(f"[cyan]{line}[/cyan]" for line in lines)]))
         else:
             paragraphs.append(" ".join([title, *lines]))
     return "\n\n".join(paragraphs)

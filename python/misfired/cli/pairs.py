@@ -1,22 +1,22 @@
 """`misfired pairs`: build suites of pairs, and look at them."""
 
-from __future__ import annotations
-
 import random
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
 
 from misfired.cli.options import Json, SuiteFile, group, takes
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import DataError
+from misfired.options import at_least
 from misfired.report.suites import check_report, counts_report, pair_counts, pair_text
 from misfired.report.table import json_text
 from misfired.suites import BUILT_SUITES, build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words
 
-app = group("Build a suite of contrastive pairs from BBQ; check and show it.")
+app = group()
 
 
 @app.command()
@@ -28,9 +28,7 @@ def build(
     ],
     bbq: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of BBQ's files (see `misfired bbq fetch`), for paper and strict."
-        ),
+        typer.Option(help="Folder of BBQ's files (`misfired bbq fetch`), for paper and strict."),
     ] = None,
     category: Annotated[
         list[str] | None,
@@ -57,15 +55,15 @@ def build(
     counts = pair_counts(pairs)
     by_category = pairs.group_by("category", maintain_order=True).agg(**counts)
     total = pairs.select(**counts).row(0, named=True)
+    quality = check_pairs(pairs) if report else None
+    name = pairs["suite"][0]
     if as_json:
-        suite = {"file": str(output), "suite": pairs["suite"][0], **total}
-        quality = {"report": check_pairs(pairs)} if report else {}
-        typer.echo(json_text({**suite, "categories": by_category.to_dicts(), **quality}))
+        told = {"file": str(output), "suite": name, **total, "categories": by_category.to_dicts()}
+        typer.echo(json_text(told | ({"report": quality} if quality else {})))
         return
-    typer.echo(counts_report(by_category, total))
-    typer.echo(f"{pairs['suite'][0]} written to {output}")
-    if report:
-        typer.echo(f"\n{check_report(check_pairs(pairs))}")
+    typer.echo(f"{counts_report(by_category, total)}\n{name} written to {output}")
+    if quality:
+        typer.echo(f"\n{check_report(quality)}")
 
 
 @app.command()
@@ -86,7 +84,15 @@ def check(
       misfired pairs check pairs.parquet
       misfired pairs check pairs.parquet --model model.gguf
     """
-    found = _checked(read_suite(file), model)
+    pairs = read_suite(file)
+    if model is None:
+        found = check_pairs(pairs)
+    else:
+        from misfired.scoring.llama.guard import open_model
+
+        with open_model(model, vocab_only=True) as opened:
+            encode = partial(opened.tokenizer.encode, parse_special=False)
+            found = check_pairs(pairs, count_tokens=lambda texts: [len(encode(t)) for t in texts])
     typer.echo(json_text(found) if as_json else check_report(found))
 
 
@@ -113,31 +119,12 @@ def show(
             suite = suite.filter(pl.col(column) == value)
             if suite.is_empty():
                 raise DataError(f"{file}: no pair with {column} {value!r}")
-    pairs = _drawn(suite, n, seed).to_dicts()
-    if as_json:
-        typer.echo(json_text([_with_difference(pair) for pair in pairs]))
-    else:
-        typer.echo("\n\n".join(pair_text(pair) for pair in pairs))
-
-
-def _checked(pairs: pl.DataFrame, model: Path | None) -> dict[str, Any]:
-    if model is None:
-        return check_pairs(pairs)
-    from misfired.scoring.llama.guard import open_model
-
-    with open_model(model, vocab_only=True) as opened:
-        encode = opened.tokenizer.encode
-        return check_pairs(
-            pairs, count_tokens=lambda texts: [len(encode(t, parse_special=False)) for t in texts]
-        )
-
-
-def _drawn(suite: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
-    if n < 1:
-        raise ArgumentError(f"n must be at least 1, got {n}")
+    at_least(1)("n", n)
     rows = random.Random(seed).sample(range(len(suite)), min(n, len(suite)))  # noqa: S311
-    return suite[sorted(rows)]
-
-
-def _with_difference(pair: dict[str, Any]) -> dict[str, Any]:
-    return {**pair, "difference": differing_words(pair["stereotyped"], pair["contrast"])}
+    pairs = suite[sorted(rows)].to_dicts()
+    if as_json:
+        for pair in pairs:
+            pair["difference"] = differing_words(pair["stereotyped"], pair["contrast"])
+        typer.echo(json_text(pairs))
+    else:
+        typer.echo("\n\n".join(map(pair_text, pairs)))

@@ -1,7 +1,5 @@
 """`misfired plan`: how large a study has to be."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ from misfired.report.table import json_text, text_table
 from misfired.stats import interval_width, minimum_detectable, power, sample_size
 from misfired.stats.options import ResamplingOptions
 
-app = group("Say how many scenarios a study needs and what it can detect.")
+app = group()
 
 _Loss = Annotated[
     float, typer.Option(help="Share of pairs that count against: reverse misfires; 0 to 1.")
@@ -103,9 +101,6 @@ def plan_size(
 
 
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json_text(found))
-        return
     shown = {k: v for k, v in found.items() if v is not None}
     cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in shown.values()]
-    typer.echo(text_table(list(shown), [cells]))
+    typer.echo(json_text(found) if as_json else text_table(list(shown), [cells]))

@@ -1,36 +1,27 @@
 """Progress on standard error, with an estimate of the time left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar for the block; call what it yields with (done, in all)."""
+def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Show bars for the block: what it yields adds one with a label, to be called with (done, in all)."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
 
-        def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = shown.add_task(label, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
 
-        yield update
+        yield bar

@@ -1,7 +1,5 @@
 """`misfired protocols`: the ways to ask that are built in, and a check of one's own."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

@@ -1,31 +1,25 @@
 """`misfired run` and `misfired score`: a model file in, answers and their rates out."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from misfired.cli.options import Json, ModelName, Out, OutIfAny, Ray, split_words, takes
-from misfired.cli.progress import progress_bar
+from misfired.cli.options import ADDRESS, Json, ModelName, Out, OutIfAny, Ray, split_words, takes
+from misfired.cli.progress import progress_bars
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
 from misfired.prompts.primings import check_primings, default_primings
+from misfired.runs.options import RunOptions
 from misfired.scoring.backend import is_url
 from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
-from misfired.stats.options import ResamplingOptions
 
-if TYPE_CHECKING:
-    from misfired.runs.pipeline import Progress
-
-_PRIMING = {"priming": (None, "none, and cue where the suite has one")}
+_UNSET = {"priming": "none, and cue where the suite has one"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +46,11 @@ class PairsOptions(Options):
         if self.bbq is None and self.variant is not None:
             raise ArgumentError("--variant is for pairs that are built: name --bbq DIR")
 
-    @property
-    def variants(self) -> list[str]:
-        """The variants that are named, or the default one."""
-        return split_words(self.variant or "paper")
 
-
-@takes(PairsOptions, ScoringOptions, ResamplingOptions, exclude=["method"], defaults=_PRIMING)
+@takes(PairsOptions, RunOptions, unset=_UNSET)
 def run(
     models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODELS",
-            help="GGUF model files, or a server's address: http(s)://HOST[:PORT]/v1.",
-            show_default=False,
-        ),
+        list[str], typer.Argument(metavar="MODELS", help=f"GGUF model files, or {ADDRESS}")
     ],
     *,
     out: Out,
@@ -90,11 +74,8 @@ def run(
     from misfired.report.run import run_json, run_report
     from misfired.runs.pipeline import run as run_pipeline
 
-    chosen = PairsOptions.take(options)
-    answers = get_protocol(options["protocol"]).answers
-    suites = {name: choose_pairs(chosen, name, answers=answers) for name in chosen.variants}
+    suites = _chosen(options, several=True)
     pairs = next(iter(suites.values()))
-    options["priming"] = options["priming"] or default_primings(pairs)
     templates = split_words(options["template"] or "")
     if len(suites) > 1:
         _run_variants(models, suites, out, as_json=as_json, ray=ray, **options)
@@ -103,12 +84,21 @@ def run(
             options |= {"template": None, "templates": templates}
         _run_many(models, pairs, out, as_json=as_json, ray=ray, **options)
     else:
-        with progress_bar("scoring") as progress:
-            result = run_pipeline(models[0], pairs, out=out, ray=ray, progress=progress, **options)
-        if as_json:
-            typer.echo(json.dumps(run_json(result, out)))
-        else:
-            typer.echo(run_report(result, out))
+        with progress_bars() as bar:
+            options |= {"out": out, "ray": ray, "progress": bar("scoring")}
+            done = run_pipeline(models[0], pairs, **options)
+        typer.echo(json.dumps(run_json(done, out)) if as_json else run_report(done, out))
+
+
+def _chosen(options: dict[str, Any], *, several: bool = False) -> dict[str, pl.DataFrame]:
+    """Return the pairs by variant; remove their options, and set primings by the first suite."""
+    chosen = PairsOptions.take(options)
+    answers = get_protocol(options["protocol"]).answers
+    variant = chosen.variant or "paper"
+    names = split_words(variant) if several else [variant]
+    suites = {name: choose_pairs(chosen, name, answers=answers) for name in names}
+    options["priming"] = options["priming"] or default_primings(suites[names[0]])
+    return suites
 
 
 def _run_variants(
@@ -122,10 +112,11 @@ def _run_variants(
 
     if len(models) > 1 or len(suites) > 2:
         raise ArgumentError("--variant compares two variants with one model")
-    runs = {}
-    for name, pairs in suites.items():
-        with progress_bar(name) as progress:
-            runs[name] = run_pipeline(models[0], pairs, out=out / name, progress=progress, **rest)
+    with progress_bars() as bar:
+        runs = {
+            name: run_pipeline(models[0], pairs, out=out / name, progress=bar(name), **rest)
+            for name, pairs in suites.items()
+        }
     statistics = {name: rest[name] for name in ("n_resamples", "confidence_level")}
     outcomes = [each.outcomes for each in runs.values()]
     compared = compare_variants(*outcomes, rng=rest["seed"], **statistics)
@@ -148,11 +139,7 @@ def _run_many(
     from misfired.runs.pipeline import Run
     from misfired.stats import leaderboard
 
-    with ExitStack() as stack:
-
-        def bar(name: str) -> Progress:
-            return stack.enter_context(progress_bar(name))
-
+    with progress_bars() as bar:
         results = run_many(models, pairs, out=out, progress=bar, **rest)
     runs = {name: each for name, each in results.items() if isinstance(each, Run)}
     if as_json:
@@ -173,7 +160,7 @@ def _run_many(
         raise typer.Exit(1)
 
 
-@takes(PairsOptions, ScoringOptions, defaults=_PRIMING)
+@takes(PairsOptions, ScoringOptions, unset=_UNSET)
 def score(
     model: ModelName,
     *,
@@ -196,24 +183,18 @@ def score(
     from misfired.runs.pipeline import score as score_pipeline
     from misfired.scoring.llama.explain import explain as explain_prompt
 
-    chosen = PairsOptions.take(options)
-    answers = get_protocol(options["protocol"]).answers
-    pairs = choose_pairs(chosen, chosen.variant or "paper", answers=answers)
-    options["priming"] = options["priming"] or default_primings(pairs)
+    (pairs,) = _chosen(options).values()
     if explain and is_url(model):
         raise ArgumentError("--explain must have a model file, a server gives no tokens")
     if explain:
         shown = explain_prompt(model, pairs, **options)
         typer.echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
-        return
-    if out is None:
+    elif out is None:
         raise ArgumentError("score needs a run folder: -o RUN (or --explain)")
-    with progress_bar("scoring") as progress:
-        scores = score_pipeline(model, pairs, out=out, progress=progress, **options)
-    if as_json:
-        typer.echo(json.dumps(scores_json(scores, out)))
     else:
-        typer.echo(scores_report(scores, out))
+        with progress_bars() as bar:
+            scores = score_pipeline(model, pairs, out=out, progress=bar("scoring"), **options)
+        typer.echo(json.dumps(scores_json(scores, out)) if as_json else scores_report(scores, out))
 
 
 def choose_pairs(
@@ -226,23 +207,20 @@ def choose_pairs(
     """
     from misfired.suites import build_pairs, read_suite
 
+    wanted, limit = options.category or [], options.limit
     if options.bbq is not None:
         pairs = build_pairs(options.bbq, categories=options.category, variant=variant)
     else:
         pairs = read_suite(str(options.suite), answers=answers)
         known = pairs["category"].unique().sort().to_list()
-        for name in options.category or []:
-            if name not in known:
-                raise ArgumentError(
-                    f"{options.suite}: no category {name!r}; it has {', '.join(known)}"
-                )
-        if options.category:
-            pairs = pairs.filter(pl.col("category").is_in(options.category))
-    return pairs if options.limit is None else _spread(pairs, options.limit)
-
-
-def _spread(pairs: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """Return at most `limit` pairs at even distances, each with its twin if it has one."""
+        if unknown := [name for name in wanted if name not in known]:
+            listed = ", ".join(known)
+            raise ArgumentError(f"{options.suite}: no category {unknown[0]!r}; it has {listed}")
+        if wanted:
+            pairs = pairs.filter(pl.col("category").is_in(wanted))
+    if limit is None:
+        return pairs
+    # At even distances, each pair with its twin if it has one.
     twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
     first = pairs.filter(twin_of.is_null())["id"]
     n = min(limit, len(first))

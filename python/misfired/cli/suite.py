@@ -1,7 +1,5 @@
 """`misfired suite`: check suites of pairs, one's own or others', and say what is in them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +15,7 @@ from misfired.scoring.protocol import get_protocol
 from misfired.suites import PAIRS_SCHEMA, read_suite
 from misfired.suites.card import card_path, read_card, suite_counts
 
-app = group("Check or describe a suite of pairs.")
+app = group()
 
 _Protocol = Annotated[
     str | None,
@@ -37,15 +35,14 @@ def validate(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = Fal
     Examples:
       misfired suite validate pairs.parquet
     """
-    suite = _read(file, protocol)
-    counts = suite_counts(suite)
-    card = card_path(file)
+    suite, card = _read(file, protocol), card_path(file)
+    names, counts = _names(suite), suite_counts(suite)
     if as_json:
         stated = str(card) if card.exists() else None
-        typer.echo(json_text({"file": str(file), "suite": _names(suite), **counts, "card": stated}))
+        typer.echo(json_text({"file": str(file), "suite": names, **counts, "card": stated}))
         return
     listed = ", ".join(f"{number} {name}" for name, number in counts.items())
-    typer.echo(f"{file}: {_names(suite)}: {listed}")
+    typer.echo(f"{file}: {names}: {listed}")
     typer.echo(f"{card}: agrees" if card.exists() else "no card beside it")
 
 
@@ -71,11 +68,9 @@ def _names(suite: pl.DataFrame) -> str:
 
 def _described(file: Path, suite: pl.DataFrame) -> dict[str, Any]:
     categories = [
-        {"category": name, **suite_counts(rows)}
+        {"category": name, **{k: n for k, n in suite_counts(rows).items() if k != "categories"}}
         for (name,), rows in suite.group_by("category", maintain_order=True)
     ]
-    for row in categories:
-        del row["categories"]
     both = pl.concat_str("expected_stereotyped", "expected_contrast", separator="/")
     prompts = pl.concat([suite[side].str.len_chars() for side in ("stereotyped", "contrast")])
     card = card_path(file)

@@ -1,35 +1,29 @@
 """The demo's report: what was measured beside what was planted."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from pathlib import Path
 
 from misfired.demo import Demo
+from misfired.report.run import invariance
 from misfired.report.table import Table, interval, number, paragraph, text
 from misfired.runs.manifest import Manifest
 
-__all__ = ["demo_report"]
-
 
 def demo_report(demo: Demo, out: Path) -> str:
-    """Return the report of both organisms.
-
-    Args:
-        demo: What `misfired.demo.demo` returns.
-        out: Folder of the runs.
-    """
+    """Return the report of both organisms; `out` is the folder of the runs."""
     planted = "; ".join(
         f"{row['priming']} {row['n_planted_failed']} of {row['n_planted']} "
         f"(and {row['n_other_failed']} not planted)"
         for row in demo.rows.filter(model="instruct").iter_rows(named=True)
     )
+    checks = {
+        name: Manifest.of(run.scores.manifest).batch_invariance for name, run in demo.runs.items()
+    }
     return "\n".join(
         [
             text(_measured(demo)),
             "",
             paragraph(f"Planted cells that misfire: {planted}."),
-            *_invariance(demo),
+            *(paragraph(f"{invariance(c, f', {name}')}.") for name, c in checks.items() if c),
             "",
             text(_lens(demo)),
             paragraph(_head(demo)),
@@ -45,11 +39,7 @@ def _measured(demo: Demo) -> Table:
     rates = ("designed", "accuracy_stereotyped", "accuracy_contrast", "accuracy_no")
     rows = [
         (
-            row["model"],
-            row["priming"],
-            row["n_pairs"],
-            number(row["mar"]),
-            interval(row),
+            *(row["model"], row["priming"], row["n_pairs"], number(row["mar"]), interval(row)),
             *(number(row[name]) for name in rates),
         )
         for row in demo.rows.iter_rows(named=True)
@@ -57,24 +47,12 @@ def _measured(demo: Demo) -> Table:
     return Table(header, rows, n_words=2)
 
 
-def _invariance(demo: Demo) -> Iterator[str]:
-    for name, run in demo.runs.items():
-        check = Manifest.of(run.scores.manifest).batch_invariance
-        if check is not None:
-            yield paragraph(
-                f"Batch invariance, {name}: {check.n_checked} prompts scored alone differ by at most "
-                f"{check.max_difference:.1e}."
-            )
-
-
 def _lens(demo: Demo) -> Table:
     layers = demo.lens["layer"].unique().sort().to_list()
-    rows = [
-        (model, condition, *(number(value) for value in rows.sort("layer")["margin"]))
-        for (model, condition), rows in demo.lens.group_by(
-            "model", "condition", maintain_order=True
-        )
-    ]
+    curves = demo.lens.sort("layer", maintain_order=True).group_by(
+        "model", "condition", maintain_order=True
+    )
+    rows = [(*names, *map(number, curve["margin"])) for names, curve in curves]
     header = ("model", "prompt", *(f"layer {layer}" for layer in layers))
     return Table(header, rows, "Lead of the right answer, read after each layer", n_words=2)
 

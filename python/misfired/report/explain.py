@@ -1,17 +1,11 @@
 """`--explain`: how the prompts of a pair are put to a model and read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
 
 def explanation_lines(shown: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield, line by line, how each prompt of a pair is put to the model and read.
-
-    Args:
-        shown: What `misfired.scoring.llama.explain.explain` returns.
-    """
+    """Yield the lines of what `misfired.scoring.llama.explain.explain` returns."""
     for prompt in shown:
         if "tokens" in prompt:
             yield from _prompt_lines(prompt)

@@ -1,7 +1,5 @@
 """What a localisation found, as text for a terminal."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +9,6 @@ import polars as pl
 
 from misfired.localise import Localisation
 from misfired.report.table import interval, number, text_table
-
-__all__ = ["localisation_json", "localisation_report"]
 
 #: Heads of each model that are shown.
 _N_SHOWN = 5
@@ -47,9 +43,7 @@ def _figures(figures: pl.DataFrame) -> str:
     rows = [
         (
             row["probe"] + ("" if row["model"] == "instruct" else f", {row['model']}"),
-            row["measure"],
-            number(row["value"], digits=2),
-            interval(row, digits=2),
+            *(row["measure"], number(row["value"], digits=2), interval(row, digits=2)),
         )
         for row in shown.iter_rows(named=True)
     ]
@@ -58,17 +52,16 @@ def _figures(figures: pl.DataFrame) -> str:
 
 def _heads(table: pl.DataFrame) -> str:
     shown = table.filter(pl.col("rank") <= _N_SHOWN, pl.col("method") == table["method"][0])
+    names = ("model", "method", "layer", "head")
     rows = [
         (
-            *(row[name] for name in ("model", "method", "layer", "head")),
-            number(row["specificity"], digits=2),
-            interval(row, digits=2),
+            *(row[name] for name in names),
+            *(number(row["specificity"], digits=2), interval(row, digits=2)),
             "yes" if row["passes"] else "no",
         )
         for row in shown.sort("model", "rank", descending=[True, False]).iter_rows(named=True)
     ]
-    header = ("model", "method", "layer", "head", "specificity", "interval", "passes")
-    return text_table(header, rows)
+    return text_table((*names, "specificity", "interval", "passes"), rows)
 
 
 def _ablation(table: pl.DataFrame) -> str:

@@ -1,53 +1,39 @@
 """Reports of a run, as text and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from misfired.report.stats import analyses_tables, summary_tables
 from misfired.report.table import paragraph, text
-from misfired.runs.manifest import Manifest
+from misfired.runs.manifest import BatchInvariance, Manifest
 from misfired.runs.pipeline import Run, Scores
 from misfired.scoring.llama.markers import complaint
 from misfired.scoring.options import MODES
-
-__all__ = ["run_json", "run_report", "scores_json", "scores_report"]
 
 #: Below this mean mass the model mostly wants to say neither yes nor no.
 LOW_MASS = 0.5
 
 
 def run_report(run: Run, out: Path | None = None) -> str:
-    """Return header, tables per priming, and notes on how to read them.
-
-    Args:
-        run: A finished run.
-        out: Its folder, if it has one.
-    """
+    """Return header, tables per priming, and notes on how to read them; `out` is the run's folder."""
     manifest = Manifest.of(run.scores.manifest)
     how, statistics = "percent", manifest.settings.statistics
     if statistics is not None:
         level = f"{100 * statistics.confidence_level:g}"
         how = f"percent; {level} % intervals by {statistics.unit}, methods in summary.json"
+    meaning = f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."
     tables = [*summary_tables(run.summary), *analyses_tables(run.analyses)]
-    lines = [
-        *_header(run.scores, manifest, out),
-        "",
-        *(text(table) for table in tables),
-        "",
-        paragraph(f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."),
-        *_notes(run.scores, manifest),
-    ]
-    return "\n".join(lines)
+    header = _header(run.scores, manifest, out)
+    notes = _notes(run.scores, manifest)
+    return "\n".join([*header, "", *map(text, tables), "", paragraph(meaning), *notes])
 
 
 def scores_report(scores: Scores, out: Path) -> str:
     """Return what was scored, and the next command."""
     manifest = Manifest.of(scores.manifest)
-    lines = [*_header(scores, manifest, out), *_notes(scores, manifest)]
-    return "\n".join([*lines, paragraph(f"next: misfired stats {out}")])
+    header, notes = _header(scores, manifest, out), _notes(scores, manifest)
+    return "\n".join([*header, *notes, paragraph(f"next: misfired stats {out}")])
 
 
 def run_json(run: Run, out: Path) -> dict[str, Any]:
@@ -83,10 +69,15 @@ def _notes(scores: Scores, manifest: Manifest) -> Iterator[str]:
         yield from map(paragraph, _server_sentences(manifest))
     if (check := manifest.batch_invariance) is not None:
         yield paragraph(
-            f"Batch invariance: {check.n_checked} prompts scored alone differ by at most "
-            f"{check.max_difference:.1e}; {check.label_flips} answers flip, "
+            f"{invariance(check)}; {check.label_flips} answers flip, "
             f"{check.n_within} of all lie that close to the boundary."
         )
+
+
+def invariance(check: BatchInvariance, of: str = "") -> str:
+    """Return what scoring a sample again, each prompt alone, has changed."""
+    alone = f"{check.n_checked} prompts scored alone differ by at most {check.max_difference:.1e}"
+    return f"Batch invariance{of}: {alone}"
 
 
 def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
@@ -97,12 +88,11 @@ def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
             f"{len(manifest.held_out):,} pairs are excluded for them (by {shots.hold_out})."
         )
     if changed is not None:
-        yield f"Intervention: {intervention_words(changed)}."
+        yield f"Intervention: {_intervention_words(changed)}."
     if manifest.template_markers is not None:
         yield from filter(None, [complaint(dict(manifest.template_markers))])
     unscored = {k: n for k, n in manifest.outcomes.items() if n and k not in {"correct", "wrong"}}
-    if unscored:
-        listed = ", ".join(f"{n} {outcome}" for outcome, n in unscored.items())
+    if listed := ", ".join(f"{n} {outcome}" for outcome, n in unscored.items()):
         yield f"Unscored prompts: {listed} (reasons in answers.parquet)."
     if n_from_cache := manifest.times.get("n_from_cache"):
         yield f"From the cache: {n_from_cache:,} of {len(scores.answers):,} answers."
@@ -113,17 +103,15 @@ def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
         )
 
 
-def intervention_words(changed: Mapping[str, Any]) -> str:
+def _intervention_words(changed: Mapping[str, Any]) -> str:
     """Return an intervention, as the manifest has it, in words."""
     heads = ", ".join(
         f"{each['layer']}.{each['head']} ({each['method']})" for each in changed["ablate"]
     )
     words = [f"heads {heads}"] if heads else []
     if (direction := changed["direction"]) is not None:
-        first, last = direction["layers"]
-        words.append(
-            f"direction of strength {direction['strength']:g} after layers {first} to {last}"
-        )
+        layers = "after layers {} to {}".format(*direction["layers"])
+        words.append(f"direction of strength {direction['strength']:g} {layers}")
     return ", ".join(words)
 
 
@@ -135,10 +123,9 @@ def _server_sentences(manifest: Manifest) -> Iterator[str]:
             f"Tokens: {usage.n_prompt_tokens:,} of prompts, {usage.n_generated:,} generated{cost}; "
             f"{times['n_requests']:,} requests."
         )
-    before = "n_faults: "
-    faults = [f"{n} {kind.removeprefix(before)}" for kind, n in times.items() if before in kind]
-    if faults:
-        yield f"Faults: {', '.join(faults)}."
+    counts = ((name.partition("n_faults: ")[2], n) for name, n in times.items())
+    if faults := ", ".join(f"{n} {kind}" for kind, n in counts if kind):
+        yield f"Faults: {faults}."
     if manifest.outcomes["error"]:
         yield "Errors are not kept: the same command retries those prompts."
     if manifest.cache is not None and manifest.cache["system_fingerprint"] is None:
@@ -146,7 +133,6 @@ def _server_sentences(manifest: Manifest) -> Iterator[str]:
             "WARNING: the server gives no system_fingerprint. The cache cannot tell if the model "
             "behind the address has changed."
         )
-    names = manifest.fingerprints or {}
-    if len(names) > 1:
+    if len(names := manifest.fingerprints or {}) > 1:
         listed = ", ".join(f"{name} ({n:,} answers)" for name, n in names.items())
         yield f"WARNING: the server changed during this run. It called itself {listed}."

@@ -1,7 +1,5 @@
 """Tables of statistics: summaries, contrasts, signal detection, tests, comparisons and rankings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,11 +7,6 @@ import polars as pl
 
 from misfired.report.table import Table, interval, number, p_value
 from misfired.runs.analyses import Analyses
-
-__all__ = [
-    "analyses_tables", "comparison_table", "contrasts_table", "detection_tables", "expected_table",
-    "publication_table", "ranking_table", "summary_tables", "tests_table", "variants_table",
-]  # fmt: skip
 
 _Row = Mapping[str, Any]
 
@@ -28,64 +21,47 @@ def summary_tables(summary: pl.DataFrame, before: str = "") -> list[Table]:
     paired changes in MAR and joint MAR with their intervals.
 
     Args:
-        summary: What `summarize` returns.
+        summary: What `summarize` or `by_expected` returns; of the latter, each half has its tables.
         before: Begins each title.
     """
+    if "expected" in summary.columns:
+        halves = summary.group_by("expected", maintain_order=True)
+        parts = (summary_tables(p.drop("expected"), f"expected {half}, ") for (half,), p in halves)
+        return [table for part in parts for table in part]
     plain = ("slice", "n", "MAR", "interval", "joint", "BR", "acc. st", "acc. co")
     changes = ("slice", "n", "MAR", "interval", "joint", "interval")
-    rows: dict[tuple[bool, str], list[list[str]]] = {}
-    for change, cells_of in ((False, _measure_cells), (True, _change_cells)):
-        for name, priming, by_measure in _lines(summary, change=change):
-            rows.setdefault((change, priming), []).append([name, *cells_of(by_measure)])
-    return [
-        Table(
-            changes if change else plain,
-            cells,
-            f"{before}{'change by priming' if change else 'priming'}: {priming}",
-            n_words=1,
-        )
-        for (change, priming), cells in rows.items()
-    ]
+    tables = []
+    for change, header, title in ((False, plain, "priming"), (True, changes, "change by priming")):
+        rows: dict[str, list[list[str]]] = {}
+        for name, priming, cells in _lines(summary, change=change):
+            rows.setdefault(priming, []).append([name, *cells])
+        tables += [Table(header, rows[p], f"{before}{title}: {p}", n_words=1) for p in rows]
+    return tables
 
 
 def publication_table(summary: pl.DataFrame) -> Table:
-    """Return the lines of all primings as one table, for a paper.
-
-    Args:
-        summary: What `summarize` returns.
-    """
+    """Return the lines of all primings of what `summarize` returns as one table, for a paper."""
     header = ("slice", "priming", "n", "MAR", "interval", "joint", "BR", "acc. st.", "acc. co.")
-    lines = _lines(summary, change=False)
-    rows = [(name, priming, *_measure_cells(by_measure)) for name, priming, by_measure in lines]
+    rows = [(name, priming, *cells) for name, priming, cells in _lines(summary, change=False)]
     return Table(header, rows, n_words=2)
 
 
 def analyses_tables(analyses: Analyses) -> list[Table]:
     """Return the tables of what a design allows beyond its summary."""
-    tables = []
-    if len(analyses.contrasts):
-        tables.append(contrasts_table(analyses.contrasts))
-    if len(analyses.detection):
-        tables += detection_tables(analyses.detection)
-        tables.append(expected_table(analyses.expected, analyses.detection))
+    contrasts, detection = analyses.contrasts, analyses.detection
+    tables = [contrasts_table(contrasts)] if len(contrasts) else []
+    if len(detection):
+        tables += [*detection_tables(detection), expected_table(analyses.expected, detection)]
     return tables
 
 
 def contrasts_table(contrasts: pl.DataFrame) -> Table:
-    """Return the contrasts of a priming design, a line each, in percentage points.
-
-    Args:
-        contrasts: What `priming_contrasts` returns.
-    """
+    """Return what `priming_contrasts` returns, a line each, in percentage points."""
     header = ("contrast", "priming", "measure", "value", "interval", "p", "adj. p")
     rows = [
         (
-            row["contrast"],
-            row["priming"],
-            _SHORT.get(row["measure"], row["measure"]),
-            number(row["value"], "+"),
-            interval(row),
-            *_p_values(row),
+            *(row["contrast"], row["priming"], _SHORT.get(row["measure"], row["measure"])),
+            *(number(row["value"], "+"), interval(row), *_p_values(row)),
         )
         for row in contrasts.iter_rows(named=True)
     ]
@@ -94,10 +70,9 @@ def contrasts_table(contrasts: pl.DataFrame) -> Table:
 
 
 def detection_tables(detection: pl.DataFrame) -> list[Table]:
-    """Return, for each priming, both conditions' rates of yes, d' and criterion, and the differences.
+    """Return a table for each priming of what `signal_detection` returns.
 
-    Args:
-        detection: What `signal_detection` returns.
+    It shows both conditions' rates of yes, d' and criterion, and the differences.
     """
     header = ("condition", "hits", "false al.", "d'", "interval", "crit.", "interval")
     tables = []
@@ -109,7 +84,7 @@ def detection_tables(detection: pl.DataFrame) -> list[Table]:
 
 
 def _detection_cells(rows: pl.DataFrame) -> list[str]:
-    by_measure = {row["measure"]: row for row in rows.iter_rows(named=True)}
+    by_measure = _by_measure(rows)
     d_prime, criterion = by_measure["d_prime"], by_measure["criterion"]
     cells = [
         "difference" if d_prime["hits"] is None else d_prime["condition"],
@@ -124,9 +99,7 @@ def _detection_cells(rows: pl.DataFrame) -> list[str]:
 def expected_table(expected: pl.DataFrame, detection: pl.DataFrame) -> Table:
     """Return MAR where yes is expected, its mirror where no is, and MAR adjusted for the criterion.
 
-    Args:
-        expected: What `by_expected` returns.
-        detection: What `signal_detection` returns.
+    The arguments are what `by_expected` and `signal_detection` return.
     """
     header = ("priming", "yes", "interval", "no", "interval", "adjusted", "interval")
     halves = expected.filter(slice="overall", measure="mar")
@@ -144,11 +117,7 @@ def expected_table(expected: pl.DataFrame, detection: pl.DataFrame) -> Table:
 
 
 def tests_table(tests: pl.DataFrame) -> Table:
-    """Return the families of tests of a study, a line for each test.
-
-    Args:
-        tests: What `study_tests` returns.
-    """
+    """Return what `study_tests` returns, a line for each test."""
     how = tests.row(0, named=True) if len(tests) else dict.fromkeys(tests.columns, "none")
     header = ("family", "model", "category", "n", "for", "against", "p", "adj. p")
     names = ("family", "model", "category", "n_pairs", "n_for", "n_against")
@@ -163,20 +132,14 @@ def tests_table(tests: pl.DataFrame) -> Table:
 def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
     """Return MAR of two variants of the pairs and their difference, a line per slice and priming.
 
-    Args:
-        variants: What `compare_variants` returns.
-        names: Names of the first and the second variant.
+    `variants` is what `compare_variants` returns; `names` name the first and the second variant.
     """
     header = ("slice", "priming", "scenarios", *names, "diff.", "interval")
     rows = [
         (
-            row["slice"],
-            row["priming"],
-            row["n_scenarios"],
-            number(row["first"]),
-            number(row["second"]),
-            number(row["value"], "+"),
-            interval(row),
+            *(row["slice"], row["priming"], row["n_scenarios"]),
+            *(number(row["first"]), number(row["second"])),
+            *(number(row["value"], "+"), interval(row)),
         )
         for row in variants.filter(pl.col("measure") == "mar").iter_rows(named=True)
     ]
@@ -187,28 +150,20 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
 def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
     """Return the differences in MAR and joint MAR of two runs, a line per slice and priming.
 
-    Args:
-        comparison: What `misfired.stats.compare` returns.
-        title: Names both runs.
+    `comparison` is what `misfired.stats.compare` returns; `title` names both runs.
     """
     header = ("slice", "priming", "n", "MAR", "interval", "joint", "p", "adj. p")
     rows = []
-    for row in comparison.filter(pl.col("measure") == "mar").iter_rows(named=True):
-        slice_, priming = row["slice"], row["priming"]
-        same = comparison.filter(measure="mar_joint", slice=slice_, priming=priming)
-        joint = same.row(0, named=True)
-        values = (number(row["value"], "+"), interval(row), number(joint["value"], "+"))
-        rows.append((slice_, priming, row["n_pairs"], *values, *_p_values(joint)))
+    for (name, priming), part in comparison.group_by("slice", "priming", maintain_order=True):
+        by_measure = _by_measure(part)
+        mar, joint = by_measure["mar"], by_measure["mar_joint"]
+        values = (number(mar["value"], "+"), interval(mar), number(joint["value"], "+"))
+        rows.append((name, priming, mar["n_pairs"], *values, *_p_values(joint)))
     return Table(header, rows, title, n_words=2)
 
 
 def ranking_table(ranking: pl.DataFrame, title: str) -> Table:
-    """Return a leaderboard, a line per run.
-
-    Args:
-        ranking: What `misfired.stats.leaderboard` returns.
-        title: Names measure and priming.
-    """
+    """Return what `misfired.stats.leaderboard` returns, a line per run; `title` names the measure."""
     rows = []
     for row in ranking.iter_rows(named=True):
         name = row["run"] + (" (published)" if row["source"] == "published" else "")
@@ -219,20 +174,6 @@ def ranking_table(ranking: pl.DataFrame, title: str) -> Table:
     return Table(("run", "value", "interval", "rank", "ranks"), rows, title, n_words=1)
 
 
-def _measure_cells(rows: Mapping[str, _Row]) -> list[str]:
-    mar = rows["mar"]
-    others = ("mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
-    values = [number(rows[measure]["value"]) for measure in others]
-    return [str(mar["n_pairs"]), number(mar["value"]), interval(mar), *values]
-
-
-def _change_cells(rows: Mapping[str, _Row]) -> list[str]:
-    cells = [str(rows["mar_change"]["n_pairs"])]
-    for measure in ("mar_change", "mar_joint_change"):
-        cells += [number(rows[measure]["value"], "+"), interval(rows[measure])]
-    return cells
-
-
 def _p_values(row: _Row) -> tuple[str, str]:
     return p_value(row["p_value"]), p_value(row["p_adjusted"])
 
@@ -241,9 +182,21 @@ def _rate(yes: int | None, no: int | None) -> str:
     return "" if yes is None or no is None else number(100 * yes / (yes + no) if yes + no else None)
 
 
-def _lines(summary: pl.DataFrame, *, change: bool) -> Iterator[tuple[str, str, dict[str, _Row]]]:
-    """Yield slice, priming and its rows by measure; changes of priming, or primings themselves."""
+def _by_measure(rows: pl.DataFrame) -> dict[str, _Row]:
+    return {row["measure"]: row for row in rows.iter_rows(named=True)}
+
+
+def _lines(summary: pl.DataFrame, *, change: bool) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield slice, priming and cells of primings, or of changes of priming."""
+    others = ("mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
     wanted = summary.filter(pl.col("measure").str.ends_with("_change") == change)
     for (name, priming), rows in wanted.group_by("slice", "priming", maintain_order=True):
-        by_measure: dict[str, _Row] = {row["measure"]: row for row in rows.iter_rows(named=True)}
-        yield str(name), str(priming), by_measure
+        found = _by_measure(rows)
+        mar = found["mar_change" if change else "mar"]
+        cells = [str(mar["n_pairs"]), number(mar["value"], "+" if change else ""), interval(mar)]
+        if change:
+            joint = found["mar_joint_change"]
+            cells += [number(joint["value"], "+"), interval(joint)]
+        else:
+            cells += [number(found[measure]["value"]) for measure in others]
+        yield str(name), str(priming), cells

@@ -1,7 +1,5 @@
 """What is in a suite, as text for a terminal."""
 
-from __future__ import annotations
-
 import textwrap
 from typing import Any
 
@@ -10,7 +8,7 @@ import polars as pl
 from misfired.report.table import WIDTH, facts, text_table
 from misfired.suites.difference import mark_difference
 
-__all__ = ["check_report", "counts_report", "description_report", "pair_counts", "pair_text"]
+_INDENT: dict[str, Any] = {"initial_indent": " " * 4, "subsequent_indent": " " * 4}
 
 _SWAPS = {
     "columns": "",
@@ -21,17 +19,15 @@ _SWAPS = {
 
 def check_report(report: dict[str, Any]) -> str:
     """Return what `check_pairs` found, a line for each property."""
-    n_pairs, length = report["n_pairs"], report["length_difference"]
-    swaps = report["exact_swaps"]
+    n_pairs, length, swaps = (report[k] for k in ("n_pairs", "length_difference", "exact_swaps"))
     known = "" if swaps is None else _share(swaps, n_pairs)
-    effective = "; ".join(f"{n:.0f} at r = {r}" for r, n in report["n_effective"].items())
+    twins, scenarios = report["n_twins"], report["n_scenarios"]
+    unlike = f"mean {length['mean']:+.2f}, absolute {length['mean_absolute']:.2f}"
+    effective = (f"{n:.0f} at r = {r}" for r, n in report["n_effective"].items())
     return facts(
         [
             ("suite", report["suite"]),
-            (
-                "pairs",
-                f"{n_pairs}, and {report['n_twins']} twins, in {report['n_scenarios']} scenarios",
-            ),
+            ("pairs", f"{n_pairs}, and {twins} twins, in {scenarios} scenarios"),
             ("expected answers", _listed(report["expected"])),
             ("exact swaps", _SWAPS[report["swaps_from"]] + known),
             ("tokens that differ", _listed(report["distance"])),
@@ -39,28 +35,24 @@ def check_report(report: dict[str, Any]) -> str:
             ("negation anywhere", _share(report["negated"], 2 * n_pairs)),
             (
                 f"length in {length['unit']}",
-                f"stereotyped - contrast: mean {length['mean']:+.2f}, "
-                f"absolute {length['mean_absolute']:.2f}, most {length['most']}",
+                f"stereotyped - contrast: {unlike}, most {length['most']}",
             ),
             ("duplicates", str(report["duplicates"])),
             ("known misprints", _listed(report["glitches"]) or "none"),
             ("pairs a scenario", _listed(report["scenario_size"])),
-            ("effective pairs", effective),
+            ("effective pairs", "; ".join(effective)),
         ]
     )
 
 
 def pair_counts(pairs: pl.DataFrame) -> dict[str, pl.Expr]:
     """Return what is counted of a suite that was built; a twin is no pair of its own."""
+    n_scenarios = pl.col("scenario").n_unique()
     if "twin_of" not in pairs.columns:
-        return {"n_pairs": pl.len(), "n_scenarios": pl.col("scenario").n_unique()}
+        return {"n_pairs": pl.len(), "n_scenarios": n_scenarios}
     is_pair = pl.col("twin_of").is_null()
-    return {
-        "n_pairs": is_pair.sum(),
-        "n_scenarios": pl.col("scenario").n_unique(),
-        "n_exact_swaps": (is_pair & pl.col("exact_swap")).sum(),
-        "n_twins": (~is_pair).sum(),
-    }
+    swaps = {"n_exact_swaps": (is_pair & pl.col("exact_swap")).sum(), "n_twins": (~is_pair).sum()}
+    return {"n_pairs": is_pair.sum(), "n_scenarios": n_scenarios, **swaps}
 
 
 def counts_report(by_category: pl.DataFrame, total: dict[str, int]) -> str:
@@ -72,38 +64,29 @@ def counts_report(by_category: pl.DataFrame, total: dict[str, int]) -> str:
 def description_report(about: dict[str, Any]) -> str:
     """Return what a suite and its card say of it."""
     card = about["card"] or {"licence": "no card", "source": "no card"}
-    told = facts(
-        [
-            *((name, about[name]) for name in ("suite", "file")),
-            *((name, card[name]) for name in ("licence", "source")),
-            ("longest prompt", f"{about['longest_prompt']} characters"),
-            ("primings", ", ".join(about["primings"])),
-            ("further columns", ", ".join(about["further_columns"]) or "none"),
-        ]
-    )
-    header = list(about["categories"][0])
-    rows = [tuple(row.values()) for row in about["categories"]]
-    categories = text_table(header, [*rows, ("all", *(about[name] for name in header[1:]))])
+    told = [
+        *((name, about[name]) for name in ("suite", "file")),
+        *((name, card[name]) for name in ("licence", "source")),
+        ("longest prompt", f"{about['longest_prompt']} characters"),
+        ("primings", ", ".join(about["primings"])),
+        ("further columns", ", ".join(about["further_columns"]) or "none"),
+    ]
+    header, *_ = categories = about["categories"]
+    rows = [tuple(row.values()) for row in categories]
+    total = ("all", *(about[name] for name in list(header)[1:]))
     expected = text_table(("expected", "rows"), list(about["expected"].items()))
-    return f"{told}\n\n{categories}\n\n{expected}"
+    return "\n\n".join([facts(told), text_table(list(header), [*rows, total]), expected])
 
 
 def pair_text(pair: dict[str, Any]) -> str:
     """Return a pair with its cue, the words that differ in [brackets]."""
-    stereotyped, contrast = mark_difference(pair["stereotyped"], pair["contrast"])
-    parts = [
-        ("cue", pair["cue"] or "none"),
-        (
-            f"stereotyped: {pair['stereotyped_group']}, expected {pair['expected_stereotyped']}",
-            stereotyped,
-        ),
-        (f"contrast: {pair['contrast_group']}, expected {pair['expected_contrast']}", contrast),
-    ]
+    texts = {"cue": pair["cue"] or "none"}
+    sides = ("stereotyped", "contrast")
+    for side, marked in zip(sides, mark_difference(*(pair[s] for s in sides)), strict=True):
+        texts[f"{side}: {pair[f'{side}_group']}, expected {pair[f'expected_{side}']}"] = marked
     lines = [f"{pair['id']}  ({pair['suite']}, {pair['category']})"]
-    indent = " " * 4
-    for title, text in parts:
-        folded = textwrap.wrap(text, WIDTH - len(indent), break_on_hyphens=False)
-        lines += [f"  {title}", *(indent + line for line in folded)]
+    for title, text in texts.items():
+        lines += [f"  {title}", *textwrap.wrap(text, WIDTH, break_on_hyphens=False, **_INDENT)]
     return "\n".join(lines)
 
 

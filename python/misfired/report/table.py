@@ -1,10 +1,8 @@
 """Tables of every report, and one renderer for each format.
 
-A `Table` holds cells as people read them; `text` and `latex` render it. `csv` and `json_lines` render the
-rows behind it with every digit. A new format is one function here.
+`text` and `latex` render a `Table` of cells as people read them; `csv` and `json_lines` render the rows
+behind it with every digit.
 """
-
-from __future__ import annotations
 
 import json
 import textwrap
@@ -14,11 +12,6 @@ from itertools import zip_longest
 from typing import Any
 
 import polars as pl
-
-__all__ = [
-    "Table", "csv", "facts", "interval", "json_lines", "json_text", "latex", "number", "p_value",
-    "paragraph", "text", "text_table",
-]  # fmt: skip
 
 #: Columns of a terminal that every report fits in.
 WIDTH = 80
@@ -50,11 +43,10 @@ class Table:
     @property
     def holds_words(self) -> list[bool]:
         """True for each column that is aligned to the left."""
-        n_columns = range(len(self.header))
         if self.n_words is not None:
-            return [column < self.n_words for column in n_columns]
+            return [column < self.n_words for column in range(len(self.header))]
         first = self.rows[0] if self.rows else self.header
-        return [not isinstance(first[column], int | float) for column in n_columns]
+        return [not isinstance(cell, int | float) for cell in first]
 
 
 def text(table: Table, width: int = WIDTH) -> str:
@@ -86,33 +78,13 @@ def text(table: Table, width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def text_table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None
-) -> str:
-    """Return `text` of a table whose columns of numbers hold numbers.
-
-    Example:
-        >>> print(text_table(("head", "layer"), [("a", 10), ("b", 2)]))
-        head  layer
-        a        10
-        b         2
-    """
-    return text(Table(header, rows, title))
+def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return `text` of a table whose columns of numbers hold numbers."""
+    return text(Table(header, rows))
 
 
 def latex(table: Table) -> str:
-    r"""Return a LaTeX `tabular` (package booktabs).
-
-    Example:
-        >>> print(latex(Table(("slice", "n"), [("Disability_status", 3)], n_words=1)))
-        \begin{tabular}{lr}
-        \toprule
-        slice & $n$ \\
-        \midrule
-        Disability\_status & 3 \\
-        \bottomrule
-        \end{tabular}
-    """
+    """Return a LaTeX `tabular` (package booktabs)."""
     head = (f"${name}$" if len(name) == 1 else name.replace(". ", ".\\ ") for name in table.header)
     body = ((_escaped(str(cell)) for cell in row) for row in table.rows)
     lines = [f"{' & '.join(row)} \\\\" for row in (head, *body)]
@@ -137,12 +109,7 @@ def json_text(value: Any) -> str:
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
-    """Return titles with the text of each beside it, folded.
-
-    Example:
-        >>> print(facts([("suite", "veto-strict@1.0.0")]))
-        suite               veto-strict@1.0.0
-    """
+    """Return titles with the text of each beside it, folded."""
     lines = []
     for title, content in rows:
         folded = _folded(content, WIDTH - _TITLE_WIDTH) or [""]
@@ -157,32 +124,17 @@ def paragraph(content: str) -> str:
 
 
 def number(value: float | None, sign: str = "", *, digits: int = 1) -> str:
-    """Return a number, by default a percentage with one decimal.
-
-    Example:
-        >>> number(4.74), number(3.0, "+"), number(None)
-        ('4.7', '+3.0', '-')
-    """
+    """Return a number, by default a percentage with one decimal."""
     return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
 def interval(row: Mapping[str, Any], *, digits: int = 1) -> str:
-    """Return the interval of a row with `low` and `high`.
-
-    Example:
-        >>> interval({"low": 3.14, "high": 6.0})
-        '[3.1, 6.0]'
-    """
+    """Return the interval of a row with `low` and `high`."""
     return "-" if row["low"] is None else f"[{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value with two significant digits.
-
-    Example:
-        >>> p_value(0.03141), p_value(None)
-        ('0.031', '-')
-    """
+    """Return a p value with two significant digits."""
     return "-" if value is None else f"{value:.2g}"
 
 

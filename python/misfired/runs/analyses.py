@@ -1,7 +1,5 @@
 """What the design of a run allows beyond its summary: contrasts of primings, and signal detection."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +10,15 @@ from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.priming import CONTRASTS_SCHEMA
 
-__all__ = ["Analyses", "analyse"]
-
 
 @dataclass(frozen=True)
 class Analyses:
     """Tables of a run; those that its design does not allow are empty.
 
     Attributes:
-        contrasts: Contrasts of primings, where one has its control: see
-            `misfired.stats.priming_contrasts`.
-        detection: d', criterion and adjusted MAR, where both yes and no are expected: see
-            `misfired.stats.signal_detection`.
-        expected: The summary by expected answer, in the same case: see `misfired.stats.by_expected`.
+        contrasts: `misfired.stats.priming_contrasts`, where a priming has its control.
+        detection: `misfired.stats.signal_detection`, where both yes and no are expected.
+        expected: `misfired.stats.by_expected`, in the same case.
     """
 
     contrasts: pl.DataFrame
@@ -39,27 +33,15 @@ class Analyses:
 def analyse(
     answers: pl.DataFrame, outcomes: pl.DataFrame | None = None, **options: Any
 ) -> Analyses:
-    """Compute what the design of a run allows.
+    """Compute what the design of a run allows; `options` are those of `misfired.summarize`.
 
-    Args:
-        answers: One row for each prompt.
-        outcomes: What `build_outcomes` makes of them, if it is known.
-        options: As for `misfired.summarize`.
-
-    Example:
-        >>> rows = [(f"p{n}", "s", "none", side, "yes", "yes", "correct", None)
-        ...     for n in range(2) for side in ("stereotyped", "contrast")]
-        >>> names = ["id", "scenario", "priming", "condition", "expected", "answer", "outcome", "reason"]
-        >>> found = analyse(pl.DataFrame(rows, schema=names, orient="row"))
-        >>> [len(table) for table in (found.contrasts, found.detection, found.expected)]
-        [0, 0, 0]
+    `outcomes` are what `build_outcomes` makes of the answers, if that is known.
     """
-    contrasts = pl.DataFrame(schema=CONTRASTS_SCHEMA)
-    detection, expected = (pl.DataFrame(schema=s) for s in (DETECTION_SCHEMA, EXPECTED_SCHEMA))
+    schemas = (CONTRASTS_SCHEMA, DETECTION_SCHEMA, EXPECTED_SCHEMA)
+    contrasts, detection, expected = (pl.DataFrame(schema=schema) for schema in schemas)
     if controlled := controlled_primings(answers):
         control, primings = controlled
-        if outcomes is None:
-            outcomes = build_outcomes(answers)
+        outcomes = build_outcomes(answers) if outcomes is None else outcomes
         contrasts = priming_contrasts(outcomes, control=control, primings=primings, **options)
     if set(answers["expected"]) == {"yes", "no"} and set(answers["answer"]) <= {"yes", "no", None}:
         expected = by_expected(answers, **options)

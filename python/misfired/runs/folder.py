@@ -5,8 +5,6 @@ during a run by a line per prompt, flushed after every batch. `answers.parquet`,
 `analyses.json` are written at the end. They appear by rename, so that a partial file never looks complete.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,14 +15,8 @@ import filelock
 import polars as pl
 
 from misfired.errors import DataError, RunFolderError
-from misfired.files import replacing
-from misfired.runs.manifest import (
-    FORMAT,
-    MANIFEST,
-    N_ROWS,
-    load_manifest,
-    pairs_sha256,
-)
+from misfired.files import read_table, replacing
+from misfired.runs.manifest import FORMAT, MANIFEST, N_ROWS, load_manifest, pairs_sha256
 from misfired.scoring.answers import NO_TEXT
 
 PAIRS = "pairs.parquet"
@@ -55,7 +47,6 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 
     def __init__(self, path: Path | str, settings: dict[str, Any]) -> None:
         self.path = Path(path)
-        self.settings = settings
         self._journal: IO[bytes] | None = None
         with _named(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -67,9 +58,10 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         try:
             if not (self.path / MANIFEST).exists():
                 self._refuse_strangers()
-                self._write_manifest({"format": FORMAT, "status": "running", "settings": settings})
+                running = {"format": FORMAT, "status": "running", "settings": settings}
+                self._write_json(MANIFEST, running)
             self.manifest = load_manifest(self.path)
-            self._check_settings()
+            self._check_settings(settings)
             self.complete = self.manifest.get("status") == "complete"
             recorded = self._read_journal()
             self.recorded = {n: row for n, row in recorded if row.get("outcome") != "error"}
@@ -84,16 +76,13 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 f"{self.path}: not a run folder, and not empty (it holds {strangers[0]!r})"
             )
 
-    def _check_settings(self) -> None:
-        differences = list(_differences(self.manifest["settings"], _plain(self.settings)))
-        if differences:
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        plain = json.loads(json.dumps(settings))
+        if differences := "; ".join(_differences(self.manifest["settings"], plain)):
             raise RunFolderError(
-                f"{self.path}: made with other settings: {'; '.join(differences)}. "
+                f"{self.path}: made with other settings: {differences}. "
                 "Name another folder, or use the same settings."
             )
-
-    def _write_manifest(self, content: Mapping[str, Any]) -> None:
-        self._replace(MANIFEST, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
     def keep_pairs(self, pairs: pl.DataFrame) -> None:
         """Write the measured pairs if they are missing; the settings hold their SHA-256."""
@@ -112,32 +101,23 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self._journal.write("".join(lines).encode())
 
     def finish(
-        self,
-        answers: pl.DataFrame,
-        manifest: Mapping[str, Any],
-        tables: Mapping[str, Any],
+        self, answers: pl.DataFrame, manifest: Mapping[str, Any], tables: Mapping[str, Any]
     ) -> None:
-        """Write the final files, the manifest last, and delete the journal.
-
-        Args:
-            answers: One row per prompt.
-            manifest: What `build_manifest` returned.
-            tables: Further files, by name: content for JSON.
-        """
+        """Write the answers, tables (content for JSON by file name) and last the manifest; end the journal."""
         with _named(self.path), replacing(self.path / ANSWERS) as temporary:
             answers.write_parquet(temporary)
         for name, content in tables.items():
-            self._replace(name, (json.dumps(content, indent=1) + "\n").encode())
-        self._write_manifest(manifest)
+            self._write_json(name, content, indent=1, ensure_ascii=True)
+        self._write_json(MANIFEST, manifest)
         self.complete = True
-        self._close_journal()
+        if self._journal is not None:
+            self._journal.close()
         (self.path / JOURNAL).unlink(missing_ok=True)
 
     def retry_errors(self, columns: Sequence[str]) -> bool:
-        """Reopen a complete run some of whose prompts failed; return True if there are any.
+        """Reopen a complete run if prompts failed, and return True if any did.
 
-        Args:
-            columns: What is measured of a prompt, as the journal has it.
+        `columns` are what is measured of a prompt, as the journal has it.
         """
         answers = read_answers(self.path)
         is_error = pl.col("outcome") == "error"
@@ -151,9 +131,12 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.complete = False
         return True
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _write_json(
+        self, name: str, content: Any, *, indent: int = 2, ensure_ascii: bool = False
+    ) -> None:
+        text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) + "\n"
         with _named(self.path / name), replacing(self.path / name) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes(text.encode())
 
     def _read_journal(self) -> Iterator[tuple[int, dict[str, Any]]]:
         file = self.path / JOURNAL
@@ -173,14 +156,10 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             except (ValueError, KeyError, AttributeError) as error:
                 raise DataError(f"{file}: line {number}: not a recorded answer ({error})") from None
 
-    def _close_journal(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-
     def close(self) -> None:
         """Close the journal and release the lock."""
-        self._close_journal()
+        if self._journal is not None:
+            self._journal.close()
         self._lock.release()
 
     def __exit__(self, *_: object) -> None:
@@ -201,12 +180,7 @@ def read_answers(path: Path | str) -> pl.DataFrame:
         raise DataError(f"{path}: no such file")
     if path.suffix not in {".parquet", ".jsonl"}:
         raise DataError(f"{path}: must be a run folder, or a .parquet or .jsonl file")
-    try:
-        if path.suffix == ".jsonl":
-            return pl.read_ndjson(path, infer_schema_length=None)
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    return read_table(path)
 
 
 def read_pairs(path: Path | str) -> pl.DataFrame:
@@ -215,15 +189,12 @@ def read_pairs(path: Path | str) -> pl.DataFrame:
     Raises:
         DataError: The folder has none, or their SHA-256 is not the manifest's.
     """
-    path = Path(path)
-    stated = load_manifest(path)["settings"]["suite_sha256"]
-    try:
-        pairs = pl.read_parquet(path / PAIRS)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path / PAIRS}: cannot be read: {str(error).splitlines()[0]}") from None
+    file = Path(path) / PAIRS
+    stated = load_manifest(file.parent)["settings"]["suite_sha256"]
+    pairs = read_table(file)
     if (found := pairs_sha256(pairs)) != stated:
         raise DataError(
-            f"{path / PAIRS}: not the pairs of this run (sha256 {found[:12]}..., "
+            f"{file}: not the pairs of this run (sha256 {found[:12]}..., "
             f"the manifest has {stated[:12]}...)"
         )
     return pairs
@@ -240,18 +211,11 @@ def _named(path: Path) -> Iterator[None]:
         raise RunFolderError(f"{path}: {error.strerror or error}") from None
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
             yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
     elif old != new:
-        yield f"{name} was {_short(old)}, is {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+        shown = (json.dumps(value, ensure_ascii=False) for value in (old, new))
+        was, now = (text if len(text) <= 40 else text[:37] + "..." for text in shown)
+        yield f"{name} was {was}, is {now}"

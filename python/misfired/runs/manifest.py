@@ -23,16 +23,11 @@ from misfired.prompts.neutral import neutral_facts
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import N_SHARD
 from misfired.prompts.shots import Shot
+from misfired.runs.options import RunOptions
 from misfired.scoring.backend import Tallies
 from misfired.scoring.options import KvCache, ScoringOptions
 from misfired.scoring.protocol import Protocol
-from misfired.stats.options import ResamplingOptions
 from misfired.stats.outcomes import OUTCOMES
-
-__all__ = [
-    "FORMAT", "MANIFEST", "MANIFEST_KEYS", "Manifest", "Settings", "build_manifest", "load_manifest",
-    "pairs_sha256", "read_manifest", "run_settings",
-]  # fmt: skip
 
 #: Format of the manifest; another is refused.
 FORMAT = 1
@@ -42,7 +37,6 @@ MANIFEST = "manifest.json"
 
 #: Pairs that are written or hashed at a time; bounds the memory that a large suite takes.
 N_ROWS = 4096
-
 
 #: A section kept as it comes; its keys are described below.
 _Free = Mapping[str, Any]
@@ -60,17 +54,13 @@ class TemplateSettings(_Section, frozen=True):
     date: Annotated[str, "The date that it is told."]
 
 
-class ShotsSettings(_Section, frozen=True):
-    """The few-shot demonstrations."""
-
+class _Shots(_Section, frozen=True):
     seed: Annotated[int, "Seed of the draw."]
     hold_out: Annotated[str, "What is excluded: each demonstration's `scenario`, or its `pair`."]
     demonstrations: Annotated[tuple[Shot, ...], "The demonstrations, in the order shown."]
 
 
-class StatisticsSettings(_Section, frozen=True):
-    """The options of the intervals."""
-
+class _Statistics(_Section, frozen=True):
     n_resamples: Annotated[int, "Bootstrap resamples."]
     unit: Annotated[str, "What is resampled: `scenario` or `pair`."]
     confidence_level: Annotated[float, "Confidence level of intervals."]
@@ -85,7 +75,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     n_shard: Annotated[int, "Pairs that are planned and scored together."]
     primings: Annotated[tuple[Priming, ...], "Every field of each priming that is set."]
     protocol: Annotated[Protocol, "Every field of the protocol."]
-    shots: Annotated[ShotsSettings | None, "Few-shot demonstrations; null: none."]
+    shots: Annotated[_Shots | None, "Few-shot demonstrations; null: none."]
     seed: Annotated[int, "Seed of everything but the few-shot draw."]
     model_sha256: Annotated[str | None, "SHA-256 of the model file."] = None
     template: Annotated[TemplateSettings | None, "Chat template."] = None
@@ -98,12 +88,10 @@ class Settings(_Section, frozen=True, kw_only=True):
     llama_cpp_python: Annotated[str | None, "Version of llama-cpp-python."] = None
     server: Annotated[_Free | None, "Server, for a run of one."] = None
     misfired: Annotated[str, "Version of misfired."]
-    statistics: Annotated[StatisticsSettings | None, "Options of the intervals."] = None
+    statistics: Annotated[_Statistics | None, "Options of the intervals."] = None
 
 
-class ModelFacts(_Section, frozen=True):
-    """The model."""
-
+class _ModelFacts(_Section, frozen=True):
     path: Annotated[str, "File, or address of the server."]
     description: Annotated[str, "What llama.cpp says of the file, or the name at the server."]
     metadata: Annotated[dict[str, str] | None, "Metadata of the GGUF file."] = None
@@ -119,9 +107,7 @@ class BatchInvariance(_Section, frozen=True):
     texts_differ: Annotated[int | None, "Texts of the sample that differ."] = None
 
 
-class Usage(_Section, frozen=True):
-    """Tokens as the server counted them, and their cost."""
-
+class _Usage(_Section, frozen=True):
     n_prompt_tokens: Annotated[int, "Tokens of prompts."]
     n_generated: Annotated[int, "Tokens generated."]
     n_answers_without_usage: Annotated[int, "Answers whose tokens the server did not count."]
@@ -136,7 +122,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     status: Annotated[str, "`running` or `complete`; a running one holds settings only."]
     settings: Annotated[Settings, "What decides the numbers; a folder of others is refused."]
     versions: Annotated[_Free, "Software that a number depends on."]
-    model: Annotated[ModelFacts, "The model."]
+    model: Annotated[_ModelFacts, "The model."]
     n_threads: Annotated[int | None, "CPU threads."] = None
     example_prompt: Annotated[str | None, "One prompt as the model gets it."] = None
     answer_tokens: Annotated[_Free | None, "Answer forms as tokens."] = None
@@ -148,7 +134,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     cache: Annotated[_Free | None, "The server's identity; only with a cache."] = None
     example_request: Annotated[_Free | None, "Body of one request."] = None
     patience: Annotated[_Free | None, "How long the run waited for the server."] = None
-    usage: Annotated[Usage | None, "Tokens and cost."] = None
+    usage: Annotated[_Usage | None, "Tokens and cost."] = None
     tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
     held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
     neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
@@ -156,16 +142,16 @@ class Manifest(_Section, frozen=True, kw_only=True):
     times: Annotated[dict[str, int | float], "Times, and counts that depend on interruptions."]
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Manifest:
+    def of(cls, content: Mapping[str, Any], source: object = "manifest") -> Manifest:
         """Return a mapping, such as `Scores.manifest`, as a manifest.
 
         Raises:
-            DataError: A key is missing, unknown, or of another type; the message names it.
+            DataError: A key is missing, unknown, or of another type; the message names source and key.
         """
         try:
             return msgspec.convert(content, cls)
         except msgspec.ValidationError as error:
-            raise DataError(f"manifest: {str(error).replace('$.', '')}") from None
+            raise DataError(f"{source}: {str(error).replace('$.', '')}") from None
 
 
 #: Keys of the sections that are kept as they come.
@@ -236,21 +222,9 @@ def pairs_sha256(pairs: pl.DataFrame) -> str:
 
 
 def run_settings(
-    pairs: pl.DataFrame,
-    options: ScoringOptions,
-    shots: Sequence[Shot],
-    resampling: ResamplingOptions | None,
-    own: Mapping[str, Any],
+    pairs: pl.DataFrame, options: ScoringOptions, shots: Sequence[Shot], own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the section `settings`.
-
-    Args:
-        pairs: What is measured.
-        options: How the model is asked.
-        shots: The demonstrations that were drawn.
-        resampling: Options of the intervals; None without a summary.
-        own: The backend's settings.
-    """
+    """Return the section `settings`, with the backend's `own`; `pairs` are those that are measured."""
     drawn = {
         "seed": options.shots_seed,
         "hold_out": options.hold_out,
@@ -268,69 +242,49 @@ def run_settings(
         **own,
         "misfired": __version__,
     }
-    if resampling is not None:
-        names = StatisticsSettings.__struct_fields__
-        settings["statistics"] = {name: getattr(resampling, name) for name in names}
-    return settings
+    return settings | (
+        {"statistics": options.statistics} if isinstance(options, RunOptions) else {}
+    )
 
 
 def build_manifest(
     settings: Mapping[str, Any],
-    *,
-    versions: Mapping[str, str],
     pairs: pl.DataFrame,
-    held_out: Sequence[str],
     answers: pl.DataFrame,
+    *,
     facts: Mapping[str, Any],
     counts: Tallies,
+    held_out: pl.Series,
     started: float,
     n_resumed_from: int,
 ) -> dict[str, Any]:
     """Return the manifest of a complete run.
 
-    Args:
-        settings: What `run_settings` returned.
-        versions: Versions of the software.
-        pairs: What was measured, with neutral sentences if any were chosen.
-        held_out: Ids of the pairs excluded because of demonstrations.
-        answers: One row per prompt.
-        facts: Sections that the backend tells.
-        counts: Sections that it counted.
-        started: Start of this session, in seconds since 1970.
-        n_resumed_from: Answers that were recorded before.
+    `facts` and `counts` are the sections that the backend tells and counts, `held_out` the ids of pairs
+    excluded because of demonstrations; this session `started` in seconds since 1970.
 
     Raises:
         DataError: The backend tells a key that is not described here.
     """
     found = dict(answers["outcome"].value_counts().iter_rows())
-    times = {
-        "started": started,
-        "seconds": time.time() - started,
-        "n_resumed_from": n_resumed_from,
-        **counts.get("times", {}),
-    }
+    times = {"started": started, "seconds": time.time() - started, "n_resumed_from": n_resumed_from}
     manifest = {
         "format": FORMAT,
         "status": "complete",
         "settings": settings,
-        "versions": versions,
         **facts,
         **counts,
-        "held_out": list(held_out),
+        "held_out": held_out.to_list(),
         **neutral_facts(pairs),
         "outcomes": {outcome: int(found.get(outcome, 0)) for outcome in OUTCOMES},
-        "times": times,
+        "times": times | counts.get("times", {}),
     }
     Manifest.of(manifest)
     return manifest
 
 
 def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
-    """Return the manifest of a run folder as a mapping.
-
-    Args:
-        folder: The run folder.
-        complete: Refuse a run that is not complete.
+    """Return the manifest of a run folder as a mapping; with `complete`, refuse an interrupted run.
 
     Raises:
         DataError: There is none, it is not JSON, or it has a format that this version does not know.
@@ -355,8 +309,4 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: As `load_manifest`; or the run is not complete, or a key is not what it should be.
     """
-    content = load_manifest(folder, complete=True)
-    try:
-        return Manifest.of(content)
-    except DataError as error:
-        raise DataError(f"{folder / MANIFEST}: {error}") from None
+    return Manifest.of(load_manifest(folder, complete=True), folder / MANIFEST)

@@ -1,7 +1,5 @@
 """Several models and suites: one run for each."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +11,9 @@ import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError
 from misfired.options import takes_options
+from misfired.runs.options import RunOptions
 from misfired.runs.pipeline import Progress, Run, run
 from misfired.scoring.backend import is_url
-from misfired.scoring.options import ScoringOptions
-from misfired.stats.options import ResamplingOptions
 
 
 def run_names(models: Sequence[Path | str]) -> list[str]:
@@ -24,30 +21,25 @@ def run_names(models: Sequence[Path | str]) -> list[str]:
 
     The name of a server is its host and port.
 
-    Example:
-        >>> run_names(["a/base.gguf", "b/base.gguf", "b/chat.gguf", "http://127.0.0.1:8000/v1"])
-        ['a-base', 'b-base', 'chat', '127.0.0.1-8000']
-
     Raises:
         ArgumentError: A model is named twice.
     """
-    paths = [_named_path(model) for model in models]
+    # An address gets a suffix, since `stem` would cut the last part of the host.
+    paths = [
+        Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
+        if is_url(model)
+        else Path(model).resolve()
+        for model in models
+    ]
     stems = Counter(path.stem for path in paths)
     names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
-    twice = [name for name, n_times in Counter(names).items() if n_times > 1]
-    if twice:
-        raise ArgumentError(f"model {twice[0]!r} is named twice")
+    (name, n_times), *_ = Counter(names).most_common(1) or [("", 0)]
+    if n_times > 1:
+        raise ArgumentError(f"model {name!r} is named twice")
     return names
 
 
-def _named_path(model: Path | str) -> Path:
-    if is_url(model):
-        # With a suffix, since `stem` would cut the last part of the host.
-        return Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
-    return Path(model).resolve()
-
-
-@takes_options(ScoringOptions, ResamplingOptions)
+@takes_options(RunOptions)
 def run_many(
     models: Sequence[Path | str],
     suites: pl.DataFrame | Mapping[str, pl.DataFrame],
@@ -70,7 +62,7 @@ def run_many(
         templates: Chat templates; every model is asked through each, and run folders are called
             `<model>-<template>`. They replace the option `template`.
         ray: Address of a Ray cluster, or `local`.
-        progress: Returns the callback of the run that it is given the name of.
+        progress: Returns the callback of the run whose name it is given.
         options: As for `misfired.run`.
 
     Returns:
@@ -82,22 +74,20 @@ def run_many(
     if not models:
         raise ArgumentError("no model was named")
     named = suites if isinstance(suites, Mapping) else {"": suites}
-    asked: dict[str, str | None] = {f"-{Path(each).stem}": each for each in templates} or {
-        "": options.get("template")
-    }
-    if len(asked) < len(templates):
+    by_suffix = {f"-{Path(each).stem}": {"template": each} for each in templates} or {"": {}}
+    if len(by_suffix) < len(templates):
         raise ArgumentError(f"two of the templates have one name: {', '.join(templates)}")
     jobs = {
         f"{name}{suffix}/{suite}".rstrip("/"): (model, pairs, template)
         for name, model in zip(run_names(models), models, strict=True)
-        for suffix, template in asked.items()
+        for suffix, template in by_suffix.items()
         for suite, pairs in named.items()
     }
 
     def work(name: str) -> Run | MisfiredError:
         model, pairs, template = jobs[name]
-        own = {**options, "template": template}
         tell = None if progress is None else progress(name)
+        own = options | template
         try:
             return run(model, pairs, out=Path(out) / name, ray=ray, progress=tell, **own)
         except MisfiredError as error:

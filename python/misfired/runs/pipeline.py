@@ -1,7 +1,5 @@
 """The stages in order: prompts, scores, outcomes, summary."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time
@@ -9,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +20,12 @@ from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot, draw_shots
 from misfired.runs.analyses import Analyses, analyse
 from misfired.runs.folder import ANALYSES, SUMMARY, RunFolder, read_answers
-from misfired.runs.manifest import StatisticsSettings, build_manifest, run_settings
+from misfired.runs.manifest import build_manifest, run_settings
+from misfired.runs.options import RunOptions
 from misfired.scoring.backend import Backend, Row, Tallies, drain, is_url
 from misfired.scoring.llama.library import versions
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
-from misfired.stats.options import ResamplingOptions
 from misfired.stats.outcomes import build_outcomes
 
 #: Called with (prompts done, prompts in all).
@@ -44,7 +43,7 @@ class Scores:
         answers: One row per prompt: `id`, `category`, `scenario`, `priming`, `condition`,
             `expected`, then `answer`, `outcome`, `reason`, `logp_yes`, `logp_no`, `logit_diff`,
             `mass`, `top_token`, `top_logp`, `n_prompt_tokens`.
-        manifest: How they were made, as `manifest.json` holds it; its keys are described by
+        manifest: How they were made: `manifest.json`, described by
             `misfired.runs.manifest.MANIFEST_KEYS`.
     """
 
@@ -58,8 +57,8 @@ class Run:
 
     Attributes:
         scores: Its answers, and how they were made.
-        outcomes: One row per pair and priming, as `misfired.build_outcomes` makes them.
-        summary: Every measure with its interval, as `misfired.summarize` returns them.
+        outcomes: What `misfired.build_outcomes` makes of them.
+        summary: What `misfired.summarize` makes of the outcomes.
         analyses: Contrasts of primings and signal detection, where the design allows them.
     """
 
@@ -105,15 +104,15 @@ def score(
         ServerError: The server cannot be reached, or refuses every request.
         RunFolderError: `out` cannot be written or was made with other settings.
     """
-    asked = ScoringOptions.of(options)
 
     def finish(scores: Scores) -> tuple[Scores, dict[str, Any]]:
         return scores, {}
 
+    asked = ScoringOptions.of(options)
     return _measure(model, pairs, asked, finish, out=out, ray=ray, progress=progress)
 
 
-@takes_options(ScoringOptions, ResamplingOptions)
+@takes_options(RunOptions)
 def run(
     model: Path | str,
     pairs: pl.DataFrame,
@@ -129,11 +128,8 @@ def run(
     `summary.json` and `analyses.json`; an interrupted run resumes. Arguments and errors are those of
     `score` and `misfired.summarize`.
     """
-    names = StatisticsSettings.__struct_fields__
-    own = {name: options.pop(name) for name in names if name in options}
-    asked = ScoringOptions.of(options)
-    resampling = ResamplingOptions(**own, seed=asked.seed)
-    statistics = {name: getattr(resampling, name) for name in names} | {"rng": asked.seed}
+    asked = RunOptions.of(options)
+    statistics = asked.statistics | {"rng": asked.seed}
 
     def finish(scores: Scores) -> tuple[Run, dict[str, Any]]:
         outcomes = build_outcomes(scores.answers)
@@ -142,7 +138,7 @@ def run(
         tables = {SUMMARY: summary.to_dicts(), ANALYSES: analyses.to_json()}
         return Run(scores, outcomes, summary, analyses), tables
 
-    return _measure(model, pairs, asked, finish, resampling, out=out, ray=ray, progress=progress)
+    return _measure(model, pairs, asked, finish, out=out, ray=ray, progress=progress)
 
 
 def _measure(
@@ -150,7 +146,6 @@ def _measure(
     suite: pl.DataFrame,
     options: ScoringOptions,
     finish: _Finish[_Result],
-    resampling: ResamplingOptions | None = None,
     *,
     out: Path | str | None,
     ray: str | None,
@@ -164,7 +159,7 @@ def _measure(
     )
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
-        settings = run_settings(pairs, options, shots, resampling, backend.settings())
+        settings = run_settings(pairs, options, shots, backend.settings())
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
         if folder is not None and folder.complete and not _retries(folder, backend):
             return finish(Scores(read_answers(folder.path), folder.manifest))[0]
@@ -174,15 +169,14 @@ def _measure(
         primed = with_neutral(pairs, options.primings, backend.count_tokens)
         prompts = PromptSet(primed, options.primings)
         n_recorded = len(folder.recorded) if folder else 0
-        answers, counts = _answer(backend, prompts, AnswerRecorder(folder, len(prompts), progress))
+        answers, counts = _answer(backend, prompts, folder, progress)
         manifest = build_manifest(
             settings,
-            versions=versions(),
-            pairs=primed,
-            held_out=suite.join(pairs, on="id", how="anti")["id"].to_list(),
-            answers=answers,
-            facts=backend.facts(prompts, answers),
+            primed,
+            answers,
+            facts={"versions": versions(), **backend.facts(prompts, answers)},
             counts=counts,
+            held_out=suite.join(pairs, on="id", how="anti")["id"],
             started=started,
             n_resumed_from=n_recorded,
         )
@@ -218,63 +212,61 @@ def _retries(folder: RunFolder, backend: Backend) -> bool:
     return backend.errors_may_pass and folder.retry_errors(list(backend.columns))
 
 
-class AnswerRecorder:
-    """Records answers and counts them; threads may share it."""
-
-    def __init__(self, folder: RunFolder | None, n_prompts: int, progress: Progress | None) -> None:
-        self.recorded = folder.recorded if folder else {}
-        self._folder, self._progress = folder, progress
-        self._n_done, self._n_prompts = 0, n_prompts
-        self._lock = threading.Lock()
-
-    def take(self, n_known: int, fresh: dict[int, Row]) -> None:
-        """Count known answers, and record fresh ones by number of the prompt."""
-        with self._lock:
-            if self._folder is not None and fresh:
-                self._folder.append(fresh.items())
-            self._n_done += n_known + len(fresh)
-            if self._progress is not None:
-                self._progress(self._n_done, self._n_prompts)
-
-
 def _answer(
-    backend: Backend, prompts: PromptSet, recorder: AnswerRecorder
+    backend: Backend, prompts: PromptSet, folder: RunFolder | None, progress: Progress | None
 ) -> tuple[pl.DataFrame, Tallies]:
     """Return every answer in order, and the counts of all shards."""
     backend.open(prompts.spread(N_SAMPLE))
+    recorded = folder.recorded if folder else {}
+    lock, n_done = threading.Lock(), 0
+
+    def record(fresh: dict[int, Row], n_known: int = 0) -> None:
+        # Shards are answered in threads.
+        nonlocal n_done
+        with lock:
+            if folder is not None and fresh:
+                folder.append(fresh.items())
+            n_done += n_known + len(fresh)
+            if progress is not None:
+                progress(n_done, len(prompts))
 
     def answer(index: int) -> tuple[pl.DataFrame, Tallies]:
-        return _answer_shard(backend, *prompts.shard(index), recorder)
+        return _answer_shard(backend, *prompts.shard(index), recorded, record)
 
     shards = range(prompts.n_shards)
     if backend.n_parallel == 1:
-        answered = [answer(index) for index in shards]
+        answered = list(map(answer, shards))
     else:
         with ThreadPoolExecutor(backend.n_parallel) as pool:
             answered = list(pool.map(answer, shards))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for _, more in answered:
-        for section, named in more.items():
-            counts[section].update(named)
+    for section, named in chain.from_iterable(tallies.items() for _, tallies in answered):
+        counts[section].update(named)
     answers = pl.concat(frame for frame, _ in answered)
     return answers, {section: dict(named) for section, named in counts.items()}
 
 
 def _answer_shard(
-    backend: Backend, first: int, shard: pl.DataFrame, recorder: AnswerRecorder
+    backend: Backend,
+    first: int,
+    shard: pl.DataFrame,
+    recorded: dict[int, Row],
+    record: Callable[..., None],
 ) -> tuple[pl.DataFrame, Tallies]:
-    known = (number for number in range(len(shard)) if first + number in recorder.recorded)
-    measured: dict[int, Row] = {number: recorder.recorded.pop(first + number) for number in known}
-    recorder.take(len(measured), {})
+    """Return answers and counts of a shard; number `first` of the run's prompts is its first."""
+    numbers = range(len(shard))
+    known = [number for number in numbers if first + number in recorded]
+    measured: dict[int, Row] = {number: recorded.pop(first + number) for number in known}
+    record({}, len(known))
 
     def take(rows: list[tuple[int, Row]]) -> None:
         # What is recorded already is not written twice.
         fresh = {number: row for number, row in rows if number not in measured}
         measured.update(fresh)
-        recorder.take(0, {first + number: row for number, row in fresh.items()})
+        record({first + number: row for number, row in fresh.items()})
 
     counts = drain(backend.answer(shard, dict(measured)), take)
     # Rows also hold their keys in the cache, which are no columns.
-    in_order = [measured[number] for number in range(len(shard))]
-    columns = pl.DataFrame(in_order, schema=dict(backend.columns))
+    rows = [measured[number] for number in numbers]
+    columns = pl.DataFrame(rows, schema=dict(backend.columns))
     return shard.drop("text", "system").hstack(columns), counts
