@@ -139,6 +139,7 @@ def test_imports_load_only_what_tables_and_the_core_need(code):
     assert {name for name in names - plain if name not in sys.stdlib_module_names} <= {
         "misfired",
         "msgspec",
+        "lazy_loader",
     }
 
 
@@ -147,9 +148,8 @@ def test_options_are_read_without_polars():
 
 
 def test_every_name_is_loaded_when_asked_for():
-    assert sorted(stats.__all__) == sorted(stats._MODULES)
     for name in stats.__all__:
         assert getattr(stats, name).__name__ == name
-    with pytest.raises(AttributeError, match=r"module 'misfired.stats' has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="No misfired.stats attribute nothing"):
         stats.nothing  # noqa: B018
     assert misfired.summarize is summarize
