@@ -60,15 +60,14 @@ class PromptOptions(Options):
 
     priming: Sequence[str | Priming] = option(
         ("none",),
-        help=f"Sentences put to the prompts: {', '.join(PRIMINGS)}, or TOML files of your own.",
+        help=f"Sentences put to the prompts: {', '.join(PRIMINGS)}, or TOML files.",
     )
     protocol: str | Protocol = option(
         "logit", help=f"How to ask and read: {', '.join(PROTOCOLS)}, or a TOML file."
     )
     template: str | None = option(
         None,
-        help="Chat template: plain, a Jinja file, or a GGUF file that has one; `run` takes several, with "
-        "commas. Default: the model's own.",
+        help="Chat template: plain, a Jinja or a GGUF file; `run` takes several. Default: the model's.",
     )
     n_shots: int = option(
         0,
@@ -160,10 +159,10 @@ class DecodingOptions(Options):
         panel=None,
     )
     n_threads: int | None = option(
-        None, help="CPU threads. Default: all cores.", check=at_least(1), panel=None
+        None, help="CPU threads. Default: all cores.", check=at_least(1), panel="More"
     )
     intervention: Path | str | Intervention | None = option(
-        None, help="TOML file of heads to ablate or a direction to add.", panel=None
+        None, help="TOML file of heads to ablate or a direction to add.", panel="More"
     )
 
     @property
@@ -236,5 +235,7 @@ class ScoringOptions(ServerOptions, DecodingOptions, Devices, PromptOptions):
 
     PANEL: ClassVar[str | None] = None
 
-    cache: Path | str | None = option(None, help="Folder that keeps answers across runs.")
-    seed: int = option(0, help="Same seed, same bits.")
+    cache: Path | str | None = option(
+        None, help="Folder that keeps answers across runs.", panel="More"
+    )
+    seed: int = option(0, help="Same seed, same bits.", panel="More")
