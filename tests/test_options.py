@@ -49,7 +49,8 @@ def test_panels_are_those_of_the_class_that_defines_a_field():
     assert panels["concurrency"] == "Server"
     assert panels["split_mode"] == "Devices"
     assert panels["cache_type_k"] == "K/V cache"
-    assert panels["seed"] is panels["protocol"] is panels["mode"] is None
+    assert panels["seed"] == panels["cache"] == "More"
+    assert panels["protocol"] is panels["mode"] is None
 
 
 def test_the_signature_of_run_is_what_run_accepts():
