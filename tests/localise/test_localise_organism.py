@@ -32,7 +32,7 @@ def organism_file(name: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["instruct", "decoy"])
+@pytest.fixture(scope="module", params=["instruct", pytest.param("decoy", marks=pytest.mark.ci)])
 def organism(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     name: str = request.param
     folder = tmp_path_factory.getbasetemp() / f"run-{name}"

@@ -74,7 +74,13 @@ def numbers(answers: pl.DataFrame) -> np.ndarray:
     return answers.select("logp_yes", "logp_no", "logit_diff", "top_logp").to_numpy()
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "arch",
+    [
+        pytest.param(arch, marks=[] if arch in {"llama", "gemma3"} else pytest.mark.ci)
+        for arch in ARCHITECTURES
+    ],
+)
 def test_an_ablated_head_equals_a_file_without_its_projection(
     arch: str, model_file, tmp_path: Path
 ) -> None:
@@ -102,7 +108,7 @@ def test_prompts_share_prefixes_under_an_intervention(model_file) -> None:
     assert found.manifest["batch_invariance"]["max_difference"] <= 1e-5
 
 
-@pytest.mark.parametrize("protocol", ["generate", "cot"])
+@pytest.mark.parametrize("protocol", ["generate", pytest.param("cot", marks=pytest.mark.ci)])
 def test_texts_are_written_by_the_ablated_model(protocol: str, model_file, tmp_path: Path) -> None:
     """Texts have cache streams of their own, in which nodes are computed in parts."""
     suite, options = make_suite(8), {"protocol": protocol, "n_threads": 1}

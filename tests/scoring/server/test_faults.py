@@ -224,6 +224,7 @@ def test_killed_while_errors_are_asked_again(tmp_path) -> None:
     assert not (tmp_path / JOURNAL).exists()
 
 
+@pytest.mark.ci
 def test_killed_in_the_middle_it_goes_on(tmp_path) -> None:
     suite = tmp_path / "suite.parquet"
     write_suite(make_suite(30), suite)

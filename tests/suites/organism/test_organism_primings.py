@@ -77,6 +77,7 @@ def test_the_neutral_sentence_moves_nothing(found):
     assert change["p_value"].min() == 1
 
 
+@pytest.mark.ci
 def test_twins_through_the_command(misfired, tmp_path):
     """MAR on the yes half is the planted one, its mirror on the no half is 0, detection agrees."""
     suite, out = tmp_path / "organism.parquet", tmp_path / "run"
