@@ -150,6 +150,6 @@ def test_options_are_read_without_polars():
 def test_every_name_is_loaded_when_asked_for():
     for name in stats.__all__:
         assert getattr(stats, name).__name__ == name
-    with pytest.raises(AttributeError, match="No misfired.stats attribute nothing"):
+    with pytest.raises(AttributeError, match=r"No misfired.stats attribute nothing"):
         stats.nothing  # noqa: B018
     assert misfired.summarize is summarize
