@@ -54,11 +54,7 @@ def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> tuple[list[str]
 
 
 def choose_heads(rows: pl.DataFrame, chosen_on: Collection[str], *, n_heads: int) -> HeadSet:
-    """Return the most specific heads on failures of these scenarios, from rows of one model and method.
-
-    Raises:
-        DataError: The half has no failures.
-    """
+    """Return the most specific heads on failures of these scenarios, from rows of one model and method."""
     part = rows.filter(pl.col("scenario").is_in(chosen_on), kind="failure")
     if part.is_empty():
         raise DataError(
@@ -70,11 +66,7 @@ def choose_heads(rows: pl.DataFrame, chosen_on: Collection[str], *, n_heads: int
 
 
 def random_heads(probe: Probe, chosen: HeadSet, *, n_sets: int, seed: int = 0) -> list[HeadSet]:
-    """Draw sets of as many other heads, without replacement within a set.
-
-    Raises:
-        ArgumentError: The model has too few other heads.
-    """
+    """Draw sets of as many other heads, without replacement within a set."""
     others = [place for place in probe.heads if place not in chosen]
     if len(others) < len(chosen):
         raise ArgumentError(
@@ -107,8 +99,8 @@ def ablation_test(
         `kept` (percent of right answers that stay right). All in percent.
 
     Raises:
-        ArgumentError: As `random_heads`.
-        DataError: As `choose_heads`.
+        ArgumentError: The model has too few other heads to compare with.
+        DataError: The half on which heads are chosen has no failures.
     """
     chosen = choose_heads(rows, chosen_on, n_heads=options.n_heads)
     others = random_heads(probe, chosen, n_sets=options.n_random, seed=options.seed)

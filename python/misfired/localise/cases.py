@@ -192,17 +192,14 @@ def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt],
         >>> left.span, left.asked, left.other, reason
         (range(7, 8), (0, 7), (2,), None)
     """
-    prompts = stereotyped, contrast
-    reason: str | None = None
     a, b = _last_difference(stereotyped.ids.tolist(), contrast.ids.tolist())
     if not a and not b:
-        reason = "the prompts do not differ"
-    elif len(a) != len(b):
+        return (stereotyped, contrast), "the prompts do not differ"
+    if len(a) != len(b):
         reason = f"the person has {len(a)} tokens in one prompt, {len(b)} in the other"
-    else:
-        names = stereotyped.ids[a].tolist(), contrast.ids[b].tolist()
-        prompts = _with_spans(stereotyped, a, *names), _with_spans(contrast, b, *reversed(names))
-    return prompts, reason
+        return (stereotyped, contrast), reason
+    names = stereotyped.ids[a].tolist(), contrast.ids[b].tolist()
+    return (_with_spans(stereotyped, a, *names), _with_spans(contrast, b, *reversed(names))), None
 
 
 def _last_difference(a: list[int], b: list[int]) -> tuple[range, range]:

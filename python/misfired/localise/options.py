@@ -91,11 +91,7 @@ class LocaliseOptions(DrawOptions, CaseOptions):
     @property
     def statistics(self) -> dict[str, Any]:
         """Keywords of the bootstrap."""
-        return {
-            "n_resamples": self.n_resamples,
-            "confidence_level": self.confidence_level,
-            "rng": self.seed,
-        }
+        return {**vars(self.part(DrawOptions)), "rng": self.seed}
 
     def check_together(self) -> None:
         """Refuse probes and methods that the mode or the positions rule out."""

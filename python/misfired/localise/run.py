@@ -91,15 +91,10 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
         )
     if problem is not None:
         raise DataError(f"{path}: {problem}")
+    outcomes, pairs = build_outcomes(answers).filter(priming=priming), read_pairs(path)
+    shots = () if settings.shots is None else settings.shots.demonstrations
     return RunData(
-        path,
-        model,
-        build_outcomes(answers).filter(priming=priming),
-        read_pairs(path),
-        primings[priming],
-        protocol,
-        settings.template,
-        () if settings.shots is None else settings.shots.demonstrations,
+        path, model, outcomes, pairs, primings[priming], protocol, settings.template, shots
     )
 
 

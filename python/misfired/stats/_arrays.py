@@ -22,7 +22,6 @@ Labels = Sequence[Any] | npt.NDArray[Any] | pl.Series
 Flags = Labels
 """True where a prompt was answered correctly; None or NaN where unscored."""
 
-
 _FEW_UNITS = 20  # Below it, no interval holds its level for rare outcomes (docs/coverage.md).
 
 
@@ -84,7 +83,6 @@ def permute(
     scenario: Numbers,
     measure: str | None,
     options: SamplingOptions,
-    *,
     alternative: str = "two-sided",
 ) -> tuple[float | None, float | None, bool, int]:
     """Test the change of a measure between two series, or without measure the asymmetry of one.

@@ -1,7 +1,5 @@
 """Scenario bootstrap and sign-flip tests of means, as localisation reports them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +7,9 @@ import numpy as np
 
 from misfired.errors import ArgumentError
 from misfired.stats._arrays import Floats
+from misfired.stats.options import DEFAULTS, check_count, check_level
 
 __all__ = ["Floats", "MeanInterval", "mean_interval", "sign_flip"]
-from misfired.stats.options import DEFAULTS, check_count, check_level
 
 #: Resamples drawn at a time: memory is this times the scenarios, whatever n_resamples is.
 _CHUNK = 1_000

@@ -1,7 +1,5 @@
 """Options of the statistics: unit and number of resamples, level and method of intervals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar

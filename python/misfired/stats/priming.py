@@ -109,8 +109,8 @@ def _choose(
         control = next((name for name in CONTROLS if name in series), None)
     if control is None:
         raise DataError(f"outcomes: no control among the primings {known}")
-    others = [name for name in series if name != "none"] if primings is None else primings
-    others = [name for name in others if name != control]
+    asked = [name for name in series if name != "none"] if primings is None else primings
+    others = [name for name in asked if name != control]
     for name in (control, *others):
         check_one_of("priming", name, series)
     if not others:
@@ -122,12 +122,9 @@ def _choose(
 def controlled_primings(answers: pl.DataFrame) -> tuple[str, tuple[str, ...]] | None:
     """Return the control of a run, and the primings that change the same prompts as it does.
 
-    Args:
-        answers: One row for each prompt, with columns `priming` and `condition`.
-
-    Returns:
-        The first of `CONTROLS` except "none" that is there, and the primings with prompts of their
-        own in the same conditions; None if there is no such control, or nothing to compare with it.
+    `answers` have a row for each prompt, with `priming` and `condition`. The control is the first of
+    `CONTROLS` except "none" that is there; the primings have prompts of their own in the same
+    conditions. None if there is no such control, or nothing to compare with it.
 
     Example:
         >>> both = [(name, side) for name in ("none", "cue_both", "neutral_both")

@@ -138,9 +138,7 @@ def permutation_test(
     unit = "pair" if scenario is None else "scenario"
     options = SamplingOptions(unit=unit, n_resamples=n_resamples, rng=rng, n_threads=n_threads)
     groups = as_groups(scenario, codes.shape[1], "scenario")
-    value, p_value, exact, n_clusters = permute(
-        codes, groups, measure, options, alternative=alternative
-    )
+    value, p_value, exact, n_clusters = permute(codes, groups, measure, options, alternative)
     name = "sign_flip" if exact else "sign_flip_sampled"
     if p_value is None:
         reason, log_p = "no_value" if value is None else "no_discordant_pair", None

@@ -42,12 +42,8 @@ def attention(probe: Probe, cases: Sequence[Case]) -> pl.DataFrame:
     for case in aligned:
         for condition, prompt in zip(CONDITIONS, case.prompts, strict=True):
             weight = next(weights)
-            sums = {
-                name: weight[:, :, list(getattr(prompt, name))]
-                .sum(axis=2, dtype=np.float64)
-                .ravel()
-                for name in PERSONS
-            }
+            parts = {name: weight[:, :, list(getattr(prompt, name))] for name in PERSONS}
+            sums = {name: part.sum(axis=2, dtype=float).ravel() for name, part in parts.items()}
             frames.append(case.rows(condition=condition, layer=layers, head=numbers, **sums))
     return pl.concat(frames)
 

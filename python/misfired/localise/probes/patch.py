@@ -36,9 +36,8 @@ def patch(
     runs = Interventions(chunk)
     layers = np.arange(chunk.probe.n_layer)
     frames = []
-    for (number, case), direction, target, site in product(
-        enumerate(chunk.cases), directions, targets, sites
-    ):
+    patches = product(enumerate(chunk.cases), directions, targets, sites)
+    for (number, case), direction, target, site in patches:
         if target == "span" and case.unaligned is not None:
             continue
         into = 2 * number + DIRECTIONS.index(direction)

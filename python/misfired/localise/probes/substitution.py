@@ -44,21 +44,14 @@ def substitution_figures(rows: pl.DataFrame, options: LocaliseOptions) -> pl.Dat
         right), `best_layer` (mean) and `first_flip` (mean layer, of those that turn).
     """
     first = pl.when(pl.col("after") > 0).then(pl.col("layer")).min()
-    pairs = (
-        rows.filter(kind="failure")
-        .group_by("id", "scenario", maintain_order=True)
-        .agg(
-            first.fill_null(0).alias("first"),
-            first.is_not_null().alias("turns"),
-            pl.first("best_layer"),
-        )
-    )
+    groups = rows.filter(kind="failure").group_by("id", "scenario", maintain_order=True)
+    pairs = groups.agg(pl.first("best_layer"), first=first.fill_null(0), turns=first.is_not_null())
     scenarios, how = pairs["scenario"].to_list(), options.statistics
     values = pairs.drop("id", "scenario").cast(pl.Float64).to_numpy()
     figures = {
-        "flipped": mean_interval(100.0 * values[:, 1:2], scenarios, **how),
-        "best_layer": mean_interval(values[:, 2:], scenarios, **how),
-        "first_flip": mean_interval(values[:, :2], scenarios, ratio, **how),
+        "flipped": mean_interval(100.0 * values[:, 2:], scenarios, **how),
+        "best_layer": mean_interval(values[:, :1], scenarios, **how),
+        "first_flip": mean_interval(values[:, 1:], scenarios, ratio, **how),
     }
     return figure_rows(figures, scenarios, probe="substitution", model="instruct", kind="failure")
 
