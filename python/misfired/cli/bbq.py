@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option, echo
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,13 +23,13 @@ def keep_group() -> None:
 @app.command()
 @takes()
 def fetch(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go.")],
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Where the files go.")],
     *,
     category: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this category; may be repeated. Default: all 11."),
+        Option(metavar="NAME", help="Only this category; may be repeated. Default: all 11."),
     ] = None,
-    base_url: Annotated[str, typer.Option(help="Folder of the files on a mirror.")] = BBQ_URL,
+    base_url: Annotated[str, Option(help="Folder of the files on a mirror.")] = BBQ_URL,
     as_json: Json = False,
 ) -> None:
     """Download BBQ at a pinned commit and check every file.
@@ -55,6 +55,6 @@ def fetch(
 
         files = fetch_bbq(folder, base_url=base_url, categories=category, progress=progress)
     if as_json:
-        typer.echo(json_text({"files": list(map(str, files))}))
+        echo(json_text({"files": list(map(str, files))}))
     else:
-        typer.echo("\n".join(f"{file}  checked" for file in files))
+        echo("\n".join(f"{file}  checked" for file in files))

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Exit, echo
 
 from misfired.cli.options import Json, takes
 from misfired.scoring.backend import is_url
@@ -21,7 +21,7 @@ _TAKEN = (
 def doctor(
     model: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="MODEL",
             help="A GGUF model to load and time for five seconds, or a server's address.",
         ),
@@ -51,6 +51,6 @@ def doctor(
     for each in findings:
         advice = f"\n        -> {each.advice}" if each.advice else ""
         line = f"{_SIGNS[each.status]} {each.name}: {each.value}{advice}"
-        typer.echo(json.dumps(vars(each)) if as_json else line)
+        echo(json.dumps(vars(each)) if as_json else line)
     if any(finding.status == "problem" for finding in findings):
-        raise typer.Exit(1)
+        raise Exit(1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Option, echo
 
 from misfired.cli.options import Json, ModelFile, takes
 from misfired.cli.progress import progress_bars
@@ -14,12 +14,12 @@ from misfired.localise.options import LocaliseOptions
 def localise(
     model: ModelFile,
     *,
-    run: Annotated[Path, typer.Option(help="Folder of a finished run of this model.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for tables and figures.")],
+    run: Annotated[Path, Option(help="Folder of a finished run of this model.")],
+    out: Annotated[Path, Option("-o", "--out", help="Folder for tables and figures.")],
     base: Annotated[
-        Path | None, typer.Option(help="A base model to compare with (lens and heads).")
+        Path | None, Option(help="A base model to compare with (lens and heads).")
     ] = None,
-    figures: Annotated[bool, typer.Option(help="Draw figures (needs matplotlib).")] = True,
+    figures: Annotated[bool, Option(help="Draw figures (needs matplotlib).")] = True,
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -46,4 +46,4 @@ def localise(
     if figures:
         write_figures(found, out)
     told = json_text(localisation_json(found, out)) if as_json else localisation_report(found, out)
-    typer.echo(told)
+    echo(told)

@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
+from typer import Argument, Option
 from rich.markup import escape
 
 from misfired.options import Entry, Options, entries, set_keywords
@@ -16,27 +17,23 @@ _Command = TypeVar("_Command", bound=Callable[..., None])
 
 ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
 
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF model file.")]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=f"A GGUF model file, or {ADDRESS}")]
-SuiteFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.")
-]
-_OUT = typer.Option(
-    "-o", "--out", help="Run folder. Created if missing; an interrupted run resumes."
-)
+ModelFile = Annotated[Path, Argument(metavar="MODEL", help="A GGUF model file.")]
+ModelName = Annotated[str, Argument(metavar="MODEL", help=f"A GGUF model file, or {ADDRESS}")]
+SuiteFile = Annotated[Path, Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.")]
+_OUT = Option("-o", "--out", help="Run folder. Created if missing; an interrupted run resumes.")
 Out = Annotated[Path, _OUT]
 OutIfAny = Annotated[Path | None, _OUT]
 Category = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Only this category; may be repeated.")
+    list[str] | None, Option(metavar="NAME", help="Only this category; may be repeated.")
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help="Address of a Ray cluster that does the work; local starts one.",
         rich_help_panel="Devices",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
 def split_words(text: str) -> list[str]:
@@ -117,7 +114,7 @@ def _parameter(entry: Entry, words: str | None) -> tuple[Any, Any]:
     elif parser is split_words and default is not None:
         default = ", ".join(map(str, default))
     shown = words or ("" if default in (None, "{}") or default is False else str(default))
-    info = typer.Option(
+    info = Option(
         entry.flag,
         # typer would put the default on a line of its own.
         help=escape(entry.metadata["help"])
