@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from typer import Argument, Option, echo
 
@@ -16,25 +16,18 @@ from misfired.stats.options import ResamplingOptions
 
 @takes(ResamplingOptions, exclude=["unit", "method"])
 def agreement(
-    ratings: Annotated[
-        Path,
-        Argument(
-            metavar="FILE",
-            help="A .csv, .jsonl or .parquet table: a row for each item, a column for each rater.",
-        ),
-    ],
+    ratings: Path = Argument(
+        metavar="FILE",
+        help="A .csv, .jsonl or .parquet table: a row for each item, a column for each rater.",
+    ),
     *,
-    raters: Annotated[
-        str | None,
-        Option(metavar="A,B", help="Columns. Default: all except the column of --cluster."),
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        Option(help="Column of the groups that are resampled together, such as scenario."),
-    ] = None,
-    method: Annotated[
-        str, Option(help="krippendorff, fleiss, or cohen (two raters).")
-    ] = "krippendorff",
+    raters: str | None = Option(
+        None, metavar="A,B", help="Columns. Default: all except the column of --cluster."
+    ),
+    cluster: str | None = Option(
+        None, help="Column of the groups that are resampled together, such as scenario."
+    ),
+    method: str = Option("krippendorff", help="krippendorff, fleiss, or cohen (two raters)."),
     as_json: Json = False,
     **options: Any,
 ) -> None:

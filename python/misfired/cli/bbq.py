@@ -1,11 +1,10 @@
 """`misfired bbq`: get the rows that VETO's pairs are made of."""
 
 from pathlib import Path
-from typing import Annotated
 
-from typer import Argument, Option, echo
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from typer import Argument, Option, echo
 
 from misfired.cli.options import Json, group, takes
 from misfired.report.table import json_text
@@ -23,13 +22,12 @@ def keep_group() -> None:
 @app.command()
 @takes()
 def fetch(
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="Where the files go.")],
+    folder: Path = Argument(metavar="FOLDER", help="Where the files go."),
     *,
-    category: Annotated[
-        list[str] | None,
-        Option(metavar="NAME", help="Only this category; may be repeated. Default: all 11."),
-    ] = None,
-    base_url: Annotated[str, Option(help="Folder of the files on a mirror.")] = BBQ_URL,
+    category: list[str] | None = Option(
+        None, metavar="NAME", help="Only this category; may be repeated. Default: all 11."
+    ),
+    base_url: str = Option(BBQ_URL, help="Folder of the files on a mirror."),
     as_json: Json = False,
 ) -> None:
     """Download BBQ at a pinned commit and check every file.

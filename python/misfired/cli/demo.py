@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from typer import Option, echo
 
@@ -14,10 +14,10 @@ from misfired.stats.options import ResamplingOptions
 @takes(ResamplingOptions, only=["n_resamples", "seed"])
 def demo(
     *,
-    out: Annotated[
-        Path, Option("-o", "--out", help="Folder for the runs. Created if missing.")
-    ] = Path("misfired-demo"),
-    n_threads: Annotated[int, Option(min=1, help="CPU threads.")] = 1,
+    out: Path = Option(
+        Path("misfired-demo"), "-o", "--out", help="Folder for the runs. Created if missing."
+    ),
+    n_threads: int = Option(1, min=1, help="CPU threads."),
     as_json: Json = False,
     **options: Any,
 ) -> None:

@@ -1,7 +1,7 @@
 """`misfired doctor`: what is installed, whether it works here, and what to change."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 from typer import Argument, Exit, echo
 
@@ -19,13 +19,11 @@ _TAKEN = (
 
 @takes(ScoringOptions, only=_TAKEN)
 def doctor(
-    model: Annotated[
-        str | None,
-        Argument(
-            metavar="MODEL",
-            help="A GGUF model to load and time for five seconds, or a server's address.",
-        ),
-    ] = None,
+    model: str | None = Argument(
+        None,
+        metavar="MODEL",
+        help="A GGUF model to load and time for five seconds, or a server's address.",
+    ),
     *,
     as_json: Json = False,
     **options: Any,

@@ -1,7 +1,7 @@
 """`misfired localise`: where in a model the evidence is overruled."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from typer import Option, echo
 
@@ -14,12 +14,10 @@ from misfired.localise.options import LocaliseOptions
 def localise(
     model: ModelFile,
     *,
-    run: Annotated[Path, Option(help="Folder of a finished run of this model.")],
-    out: Annotated[Path, Option("-o", "--out", help="Folder for tables and figures.")],
-    base: Annotated[
-        Path | None, Option(help="A base model to compare with (lens and heads).")
-    ] = None,
-    figures: Annotated[bool, Option(help="Draw figures (needs matplotlib).")] = True,
+    run: Path = Option(help="Folder of a finished run of this model."),
+    out: Path = Option(..., "-o", "--out", help="Folder for tables and figures."),
+    base: Path | None = Option(None, help="A base model to compare with (lens and heads)."),
+    figures: bool = Option(True, help="Draw figures (needs matplotlib)."),
     as_json: Json = False,
     **options: Any,
 ) -> None:

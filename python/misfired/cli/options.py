@@ -8,8 +8,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
-from typer import Argument, Option
 from rich.markup import escape
+from typer import Argument, Option
 
 from misfired.options import Entry, Options, entries, set_keywords
 

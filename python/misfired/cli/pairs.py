@@ -3,7 +3,6 @@
 import random
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import polars as pl
 from typer import Option, echo
@@ -23,19 +22,15 @@ app = group()
 @takes()
 def build(
     *,
-    output: Annotated[Path, Option("--output", "-o", help="A .parquet, .jsonl or .csv file.")],
-    bbq: Annotated[
-        Path | None,
-        Option(help="Folder of BBQ's files (`misfired bbq fetch`), for paper and strict."),
-    ] = None,
-    category: Annotated[
-        list[str] | None,
-        Option(metavar="NAME", help="Only this category; may be repeated. Default: all 8."),
-    ] = None,
-    variant: Annotated[str, Option(help=f"Suite to build: {', '.join(BUILT_SUITES)}.")] = "paper",
-    report: Annotated[
-        bool, Option("--report", help="Say how good the pairs are, as `check` does.")
-    ] = False,
+    output: Path = Option(..., "--output", "-o", help="A .parquet, .jsonl or .csv file."),
+    bbq: Path | None = Option(
+        None, help="Folder of BBQ's files (`misfired bbq fetch`), for paper and strict."
+    ),
+    category: list[str] | None = Option(
+        None, metavar="NAME", help="Only this category; may be repeated. Default: all 8."
+    ),
+    variant: str = Option("paper", help=f"Suite to build: {', '.join(BUILT_SUITES)}."),
+    report: bool = Option(False, "--report", help="Say how good the pairs are, as `check` does."),
     as_json: Json = False,
 ) -> None:
     """Build a suite, from BBQ or from its own grammar, and write it.
@@ -67,9 +62,7 @@ def build(
 def check(
     file: SuiteFile,
     *,
-    model: Annotated[
-        Path | None, Option(help="A GGUF file: lengths in its tokens instead of words.")
-    ] = None,
+    model: Path | None = Option(None, help="A GGUF file: lengths in its tokens instead of words."),
     as_json: Json = False,
 ) -> None:
     """Say how good a suite is.
@@ -97,10 +90,10 @@ def check(
 def show(
     file: SuiteFile,
     *,
-    n: Annotated[int, Option("--n", help="How many pairs, drawn at random.")] = 3,
-    pair_id: Annotated[str | None, Option("--id", help="This pair only.")] = None,
-    category: Annotated[str | None, Option(help="Pairs of this category only.")] = None,
-    seed: Annotated[int, Option(help="Seed of the draw.")] = 0,
+    n: int = Option(3, "--n", help="How many pairs, drawn at random."),
+    pair_id: str | None = Option(None, "--id", help="This pair only."),
+    category: str | None = Option(None, help="Pairs of this category only."),
+    seed: int = Option(0, help="Seed of the draw."),
     as_json: Json = False,
 ) -> None:
     """Print a few pairs, the words that differ in [brackets].

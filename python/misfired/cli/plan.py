@@ -39,12 +39,10 @@ class DesignOptions(Options):
 @takes(DesignOptions, exclude=["share", "target"])
 def plan_power(
     *,
-    gain: Annotated[float, Option(help="Share of pairs that misfire; 0 to 1.")],
+    gain: float = Option(help="Share of pairs that misfire; 0 to 1."),
     loss: _Loss,
-    n_simulations: Annotated[
-        int | None, Option(help="Simulate instead of using the formula.")
-    ] = None,
-    seed: Annotated[int, Option(help="Seed of the simulation.")] = 0,
+    n_simulations: int | None = Option(None, help="Simulate instead of using the formula."),
+    seed: int = Option(0, help="Seed of the simulation."),
     as_json: Json = False,
     **design: Any,
 ) -> None:
@@ -84,8 +82,8 @@ def plan_detect(*, loss: _Loss, as_json: Json = False, **design: Any) -> None:
 )
 def plan_size(
     *,
-    rate: Annotated[float, Option(help="Expected MAR in percent.")],
-    width: Annotated[float, Option(help="Wanted width of its interval in points.")],
+    rate: float = Option(help="Expected MAR in percent."),
+    width: float = Option(help="Wanted width of its interval in points."),
     as_json: Json = False,
     **design: Any,
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 from typer import Argument, echo
 
@@ -13,9 +12,9 @@ from misfired.scoring.protocol import PROTOCOLS, read_protocol
 
 @takes()
 def protocols(
-    file: Annotated[
-        Path | None, Argument(metavar="FILE", help="A protocol of your own (TOML) to check.")
-    ] = None,
+    file: Path | None = Argument(
+        None, metavar="FILE", help="A protocol of your own (TOML) to check."
+    ),
     *,
     as_json: Json = False,
 ) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
 from typer import Argument, Exit, Option, echo
@@ -48,9 +48,7 @@ class PairsOptions(Options):
 
 @takes(PairsOptions, RunOptions, unset=_UNSET)
 def run(
-    models: Annotated[
-        list[str], Argument(metavar="MODELS", help=f"GGUF model files, or {ADDRESS}")
-    ],
+    models: list[str] = Argument(metavar="MODELS", help=f"GGUF model files, or {ADDRESS}"),
     *,
     out: Out,
     as_json: Json = False,
@@ -164,9 +162,9 @@ def score(
     model: ModelName,
     *,
     out: OutIfAny = None,
-    explain: Annotated[
-        bool, Option("--explain", help="Show how the first pair is put and read; score no other.")
-    ] = False,
+    explain: bool = Option(
+        False, "--explain", help="Show how the first pair is put and read; score no other."
+    ),
     as_json: Json = False,
     **options: Any,
 ) -> None:

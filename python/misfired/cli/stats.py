@@ -41,18 +41,16 @@ _TESTS = {"tests": "default", "paper-tests": "paper"}
 def stats(
     runs: _Runs,
     *,
-    table: Annotated[
-        _Table | None,
-        Option(
-            metavar="TABLE",
-            help="One table alone: summary, every measure; contrasts, of primings with controls; "
-            "detection, d' and criterion; expected, measures by expected answer; tests, the study's "
-            "families of tests; paper-tests, the paper's. Default: those that the runs hold.",
-        ),
-    ] = None,
+    table: _Table | None = Option(
+        None,
+        metavar="TABLE",
+        help="One table alone: summary, every measure; contrasts, of primings with controls; "
+        "detection, d' and criterion; expected, measures by expected answer; tests, the study's "
+        "families of tests; paper-tests, the paper's. Default: those that the runs hold.",
+    ),
     as_json: Json = False,
     as_csv: _Csv = False,
-    as_latex: Annotated[bool, Option("--latex", help="Print a table for a paper.")] = False,
+    as_latex: bool = Option(False, "--latex", help="Print a table for a paper."),
     **options: Any,
 ) -> None:
     """Print MAR and its companions with intervals.
@@ -97,8 +95,8 @@ def stats(
 
 @takes(ResamplingOptions, StrataOptions)
 def compare(
-    first: Annotated[Path, Argument(metavar="FIRST", help="Run folder or outcomes.")],
-    second: Annotated[Path, Argument(metavar="SECOND", help="The other run.")],
+    first: Path = Argument(metavar="FIRST", help="Run folder or outcomes."),
+    second: Path = Argument(metavar="SECOND", help="The other run."),
     *,
     as_json: Json = False,
     as_csv: _Csv = False,
@@ -121,11 +119,9 @@ def compare(
 def leaderboard(
     runs: _Runs,
     *,
-    measure: Annotated[str, Option(help="Measure to rank by, lowest first.")] = "mar",
-    priming: Annotated[str, Option(help="Priming of each run.")] = "none",
-    published: Annotated[
-        Path | None, Option(help="Published figures as reference rows (.csv).")
-    ] = None,
+    measure: str = Option("mar", help="Measure to rank by, lowest first."),
+    priming: str = Option("none", help="Priming of each run."),
+    published: Path | None = Option(None, help="Published figures as reference rows (.csv)."),
     as_json: Json = False,
     as_csv: _Csv = False,
     **options: Any,
