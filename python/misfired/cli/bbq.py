@@ -40,8 +40,10 @@ def fetch(
       misfired bbq fetch bbq --category Age --category SES
     """
     columns = (
-        *(TextColumn("{task.description}"), BarColumn()),
-        *(DownloadColumn(), TimeRemainingColumn()),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}

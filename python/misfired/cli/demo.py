@@ -6,8 +6,7 @@ from typing import Any
 
 from typer import Option, echo
 
-from misfired.cli.options import Json, takes
-from misfired.cli.progress import progress_bars
+from misfired.cli.options import Json, progress_bars, takes
 from misfired.stats.options import ResamplingOptions
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from typer import Option, echo
 
-from misfired.cli.options import Json, ModelFile, takes
-from misfired.cli.progress import progress_bars
+from misfired.cli.options import Json, ModelFile, progress_bars, takes
 from misfired.localise.options import LocaliseOptions
 
 

@@ -2,7 +2,8 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -66,26 +67,43 @@ def takes(
 ) -> Callable[[_Command], _Command]:
     """Make a function a command: its `**options` are fields of option classes, its help its docstring.
 
-    Args:
-        classes: Option classes; a parameter of the function itself stands before a field of its name.
-        only: The fields that are taken. Default: all.
-        exclude: Fields that are not taken.
-        unset: Fields whose default is None here, each with the words that help shows for it.
+    `only` these fields are taken (default: all), none of `exclude`. Those in `unset` have a default of
+    None here, each with the words that help shows for it.
     """
 
     def decorate(command: _Command) -> _Command:
-        set_keywords(
-            command,
-            {
-                name: _parameter(entry, (unset or {}).get(name))
-                for name, entry in entries(*classes).items()
-                if name not in exclude and (not only or name in only)
-            },
-        )
+        keywords = {
+            name: _parameter(entry, (unset or {}).get(name))
+            for name, entry in entries(*classes).items()
+            if name not in exclude and (not only or name in only)
+        }
+        set_keywords(command, keywords)
         command.__doc__ = _help(command.__doc__ or "")
         return command
 
     return decorate
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Show bars on stderr for the block; what it yields adds one by label, called with (done, in all)."""
+    from rich import progress
+    from rich.console import Console
+
+    label, bar_of_24 = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(24),
+    )
+    done = (progress.MofNCompleteColumn(), progress.TimeElapsedColumn())
+    left = (progress.TextColumn("left"), progress.TimeRemainingColumn())
+    columns = (label, bar_of_24, *done, *left)
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = shown.add_task(label, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
+
+        yield bar
 
 
 def group() -> typer.Typer:

@@ -9,8 +9,17 @@ from typing import Any
 import polars as pl
 from typer import Argument, Exit, Option, echo
 
-from misfired.cli.options import ADDRESS, Json, ModelName, Out, OutIfAny, Ray, split_words, takes
-from misfired.cli.progress import progress_bars
+from misfired.cli.options import (
+    ADDRESS,
+    Json,
+    ModelName,
+    Out,
+    OutIfAny,
+    Ray,
+    progress_bars,
+    split_words,
+    takes,
+)  # fmt: skip
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
 from misfired.prompts.primings import check_primings, default_primings

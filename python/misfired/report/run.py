@@ -105,9 +105,7 @@ def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
 
 def _intervention_words(changed: Mapping[str, Any]) -> str:
     """Return an intervention, as the manifest has it, in words."""
-    heads = ", ".join(
-        f"{each['layer']}.{each['head']} ({each['method']})" for each in changed["ablate"]
-    )
+    heads = ", ".join("{layer}.{head} ({method})".format(**each) for each in changed["ablate"])
     words = [f"heads {heads}"] if heads else []
     if (direction := changed["direction"]) is not None:
         layers = "after layers {} to {}".format(*direction["layers"])

@@ -19,18 +19,12 @@ from misfired.scoring.backend import is_url
 def run_names(models: Sequence[Path | str]) -> list[str]:
     """Return a folder name for each model: its file name, after its folder's where two are equal.
 
-    The name of a server is its host and port.
-
-    Raises:
-        ArgumentError: A model is named twice.
+    The name of a server is its host and port. A model named twice raises `ArgumentError`.
     """
     # An address gets a suffix, since `stem` would cut the last part of the host.
-    paths = [
-        Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
-        if is_url(model)
-        else Path(model).resolve()
-        for model in models
-    ]
+    hosts = (urlsplit(str(model)).netloc.replace(":", "-") + ".server" for model in models)
+    named = zip(models, hosts, strict=True)
+    paths = [Path(host) if is_url(model) else Path(model).resolve() for model, host in named]
     stems = Counter(path.stem for path in paths)
     names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
     (name, n_times), *_ = Counter(names).most_common(1) or [("", 0)]
