@@ -39,12 +39,8 @@ def fetch(
       misfired bbq fetch bbq
       misfired bbq fetch bbq --category Age --category SES
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
+    label = TextColumn("{task.description}")
+    columns = (label, BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
 

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from typer import Option, echo
+from typer import Argument, Option, echo
 
-from misfired.cli.options import Json, ModelFile, progress_bars, takes
+from misfired.cli.options import Json, progress_bars, takes
 from misfired.localise.options import LocaliseOptions
 
 
 @takes(LocaliseOptions)
 def localise(
-    model: ModelFile,
+    model: Path = Argument(metavar="MODEL", help="A GGUF model file."),
     *,
     run: Path = Option(help="Folder of a finished run of this model."),
     out: Path = Option(..., "-o", "--out", help="Folder for tables and figures."),

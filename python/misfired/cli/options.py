@@ -16,24 +16,7 @@ from misfired.options import Entry, Options, entries, set_keywords
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
-ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
-
-ModelFile = Annotated[Path, Argument(metavar="MODEL", help="A GGUF model file.")]
-ModelName = Annotated[str, Argument(metavar="MODEL", help=f"A GGUF model file, or {ADDRESS}")]
 SuiteFile = Annotated[Path, Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.")]
-_OUT = Option("-o", "--out", help="Run folder. Created if missing; an interrupted run resumes.")
-Out = Annotated[Path, _OUT]
-OutIfAny = Annotated[Path | None, _OUT]
-Category = Annotated[
-    list[str] | None, Option(metavar="NAME", help="Only this category; may be repeated.")
-]
-Ray = Annotated[
-    str | None,
-    Option(
-        help="Address of a Ray cluster that does the work; local starts one.",
-        rich_help_panel="Devices",
-    ),
-]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
@@ -90,13 +73,9 @@ def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     from rich import progress
     from rich.console import Console
 
-    label, bar_of_24 = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(24),
-    )
-    done = (progress.MofNCompleteColumn(), progress.TimeElapsedColumn())
-    left = (progress.TextColumn("left"), progress.TimeRemainingColumn())
-    columns = (label, bar_of_24, *done, *left)
+    columns = [progress.TextColumn("{task.description}", markup=False), progress.BarColumn(24)]
+    columns += [progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]
+    columns += [progress.TextColumn("left"), progress.TimeRemainingColumn()]
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
 
         def bar(label: str) -> Callable[[int, int], None]:

@@ -13,9 +13,8 @@ from misfired.stats.options import ResamplingOptions
 
 app = group()
 
-_Loss = Annotated[
-    float, Option(help="Share of pairs that count against: reverse misfires; 0 to 1.")
-]
+_LOSS = "Share of pairs that count against: reverse misfires; 0 to 1."
+_Loss = Annotated[float, Option(help=_LOSS)]
 
 
 @dataclass(frozen=True, kw_only=True)

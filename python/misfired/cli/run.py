@@ -9,17 +9,7 @@ from typing import Any
 import polars as pl
 from typer import Argument, Exit, Option, echo
 
-from misfired.cli.options import (
-    ADDRESS,
-    Json,
-    ModelName,
-    Out,
-    OutIfAny,
-    Ray,
-    progress_bars,
-    split_words,
-    takes,
-)  # fmt: skip
+from misfired.cli.options import Json, progress_bars, split_words, takes
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
 from misfired.prompts.primings import check_primings, default_primings
@@ -28,6 +18,9 @@ from misfired.scoring.backend import is_url
 from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
 
+_ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
+_OUT = "Run folder. Created if missing; an interrupted run resumes."
+_RAY = "Address of a Ray cluster that does the work; local starts one."
 _UNSET = {"priming": "none, and cue where the suite has one"}
 
 
@@ -57,11 +50,11 @@ class PairsOptions(Options):
 
 @takes(PairsOptions, RunOptions, unset=_UNSET)
 def run(
-    models: list[str] = Argument(metavar="MODELS", help=f"GGUF model files, or {ADDRESS}"),
+    models: list[str] = Argument(metavar="MODELS", help=f"GGUF model files, or {_ADDRESS}"),
     *,
-    out: Out,
+    out: Path = Option(..., "-o", "--out", help=_OUT),
     as_json: Json = False,
-    ray: Ray = None,
+    ray: str | None = Option(None, help=_RAY, rich_help_panel="Devices"),
     **options: Any,
 ) -> None:
     """Measure models on pairs; print MAR with intervals.
@@ -168,9 +161,9 @@ def _run_many(
 
 @takes(PairsOptions, ScoringOptions, unset=_UNSET)
 def score(
-    model: ModelName,
+    model: str = Argument(metavar="MODEL", help=f"A GGUF model file, or {_ADDRESS}"),
     *,
-    out: OutIfAny = None,
+    out: Path | None = Option(None, "-o", "--out", help=_OUT),
     explain: bool = Option(
         False, "--explain", help="Show how the first pair is put and read; score no other."
     ),

@@ -17,12 +17,8 @@ from misfired.suites.card import card_path, read_card, suite_counts
 
 app = group()
 
-_Protocol = Annotated[
-    str | None,
-    Option(
-        help="Protocol whose answers prompts may expect. Default: those of the card, or yes and no."
-    ),
-]
+_PROTOCOL = "Protocol whose answers prompts may expect. Default: those of the card, or yes and no."
+_Protocol = Annotated[str | None, Option(help=_PROTOCOL)]
 
 
 @app.command()

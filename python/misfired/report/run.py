@@ -24,8 +24,7 @@ def run_report(run: Run, out: Path | None = None) -> str:
         how = f"percent; {level} % intervals by {statistics.unit}, methods in summary.json"
     meaning = f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."
     tables = [*summary_tables(run.summary), *analyses_tables(run.analyses)]
-    header = _header(run.scores, manifest, out)
-    notes = _notes(run.scores, manifest)
+    header, notes = _header(run.scores, manifest, out), _notes(run.scores, manifest)
     return "\n".join([*header, "", *map(text, tables), "", paragraph(meaning), *notes])
 
 

@@ -22,9 +22,12 @@ def run_names(models: Sequence[Path | str]) -> list[str]:
     The name of a server is its host and port. A model named twice raises `ArgumentError`.
     """
     # An address gets a suffix, since `stem` would cut the last part of the host.
-    hosts = (urlsplit(str(model)).netloc.replace(":", "-") + ".server" for model in models)
-    named = zip(models, hosts, strict=True)
-    paths = [Path(host) if is_url(model) else Path(model).resolve() for model, host in named]
+    paths = [
+        Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
+        if is_url(model)
+        else Path(model).resolve()
+        for model in models
+    ]
     stems = Counter(path.stem for path in paths)
     names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
     (name, n_times), *_ = Counter(names).most_common(1) or [("", 0)]
