@@ -1,6 +1,6 @@
 """The demo: the shipped organisms measured, what was planted beside what is found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ class Demo:
             `designed`, `accuracy_stereotyped`, `accuracy_contrast`, `accuracy_no` (questions whose
             answer is no), `n_planted`, `n_planted_failed`, `n_other_failed`; in percent where a rate.
         runs: The runs, by model.
-        lens: One row per model, condition and layer: `margin`, the lead of the right answer if the
-            model is read after that layer, mean over the localised failures.
+        lens: One row per model, condition and layer: `margin`, the mean lead of the right answer read
+            after that layer, over the localised failures.
         heads: One row per head of `instruct`, most specific first: `layer`, `head`, `specificity`,
-            `passes` (`misfired.localise`), `planted`.
+            `passes`, `planted`.
     """
 
     rows: pl.DataFrame
@@ -54,7 +54,8 @@ def demo(
         n_threads: CPU threads; models this small gain nothing from a second one.
         progress: Returns the callback of the run of the model whose name it is given.
     """
-    runs, rows = {}, []
+    runs: dict[str, Run] = {}
+    rows: list[dict[str, Any]] = []
     for name, path in models().items():
         suite = build_organism_suite(organism=name)
         runs[name] = run(
@@ -97,38 +98,30 @@ def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame
 
 def _rows(
     name: str, suite: pl.DataFrame, outcomes: pl.DataFrame, n_resamples: int, seed: int
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     expects_yes = suite.filter(pl.col("expected_stereotyped") == "yes")
     denied = outcomes.join(expects_yes, on="id", how="anti")
     outcomes = outcomes.join(expects_yes.select("id"), on="id", how="semi")
     summary = summarize(outcomes, n_resamples=n_resamples, rng=seed).filter(slice="overall")
     overall = {(row["priming"], row["measure"]): row for row in summary.to_dicts()}
-    rows = []
     for priming in PRIMINGS:
         mar = overall[priming, "mar"]
         asked = outcomes.filter(priming=priming).join(expects_yes, on="id")
         failed, planted = asked["contrast"] & ~asked["stereotyped"], asked[f"planted_{priming}"]
         no = denied.filter(priming=priming)
-        rows.append(
-            {
-                "model": name,
-                "priming": priming,
-                "n_pairs": mar["n_pairs"],
-                "mar": mar["value"],
-                "low": mar["low"],
-                "high": mar["high"],
-                "designed": card()["organisms"][name]["designed_mar"][priming],
-                "accuracy_stereotyped": overall[priming, "accuracy_stereotyped"]["value"],
-                "accuracy_contrast": overall[priming, "accuracy_contrast"]["value"],
-                "accuracy_no": _percent([*no["stereotyped"], *no["contrast"]]),
-                "n_planted": int(planted.sum()),
-                "n_planted_failed": int((failed & planted).sum()),
-                "n_other_failed": int((failed & ~planted).sum()),
-            }
-        )
-    return rows
-
-
-def _percent(outcomes: list[bool | None]) -> float | None:
-    scored = [right for right in outcomes if right is not None]
-    return 100 * sum(scored) / len(scored) if scored else None
+        scored = [right for right in (*no["stereotyped"], *no["contrast"]) if right is not None]
+        yield {
+            "model": name,
+            "priming": priming,
+            "n_pairs": mar["n_pairs"],
+            "mar": mar["value"],
+            "low": mar["low"],
+            "high": mar["high"],
+            "designed": card()["organisms"][name]["designed_mar"][priming],
+            "accuracy_stereotyped": overall[priming, "accuracy_stereotyped"]["value"],
+            "accuracy_contrast": overall[priming, "accuracy_contrast"]["value"],
+            "accuracy_no": 100 * sum(scored) / len(scored) if scored else None,
+            "n_planted": int(planted.sum()),
+            "n_planted_failed": int((failed & planted).sum()),
+            "n_other_failed": int((failed & ~planted).sum()),
+        }

@@ -25,11 +25,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def option(default: Any, *, help: str, check: Check | None = None, **more: Any) -> Any:  # noqa: A002
     """Return a dataclass field that carries all that is said about an option.
 
-    Args:
-        default: Its default; a mapping becomes a copy for each object.
-        help: One phrase for the command line and the options page.
-        check: Its rule; None, the default of many options, is never checked.
-        more: Further metadata for the command line, such as `flag` or `metavar`.
+    `help` is one phrase; `check` is not called with None, the default of many options; `more` is for
+    the command line, such as `flag` or `metavar`. Each object gets a copy of a default mapping.
     """
     metadata = {"help": help, "check": check, **more}
     if isinstance(default, dict):
@@ -39,11 +36,7 @@ def option(default: Any, *, help: str, check: Check | None = None, **more: Any) 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of the options of a stage; checked when made.
-
-    Raises:
-        ArgumentError: A value breaks its field's rule, or two fields contradict each other.
-    """
+    """Base of the options of a stage; raises `ArgumentError` when made where a rule is broken."""
 
     #: Help panel of the fields that a class defines itself; None for the first panel.
     PANEL: ClassVar[str | None] = None
@@ -60,11 +53,7 @@ class Options:
 
     @classmethod
     def of(cls: type[_Options], keywords: Mapping[str, Any]) -> _Options:
-        """Return options from keywords.
-
-        Raises:
-            ArgumentError: Also an unknown keyword.
-        """
+        """Return options from keywords; raise `ArgumentError` also for an unknown one."""
         if unknown := [name for name in keywords if name not in cls.panels()]:
             raise ArgumentError(f"unknown option {unknown[0]!r}")
         return cls(**keywords)
@@ -126,12 +115,8 @@ def one_of(allowed: Iterable[str]) -> Check:
 class Entry:
     """An option as the command line, a signature and the options page need it.
 
-    Attributes:
-        name: Name of the field, and of the keyword.
-        annotation: Its type.
-        default: Its default; a mapping is a copy.
-        panel: Its help panel; None for the first.
-        metadata: What `option` was given, `help` above all.
+    `name` is that of the field and keyword, `annotation` its type; `panel` is None for the first help
+    panel; `metadata` holds what `option` was given, `help` above all.
     """
 
     name: str
@@ -161,8 +146,7 @@ def entries(*classes: type[Options]) -> dict[str, Entry]:
 def takes_options(*classes: type[Options]) -> Callable[[_Function], _Function]:
     """Give a function the fields of option classes as keywords, instead of its `**options`.
 
-    Its signature and annotations then name each keyword with type and default, so that `help`,
-    editors and `typing.get_type_hints` see them.
+    `help`, editors and `typing.get_type_hints` then see each keyword with type and default.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -190,8 +174,7 @@ def set_keywords(function: Callable[..., Any], keywords: Mapping[str, tuple[Any,
         if name not in own
     }
     parameters = [*own.values(), *more.values()]
-    result = hints.get("return")
-    signature = inspect.Signature(parameters, return_annotation=result)
+    annotations = {each.name: each.annotation for each in parameters}
+    function.__annotations__ = annotations | {"return": hints.get("return")}
+    signature = inspect.Signature(parameters, return_annotation=hints.get("return"))
     function.__signature__ = signature  # type: ignore[attr-defined]
-    function.__annotations__ = {each.name: each.annotation for each in parameters}
-    function.__annotations__["return"] = result

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Argument, Option, echo
 
 from misfired.cli.options import Json, split_words, takes
 from misfired.errors import DataError
@@ -16,25 +16,18 @@ from misfired.stats.options import ResamplingOptions
 
 @takes(ResamplingOptions, exclude=["unit", "method"])
 def agreement(
-    ratings: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="A .csv, .jsonl or .parquet table: a row for each item, a column for each rater.",
-        ),
-    ],
+    ratings: Path = Argument(
+        metavar="FILE",
+        help="A .csv, .jsonl or .parquet table: a row for each item, a column for each rater.",
+    ),
     *,
-    raters: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Columns. Default: all except the column of --cluster."),
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="Column of the groups that are resampled together, such as scenario."),
-    ] = None,
-    method: Annotated[
-        str, typer.Option(help="krippendorff, fleiss, or cohen (two raters).")
-    ] = "krippendorff",
+    raters: str | None = Option(
+        None, metavar="A,B", help="Columns. Default: all except the column of --cluster."
+    ),
+    cluster: str | None = Option(
+        None, help="Column of the groups that are resampled together, such as scenario."
+    ),
+    method: str = Option("krippendorff", help="krippendorff, fleiss, or cohen (two raters)."),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -58,9 +51,9 @@ def agreement(
         **options,
     )
     if as_json:
-        typer.echo(json_text(asdict(found)))
+        echo(json_text(asdict(found)))
         return
     numbers = ["-" if x is None else f"{x:.3f}" for x in (found.value, found.low, found.high)]
     header = ("method", "value", "low", "high", "items", "raters", "reason")
     counts = (found.n_items, found.n_raters, found.reason or "")
-    typer.echo(text_table(header, [(found.method, *numbers, *counts)]))
+    echo(text_table(header, [(found.method, *numbers, *counts)]))

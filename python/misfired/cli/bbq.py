@@ -1,11 +1,10 @@
 """`misfired bbq`: get the rows that VETO's pairs are made of."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from typer import Argument, Option, echo
 
 from misfired.cli.options import Json, group, takes
 from misfired.report.table import json_text
@@ -23,13 +22,12 @@ def keep_group() -> None:
 @app.command()
 @takes()
 def fetch(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go.")],
+    folder: Path = Argument(metavar="FOLDER", help="Where the files go."),
     *,
-    category: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this category; may be repeated. Default: all 11."),
-    ] = None,
-    base_url: Annotated[str, typer.Option(help="Folder of the files on a mirror.")] = BBQ_URL,
+    category: list[str] | None = Option(
+        None, metavar="NAME", help="Only this category; may be repeated. Default: all 11."
+    ),
+    base_url: str = Option(BBQ_URL, help="Folder of the files on a mirror."),
     as_json: Json = False,
 ) -> None:
     """Download BBQ at a pinned commit and check every file.
@@ -41,10 +39,8 @@ def fetch(
       misfired bbq fetch bbq
       misfired bbq fetch bbq --category Age --category SES
     """
-    columns = (
-        *(TextColumn("{task.description}"), BarColumn()),
-        *(DownloadColumn(), TimeRemainingColumn()),
-    )
+    label = TextColumn("{task.description}")
+    columns = (label, BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
 
@@ -55,6 +51,6 @@ def fetch(
 
         files = fetch_bbq(folder, base_url=base_url, categories=category, progress=progress)
     if as_json:
-        typer.echo(json_text({"files": list(map(str, files))}))
+        echo(json_text({"files": list(map(str, files))}))
     else:
-        typer.echo("\n".join(f"{file}  checked" for file in files))
+        echo("\n".join(f"{file}  checked" for file in files))

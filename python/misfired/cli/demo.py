@@ -2,22 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Option, echo
 
-from misfired.cli.options import Json, takes
-from misfired.cli.progress import progress_bars
+from misfired.cli.options import Json, progress_bars, takes
 from misfired.stats.options import ResamplingOptions
 
 
 @takes(ResamplingOptions, only=["n_resamples", "seed"])
 def demo(
     *,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for the runs. Created if missing.")
-    ] = Path("misfired-demo"),
-    n_threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    out: Path = Option(
+        Path("misfired-demo"), "-o", "--out", help="Folder for the runs. Created if missing."
+    ),
+    n_threads: int = Option(1, min=1, help="CPU threads."),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -36,8 +35,8 @@ def demo(
     with progress_bars() as bar:
         result = run_demo(out, n_threads=n_threads, progress=bar, **options)
     if not as_json:
-        typer.echo(demo_report(result, out))
+        echo(demo_report(result, out))
         return
     checks = {name: one.scores.manifest["batch_invariance"] for name, one in result.runs.items()}
     tables = {name: getattr(result, name).to_dicts() for name in ("rows", "lens", "heads")}
-    typer.echo(json.dumps({**tables, "batch_invariance": checks}))
+    echo(json.dumps({**tables, "batch_invariance": checks}))

@@ -1,9 +1,9 @@
 """`misfired doctor`: what is installed, whether it works here, and what to change."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Argument, Exit, echo
 
 from misfired.cli.options import Json, takes
 from misfired.scoring.backend import is_url
@@ -19,13 +19,11 @@ _TAKEN = (
 
 @takes(ScoringOptions, only=_TAKEN)
 def doctor(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="A GGUF model to load and time for five seconds, or a server's address.",
-        ),
-    ] = None,
+    model: str | None = Argument(
+        None,
+        metavar="MODEL",
+        help="A GGUF model to load and time for five seconds, or a server's address.",
+    ),
     *,
     as_json: Json = False,
     **options: Any,
@@ -51,6 +49,6 @@ def doctor(
     for each in findings:
         advice = f"\n        -> {each.advice}" if each.advice else ""
         line = f"{_SIGNS[each.status]} {each.name}: {each.value}{advice}"
-        typer.echo(json.dumps(vars(each)) if as_json else line)
+        echo(json.dumps(vars(each)) if as_json else line)
     if any(finding.status == "problem" for finding in findings):
-        raise typer.Exit(1)
+        raise Exit(1)

@@ -1,25 +1,22 @@
 """`misfired localise`: where in a model the evidence is overruled."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Argument, Option, echo
 
-from misfired.cli.options import Json, ModelFile, takes
-from misfired.cli.progress import progress_bars
+from misfired.cli.options import Json, progress_bars, takes
 from misfired.localise.options import LocaliseOptions
 
 
 @takes(LocaliseOptions)
 def localise(
-    model: ModelFile,
+    model: Path = Argument(metavar="MODEL", help="A GGUF model file."),
     *,
-    run: Annotated[Path, typer.Option(help="Folder of a finished run of this model.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for tables and figures.")],
-    base: Annotated[
-        Path | None, typer.Option(help="A base model to compare with (lens and heads).")
-    ] = None,
-    figures: Annotated[bool, typer.Option(help="Draw figures (needs matplotlib).")] = True,
+    run: Path = Option(help="Folder of a finished run of this model."),
+    out: Path = Option(..., "-o", "--out", help="Folder for tables and figures."),
+    base: Path | None = Option(None, help="A base model to compare with (lens and heads)."),
+    figures: bool = Option(True, help="Draw figures (needs matplotlib)."),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -46,4 +43,4 @@ def localise(
     if figures:
         write_figures(found, out)
     told = json_text(localisation_json(found, out)) if as_json else localisation_report(found, out)
-    typer.echo(told)
+    echo(told)

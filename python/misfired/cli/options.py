@@ -2,41 +2,22 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from rich.markup import escape
+from typer import Argument, Option
 
 from misfired.options import Entry, Options, entries, set_keywords
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
-ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
-
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A GGUF model file.")]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=f"A GGUF model file, or {ADDRESS}")]
-SuiteFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.")
-]
-_OUT = typer.Option(
-    "-o", "--out", help="Run folder. Created if missing; an interrupted run resumes."
-)
-Out = Annotated[Path, _OUT]
-OutIfAny = Annotated[Path | None, _OUT]
-Category = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Only this category; may be repeated.")
-]
-Ray = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a Ray cluster that does the work; local starts one.",
-        rich_help_panel="Devices",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SuiteFile = Annotated[Path, Argument(metavar="FILE", help="A suite: .parquet, .jsonl or .csv.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
 def split_words(text: str) -> list[str]:
@@ -69,26 +50,39 @@ def takes(
 ) -> Callable[[_Command], _Command]:
     """Make a function a command: its `**options` are fields of option classes, its help its docstring.
 
-    Args:
-        classes: Option classes; a parameter of the function itself stands before a field of its name.
-        only: The fields that are taken. Default: all.
-        exclude: Fields that are not taken.
-        unset: Fields whose default is None here, each with the words that help shows for it.
+    `only` these fields are taken (default: all), none of `exclude`. Those in `unset` have a default of
+    None here, each with the words that help shows for it.
     """
 
     def decorate(command: _Command) -> _Command:
-        set_keywords(
-            command,
-            {
-                name: _parameter(entry, (unset or {}).get(name))
-                for name, entry in entries(*classes).items()
-                if name not in exclude and (not only or name in only)
-            },
-        )
+        keywords = {
+            name: _parameter(entry, (unset or {}).get(name))
+            for name, entry in entries(*classes).items()
+            if name not in exclude and (not only or name in only)
+        }
+        set_keywords(command, keywords)
         command.__doc__ = _help(command.__doc__ or "")
         return command
 
     return decorate
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Show bars on stderr for the block; what it yields adds one by label, called with (done, in all)."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = [progress.TextColumn("{task.description}", markup=False), progress.BarColumn(24)]
+    columns += [progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]
+    columns += [progress.TextColumn("left"), progress.TimeRemainingColumn()]
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = shown.add_task(label, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
+
+        yield bar
 
 
 def group() -> typer.Typer:
@@ -117,7 +111,7 @@ def _parameter(entry: Entry, words: str | None) -> tuple[Any, Any]:
     elif parser is split_words and default is not None:
         default = ", ".join(map(str, default))
     shown = words or ("" if default in (None, "{}") or default is False else str(default))
-    info = typer.Option(
+    info = Option(
         entry.flag,
         # typer would put the default on a line of its own.
         help=escape(entry.metadata["help"])

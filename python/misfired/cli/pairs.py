@@ -3,10 +3,9 @@
 import random
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import polars as pl
-import typer
+from typer import Option, echo
 
 from misfired.cli.options import Json, SuiteFile, group, takes
 from misfired.errors import DataError
@@ -23,23 +22,15 @@ app = group()
 @takes()
 def build(
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .parquet, .jsonl or .csv file.")
-    ],
-    bbq: Annotated[
-        Path | None,
-        typer.Option(help="Folder of BBQ's files (`misfired bbq fetch`), for paper and strict."),
-    ] = None,
-    category: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this category; may be repeated. Default: all 8."),
-    ] = None,
-    variant: Annotated[
-        str, typer.Option(help=f"Suite to build: {', '.join(BUILT_SUITES)}.")
-    ] = "paper",
-    report: Annotated[
-        bool, typer.Option("--report", help="Say how good the pairs are, as `check` does.")
-    ] = False,
+    output: Path = Option(..., "--output", "-o", help="A .parquet, .jsonl or .csv file."),
+    bbq: Path | None = Option(
+        None, help="Folder of BBQ's files (`misfired bbq fetch`), for paper and strict."
+    ),
+    category: list[str] | None = Option(
+        None, metavar="NAME", help="Only this category; may be repeated. Default: all 8."
+    ),
+    variant: str = Option("paper", help=f"Suite to build: {', '.join(BUILT_SUITES)}."),
+    report: bool = Option(False, "--report", help="Say how good the pairs are, as `check` does."),
     as_json: Json = False,
 ) -> None:
     """Build a suite, from BBQ or from its own grammar, and write it.
@@ -59,11 +50,11 @@ def build(
     name = pairs["suite"][0]
     if as_json:
         told = {"file": str(output), "suite": name, **total, "categories": by_category.to_dicts()}
-        typer.echo(json_text(told | ({"report": quality} if quality else {})))
+        echo(json_text(told | ({"report": quality} if quality else {})))
         return
-    typer.echo(f"{counts_report(by_category, total)}\n{name} written to {output}")
+    echo(f"{counts_report(by_category, total)}\n{name} written to {output}")
     if quality:
-        typer.echo(f"\n{check_report(quality)}")
+        echo(f"\n{check_report(quality)}")
 
 
 @app.command()
@@ -71,9 +62,7 @@ def build(
 def check(
     file: SuiteFile,
     *,
-    model: Annotated[
-        Path | None, typer.Option(help="A GGUF file: lengths in its tokens instead of words.")
-    ] = None,
+    model: Path | None = Option(None, help="A GGUF file: lengths in its tokens instead of words."),
     as_json: Json = False,
 ) -> None:
     """Say how good a suite is.
@@ -93,7 +82,7 @@ def check(
         with open_model(model, vocab_only=True) as opened:
             encode = partial(opened.tokenizer.encode, parse_special=False)
             found = check_pairs(pairs, count_tokens=lambda texts: [len(encode(t)) for t in texts])
-    typer.echo(json_text(found) if as_json else check_report(found))
+    echo(json_text(found) if as_json else check_report(found))
 
 
 @app.command()
@@ -101,10 +90,10 @@ def check(
 def show(
     file: SuiteFile,
     *,
-    n: Annotated[int, typer.Option("--n", help="How many pairs, drawn at random.")] = 3,
-    pair_id: Annotated[str | None, typer.Option("--id", help="This pair only.")] = None,
-    category: Annotated[str | None, typer.Option(help="Pairs of this category only.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    n: int = Option(3, "--n", help="How many pairs, drawn at random."),
+    pair_id: str | None = Option(None, "--id", help="This pair only."),
+    category: str | None = Option(None, help="Pairs of this category only."),
+    seed: int = Option(0, help="Seed of the draw."),
     as_json: Json = False,
 ) -> None:
     """Print a few pairs, the words that differ in [brackets].
@@ -125,6 +114,6 @@ def show(
     if as_json:
         for pair in pairs:
             pair["difference"] = differing_words(pair["stereotyped"], pair["contrast"])
-        typer.echo(json_text(pairs))
+        echo(json_text(pairs))
     else:
-        typer.echo("\n\n".join(map(pair_text, pairs)))
+        echo("\n\n".join(map(pair_text, pairs)))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import typer
+from typer import Option, echo
 
 from misfired.cli.options import Json, group, takes
 from misfired.options import Options, option
@@ -13,9 +13,8 @@ from misfired.stats.options import ResamplingOptions
 
 app = group()
 
-_Loss = Annotated[
-    float, typer.Option(help="Share of pairs that count against: reverse misfires; 0 to 1.")
-]
+_LOSS = "Share of pairs that count against: reverse misfires; 0 to 1."
+_Loss = Annotated[float, Option(help=_LOSS)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +38,10 @@ class DesignOptions(Options):
 @takes(DesignOptions, exclude=["share", "target"])
 def plan_power(
     *,
-    gain: Annotated[float, typer.Option(help="Share of pairs that misfire; 0 to 1.")],
+    gain: float = Option(help="Share of pairs that misfire; 0 to 1."),
     loss: _Loss,
-    n_simulations: Annotated[
-        int | None, typer.Option(help="Simulate instead of using the formula.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    n_simulations: int | None = Option(None, help="Simulate instead of using the formula."),
+    seed: int = Option(0, help="Seed of the simulation."),
     as_json: Json = False,
     **design: Any,
 ) -> None:
@@ -84,8 +81,8 @@ def plan_detect(*, loss: _Loss, as_json: Json = False, **design: Any) -> None:
 )
 def plan_size(
     *,
-    rate: Annotated[float, typer.Option(help="Expected MAR in percent.")],
-    width: Annotated[float, typer.Option(help="Wanted width of its interval in points.")],
+    rate: float = Option(help="Expected MAR in percent."),
+    width: float = Option(help="Wanted width of its interval in points."),
     as_json: Json = False,
     **design: Any,
 ) -> None:
@@ -103,4 +100,4 @@ def plan_size(
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
     shown = {k: v for k, v in found.items() if v is not None}
     cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in shown.values()]
-    typer.echo(json_text(found) if as_json else text_table(list(shown), [cells]))
+    echo(json_text(found) if as_json else text_table(list(shown), [cells]))

@@ -2,9 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Argument, echo
 
 from misfired.cli.options import Json, takes
 from misfired.report.table import Table, text
@@ -13,9 +12,9 @@ from misfired.scoring.protocol import PROTOCOLS, read_protocol
 
 @takes()
 def protocols(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A protocol of your own (TOML) to check.")
-    ] = None,
+    file: Path | None = Argument(
+        None, metavar="FILE", help="A protocol of your own (TOML) to check."
+    ),
     *,
     as_json: Json = False,
 ) -> None:
@@ -28,13 +27,13 @@ def protocols(
     shown = list(PROTOCOLS.values()) if file is None else [read_protocol(file)]
     if as_json:
         for protocol in shown:
-            typer.echo(json.dumps(protocol.to_json(), ensure_ascii=False))
+            echo(json.dumps(protocol.to_json(), ensure_ascii=False))
     elif file is None:
         header = ("name", "version", "reading", "tokens", "instruction")
         rows = [
             (each.name, each.version, each.reading, each.n_generate or "", each.instruction)
             for each in shown
         ]
-        typer.echo(text(Table(header, rows, n_words=len(header))))
+        echo(text(Table(header, rows, n_words=len(header))))
     else:
-        typer.echo(json.dumps(shown[0].to_json(), ensure_ascii=False, indent=2))
+        echo(json.dumps(shown[0].to_json(), ensure_ascii=False, indent=2))

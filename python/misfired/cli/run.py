@@ -4,13 +4,12 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
-import typer
+from typer import Argument, Exit, Option, echo
 
-from misfired.cli.options import ADDRESS, Json, ModelName, Out, OutIfAny, Ray, split_words, takes
-from misfired.cli.progress import progress_bars
+from misfired.cli.options import Json, progress_bars, split_words, takes
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option
 from misfired.prompts.primings import check_primings, default_primings
@@ -19,6 +18,9 @@ from misfired.scoring.backend import is_url
 from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
 
+_ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
+_OUT = "Run folder. Created if missing; an interrupted run resumes."
+_RAY = "Address of a Ray cluster that does the work; local starts one."
 _UNSET = {"priming": "none, and cue where the suite has one"}
 
 
@@ -29,8 +31,7 @@ class PairsOptions(Options):
     bbq: Path | None = option(None, help="Build the pairs from BBQ's files in this folder.")
     suite: Path | None = option(None, help="Read the pairs: .parquet, .jsonl or .csv.")
     variant: str | None = option(
-        None,
-        help="Rules for BBQ: paper or strict; `run` compares paper,strict. Default: paper.",
+        None, help="Rules for BBQ: paper or strict; `run` compares paper,strict. Default: paper."
     )
     category: list[str] | None = option(
         None, help="Only this category; may be repeated.", metavar="NAME"
@@ -49,13 +50,11 @@ class PairsOptions(Options):
 
 @takes(PairsOptions, RunOptions, unset=_UNSET)
 def run(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODELS", help=f"GGUF model files, or {ADDRESS}")
-    ],
+    models: list[str] = Argument(metavar="MODELS", help=f"GGUF model files, or {_ADDRESS}"),
     *,
-    out: Out,
+    out: Path = Option(..., "-o", "--out", help=_OUT),
     as_json: Json = False,
-    ray: Ray = None,
+    ray: str | None = Option(None, help=_RAY, rich_help_panel="Devices"),
     **options: Any,
 ) -> None:
     """Measure models on pairs; print MAR with intervals.
@@ -87,7 +86,7 @@ def run(
         with progress_bars() as bar:
             options |= {"out": out, "ray": ray, "progress": bar("scoring")}
             done = run_pipeline(models[0], pairs, **options)
-        typer.echo(json.dumps(run_json(done, out)) if as_json else run_report(done, out))
+        echo(json.dumps(run_json(done, out)) if as_json else run_report(done, out))
 
 
 def _chosen(options: dict[str, Any], *, several: bool = False) -> dict[str, pl.DataFrame]:
@@ -122,11 +121,11 @@ def _run_variants(
     compared = compare_variants(*outcomes, rng=rest["seed"], **statistics)
     if as_json:
         each = {name: run_json(one, out / name) for name, one in runs.items()}
-        typer.echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
+        echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
         return
     first, second = runs
-    typer.echo(text(variants_table(compared, (first, second))))
-    typer.echo(f"runs   {out}/{{{first},{second}}}")
+    echo(text(variants_table(compared, (first, second))))
+    echo(f"runs   {out}/{{{first},{second}}}")
 
 
 def _run_many(
@@ -144,31 +143,30 @@ def _run_many(
     runs = {name: each for name, each in results.items() if isinstance(each, Run)}
     if as_json:
         for name, each in runs.items():
-            typer.echo(json.dumps(run_json(each, out / name)))
+            echo(json.dumps(run_json(each, out / name)))
     elif runs:
         outcomes = {name: each.outcomes for name, each in runs.items()}
         statistics = {name: rest[name] for name in ("n_resamples", "unit", "confidence_level")}
         for priming in (one.name for one in check_primings(rest["priming"])):
             ranked = leaderboard(outcomes, priming=priming, rng=rest["seed"], **statistics)
-            typer.echo(text(ranking_table(ranked, f"MAR, priming {priming}")) + "\n")
+            echo(text(ranking_table(ranked, f"MAR, priming {priming}")) + "\n")
         names = ",".join(runs)
-        typer.echo(f"runs   {out}/" + (f"{{{names}}}" if len(runs) > 1 else names))
+        echo(f"runs   {out}/" + (f"{{{names}}}" if len(runs) > 1 else names))
     failed = [each for each in results.values() if not isinstance(each, Run)]
     for error in failed:
-        typer.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
     if failed:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @takes(PairsOptions, ScoringOptions, unset=_UNSET)
 def score(
-    model: ModelName,
+    model: str = Argument(metavar="MODEL", help=f"A GGUF model file, or {_ADDRESS}"),
     *,
-    out: OutIfAny = None,
-    explain: Annotated[
-        bool,
-        typer.Option("--explain", help="Show how the first pair is put and read; score no other."),
-    ] = False,
+    out: Path | None = Option(None, "-o", "--out", help=_OUT),
+    explain: bool = Option(
+        False, "--explain", help="Show how the first pair is put and read; score no other."
+    ),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -188,13 +186,13 @@ def score(
         raise ArgumentError("--explain must have a model file, a server gives no tokens")
     if explain:
         shown = explain_prompt(model, pairs, **options)
-        typer.echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
+        echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
     elif out is None:
         raise ArgumentError("score needs a run folder: -o RUN (or --explain)")
     else:
         with progress_bars() as bar:
             scores = score_pipeline(model, pairs, out=out, progress=bar("scoring"), **options)
-        typer.echo(json.dumps(scores_json(scores, out)) if as_json else scores_report(scores, out))
+        echo(json.dumps(scores_json(scores, out)) if as_json else scores_report(scores, out))
 
 
 def choose_pairs(

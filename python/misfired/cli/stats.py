@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-import typer
+from typer import Argument, Option, echo
 
 from misfired.cli.options import Json, takes
 from misfired.errors import ArgumentError
@@ -28,11 +28,10 @@ from misfired.stats.options import ResamplingOptions, SamplingOptions, StrataOpt
 from misfired.stats.outcomes import build_outcomes
 
 _Runs = Annotated[
-    list[Path],
-    typer.Argument(metavar="RUNS", help="Run folders, or answers or outcomes files."),
+    list[Path], Argument(metavar="RUNS", help="Run folders, or answers or outcomes files.")
 ]
 _Table = Literal["summary", "contrasts", "detection", "expected", "tests", "paper-tests"]
-_Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated rows.")]
+_Csv = Annotated[bool, Option("--csv", help="Print comma-separated rows.")]
 
 #: Tables of all runs together, with the options of `study_tests`.
 _TESTS = {"tests": "default", "paper-tests": "paper"}
@@ -42,18 +41,16 @@ _TESTS = {"tests": "default", "paper-tests": "paper"}
 def stats(
     runs: _Runs,
     *,
-    table: Annotated[
-        _Table | None,
-        typer.Option(
-            metavar="TABLE",
-            help="One table alone: summary, every measure; contrasts, of primings with controls; "
-            "detection, d' and criterion; expected, measures by expected answer; tests, the study's "
-            "families of tests; paper-tests, the paper's. Default: those that the runs hold.",
-        ),
-    ] = None,
+    table: _Table | None = Option(
+        None,
+        metavar="TABLE",
+        help="One table alone: summary, every measure; contrasts, of primings with controls; "
+        "detection, d' and criterion; expected, measures by expected answer; tests, the study's "
+        "families of tests; paper-tests, the paper's. Default: those that the runs hold.",
+    ),
     as_json: Json = False,
     as_csv: _Csv = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="Print a table for a paper.")] = False,
+    as_latex: bool = Option(False, "--latex", help="Print a table for a paper."),
     **options: Any,
 ) -> None:
     """Print MAR and its companions with intervals.
@@ -89,17 +86,17 @@ def stats(
         )  # fmt: skip
         if table is None and "condition" in answers.columns:
             tables += show.analyses_tables(analyse(answers, **asked))
-        typer.echo("\n".join([str(path), *map(text, tables)]))
+        echo("\n".join([str(path), *map(text, tables)]))
     if as_json or as_csv:
         _print(pl.concat(found), "", as_json=as_json, as_csv=as_csv)
     elif as_latex:
-        typer.echo("\n\n".join(latex(show.publication_table(frame)) for frame in found))
+        echo("\n\n".join(latex(show.publication_table(frame)) for frame in found))
 
 
 @takes(ResamplingOptions, StrataOptions)
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Run folder or outcomes.")],
-    second: Annotated[Path, typer.Argument(metavar="SECOND", help="The other run.")],
+    first: Path = Argument(metavar="FIRST", help="Run folder or outcomes."),
+    second: Path = Argument(metavar="SECOND", help="The other run."),
     *,
     as_json: Json = False,
     as_csv: _Csv = False,
@@ -122,11 +119,9 @@ def compare(
 def leaderboard(
     runs: _Runs,
     *,
-    measure: Annotated[str, typer.Option(help="Measure to rank by, lowest first.")] = "mar",
-    priming: Annotated[str, typer.Option(help="Priming of each run.")] = "none",
-    published: Annotated[
-        Path | None, typer.Option(help="Published figures as reference rows (.csv).")
-    ] = None,
+    measure: str = Option("mar", help="Measure to rank by, lowest first."),
+    priming: str = Option("none", help="Priming of each run."),
+    published: Path | None = Option(None, help="Published figures as reference rows (.csv)."),
     as_json: Json = False,
     as_csv: _Csv = False,
     **options: Any,
@@ -189,4 +184,4 @@ def _tests(paths: list[Path], options: str) -> pl.DataFrame:
 
 def _print(frame: pl.DataFrame, shown: str, *, as_json: bool, as_csv: bool) -> None:
     """Print rows as CSV or JSON, or else what is shown of them."""
-    typer.echo(csv(frame) if as_csv else json_lines(frame) if as_json else shown)
+    echo(csv(frame) if as_csv else json_lines(frame) if as_json else shown)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-import typer
+from typer import Option, echo
 
 from misfired.cli.options import Json, SuiteFile, group, takes
 from misfired.files import file_sha256
@@ -17,12 +17,8 @@ from misfired.suites.card import card_path, read_card, suite_counts
 
 app = group()
 
-_Protocol = Annotated[
-    str | None,
-    typer.Option(
-        help="Protocol whose answers prompts may expect. Default: those of the card, or yes and no."
-    ),
-]
+_PROTOCOL = "Protocol whose answers prompts may expect. Default: those of the card, or yes and no."
+_Protocol = Annotated[str | None, Option(help=_PROTOCOL)]
 
 
 @app.command()
@@ -39,11 +35,11 @@ def validate(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = Fal
     names, counts = _names(suite), suite_counts(suite)
     if as_json:
         stated = str(card) if card.exists() else None
-        typer.echo(json_text({"file": str(file), "suite": names, **counts, "card": stated}))
+        echo(json_text({"file": str(file), "suite": names, **counts, "card": stated}))
         return
     listed = ", ".join(f"{number} {name}" for name, number in counts.items())
-    typer.echo(f"{file}: {names}: {listed}")
-    typer.echo(f"{card}: agrees" if card.exists() else "no card beside it")
+    echo(f"{file}: {names}: {listed}")
+    echo(f"{card}: agrees" if card.exists() else "no card beside it")
 
 
 @app.command()
@@ -55,7 +51,7 @@ def describe(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = Fal
       misfired suite describe pairs.parquet
     """
     about = _described(file, _read(file, protocol))
-    typer.echo(json_text(about) if as_json else description_report(about))
+    echo(json_text(about) if as_json else description_report(about))
 
 
 def _read(file: Path, protocol: str | None) -> pl.DataFrame:

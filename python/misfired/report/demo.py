@@ -37,13 +37,10 @@ def _measured(demo: Demo) -> Table:
         "model", "priming", "n", "MAR", "95 % interval", "designed", "acc. st", "acc. co", "acc. no",
     )  # fmt: skip
     rates = ("designed", "accuracy_stereotyped", "accuracy_contrast", "accuracy_no")
-    rows = [
-        (
-            *(row["model"], row["priming"], row["n_pairs"], number(row["mar"]), interval(row)),
-            *(number(row[name]) for name in rates),
-        )
-        for row in demo.rows.iter_rows(named=True)
-    ]
+    rows = []
+    for row in demo.rows.iter_rows(named=True):
+        mar = (row["model"], row["priming"], row["n_pairs"], number(row["mar"]), interval(row))
+        rows.append((*mar, *(number(row[name]) for name in rates)))
     return Table(header, rows, n_words=2)
 
 

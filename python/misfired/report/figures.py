@@ -63,11 +63,7 @@ _STYLE: dict[str, Any] = {
 
 
 def check_matplotlib() -> None:
-    """Refuse early if figures cannot be drawn.
-
-    Raises:
-        ArgumentError: matplotlib is not installed.
-    """
+    """Raise `ArgumentError` early if matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ArgumentError(
             "matplotlib must be installed for figures: pip install 'misfired[plots]', or leave them out"
@@ -75,11 +71,7 @@ def check_matplotlib() -> None:
 
 
 def write_figures(found: Localisation, folder: Path | str) -> list[Path]:
-    """Draw what was probed: `layers`, `recovery` and `heads`, each as SVG and PNG.
-
-    Raises:
-        ArgumentError: As `check_matplotlib`.
-    """
+    """Draw what was probed, as `check_matplotlib` allows: `layers`, `recovery`, `heads`, as SVG and PNG."""
     check_matplotlib()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """What a localisation found, as text for a terminal."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,10 @@ _N_SHOWN = 5
 
 def localisation_json(found: Localisation, out: Path) -> dict[str, Any]:
     """Return counts, checks and the small tables of a localisation, ready for JSON."""
-    tables: dict[str, Any] = {
-        name: json.loads(found.tables[name].write_json())
-        for name in _TABLES
-        if name in found.tables
-    }
     names = ("n_failures", "n_controls", "n_tested", "n_unaligned", "check")
-    return {"out": str(out)} | {name: found.manifest[name] for name in names} | tables
+    told: dict[str, Any] = {"out": str(out)} | {name: found.manifest[name] for name in names}
+    tables = {name: found.tables[name] for name in _TABLES if name in found.tables}
+    return told | {name: json.loads(table.write_json()) for name, table in tables.items()}
 
 
 def localisation_report(found: Localisation, out: Path) -> str:
@@ -40,45 +36,32 @@ def localisation_report(found: Localisation, out: Path) -> str:
 
 def _figures(figures: pl.DataFrame) -> str:
     shown = figures.filter(pl.col("kind") == "failure", pl.col("value").is_not_null())
-    rows = [
-        (
-            row["probe"] + ("" if row["model"] == "instruct" else f", {row['model']}"),
-            *(row["measure"], number(row["value"], digits=2), interval(row, digits=2)),
+    rows = []
+    for row in shown.iter_rows(named=True):
+        probe = row["probe"] + ("" if row["model"] == "instruct" else f", {row['model']}")
+        rows.append(
+            (probe, row["measure"], number(row["value"], digits=2), interval(row, digits=2))
         )
-        for row in shown.iter_rows(named=True)
-    ]
     return text_table(("probe", "measure", "value", "interval"), rows)
 
 
 def _heads(table: pl.DataFrame) -> str:
     shown = table.filter(pl.col("rank") <= _N_SHOWN, pl.col("method") == table["method"][0])
     names = ("model", "method", "layer", "head")
-    rows = [
-        (
-            *(row[name] for name in names),
-            *(number(row["specificity"], digits=2), interval(row, digits=2)),
-            "yes" if row["passes"] else "no",
-        )
-        for row in shown.sort("model", "rank", descending=[True, False]).iter_rows(named=True)
-    ]
+    rows = []
+    for row in shown.sort("model", "rank", descending=[True, False]).iter_rows(named=True):
+        values = (number(row["specificity"], digits=2), interval(row, digits=2))
+        rows.append((*(row[name] for name in names), *values, "yes" if row["passes"] else "no"))
     return text_table((*names, "specificity", "interval", "passes"), rows)
 
 
 def _ablation(table: pl.DataFrame) -> str:
     shown = table.filter(pl.col("measure").is_in(["mar", "recovery_rate", "kept"]))
-    rows = [
-        (
-            *(row[name] for name in ("set", "heads", "measure")),
-            *(number(row[name], digits=2) for name in ("before", "after")),
-            interval(row, digits=2),
-        )
-        for row in shown.iter_rows(named=True)
-    ]
+    rows = []
+    for row in shown.iter_rows(named=True):
+        values = (number(row[name], digits=2) for name in ("before", "after"))
+        rows.append((row["set"], row["heads"], row["measure"], *values, interval(row, digits=2)))
     return text_table(("heads ablated", "which", "measure", "before", "after", "change"), rows)
 
 
-_TABLES: dict[str, Callable[[pl.DataFrame], str]] = {
-    "figures": _figures,
-    "head_map": _heads,
-    "ablation": _ablation,
-}
+_TABLES = {"figures": _figures, "head_map": _heads, "ablation": _ablation}

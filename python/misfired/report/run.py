@@ -24,8 +24,7 @@ def run_report(run: Run, out: Path | None = None) -> str:
         how = f"percent; {level} % intervals by {statistics.unit}, methods in summary.json"
     meaning = f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."
     tables = [*summary_tables(run.summary), *analyses_tables(run.analyses)]
-    header = _header(run.scores, manifest, out)
-    notes = _notes(run.scores, manifest)
+    header, notes = _header(run.scores, manifest, out), _notes(run.scores, manifest)
     return "\n".join([*header, "", *map(text, tables), "", paragraph(meaning), *notes])
 
 
@@ -105,9 +104,7 @@ def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
 
 def _intervention_words(changed: Mapping[str, Any]) -> str:
     """Return an intervention, as the manifest has it, in words."""
-    heads = ", ".join(
-        f"{each['layer']}.{each['head']} ({each['method']})" for each in changed["ablate"]
-    )
+    heads = ", ".join("{layer}.{head} ({method})".format(**each) for each in changed["ablate"])
     words = [f"heads {heads}"] if heads else []
     if (direction := changed["direction"]) is not None:
         layers = "after layers {} to {}".format(*direction["layers"])

@@ -17,12 +17,8 @@ _NO_ROW: _Row = {"value": None, "low": None, "high": None}
 def summary_tables(summary: pl.DataFrame, before: str = "") -> list[Table]:
     """Return a table for each priming, then one for each change of priming, a line per slice.
 
-    A priming shows n, MAR with its interval, joint MAR, BR and both accuracies; a change shows the
-    paired changes in MAR and joint MAR with their intervals.
-
-    Args:
-        summary: What `summarize` or `by_expected` returns; of the latter, each half has its tables.
-        before: Begins each title.
+    `summary` is what `summarize` or `by_expected` returns; of the latter, each half has its tables.
+    `before` begins each title.
     """
     if "expected" in summary.columns:
         halves = summary.group_by("expected", maintain_order=True)
@@ -58,22 +54,16 @@ def analyses_tables(analyses: Analyses) -> list[Table]:
 def contrasts_table(contrasts: pl.DataFrame) -> Table:
     """Return what `priming_contrasts` returns, a line each, in percentage points."""
     header = ("contrast", "priming", "measure", "value", "interval", "p", "adj. p")
-    rows = [
-        (
-            *(row["contrast"], row["priming"], _SHORT.get(row["measure"], row["measure"])),
-            *(number(row["value"], "+"), interval(row), *_p_values(row)),
-        )
-        for row in contrasts.iter_rows(named=True)
-    ]
+    rows = []
+    for row in contrasts.iter_rows(named=True):
+        names = (row["contrast"], row["priming"], _SHORT.get(row["measure"], row["measure"]))
+        rows.append((*names, number(row["value"], "+"), interval(row), *_p_values(row)))
     title = "contrasts of primings (p of sign-flip tests, one family)"
     return Table(header, rows, title, n_words=3)
 
 
 def detection_tables(detection: pl.DataFrame) -> list[Table]:
-    """Return a table for each priming of what `signal_detection` returns.
-
-    It shows both conditions' rates of yes, d' and criterion, and the differences.
-    """
+    """Return a table for each priming of what `signal_detection` returns: both conditions, differences."""
     header = ("condition", "hits", "false al.", "d'", "interval", "crit.", "interval")
     tables = []
     for (priming,), rows in detection.group_by("priming", maintain_order=True):
@@ -135,14 +125,10 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
     `variants` is what `compare_variants` returns; `names` name the first and the second variant.
     """
     header = ("slice", "priming", "scenarios", *names, "diff.", "interval")
-    rows = [
-        (
-            *(row["slice"], row["priming"], row["n_scenarios"]),
-            *(number(row["first"]), number(row["second"])),
-            *(number(row["value"], "+"), interval(row)),
-        )
-        for row in variants.filter(pl.col("measure") == "mar").iter_rows(named=True)
-    ]
+    rows = []
+    for row in variants.filter(measure="mar").iter_rows(named=True):
+        values = (number(row["first"]), number(row["second"]), number(row["value"], "+"))
+        rows.append((row["slice"], row["priming"], row["n_scenarios"], *values, interval(row)))
     title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
     return Table(header, rows, title, n_words=2)
 

@@ -8,8 +8,6 @@ import polars as pl
 from misfired.report.table import WIDTH, facts, text_table
 from misfired.suites.difference import mark_difference
 
-_INDENT: dict[str, Any] = {"initial_indent": " " * 4, "subsequent_indent": " " * 4}
-
 _SWAPS = {
     "columns": "",
     "subjects": "at least ",
@@ -22,7 +20,8 @@ def check_report(report: dict[str, Any]) -> str:
     n_pairs, length, swaps = (report[k] for k in ("n_pairs", "length_difference", "exact_swaps"))
     known = "" if swaps is None else _share(swaps, n_pairs)
     twins, scenarios = report["n_twins"], report["n_scenarios"]
-    unlike = f"mean {length['mean']:+.2f}, absolute {length['mean_absolute']:.2f}"
+    means = f"mean {length['mean']:+.2f}, absolute {length['mean_absolute']:.2f}"
+    unlike = f"stereotyped - contrast: {means}, most {length['most']}"
     effective = (f"{n:.0f} at r = {r}" for r, n in report["n_effective"].items())
     return facts(
         [
@@ -33,10 +32,7 @@ def check_report(report: dict[str, Any]) -> str:
             ("tokens that differ", _listed(report["distance"])),
             ("negative questions", _share(report["negative_questions"], 2 * n_pairs)),
             ("negation anywhere", _share(report["negated"], 2 * n_pairs)),
-            (
-                f"length in {length['unit']}",
-                f"stereotyped - contrast: {unlike}, most {length['most']}",
-            ),
+            (f"length in {length['unit']}", unlike),
             ("duplicates", str(report["duplicates"])),
             ("known misprints", _listed(report["glitches"]) or "none"),
             ("pairs a scenario", _listed(report["scenario_size"])),
@@ -65,8 +61,8 @@ def description_report(about: dict[str, Any]) -> str:
     """Return what a suite and its card say of it."""
     card = about["card"] or {"licence": "no card", "source": "no card"}
     told = [
-        *((name, about[name]) for name in ("suite", "file")),
-        *((name, card[name]) for name in ("licence", "source")),
+        *(("suite", about["suite"]), ("file", about["file"])),
+        *(("licence", card["licence"]), ("source", card["source"])),
         ("longest prompt", f"{about['longest_prompt']} characters"),
         ("primings", ", ".join(about["primings"])),
         ("further columns", ", ".join(about["further_columns"]) or "none"),
@@ -86,7 +82,8 @@ def pair_text(pair: dict[str, Any]) -> str:
         texts[f"{side}: {pair[f'{side}_group']}, expected {pair[f'expected_{side}']}"] = marked
     lines = [f"{pair['id']}  ({pair['suite']}, {pair['category']})"]
     for title, text in texts.items():
-        lines += [f"  {title}", *textwrap.wrap(text, WIDTH, break_on_hyphens=False, **_INDENT)]
+        folded = textwrap.wrap(text, WIDTH - 4, break_on_hyphens=False)
+        lines += [f"  {title}", *(f"    {line}" for line in folded)]
     return "\n".join(lines)
 
 

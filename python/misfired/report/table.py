@@ -1,8 +1,4 @@
-"""Tables of every report, and one renderer for each format.
-
-`text` and `latex` render a `Table` of cells as people read them; `csv` and `json_lines` render the rows
-behind it with every digit.
-"""
+"""Tables of every report, and one renderer for each format."""
 
 import json
 import textwrap
@@ -13,26 +9,16 @@ from typing import Any
 
 import polars as pl
 
-#: Columns of a terminal that every report fits in.
-WIDTH = 80
-
-#: Columns of the titles of `facts`.
-_TITLE_WIDTH = 20
-
-#: A column of words is never folded to less.
-_NARROWEST = 8
+#: Columns of a terminal that every report fits in, of titles in `facts`, of words folded at most.
+WIDTH, _TITLE_WIDTH, _NARROWEST = 80, 20, 8
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells under a header.
+    """Cells, turned into text by `str`, under a header, which may have a title above it.
 
-    Attributes:
-        header: Names of the columns.
-        rows: Cells, turned into text by `str`.
-        title: A line above the header.
-        n_words: The first columns, aligned to the left; numbers follow, aligned to the right. None:
-            a column holds numbers where its first cell is one.
+    The first `n_words` columns are aligned to the left; numbers follow, aligned to the right. None:
+    a column holds numbers where its first cell is one.
     """
 
     header: Sequence[str]
@@ -70,10 +56,8 @@ def text(table: Table, width: int = WIDTH) -> str:
     for row in cells:
         folded = [_folded(cell, most) for cell, most in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
-            padded = (
-                part.ljust(most) if is_words else part.rjust(most)
-                for part, most, is_words in zip(parts, widths, words, strict=True)
-            )
+            sized = zip(parts, widths, words, strict=True)
+            padded = (part.ljust(n) if is_words else part.rjust(n) for part, n, is_words in sized)
             lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 
@@ -94,7 +78,7 @@ def latex(table: Table) -> str:
 
 
 def csv(frame: pl.DataFrame) -> str:
-    """Return rows as comma-separated values, with a header."""
+    """Return rows as comma-separated values, with a header and every digit."""
     return frame.write_csv().removesuffix("\n")
 
 

@@ -15,10 +15,8 @@ from misfired.stats.priming import CONTRASTS_SCHEMA
 class Analyses:
     """Tables of a run; those that its design does not allow are empty.
 
-    Attributes:
-        contrasts: `misfired.stats.priming_contrasts`, where a priming has its control.
-        detection: `misfired.stats.signal_detection`, where both yes and no are expected.
-        expected: `misfired.stats.by_expected`, in the same case.
+    `contrasts` of primings with controls are by `misfired.stats.priming_contrasts`. Where both yes and no
+    are expected, `detection` is by `misfired.stats.signal_detection`, `expected` by `by_expected`.
     """
 
     contrasts: pl.DataFrame

@@ -19,20 +19,12 @@ from misfired.files import read_table, replacing
 from misfired.runs.manifest import FORMAT, MANIFEST, N_ROWS, load_manifest, pairs_sha256
 from misfired.scoring.answers import NO_TEXT
 
-PAIRS = "pairs.parquet"
-JOURNAL = "answers.jsonl"
-ANSWERS = "answers.parquet"
-SUMMARY = "summary.json"
-ANALYSES = "analyses.json"
-_LOCK = ".lock"
+PAIRS, JOURNAL, ANSWERS = "pairs.parquet", "answers.jsonl", "answers.parquet"
+SUMMARY, ANALYSES, _LOCK = "summary.json", "analyses.json", ".lock"
 
 
 class RunFolder(AbstractContextManager["RunFolder"]):
-    """The folder of one run, locked while this object is open.
-
-    Args:
-        path: The folder, created with its parents if missing.
-        settings: What decides the numbers. A folder made with other settings is refused.
+    """The folder of one run, created if missing, and locked while this object is open.
 
     Attributes:
         manifest: What the manifest holds.
@@ -57,32 +49,25 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 raise RunFolderError(f"{self.path}: another process is using this run") from None
         try:
             if not (self.path / MANIFEST).exists():
-                self._refuse_strangers()
+                strangers = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK)
+                if strangers:
+                    holds = f"(it holds {strangers[0]!r})"
+                    raise RunFolderError(f"{self.path}: not a run folder, and not empty {holds}")
                 running = {"format": FORMAT, "status": "running", "settings": settings}
                 self._write_json(MANIFEST, running)
             self.manifest = load_manifest(self.path)
-            self._check_settings(settings)
+            plain = json.loads(json.dumps(settings))
+            if differences := "; ".join(_differences(self.manifest["settings"], plain)):
+                raise RunFolderError(
+                    f"{self.path}: made with other settings: {differences}. "
+                    "Name another folder, or use the same settings."
+                )
             self.complete = self.manifest.get("status") == "complete"
             recorded = self._read_journal()
             self.recorded = {n: row for n, row in recorded if row.get("outcome") != "error"}
         except BaseException:
             self.close()
             raise
-
-    def _refuse_strangers(self) -> None:
-        strangers = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK)
-        if strangers:
-            raise RunFolderError(
-                f"{self.path}: not a run folder, and not empty (it holds {strangers[0]!r})"
-            )
-
-    def _check_settings(self, settings: dict[str, Any]) -> None:
-        plain = json.loads(json.dumps(settings))
-        if differences := "; ".join(_differences(self.manifest["settings"], plain)):
-            raise RunFolderError(
-                f"{self.path}: made with other settings: {differences}. "
-                "Name another folder, or use the same settings."
-            )
 
     def keep_pairs(self, pairs: pl.DataFrame) -> None:
         """Write the measured pairs if they are missing; the settings hold their SHA-256."""
@@ -115,10 +100,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         (self.path / JOURNAL).unlink(missing_ok=True)
 
     def retry_errors(self, columns: Sequence[str]) -> bool:
-        """Reopen a complete run if prompts failed, and return True if any did.
-
-        `columns` are what is measured of a prompt, as the journal has it.
-        """
+        """Reopen a complete run, and return True, if prompts failed; `columns` are as in the journal."""
         answers = read_answers(self.path)
         is_error = pl.col("outcome") == "error"
         retried = answers.filter(is_error & (pl.col("reason") != NO_TEXT))
@@ -169,8 +151,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 def read_answers(path: Path | str) -> pl.DataFrame:
     """Return the answers of a run folder, or of an answers file (Parquet or JSONL).
 
-    Raises:
-        DataError: The run is not complete, or the file is missing or damaged.
+    Raises `DataError` if the run is not complete, or the file is missing or damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -184,19 +165,13 @@ def read_answers(path: Path | str) -> pl.DataFrame:
 
 
 def read_pairs(path: Path | str) -> pl.DataFrame:
-    """Return the pairs that a run measured.
-
-    Raises:
-        DataError: The folder has none, or their SHA-256 is not the manifest's.
-    """
+    """Return the pairs of a run; `DataError` if there are none or their SHA-256 is another."""
     file = Path(path) / PAIRS
     stated = load_manifest(file.parent)["settings"]["suite_sha256"]
     pairs = read_table(file)
     if (found := pairs_sha256(pairs)) != stated:
-        raise DataError(
-            f"{file}: not the pairs of this run (sha256 {found[:12]}..., "
-            f"the manifest has {stated[:12]}...)"
-        )
+        hashes = f"sha256 {found[:12]}..., the manifest has {stated[:12]}..."
+        raise DataError(f"{file}: not the pairs of this run ({hashes})")
     return pairs
 
 

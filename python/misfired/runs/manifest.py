@@ -29,11 +29,8 @@ from misfired.scoring.options import KvCache, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import OUTCOMES
 
-#: Format of the manifest; another is refused.
-FORMAT = 1
-
-#: Name of its file in a run folder.
-MANIFEST = "manifest.json"
+#: Name of the file in a run folder, and its format; another is refused.
+MANIFEST, FORMAT = "manifest.json", 1
 
 #: Pairs that are written or hashed at a time; bounds the memory that a large suite takes.
 N_ROWS = 4096
@@ -143,11 +140,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, content: Mapping[str, Any], source: object = "manifest") -> Manifest:
-        """Return a mapping, such as `Scores.manifest`, as a manifest.
-
-        Raises:
-            DataError: A key is missing, unknown, or of another type; the message names source and key.
-        """
+        """Return a mapping, such as `Scores.manifest`, as a manifest; an error names source and key."""
         try:
             return msgspec.convert(content, cls)
         except msgspec.ValidationError as error:
@@ -225,11 +218,7 @@ def run_settings(
     pairs: pl.DataFrame, options: ScoringOptions, shots: Sequence[Shot], own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the section `settings`, with the backend's `own`; `pairs` are those that are measured."""
-    drawn = {
-        "seed": options.shots_seed,
-        "hold_out": options.hold_out,
-        "demonstrations": [asdict(shot) for shot in shots],
-    }
+    drawn = {"seed": options.shots_seed, "hold_out": options.hold_out}
     settings = {
         "suite": ", ".join(pairs["suite"].unique().sort().to_list()),
         "suite_sha256": pairs_sha256(pairs),
@@ -237,14 +226,14 @@ def run_settings(
         "n_shard": N_SHARD,
         "primings": [priming.to_json() for priming in options.primings],
         "protocol": options.resolved_protocol.to_json(),
-        "shots": drawn if shots else None,
+        "shots": {**drawn, "demonstrations": list(map(asdict, shots))} if shots else None,
         "seed": options.seed,
         **own,
         "misfired": __version__,
     }
-    return settings | (
-        {"statistics": options.statistics} if isinstance(options, RunOptions) else {}
-    )
+    if isinstance(options, RunOptions):
+        settings["statistics"] = options.statistics
+    return settings
 
 
 def build_manifest(
@@ -304,9 +293,5 @@ def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of a complete run.
-
-    Raises:
-        DataError: As `load_manifest`; or the run is not complete, or a key is not what it should be.
-    """
+    """Return the manifest of a complete run; errors are those of `load_manifest` and `Manifest.of`."""
     return Manifest.of(load_manifest(folder, complete=True), folder / MANIFEST)

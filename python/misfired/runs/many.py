@@ -19,10 +19,7 @@ from misfired.scoring.backend import is_url
 def run_names(models: Sequence[Path | str]) -> list[str]:
     """Return a folder name for each model: its file name, after its folder's where two are equal.
 
-    The name of a server is its host and port.
-
-    Raises:
-        ArgumentError: A model is named twice.
+    The name of a server is its host and port. A model named twice raises `ArgumentError`.
     """
     # An address gets a suffix, since `stem` would cut the last part of the host.
     paths = [

@@ -14,8 +14,4 @@ class RunOptions(DrawOptions, UnitOptions, ScoringOptions):
     @property
     def statistics(self) -> dict[str, Any]:
         """The options of the intervals, as the manifest keeps them."""
-        return {
-            "n_resamples": self.n_resamples,
-            "unit": self.unit,
-            "confidence_level": self.confidence_level,
-        }
+        return {name: getattr(self, name) for name in ("n_resamples", "unit", "confidence_level")}

@@ -43,8 +43,7 @@ class Scores:
         answers: One row per prompt: `id`, `category`, `scenario`, `priming`, `condition`,
             `expected`, then `answer`, `outcome`, `reason`, `logp_yes`, `logp_no`, `logit_diff`,
             `mass`, `top_token`, `top_logp`, `n_prompt_tokens`.
-        manifest: How they were made: `manifest.json`, described by
-            `misfired.runs.manifest.MANIFEST_KEYS`.
+        manifest: `manifest.json`, described by `misfired.runs.manifest.MANIFEST_KEYS`.
     """
 
     answers: pl.DataFrame
@@ -53,14 +52,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
-
-    Attributes:
-        scores: Its answers, and how they were made.
-        outcomes: What `misfired.build_outcomes` makes of them.
-        summary: What `misfired.summarize` makes of the outcomes.
-        analyses: Contrasts of primings and signal detection, where the design allows them.
-    """
+    """A finished run: its scores, and what `build_outcomes`, `summarize` and `analyse` make of them."""
 
     scores: Scores
     outcomes: pl.DataFrame
@@ -84,7 +76,7 @@ def score(
     progress: Progress | None = None,
     **options: Any,
 ) -> Scores:
-    """Put every prompt of a suite to a model and read its answers.
+    """Put every prompt of a suite to a model; return one answer per prompt, as `build_prompts` orders.
 
     Args:
         model: A GGUF file, or the address of an OpenAI-compatible server (`http://HOST:PORT/v1`).
@@ -93,9 +85,6 @@ def score(
         ray: Address of a Ray cluster that does the work; `local` starts one on this machine.
         progress: Called after each batch.
         options: How to ask; see `misfired.scoring.options.ScoringOptions`.
-
-    Returns:
-        One answer per prompt, in the order of `build_prompts`.
 
     Raises:
         ModelError: The model cannot be loaded, or an answer form cannot be scored.
@@ -161,8 +150,10 @@ def _measure(
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
         settings = run_settings(pairs, options, shots, backend.settings())
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
-        if folder is not None and folder.complete and not _retries(folder, backend):
-            return finish(Scores(read_answers(folder.path), folder.manifest))[0]
+        if folder is not None and folder.complete:
+            retries = backend.errors_may_pass and folder.retry_errors(list(backend.columns))
+            if not retries:
+                return finish(Scores(read_answers(folder.path), folder.manifest))[0]
         started = time.time()
         if folder is not None:
             folder.keep_pairs(pairs)
@@ -205,11 +196,6 @@ def _backend(
     from misfired.scoring.llama.backend import LocalBackend  # noqa: PLC0415
 
     return LocalBackend(model, options, shots)
-
-
-def _retries(folder: RunFolder, backend: Backend) -> bool:
-    """True if a complete run should retry its failed prompts."""
-    return backend.errors_may_pass and folder.retry_errors(list(backend.columns))
 
 
 def _answer(
