@@ -1,7 +1,5 @@
 """Neutral sentences as long as a suite's cues, in the tokens of the model at hand."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any

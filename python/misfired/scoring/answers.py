@@ -1,7 +1,5 @@
 """Columns of `answers.parquet`, and how an answer and its outcome are read from a reply."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

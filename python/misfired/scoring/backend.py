@@ -1,7 +1,5 @@
 """Who answers prompts: a model file in this process, or something else that keeps this contract."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Protocols: how a question is put to a model and how its answer is read."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -116,7 +114,7 @@ class Protocol:
         check_one_of(f"answer of a demonstration, {name},", answer, self.answers)
         return self.prefix + self.answers[answer][0] + self.suffix
 
-    def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> Protocol:
+    def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> "Protocol":
         """Return the protocol for another set of answers, which its instruction should name."""
         return replace(self, answers=dict(answers))
 

@@ -1,7 +1,5 @@
 """Chat templates, rendered in a sandbox with a frozen clock."""
 
-from __future__ import annotations
-
 import datetime
 import functools
 import json

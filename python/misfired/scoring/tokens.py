@@ -1,7 +1,5 @@
 """From a pair's text to the token ids of its prompt, and to those of its answers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -77,7 +75,7 @@ class PromptTokenizer:
         self._tail = 0 if self._special.search(self.after) else _TAIL
         self._forms: dict[tuple[int, ...], AnswerTokens] = {}
 
-    def with_system(self, system: str | None) -> PromptTokenizer:
+    def with_system(self, system: str | None) -> "PromptTokenizer":
         """Return the same with a system message above every prompt; made once for each message."""
         if system is None:
             return self

@@ -86,7 +86,6 @@ def fetch_bbq(
         OSError: The folder cannot be made or written.
 
     Examples:
-        >>> from misfired import fetch_bbq
         >>> fetch_bbq("bbq", categories=["Age"])  # doctest: +SKIP
         [PosixPath('bbq/Age.jsonl')]
     """

@@ -57,10 +57,6 @@ def read_suite(
         ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`.
         DataError: The file is missing, empty or broken, does not hold a suite, or is not what its
             card says; the message names file, row and column.
-
-    Examples:
-        >>> from misfired import read_suite
-        >>> read_suite("pairs.parquet")  # doctest: +SKIP
     """
     file = Path(path)
     read, _ = _format(file)
@@ -105,8 +101,6 @@ def write_suite(
         OSError: The folder is missing or cannot be written.
 
     Examples:
-        >>> import polars as pl
-        >>> from misfired import read_suite, write_suite
         >>> pair = dict(
         ...     id="tea_1", suite="drinks@1.0.0", category="Tea", scenario="tea",
         ...     stereotyped_group="cats", contrast_group="dogs", cue=None,

@@ -1,7 +1,5 @@
 """What is installed, whether it works here, and what to change."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Prompts in, one row of measurements per prompt out, in order."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -83,11 +81,11 @@ class Job:
         """Tokens of the longest prompt with the longest of its forms."""
         return max((prompt.n_longest for prompt in self.decoded), default=0)
 
-    def only(self, rows: Iterable[int]) -> Job:
+    def only(self, rows: Iterable[int]) -> "Job":
         """Return the job with some of its prompts."""
         return replace(self, prompts={row: self.prompts[row] for row in rows})
 
-    def with_baseline(self, baseline: dict[str, float] | None) -> Job:
+    def with_baseline(self, baseline: dict[str, float] | None) -> "Job":
         """Return the job with its forms compared to their scores after the content-free prompt.
 
         Raises:

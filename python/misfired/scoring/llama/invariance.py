@@ -5,8 +5,6 @@ On the CPU llama.cpp rounds activations that meet f16 or quantised weights, and 
 (`solo`), the very bits of a prompt alone without flash attention, or else keeps nothing (`fresh`).
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ A template of another model marks turns by special tokens. A vocabulary that lac
 ordinary tokens; a model whose vocabulary has it may never have been trained on it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass

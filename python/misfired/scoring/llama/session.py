@@ -1,7 +1,5 @@
 """A model set up to be asked: loaded, with its template, its tokenizer and its demonstrations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Ask a server two harmless questions to see what it can do."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Requests: one prompt as the body that a server gets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
