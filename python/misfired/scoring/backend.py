@@ -11,10 +11,8 @@ from misfired.prompts.prompt_set import PromptSet
 
 #: What was measured of one prompt, by column.
 Row = dict[str, Any]
-
 #: Totals over a shard's answers, by section of the manifest and name; those of several shards are added.
 Tallies = dict[str, dict[str, int]]
-
 #: Yields (number of the prompt in the shard, its measurements), returns the tallies.
 AnswerStream = Generator[list[tuple[int, Row]], None, Tallies]
 

@@ -12,7 +12,6 @@ from misfired.scoring.parse import answer_words
 
 #: How an answer is read: by the first token of its forms, by whole forms, or from generated text.
 READINGS = ("first_token", "whole_form", "text")
-
 #: How forms of different length are compared; see `Protocol.normalisation`.
 NORMALISATIONS = ("sum", "per_token", "per_byte", "unconditional")
 
@@ -155,10 +154,8 @@ LOGIT = Protocol(
 
 #: The same forms, nothing put before the prompt: for models with a closed vocabulary.
 BARE = replace(LOGIT, name="logit-bare", instruction="")
-
 #: The same forms scored to their end, for vocabularies where a form is several tokens.
 WHOLE = replace(LOGIT, name="logit-whole", reading="whole_form")
-
 #: The answer's JSON is opened for the model, so that its next token is the answer.
 JSON = Protocol(
     name="json",
@@ -174,7 +171,6 @@ JSON = Protocol(
 
 #: Greedy text, then parsed.
 GENERATE = replace(LOGIT, name="generate", reading="text", n_generate=32)
-
 #: The same with room to reason; a model's own thinking is switched on where its template can.
 COT = replace(
     GENERATE,

@@ -18,7 +18,6 @@ from misfired.scoring.template import CLOSED_REASONING, PLAIN, ChatTemplate, Mes
 #: rendered; no real text holds these code points.
 _MARK, _SYSTEM_MARK = "\ue000\ue001\ue002", "\ue000\ue001\ue005"
 _SHOT_MARK = "\ue000\ue001\ue003{}\ue004"
-
 #: Tokens of the prompt's end on which the answer's tokens may depend, if no special token stands
 #: between the pair's text and the answer.
 _TAIL = 16

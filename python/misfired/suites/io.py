@@ -28,11 +28,9 @@ MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; anything longer is a file in the wrong place."""
 
 _SHOWN_CHARS = 60
-
 #: Decodes bytes that are not UTF-8 into halves of characters, which no text holds. JSON can spell them.
 _KEEP_BYTES = "surrogateescape"
 _HALVES = re.compile("[\\ud800-\\udfff]")
-
 #: Cells of one column, and what they hold, are of one kind.
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 _KINDS |= {list: "a list", dict: "an object"}

@@ -48,11 +48,14 @@ class LocalBackend:
         options, template = self.options, self.session.template
         intervention = self.session.intervention
         digest = hashlib.sha256(template.source.encode()).hexdigest()
-        date = template.date.isoformat()
         # Threads are no setting: they change the time, not the numbers.
         return {
             "model_sha256": self._sha256,
-            "template": {"name": template.name, "sha256": digest, "date": date},
+            "template": {
+                "name": template.name,
+                "sha256": digest,
+                "date": template.date.isoformat(),
+            },
             "mode": options.mode,
             "n_ctx": options.n_ctx,
             "n_batch": options.n_batch,

@@ -14,7 +14,6 @@ from misfired.scoring.trial import how_it_ended, run_trial
 
 #: Seconds that loading a model may take, and what it may take longer if it is large.
 LOAD_SECONDS, LOAD_BYTES_A_SECOND = 60, 50e6
-
 #: What is run on a model file.
 PROGRAM = Path(__file__).with_name("trial_load.py")
 

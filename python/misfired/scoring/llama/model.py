@@ -23,7 +23,6 @@ from misfired.scoring.options import LEAST_BATCH, MODES, Devices, KvCache
 N_SEQUENCES = 64
 
 _HEADER_BYTES = 24
-
 #: What llama.cpp calls the first part of a split model.
 _FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 

@@ -21,7 +21,6 @@ from misfired.scoring.tokens import PromptTokenizer
 #: without flash attention: enough to keep the cores busy, few enough that attention over the cells of the
 #: batch stays cheap (design/scoring.md has the measurement).
 N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
-
 #: Texts that are written at once: more fill the cores no better, and each holds a whole context.
 N_PLACES = 16
 

@@ -24,7 +24,6 @@ from misfired.scoring.server.request import TRIAL, RequestTemplate
 _PASSING = frozenset({"blocked", "empty"})
 
 _PATIENCE = ("concurrency", "timeout", "n_attempts")
-
 #: Failed prompts in a row that end a run: the server is gone, or was never there.
 MOST_FAILED = 10
 

@@ -27,26 +27,19 @@ from misfired.web import USER_AGENT, cause_of, connections
 Read = TypeVar("Read")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
 #: Seconds within which a connection must stand.
 CONNECT_TIMEOUT = 10.0
-
 #: Seconds. A wait is drawn between 0 and a limit that doubles (full jitter), so that requests that
 #: failed together do not come back together.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-
 #: Most seconds that a server's Retry-After is followed.
 LONGEST_RETRY_AFTER = 120.0
-
 #: Most bytes of an answer, which has a few kilobytes.
 MOST_BYTES = 16 * 1024 * 1024
-
 #: Statuses below 500 that another attempt can change.
 RETRIED = frozenset({408, 409, 425, 429})
-
 #: Statuses that every request would get: key, account, address or method are wrong.
 FATAL = frozenset({401, 402, 403, 404, 405})
-
 #: Providers' names of the error that their filter blocked a prompt.
 BLOCK_CODES = frozenset(
     {"content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked"}

@@ -19,7 +19,6 @@ from misfired.scoring.server.client import Fault
 
 #: Most attempts for an empty text: a model may have nothing to say, but busy servers leave texts empty.
 N_EMPTY = 2
-
 #: Servers that divide by a temperature of 0 write log-probabilities below this.
 _ZERO = -1000.0
 
