@@ -164,10 +164,11 @@ def read_table(path: Path) -> pl.DataFrame:
     raise DataError(f"{path}: must be a .csv, .jsonl or .parquet file")
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+def file_sha256(*paths: Path) -> str:
+    """Return the SHA-256 of one file, or of several as if they were one, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()

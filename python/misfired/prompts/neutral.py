@@ -1,7 +1,5 @@
 """Neutral sentences as long as a suite's cues, in the tokens of the model at hand."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,13 +11,10 @@ from misfired.prompts.primings import Priming
 
 #: Gives the number of tokens of each text.
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
-
 #: Most tokens by which a neutral sentence may be longer or shorter than its cue.
 MAX_DIFFERENCE = 2
-
 #: Most things that a sentence lists.
 _N_LISTED = 24
-
 #: Places, and the things that make a sentence about one as long as it must be.
 _PLACES = {
     "the market sells": "apples bread cheese corn eggs fish flour grapes honey jam lemons "

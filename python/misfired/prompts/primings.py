@@ -1,7 +1,5 @@
 """Primings: sentences put before prompts of a pair, or above them as a system message."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -64,7 +62,7 @@ class Priming:
                 raise ArgumentError(f"{name} must not be empty, got {value!r}")
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Priming:
+    def from_json(cls, fields: dict[str, Any]) -> "Priming":
         """Return the priming that a manifest keeps."""
         return cls(**fields | {"sides": tuple(fields["sides"])})
 

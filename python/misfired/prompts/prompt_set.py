@@ -1,7 +1,5 @@
 """Prompts: what is made of pairs and primings and put to a model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Few-shot demonstrations: prompts of the suite with their answers, shown before every prompt."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterator

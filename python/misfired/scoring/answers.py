@@ -1,7 +1,5 @@
 """Columns of `answers.parquet`, and how an answer and its outcome are read from a reply."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +12,6 @@ from misfired.scoring.parse import parse_answer
 from misfired.scoring.protocol import Protocol
 
 Logp = npt.NDArray[np.float64]
-
 #: Why a prompt without text has no answer; the one error that a retry cannot mend.
 NO_TEXT = "the suite has no text for this priming"
 
@@ -81,18 +78,13 @@ ANSWER_COLUMNS = (
 def read_answer(
     logp: Mapping[str, Logp], expected: str, scores: Mapping[str, Logp] | None = None
 ) -> dict[str, Any]:
-    """Return one row of measurements from the log-probabilities of each answer's forms.
+    """Return one row of measurements from the log-probabilities (nats) of each answer's disjoint forms.
 
     `logp_<answer>` is log-sum-exp over the forms of that answer and `mass` the total probability of
-    all forms. The answer is the one with the best form. With two answers `logit_diff` is the best form
+    all forms. The answer is the one with the best form, by `scores` (default `logp`). With two answers `logit_diff` is the best form
     of the first minus that of the second: with `logp` the difference of their logits, by which
     arXiv 2606.18656 decides. With more, `margin` is the best answer's minus the second best's. If a
     number is NaN, the outcome is `error` and the measurements are null.
-
-    Args:
-        logp: For each answer natural logarithms of the probabilities of its (disjoint) forms.
-        expected: The right answer.
-        scores: What forms are compared by; default `logp`.
 
     Example:
         >>> row = read_answer({"yes": np.log([0.5, 0.1]), "no": np.log([0.2])}, "no")

@@ -1,7 +1,5 @@
 """Who answers prompts: a model file in this process, or something else that keeps this contract."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,10 +11,8 @@ from misfired.prompts.prompt_set import PromptSet
 
 #: What was measured of one prompt, by column.
 Row = dict[str, Any]
-
 #: Totals over a shard's answers, by section of the manifest and name; those of several shards are added.
 Tallies = dict[str, dict[str, int]]
-
 #: Yields (number of the prompt in the shard, its measurements), returns the tallies.
 AnswerStream = Generator[list[tuple[int, Row]], None, Tallies]
 

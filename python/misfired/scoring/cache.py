@@ -19,13 +19,10 @@ if TYPE_CHECKING:
     from misfired.scoring.llama.engine import Job
 
 FILE = "answers.sqlite3"
-
 #: Changes whenever keys or rows are made in another way.
 FORMAT = 1
-
 #: Field of an answer in a journal: its key, in hexadecimal.
 KEY = "cache_key"
-
 #: Seconds that a process waits for another that writes.
 PATIENCE = 60.0
 
@@ -103,10 +100,7 @@ class AnswerCache:
 class ShardCache:
     """What a cache knows of one shard, and what it shall learn; nothing without a cache.
 
-    Args:
-        cache: The cache, if there is one.
-        keys: Key of each prompt's answer, by number of the prompt.
-        recorded: Answers that an interrupted run has recorded, with their keys.
+    Prompts go by their number; `recorded` are an interrupted run's answers, with their keys.
     """
 
     def __init__(

@@ -5,8 +5,6 @@ answer extends it ("no", "not sure"), the longer one's event is taken out of the
 disjoint, and their probabilities add up.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

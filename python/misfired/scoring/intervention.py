@@ -1,7 +1,5 @@
 """Interventions: heads ablated, or a direction added, while a model answers."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import math

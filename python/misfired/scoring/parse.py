@@ -6,8 +6,6 @@ as a choice; else the declared answer; else an answer word that stands by itself
 contradicts.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata
@@ -112,6 +110,14 @@ class _Place(NamedTuple):
     asserted: bool
     leads: bool
     declared: int
+
+
+class _Record(NamedTuple):
+    """A JSON answer and its place; the value is `...` if it is cut off or contradicts itself."""
+
+    start: int
+    end: int
+    value: Any
 
 
 class _Reader:
@@ -225,14 +231,6 @@ class _Reader:
             if own and (ends or not short) and phrases.DECLARED_BEFORE.search(near):
                 declared = 2 if phrases.FINAL_BEFORE.search(near) else 1
             yield _Place(answer, match.start(), asserted, leads, declared)
-
-
-class _Record(NamedTuple):
-    """A JSON answer and its place; the value is `...` if it is cut off or contradicts itself."""
-
-    start: int
-    end: int
-    value: Any
 
 
 def _records(text: str) -> list[_Record]:

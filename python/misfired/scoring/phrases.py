@@ -70,7 +70,6 @@ _DECLARES = (
 DECLARED_BEFORE = _any_case(_DECLARES)
 FINAL_BEFORE = _any_case(r"final\s+(?:" + _DECLARES + ")")
 TAIL = 80
-
 #: A sentence that is longer before or after an answer word is not understood: most are loops that a
 #: model could not leave, and reading each word against the whole of it would take minutes.
 MOST_SENTENCE = 500

@@ -1,7 +1,5 @@
 """Protocols: how a question is put to a model and how its answer is read."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +12,6 @@ from misfired.scoring.parse import answer_words
 
 #: How an answer is read: by the first token of its forms, by whole forms, or from generated text.
 READINGS = ("first_token", "whole_form", "text")
-
 #: How forms of different length are compared; see `Protocol.normalisation`.
 NORMALISATIONS = ("sum", "per_token", "per_byte", "unconditional")
 
@@ -116,7 +113,7 @@ class Protocol:
         check_one_of(f"answer of a demonstration, {name},", answer, self.answers)
         return self.prefix + self.answers[answer][0] + self.suffix
 
-    def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> Protocol:
+    def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> "Protocol":
         """Return the protocol for another set of answers, which its instruction should name."""
         return replace(self, answers=dict(answers))
 
@@ -157,10 +154,8 @@ LOGIT = Protocol(
 
 #: The same forms, nothing put before the prompt: for models with a closed vocabulary.
 BARE = replace(LOGIT, name="logit-bare", instruction="")
-
 #: The same forms scored to their end, for vocabularies where a form is several tokens.
 WHOLE = replace(LOGIT, name="logit-whole", reading="whole_form")
-
 #: The answer's JSON is opened for the model, so that its next token is the answer.
 JSON = Protocol(
     name="json",
@@ -176,7 +171,6 @@ JSON = Protocol(
 
 #: Greedy text, then parsed.
 GENERATE = replace(LOGIT, name="generate", reading="text", n_generate=32)
-
 #: The same with room to reason; a model's own thinking is switched on where its template can.
 COT = replace(
     GENERATE,

@@ -1,7 +1,5 @@
 """Chat templates, rendered in a sandbox with a frozen clock."""
 
-from __future__ import annotations
-
 import datetime
 import functools
 import json
@@ -19,10 +17,8 @@ from misfired.scoring.trial import how_it_ended, run_trial
 
 #: The day that templates see if they read the clock: always the same, so that runs are comparable.
 FROZEN_DATE = datetime.date(2025, 1, 1)
-
 #: Seconds and bytes that a template may use; real ones need a hundredth of a second.
 TRIAL_SECONDS, TRIAL_BYTES = 5, 1 << 30
-
 #: For base models: no roles, an answer cue at the end of each question.
 PLAIN = (
     "{% for message in messages %}"
@@ -33,7 +29,6 @@ PLAIN = (
 
 #: A turn of a conversation: `role` and `content`.
 Message = dict[str, str]
-
 #: Ends a reasoning block that a template has opened, as Qwen 3's template does by itself.
 CLOSED_REASONING = "\n</think>\n\n"
 

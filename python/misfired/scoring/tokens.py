@@ -1,7 +1,5 @@
 """From a pair's text to the token ids of its prompt, and to those of its answers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +18,6 @@ from misfired.scoring.template import CLOSED_REASONING, PLAIN, ChatTemplate, Mes
 #: rendered; no real text holds these code points.
 _MARK, _SYSTEM_MARK = "\ue000\ue001\ue002", "\ue000\ue001\ue005"
 _SHOT_MARK = "\ue000\ue001\ue003{}\ue004"
-
 #: Tokens of the prompt's end on which the answer's tokens may depend, if no special token stands
 #: between the pair's text and the answer.
 _TAIL = 16
@@ -77,7 +74,7 @@ class PromptTokenizer:
         self._tail = 0 if self._special.search(self.after) else _TAIL
         self._forms: dict[tuple[int, ...], AnswerTokens] = {}
 
-    def with_system(self, system: str | None) -> PromptTokenizer:
+    def with_system(self, system: str | None) -> "PromptTokenizer":
         """Return the same with a system message above every prompt; made once for each message."""
         if system is None:
             return self

@@ -3,8 +3,6 @@
 Neither llama.cpp's abort on a damaged file nor a chat template without end can be caught from inside.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -15,13 +13,9 @@ from pathlib import Path
 def run_trial(
     program: Path, *arguments: str, seconds: float, request: str = ""
 ) -> subprocess.CompletedProcess[bytes] | None:
-    """Run a program of this package; return how it ended, None if it took too long.
+    """Run a Python file of this package; return how it ended, None if it was killed after `seconds`.
 
-    Args:
-        program: A Python file. Its first argument is `sys.path` as JSON.
-        arguments: Its other arguments.
-        seconds: When it is killed.
-        request: What it reads from stdin.
+    Its first argument is `sys.path` as JSON, before `arguments`; it reads `request` from stdin.
     """
     try:
         return subprocess.run(  # noqa: S603  our own interpreter and program

@@ -7,18 +7,6 @@ from misfired.suites.io import PAIRS_SCHEMA, read_suite, validate_suite, write_s
 from misfired.suites.matching import match_pairs
 from misfired.suites.registry import BUILT_SUITES, VETO_CATEGORIES, build_pairs
 
-__all__ = [
-    "BBQ_CATEGORIES",
-    "BUILT_SUITES",
-    "PAIRS_SCHEMA",
-    "VETO_CATEGORIES",
-    "Card",
-    "build_pairs",
-    "check_pairs",
-    "fetch_bbq",
-    "match_pairs",
-    "read_card",
-    "read_suite",
-    "validate_suite",
-    "write_suite",
-]
+__all__ = ["BBQ_CATEGORIES", "BUILT_SUITES", "PAIRS_SCHEMA", "VETO_CATEGORIES", "Card"]
+__all__ += ["build_pairs", "check_pairs", "fetch_bbq", "match_pairs"]
+__all__ += ["read_card", "read_suite", "validate_suite", "write_suite"]

@@ -64,7 +64,7 @@ def fetch_bbq(
     categories: Sequence[str] | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> list[Path]:
-    """Download BBQ's files, each checked against the git blob of the pinned commit.
+    """Download BBQ's files, checked against the pinned commit's git blobs; return them in order.
 
     A download that was cut resumes, in this call or in a later one: until it is complete and checked,
     a file is called `<category>.jsonl.part`. Files that are there already are only checked.
@@ -75,9 +75,6 @@ def fetch_bbq(
         categories: Which of `BBQ_CATEGORIES`; all by default.
         progress: Called with a category, the bytes of its file so far, and all its bytes if known.
 
-    Returns:
-        The files, in the order of the categories.
-
     Raises:
         ArgumentError: An unknown category, or a URL that is not `http` or `https`.
         DataError: A file that is there already is another one.
@@ -86,7 +83,6 @@ def fetch_bbq(
         OSError: The folder cannot be made or written.
 
     Examples:
-        >>> from misfired import fetch_bbq
         >>> fetch_bbq("bbq", categories=["Age"])  # doctest: +SKIP
         [PosixPath('bbq/Age.jsonl')]
     """

@@ -64,11 +64,7 @@ def suite_counts(suite: pl.DataFrame) -> dict[str, int]:
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """Read a card.
-
-    Raises:
-        DataError: As `misfired.files.read_struct`.
-    """
+    """Read a card; errors as `misfired.files.read_struct`."""
     return read_struct(Path(path), Card)
 
 

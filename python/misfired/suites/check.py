@@ -60,8 +60,6 @@ def check_pairs(
         ArgumentError: A correlation is not in [0, 1].
 
     Examples:
-        >>> import polars as pl
-        >>> from misfired.suites import check_pairs
         >>> rows = dict(
         ...     id=["a", "b"], suite="s@1", category="c", scenario=["x", "x"],
         ...     stereotyped_group="g", contrast_group="h", cue=None,

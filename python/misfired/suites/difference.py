@@ -1,6 +1,5 @@
 """Differences between the two prompts of a pair, word by word."""
 
-from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 
@@ -11,8 +10,7 @@ def differing_words(stereotyped: str, contrast: str) -> list[tuple[str, str]]:
         >>> differing_words("A man was late.", "A tall woman was late.")
         [('man', 'tall woman')]
     """
-    left, right, changes = _changes(stereotyped, contrast)
-    return [(" ".join(left[a:b]), " ".join(right[c:d])) for a, b, c, d in changes]
+    return [(left, right) for left, right, differ in _runs(stereotyped, contrast) if differ]
 
 
 def mark_difference(stereotyped: str, contrast: str) -> tuple[str, str]:
@@ -22,22 +20,15 @@ def mark_difference(stereotyped: str, contrast: str) -> tuple[str, str]:
         >>> mark_difference("A man was late.", "A tall woman was late.")
         ('A [man] was late.', 'A [tall woman] was late.')
     """
-    left, right, changes = _changes(stereotyped, contrast)
-    _bracket(left, ((a, b) for a, b, _, _ in changes))
-    _bracket(right, ((c, d) for _, _, c, d in changes))
-    return " ".join(left), " ".join(right)
+    runs = _runs(stereotyped, contrast)
+    left = (f"[{text}]" if differ and text else text for text, _, differ in runs)
+    right = (f"[{text}]" if differ and text else text for _, text, differ in runs)
+    return " ".join(filter(None, left)), " ".join(filter(None, right))
 
 
-def _changes(
-    stereotyped: str, contrast: str
-) -> tuple[list[str], list[str], list[tuple[int, int, int, int]]]:
+def _runs(stereotyped: str, contrast: str) -> list[tuple[str, str, bool]]:
+    """Return the prompts as runs of words, each with True if the two differ in it."""
     left, right = stereotyped.split(), contrast.split()
-    changes = SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes()
-    return left, right, [(a, b, c, d) for kind, a, b, c, d in changes if kind != "equal"]
-
-
-def _bracket(words: list[str], spans: Iterable[tuple[int, int]]) -> None:
-    for start, end in spans:
-        if start < end:
-            words[start] = f"[{words[start]}"
-            words[end - 1] = f"{words[end - 1]}]"
+    codes = SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes()
+    runs = ((" ".join(left[a:b]), " ".join(right[c:d]), kind) for kind, a, b, c, d in codes)
+    return [(one, other, kind != "equal") for one, other, kind in runs]

@@ -21,14 +21,7 @@ _MOST_REDIRECTS = 5
 
 
 def fetch_file(url: str, target: Path, blob: str, progress: _Progress) -> None:
-    """Download a file, or check the one that is there; see `fetch_bbq`, also for errors.
-
-    Args:
-        url: Where it is, `http` or `https`.
-        target: Where it goes.
-        blob: Its git blob, which is checked.
-        progress: Called as bytes arrive.
-    """
+    """Download a file to `target`, or check the one there, by its git blob; errors as `fetch_bbq`."""
     if target.exists():
         if (found := git_blob(target)) != blob:
             raise DataError(

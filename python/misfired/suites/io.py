@@ -28,11 +28,9 @@ MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; anything longer is a file in the wrong place."""
 
 _SHOWN_CHARS = 60
-
 #: Decodes bytes that are not UTF-8 into halves of characters, which no text holds. JSON can spell them.
 _KEEP_BYTES = "surrogateescape"
 _HALVES = re.compile("[\\ud800-\\udfff]")
-
 #: Cells of one column, and what they hold, are of one kind.
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 _KINDS |= {list: "a list", dict: "an object"}
@@ -57,10 +55,6 @@ def read_suite(
         ArgumentError: The suffix is not `.parquet`, `.jsonl`, `.ndjson` or `.csv`.
         DataError: The file is missing, empty or broken, does not hold a suite, or is not what its
             card says; the message names file, row and column.
-
-    Examples:
-        >>> from misfired import read_suite
-        >>> read_suite("pairs.parquet")  # doctest: +SKIP
     """
     file = Path(path)
     read, _ = _format(file)
@@ -105,8 +99,6 @@ def write_suite(
         OSError: The folder is missing or cannot be written.
 
     Examples:
-        >>> import polars as pl
-        >>> from misfired import read_suite, write_suite
         >>> pair = dict(
         ...     id="tea_1", suite="drinks@1.0.0", category="Tea", scenario="tea",
         ...     stereotyped_group="cats", contrast_group="dogs", cue=None,

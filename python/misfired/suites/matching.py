@@ -48,8 +48,6 @@ def match_pairs(
         DataError: A column is missing or is not text, or holds null.
 
     Examples:
-        >>> import polars as pl
-        >>> from misfired import match_pairs
         >>> left = pl.DataFrame({"q": [1], "text": ["The cat saw a dog."], "a": ["cat"], "b": ["dog"]})
         >>> right = pl.DataFrame({"q": [1], "text": ["The dog saw a cat."], "a": ["dog"], "b": ["cat"]})
         >>> match_pairs(left, right, by="q", text="text", people=("a", "b")).row(0)

@@ -106,13 +106,9 @@ def build_pairs(
             broken, or a question has no known form.
 
     Examples:
-        >>> from misfired import build_pairs
         >>> pairs = build_pairs("bbq", categories=["Age"])  # doctest: +SKIP
         >>> pairs["cue"][0]  # doctest: +SKIP
         'It is not okay to assume old people were not comfortable using the phone.'
-        >>> strict = build_pairs("bbq", categories=["Age"], variant="strict")  # doctest: +SKIP
-        >>> strict["stereotyped"][0][-68:]  # doctest: +SKIP
-        'Is it true that the grandfather was not comfortable using the phone?'
 
     Source:
         Deng et al. 2026, arXiv 2606.18656; rows of Parrish et al. 2022, CC BY 4.0.
@@ -121,9 +117,8 @@ def build_pairs(
     entry = BUILT_SUITES[variant]
     files = []
     if entry.known:
-        wanted = checked_categories(
-            entry.default if categories is None else categories, entry.known
-        )
+        chosen = entry.default if categories is None else categories
+        wanted = checked_categories(chosen, entry.known)
         if bbq_dir is None:
             raise ArgumentError(f"bbq_dir must be a folder for variant {variant!r}, got None")
         files = bbq_files(bbq_dir, wanted)

@@ -1,7 +1,5 @@
 """A GGUF model in this process that answers prompts."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -36,11 +34,7 @@ class LocalBackend:
     def __init__(
         self, path: Path | str, options: ScoringOptions, shots: Sequence[Shot] = ()
     ) -> None:
-        """Load the model.
-
-        Raises:
-            MisfiredError: As `Session` and `AnswerCache`.
-        """
+        """Load the model; errors as `Session` and `AnswerCache`."""
         self.options, self.cache, self.is_open = options, None, False
         with ExitStack() as stack:
             if options.cache is not None:
@@ -54,11 +48,14 @@ class LocalBackend:
         options, template = self.options, self.session.template
         intervention = self.session.intervention
         digest = hashlib.sha256(template.source.encode()).hexdigest()
-        date = template.date.isoformat()
         # Threads are no setting: they change the time, not the numbers.
         return {
             "model_sha256": self._sha256,
-            "template": {"name": template.name, "sha256": digest, "date": date},
+            "template": {
+                "name": template.name,
+                "sha256": digest,
+                "date": template.date.isoformat(),
+            },
             "mode": options.mode,
             "n_ctx": options.n_ctx,
             "n_batch": options.n_batch,
@@ -139,6 +136,8 @@ class LocalBackend:
         """Return model, example prompt, scored tokens, packing, and the check of batch invariance."""
         model, texts = self.session.model, self._sample["text"].drop_nulls()
 
+        about = {"path": str(model.path), "description": model.description}
+
         def score_alone(rows: list[int]) -> list[Row]:
             job = self._prepare(prompts.at(rows))
             with self.session.context(job) as context:
@@ -146,11 +145,7 @@ class LocalBackend:
 
         return {
             "n_threads": self.options.n_threads or default_threads(),
-            "model": {
-                "path": str(model.path),
-                "description": model.description,
-                "metadata": model.metadata,
-            },
+            "model": about | {"metadata": model.metadata},
             "example_prompt": self.session.tokenizer.rendered(texts[0]) if len(texts) else None,
             "answer_tokens": self._answer_tokens(),
             "template_markers": describe(find_markers(model, self.session.tokenizer)),

@@ -1,7 +1,5 @@
 """What is installed, whether it works here, and what to change."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator
@@ -28,7 +26,6 @@ from misfired.scoring.options import ScoringOptions
 
 #: Seconds that the throughput test takes, not counting its last batch.
 SECONDS = 5.0
-
 #: Vector instructions whose absence costs most on x86.
 _WANTED_FEATURES = ("AVX2", "FMA", "F16C")
 
@@ -50,10 +47,7 @@ def examine(model: Path | str | None = None, **keywords: Any) -> list[Finding]:
 
     Args:
         model: A GGUF file to load, time for about five seconds and check for batch invariance.
-        keywords: Devices, K/V cache, mode and threads, as `misfired.score` takes them.
-
-    Raises:
-        ArgumentError: An option breaks its rule.
+        keywords: Devices, K/V cache, mode and threads, as `misfired.score` takes and checks them.
     """
     options = ScoringOptions.of(keywords)
     findings = [*_installation(), *_threads(options.n_threads)]

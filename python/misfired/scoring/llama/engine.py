@@ -1,7 +1,5 @@
 """Prompts in, one row of measurements per prompt out, in order."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +19,11 @@ from misfired.scoring.protocol import LOGIT, Protocol
 #: Decoded tokens after which a block may end. An interrupted run repeats the block it was in. Blocks of
 #: texts are longer, since places stand empty at their ends.
 N_BLOCK, N_BLOCK_TEXTS = 4096, 16_384
-
 #: A choice is close where its lead is below this many times the largest difference that was measured
 #: between packed and alone.
 CAUTION = 10.0
-
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
-
 #: `packed` fills batches with many prompts; `solo` gives each prompt batches of its own, and keeps in the
 #: cache what it shares with the one before; `fresh` keeps nothing.
 Packing = Literal["packed", "solo", "fresh"]
@@ -83,11 +78,11 @@ class Job:
         """Tokens of the longest prompt with the longest of its forms."""
         return max((prompt.n_longest for prompt in self.decoded), default=0)
 
-    def only(self, rows: Iterable[int]) -> Job:
+    def only(self, rows: Iterable[int]) -> "Job":
         """Return the job with some of its prompts."""
         return replace(self, prompts={row: self.prompts[row] for row in rows})
 
-    def with_baseline(self, baseline: dict[str, float] | None) -> Job:
+    def with_baseline(self, baseline: dict[str, float] | None) -> "Job":
         """Return the job with its forms compared to their scores after the content-free prompt.
 
         Raises:
@@ -171,11 +166,8 @@ class TextEngine:
     A prompt's neighbours in the batch can change which token is the most probable only where two tokens
     are closer than rounding moves them: a packed text with a choice that close is written again, alone.
 
-    Args:
-        context: A context made for texts (see `open_context`).
-        job: What to ask.
-        packing: `packed`, or anything else for each prompt alone.
-        noise: How much neighbours were seen to change a logit.
+    The context must be one for texts (see `open_context`). Any packing but `packed` writes each text
+    alone; `noise` is how much neighbours were seen to change a logit.
     """
 
     def __init__(

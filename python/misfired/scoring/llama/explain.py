@@ -1,7 +1,5 @@
 """One pair in detail: the prompt that the model sees, and the numbers that its answer comes from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

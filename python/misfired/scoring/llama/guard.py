@@ -3,8 +3,6 @@
 llama.cpp checks most of a GGUF file, and aborts on some of what it does not check.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from pathlib import Path
@@ -16,7 +14,6 @@ from misfired.scoring.trial import how_it_ended, run_trial
 
 #: Seconds that loading a model may take, and what it may take longer if it is large.
 LOAD_SECONDS, LOAD_BYTES_A_SECOND = 60, 50e6
-
 #: What is run on a model file.
 PROGRAM = Path(__file__).with_name("trial_load.py")
 
@@ -24,11 +21,7 @@ PROGRAM = Path(__file__).with_name("trial_load.py")
 def open_model(
     path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
 ) -> Model:
-    """Load a model that a process of its own has survived; every model of a user comes in here.
-
-    Raises:
-        ModelError: As `try_loading` and `Model`.
-    """
+    """Load a model of a user, which a process of its own survived; errors as `try_loading`, `Model`."""
     try_loading(path, vocab_only=vocab_only)
     return Model(path, devices, vocab_only=vocab_only)
 

@@ -5,8 +5,6 @@ On the CPU llama.cpp rounds activations that meet f16 or quantised weights, and 
 (`solo`), the very bits of a prompt alone without flash attention, or else keeps nothing (`fresh`).
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -24,13 +22,10 @@ from misfired.scoring.protocol import Protocol
 #: Prompts scored both ways before a run begins: where rounding is rare, a few may agree by luck. `N_FEW`
 #: where a text is written for each, or where luck cannot hide anything.
 N_TRIED, N_FEW = 24, 6
-
 #: The largest difference that `exact` accepts.
 TOLERANCE = 1e-5
-
 #: Prompts scored again, alone, when a run is done.
 N_CHECKED = 16
-
 #: Columns that are compared, beside `logp_...`.
 _COMPARED = {"logit_diff", "margin", "top_logp", "least_gap"}
 

@@ -1,7 +1,5 @@
 """The one llama.cpp of the process: the library inside the installed llama-cpp-python."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os
@@ -131,10 +129,8 @@ def apply_devices(devices: Devices, params: Any) -> None:
         params.main_gpu = devices.main_gpu
     if devices.tensor_split is not None:
         most = int(capi.llama_max_devices())
-        if len(devices.tensor_split) > most:
-            raise ArgumentError(
-                f"tensor_split must have at most {most} shares, got {len(devices.tensor_split)}"
-            )
+        if (n := len(devices.tensor_split)) > most:
+            raise ArgumentError(f"tensor_split must have at most {most} shares, got {n}")
         # llama.cpp reads as many as it has devices.
         shares = (ctypes.c_float * most)(*devices.tensor_split)
         params.tensor_split = ctypes.cast(shares, type(params.tensor_split))

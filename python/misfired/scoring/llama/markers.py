@@ -4,8 +4,6 @@ A template of another model marks turns by special tokens. A vocabulary that lac
 ordinary tokens; a model whose vocabulary has it may never have been trained on it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -22,14 +20,11 @@ from misfired.scoring.tokens import PromptTokenizer
 #: Markers of known templates, for a template that comes without its vocabulary: `<|im_start|>`,
 #: `<start_of_turn>`, `[INST]`.
 _LOOKS_LIKE_ONE = r"<\|[^<>|\s]{1,40}\|>|<[a-z]+(?:_[a-z]+)+>|\[/?[A-Z_]{3,20}\]"
-
 #: Ordinary tokens that embeddings are compared with.
 N_ORDINARY = 1000
-
 #: An embedding looks untrained if it is shorter than this share of the 5th percentile of ordinary ones, or
 #: if its cosine with another marker's exceeds `SAME`.
 SHORT, SAME = 0.5, 0.999
-
 #: Tokens whose embeddings are read at a time: llama.cpp reserves logits for each.
 _N_READ = 32
 

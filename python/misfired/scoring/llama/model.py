@@ -1,9 +1,6 @@
 """Model files and contexts: loading, checking, and giving back."""
 
-from __future__ import annotations
-
 import ctypes
-import hashlib
 import os
 import re
 from contextlib import AbstractContextManager
@@ -17,22 +14,15 @@ from misfired._core import Context as CoreContext
 from misfired._core import Model as CoreModel
 from misfired._core import Tokenizer, Watcher
 from misfired.errors import ArgumentError, ModelError
+from misfired.files import file_sha256
 from misfired.scoring.intervention import Intervention, Sizes
-from misfired.scoring.llama.library import (
-    CACHE_TYPES,
-    FLASH_ATTENTION,
-    apply_devices,
-    captured_errors,
-    load_library,
-    versions,
-)
+from misfired.scoring.llama import library
 from misfired.scoring.options import LEAST_BATCH, MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
 
 _HEADER_BYTES = 24
-
 #: What llama.cpp calls the first part of a split model.
 _FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 
@@ -54,10 +44,8 @@ def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     if header[:4] != b"GGUF":
         raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
-    if (n_bytes := len(header)) < _HEADER_BYTES:
-        raise ModelError(
-            f"{path}: truncated GGUF ({n_bytes} bytes, the header has {_HEADER_BYTES})"
-        )
+    if (n := len(header)) < _HEADER_BYTES:
+        raise ModelError(f"{path}: truncated GGUF ({n} bytes, the header has {_HEADER_BYTES})")
     if needs_weights and int.from_bytes(header[8:16], "little") == 0:
         raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
 
@@ -66,7 +54,7 @@ def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
 class Context(AbstractContextManager["Context"]):
     """A llama.cpp context of a model; whatever computes with it keeps it alive and takes turns."""
 
-    model: Model
+    model: "Model"
     n_ctx: int
     n_batch: int
     n_sequences: int
@@ -109,22 +97,21 @@ class Model(AbstractContextManager["Model"]):
     ) -> None:
         self.path, self.devices = Path(path), devices or Devices()
         check_gguf(self.path, needs_weights=not vocab_only)
-        library = load_library()
         params = capi.llama_model_default_params()
-        apply_devices(self.devices, params)
+        library.apply_devices(self.devices, params)
         params.vocab_only = vocab_only
-        if "AMX_INT8 = 1" in versions()["llama_cpp_system"]:
+        if "AMX_INT8 = 1" in library.versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
             params.use_extra_bufts = False
         load, file = capi.llama_model_load_from_file, os.fsencode(self.path)
         self._address = self._made("load this file", load, file, params)
-        handle = CoreModel(library, self._address)
+        handle = CoreModel(library.load_library(), self._address)
         self._open: tuple[CoreModel, Tokenizer] | None = (handle, Tokenizer(handle))
         self._describe(self.pointer)
 
     def _made(self, what: str, make: Any, *arguments: Any) -> int:
         """Return the address that a function of llama.cpp gives, or raise why it gives none."""
-        errors = captured_errors()
+        errors = library.captured_errors()
         if address := make(*arguments):
             return int(address)
         # The first line is the cause; those after it are each caller's "failed to load". Where it quotes a
@@ -211,11 +198,13 @@ class Model(AbstractContextManager["Model"]):
         # llama.cpp aborts where a batch cannot hold a token of each sequence.
         params.n_seq_max = min(n_sequences, n_batch)
         params.kv_unified = unified
-        params.type_k, params.type_v = CACHE_TYPES[cache.type_k], CACHE_TYPES[cache.type_v]
-        params.flash_attn_type = FLASH_ATTENTION[cache.flash_attention]
+        params.type_k, params.type_v = (
+            library.CACHE_TYPES[each] for each in (cache.type_k, cache.type_v)
+        )
+        params.flash_attn_type = library.FLASH_ATTENTION[cache.flash_attention]
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
         ablations = intervention.ablations if intervention else ()
-        watcher = Watcher(load_library()) if watched or ablations else None
+        watcher = Watcher(library.load_library()) if watched or ablations else None
         if watcher is not None:
             callback, user_data = watcher.callback
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
@@ -254,13 +243,8 @@ class Model(AbstractContextManager["Model"]):
 
 def model_sha256(path: Path) -> str:
     """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
-    digest = hashlib.sha256()
     names = [path.name]
     if split := _FIRST_PART.fullmatch(path.name):
         stem, n = split.groups()
         names = [f"{stem}-{part:05d}-of-{n}.gguf" for part in range(1, int(n) + 1)]
-    for name in names:
-        with path.with_name(name).open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return file_sha256(*map(path.with_name, names))

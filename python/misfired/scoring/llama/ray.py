@@ -1,7 +1,5 @@
 """A Ray cluster that answers prompts: a task for each shard, each in a process with the model loaded."""
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Mapping, Sequence

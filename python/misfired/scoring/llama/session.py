@@ -1,7 +1,5 @@
 """A model set up to be asked: loaded, with its template, its tokenizer and its demonstrations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -23,7 +21,6 @@ from misfired.scoring.tokens import PromptTokenizer
 #: without flash attention: enough to keep the cores busy, few enough that attention over the cells of the
 #: batch stays cheap (design/scoring.md has the measurement).
 N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
-
 #: Texts that are written at once: more fill the cores no better, and each holds a whole context.
 N_PLACES = 16
 

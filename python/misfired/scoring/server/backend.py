@@ -1,17 +1,16 @@
 """A model behind an OpenAI-compatible server that answers prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from misfired._core import __version__
 from misfired.errors import ArgumentError, ServerError
 from misfired.prompts.prompt_set import PromptSet
+from misfired.prompts.shots import Shot
 from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, key_of, keyed
@@ -20,15 +19,11 @@ from misfired.scoring.server.client import Client, Fault, in_parallel
 from misfired.scoring.server.reply import Identity, abstained, read_identity, read_reply
 from misfired.scoring.server.request import TRIAL, RequestTemplate
 
-if TYPE_CHECKING:
-    from misfired.prompts.shots import Shot
-
 #: Reasons that may pass, so answers with them are not cached: the provider's filter, or a text that a
 #: busy server left empty.
 _PASSING = frozenset({"blocked", "empty"})
 
 _PATIENCE = ("concurrency", "timeout", "n_attempts")
-
 #: Failed prompts in a row that end a run: the server is gone, or was never there.
 MOST_FAILED = 10
 

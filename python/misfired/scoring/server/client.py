@@ -4,8 +4,6 @@ Failures have kinds, since they mean different things: no connection, connection
 status, a bad answer. None of them says anything of the model.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import queue
@@ -19,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import urllib3
+from urllib3 import exceptions
 from urllib3.util import Retry
 
 from misfired.errors import ArgumentError, ServerError
@@ -28,26 +27,19 @@ from misfired.web import USER_AGENT, cause_of, connections
 Read = TypeVar("Read")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
 #: Seconds within which a connection must stand.
 CONNECT_TIMEOUT = 10.0
-
 #: Seconds. A wait is drawn between 0 and a limit that doubles (full jitter), so that requests that
 #: failed together do not come back together.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-
 #: Most seconds that a server's Retry-After is followed.
 LONGEST_RETRY_AFTER = 120.0
-
 #: Most bytes of an answer, which has a few kilobytes.
 MOST_BYTES = 16 * 1024 * 1024
-
 #: Statuses below 500 that another attempt can change.
 RETRIED = frozenset({408, 409, 425, 429})
-
 #: Statuses that every request would get: key, account, address or method are wrong.
 FATAL = frozenset({401, 402, 403, 404, 405})
-
 #: Providers' names of the error that their filter blocked a prompt.
 BLOCK_CODES = frozenset(
     {"content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked"}
@@ -58,11 +50,7 @@ _LEAST_SECRET = 8
 
 _MOST_DETAIL = 200
 _NO_RETRY = Retry(0)
-_NEVER_CONNECTED = (
-    urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.SSLError,
-    urllib3.exceptions.ProxyError,
-)
+_NEVER_CONNECTED = (exceptions.ConnectTimeoutError, exceptions.SSLError, exceptions.ProxyError)
 
 
 @dataclass(eq=False)
@@ -189,11 +177,11 @@ class Client:
                 preload_content=False,
             )
             text = self._receive(response, deadline).decode(errors="replace")
-        except urllib3.exceptions.ReadTimeoutError:
+        except exceptions.ReadTimeoutError:
             raise self._late() from None
         except _NEVER_CONNECTED as error:
             raise Fault("no connection", cause_of(error)) from None
-        except urllib3.exceptions.HTTPError as error:
+        except exceptions.HTTPError as error:
             raise Fault("connection lost", cause_of(error)) from None
         # A server may repeat the key: nothing that leaves this module holds it.
         if self._key is not None and len(self._key) >= _LEAST_SECRET:
@@ -272,7 +260,7 @@ def _retry_after(value: str | None) -> float:
     """Return the seconds of a Retry-After header, which gives seconds or a date."""
     try:
         return float(_NO_RETRY.parse_retry_after(value or "0"))
-    except (urllib3.exceptions.InvalidHeader, OverflowError):
+    except (exceptions.InvalidHeader, OverflowError):
         return 0.0
 
 

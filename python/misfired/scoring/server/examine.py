@@ -1,7 +1,5 @@
 """Ask a server two harmless questions to see what it can do."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from dataclasses import replace
@@ -36,8 +34,8 @@ def examine_server(url: str, options: ServerOptions) -> list[Finding]:
         fingerprint, counted = row["fingerprint"], row["n_prompt_tokens"] is not None
         level = "ok" if fingerprint else "note"
         found.append(Finding("fingerprint", fingerprint or "none told", level))
-        told, level = ("told", "ok") if counted else ("not told", "note")
-        found.append(Finding("token counts", told, level))
+        told = ("told", "ok") if counted else ("not told", "note")
+        found.append(Finding("token counts", *told))
     return found
 
 

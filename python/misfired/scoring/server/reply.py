@@ -5,8 +5,6 @@ block (by the provider's filter), and a bad answer, which cannot be read. None o
 answer.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ from misfired.scoring.server.client import Fault
 
 #: Most attempts for an empty text: a model may have nothing to say, but busy servers leave texts empty.
 N_EMPTY = 2
-
 #: Servers that divide by a temperature of 0 write log-probabilities below this.
 _ZERO = -1000.0
 
@@ -49,12 +46,7 @@ def read_identity(content: Any) -> Identity:
 
 
 def read_reply(content: Any, protocol: Protocol, expected: str) -> dict[str, Any]:
-    """Read the content of a chat completion, or of a plain one.
-
-    Args:
-        content: The JSON document.
-        protocol: How it was asked.
-        expected: The right answer.
+    """Read the JSON content of a chat completion, or of a plain one, asked by a protocol.
 
     Returns:
         Values by name of `misfired.scoring.answers.ANSWER_COLUMNS`; missing ones are null.
@@ -89,18 +81,13 @@ def abstained(reason: str) -> dict[str, Any]:
 def read_top_tokens(
     listed: Sequence[tuple[str, float]], protocol: Protocol, expected: str
 ) -> dict[str, Any]:
-    """Read an answer from the most probable first tokens.
+    """Read an answer from texts and log-probabilities (in nats) of the most probable first tokens.
 
     A token counts for an answer if its text is one of the answer's forms. No unlisted token is more
     probable than the least listed one, `logp_bound`; all unlisted tokens together have probability
     `unseen`. The answer is certain if its best form is listed above the bound. `logit_diff` is a number
     only if every answer is listed; else it is at least the best form's log-probability minus
     `logp_bound`. `logp_<answer>` and `mass` count listed forms and are at most `unseen` too small.
-
-    Args:
-        listed: Texts and log-probabilities (natural logarithm) of the most probable tokens.
-        protocol: Gives the answers and their forms.
-        expected: The right answer.
 
     Example:
         >>> from misfired.scoring.protocol import LOGIT
@@ -195,14 +182,11 @@ def _kept(protocol: Protocol, text: str, finish: Any) -> dict[str, Any]:
 
 def _usage(content: dict[str, Any]) -> dict[str, Any]:
     usage = content.get("usage")
-    found = {}
-    for name, theirs in (
-        ("n_prompt_tokens", "prompt_tokens"),
-        ("n_generated", "completion_tokens"),
-    ):
-        value = usage.get(theirs) if isinstance(usage, dict) else None
-        found[name] = value if isinstance(value, int) and 0 <= value < _MOST_TOKENS else None
-    return found
+    told = usage if isinstance(usage, dict) else {}
+    names = {"n_prompt_tokens": "prompt_tokens", "n_generated": "completion_tokens"}
+    counts = {name: told.get(theirs) for name, theirs in names.items()}
+    is_valid = {name: isinstance(n, int) and 0 <= n < _MOST_TOKENS for name, n in counts.items()}
+    return {name: n if is_valid[name] else None for name, n in counts.items()}
 
 
 def _choice(content: Any) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Requests: one prompt as the body that a server gets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +12,8 @@ from misfired.scoring.tokens import turns
 
 #: Top tokens asked for: the most that OpenAI, llama-server and vLLM give.
 N_TOP = 20
-
 #: A prompt that no filter blocks, to see how a server answers.
 TRIAL = "The lamp stands on the table. Does the lamp stand on the table?"
-
 #: Fields that decide what is asked.
 _FIXED = ("messages", "prompt", "model", "stream", "n")
 

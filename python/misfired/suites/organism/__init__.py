@@ -11,16 +11,8 @@ from misfired.files import read_toml
 from misfired.suites.io import PAIRS_SCHEMA
 from misfired.suites.organism.pairs import ORGANISMS, PRIMINGS, SUITE, build_organism_suite
 
-__all__ = [
-    "ORGANISMS",
-    "PRIMINGS",
-    "SUITE",
-    "build_organism_suite",
-    "build_record",
-    "card",
-    "content_sha256",
-    "models",
-]
+__all__ = ["ORGANISMS", "PRIMINGS", "SUITE", "build_organism_suite"]
+__all__ += ["build_record", "card", "content_sha256", "models"]
 
 _FOLDER = Path(__file__).parent
 
