@@ -172,7 +172,7 @@ class Probe(AbstractContextManager["Probe"]):
 
 
 def _slots_and_streams(model: Model, mode: Mode, n_cells: int, n_slots: int) -> tuple[int, int]:
-    """Return how many slots and streams of so many cells there are: as many as the cache may take."""
+    """Return how many slots and streams of `n_cells` cells fit into the cache."""
     arch, sizes = model.metadata.get("general.architecture", ""), model.sizes
     width = int(model.metadata.get(f"{arch}.attention.key_length", sizes.n_embd // sizes.n_head))
     n_bytes = 4 if MODES[mode].type_k == "f32" else 2
