@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from misfired.errors import ArgumentError, check_one_of
 from misfired.localise.probes import PROBES
@@ -57,6 +57,8 @@ class LocaliseOptions(DrawOptions, CaseOptions):
         >>> LocaliseOptions(positions="all").head_methods
         ('zero',)
     """
+
+    PANEL: ClassVar[str | None] = "Probes"
 
     probes: Sequence[str] = option(
         PROBES, help=f"Probes: {', '.join(PROBES)}.", check=_each_of(PROBES), flag="--probe"

@@ -180,7 +180,7 @@ def _measure(
 def _backend(
     model: Path | str, options: ScoringOptions, ray: str | None, shots: Sequence[Shot]
 ) -> Backend:
-    """Open the model. Backends are imported late: a server needs no llama.cpp, a file no HTTP."""
+    """Open the model; import its backend only now, since a model file needs no HTTP client."""
     if is_url(model):
         if ray is not None:
             raise ArgumentError(f"ray must go with a model file, got {model}")
