@@ -21,10 +21,8 @@ from llama_cpp import llama_cpp as capi
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 
-from misfired.scoring.llama.generate import engine_for
-
 import misfired
-from misfired.scoring.llama.engine import Job
+from misfired.scoring.llama.engine import Job, engine_for
 from misfired.scoring.llama.invariance import choose_packing
 from misfired.scoring.llama.library import CACHE_TYPES, FLASH_ATTENTION, captured_errors
 from misfired.scoring.llama.model import Context, Model
