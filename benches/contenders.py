@@ -16,10 +16,10 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
+import polars as pl
 from llama_cpp import llama_cpp as capi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-
 
 import misfired
 from misfired.scoring.llama.engine import Job, engine_for
@@ -74,7 +74,17 @@ def prompts_of(bbq: Path | None, n: int) -> list[str]:
 
 def job_of(model: Model, protocol: Protocol, prompts: Sequence[str]) -> Job:
     tokenizer = PromptTokenizer(model.tokenizer, template_for(model, "plain"), protocol)
-    return prepare(tokenizer, prompts, prompts, ["yes"] * len(prompts))
+    return prepare(tokenizer, prompt_rows(prompts))
+
+
+def prompt_rows(prompts: Sequence[str]) -> pl.DataFrame:
+    """Rows as `misfired.build_prompts` gives them, without the columns that scoring does not read."""
+    return pl.DataFrame({"id": prompts, "text": prompts}).with_columns(
+        priming=pl.lit("none"),
+        condition=pl.lit("stereotyped"),
+        expected=pl.lit("yes"),
+        system=pl.lit(None, pl.String),
+    )
 
 
 @contextlib.contextmanager
@@ -94,7 +104,7 @@ def _answer_all(context: Context, job: Job, packing: dict[str, object]) -> dict[
     n_answers = sum(
         len(batch) for block in range(engine.scorer.n_blocks) for batch in engine.run_block(block)
     )
-    assert n_answers == len(job.rows)
+    assert n_answers == len(job.prompts)
     return {
         "n_distinct_tokens": engine.scorer.n_distinct_tokens,
         "n_rewritten": getattr(engine, "n_rewritten", 0),
@@ -165,15 +175,15 @@ def completions(
     path: Path, texts: Sequence[str], n_threads: int, *, n_ctx: int = 1024, **asked: object
 ) -> float:
     """Seconds a prompt of llama-cpp-python's `create_completion`, one call after the other."""
-    with captured_errors():
-        llm = llama_cpp.Llama(
-            str(path),
-            n_ctx=n_ctx,
-            n_threads=n_threads,
-            n_threads_batch=n_threads,
-            logits_all="logprobs" in asked,
-            verbose=False,
-        )
+    captured_errors()
+    llm = llama_cpp.Llama(
+        str(path),
+        n_ctx=n_ctx,
+        n_threads=n_threads,
+        n_threads_batch=n_threads,
+        logits_all="logprobs" in asked,
+        verbose=False,
+    )
     start = time.perf_counter()
     for text in texts:
         llm.create_completion(text, temperature=0.0, **asked)
