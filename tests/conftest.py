@@ -13,9 +13,9 @@ from misfired import cli
 from random_model import make_model
 from recurrent_model import make_recurrent_model
 
-# How long an example takes decides no test.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# How long an example takes decides no test, and every run draws the same examples.
+settings.register_profile("reproducible", deadline=None, derandomize=True)
+settings.load_profile("reproducible")
 # For tools/fuzz.py, which says how many cases.
 settings.register_profile(
     "fuzz",

@@ -52,6 +52,9 @@ def is_same(found: Any, written: Any) -> bool:
 @example([{"x": [1]}, {"x": []}, {"x": ["a"]}, {"z": {"p": 1}}, {"z": {"q": 1}}])
 @example([{"x": 2**130}, {"x": 0.5}])
 @example([{"x": [1]}, {"x": 1}])
+@example([{"x": [0, 2**63]}])
+@example([{"x": {"p": 2**63}}, {"x": {"p": 0}}])
+@example([{"x": {"p": [2**64, 1]}}])
 @example([{"x": [5]}, {"x": ["5"]}])
 def test_rows_of_any_types(file: Path, rows: list[dict[str, Any]]) -> None:
     rows = [ROW | row | {"id": str(number)} for number, row in enumerate(rows)]

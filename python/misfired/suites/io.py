@@ -239,6 +239,9 @@ def _check_kind(cell: Any, column: str, kinds: dict[str, str]) -> None:
     kind = _KINDS[type(cell)]
     if kinds.setdefault(column, kind) != kind:
         raise DataError(f"{column} must be {kinds[column]}, got {_shown(cell)}")
+    if column.endswith(".[]") and isinstance(cell, int) and not -(2**63) <= cell < 2**63:
+        # polars silently turns a list with such a number into texts.
+        raise DataError(f"{column} must fit into 64 bits, got {_shown(cell)}")
     if isinstance(cell, dict):
         for name, each in cell.items():
             _check_kind(each, f"{column}.{name}", kinds)
