@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from misfired.localise import PROBES, LocaliseOptions, probes
-from misfired.localise.probes import get_probe
-from misfired.localise.probes._common import ProbeKind
+from misfired.localise.probes._common import ProbeKind, get_probe
 
 
 def test_options_load_no_llama_cpp() -> None:

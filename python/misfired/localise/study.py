@@ -15,7 +15,8 @@ from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
-from misfired.localise.probes import PROBES, get_probe
+from misfired.localise.probes import PROBES
+from misfired.localise.probes._common import get_probe
 from misfired.localise.result import Localisation
 from misfired.localise.run import RunData, check_base, read_run
 from misfired.options import takes_options

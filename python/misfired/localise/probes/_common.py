@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,9 @@ def figure_rows(
         interval_rows(found, scenarios, **keys, measure=measure).fill_nan(None)
         for measure, found in figures.items()
     )
+
+
+def get_probe(name: str) -> ProbeKind:
+    """Return a probe by its name; only this loads what probes a model."""
+    kind: ProbeKind = import_module(f"misfired.localise.probes.{name}").PROBE
+    return kind
