@@ -1,5 +1,6 @@
 """Primings as data: which sentence is put to which side, and files that hold one's own."""
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -213,7 +214,7 @@ def test_the_placebo_is_the_cue_about_a_group_that_does_not_occur(test_data):
 
 def test_which_priming_is_a_control_stays_out_of_the_manifest():
     assert "control" not in PRIMINGS["neutral"].to_json()
-    assert Priming.from_json(PRIMINGS["none"].to_json()) == PRIMINGS["none"]
+    assert msgspec.convert(PRIMINGS["none"].to_json(), Priming) == PRIMINGS["none"]
 
 
 def test_a_suite_without_cues_is_asked_without_priming(suite):

@@ -61,11 +61,6 @@ class Priming:
             if (value := getattr(self, name)) is not None and not value.strip():
                 raise ArgumentError(f"{name} must not be empty, got {value!r}")
 
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "Priming":
-        """Return the priming that a manifest keeps."""
-        return cls(**fields | {"sides": tuple(fields["sides"])})
-
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest keeps: every field that decides a prompt and is set."""
         fields = asdict(self) | {"sides": list(self.sides), "control": None}
