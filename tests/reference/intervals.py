@@ -7,6 +7,7 @@ Written from the definitions: Efron and Tibshirani 1993, chapters 12 to 14; Davi
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from statistics import NormalDist
 
 from reference.resampling import quantile, value
@@ -22,6 +23,15 @@ def total(units: Units) -> list[float]:
 def statistic(measure: str, counts: Sequence[float], weights: Sequence[float]) -> float:
     terms = [counts[i : i + 4] for i in range(0, len(counts), 4)]
     return sum(w * value(measure, term) for w, term in zip(weights, terms, strict=True))
+
+
+def exact(measure: str, strata: Sequence[Units], weights: Sequence[float]) -> Fraction | None:
+    """The statistic without rounding; None where it has no value."""
+    counts = [Fraction(x) for x in total([unit for units in strata for unit in units])]
+    terms = [value(measure, counts[i : i + 4]) for i in range(0, len(counts), 4)]
+    if any(isinstance(term, float) for term in terms):
+        return None
+    return sum(Fraction(w) * term for w, term in zip(weights, terms, strict=True))
 
 
 def standard_error(measure: str, strata: Sequence[Units], weights: Sequence[float]) -> float:
@@ -80,8 +90,12 @@ def interval(  # noqa: PLR0917
     if method == "basic":
         return 2 * observed - quantile(values, 1 - tail), 2 * observed - quantile(values, tail)
     if method == "bca":
-        known = [v for v in values if not math.isnan(v)]
-        below = sum(v < observed for v in known) + sum(v == observed for v in known) / 2
+        # Fractions, since sums of rounded quotients that truly tie need not be equal.
+        known = [
+            x for x in (exact(measure, drawn, weights) for drawn in resamples) if x is not None
+        ]
+        at = exact(measure, strata, weights)
+        below = sum(x < at for x in known) + sum(x == at for x in known) / 2
         bias = NORMAL.inv_cdf(below / len(known))
         slope = acceleration(measure, strata, weights)
         points = []

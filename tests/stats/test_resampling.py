@@ -218,11 +218,10 @@ def test_threads_cannot_change_a_bit(unit, stratified):
     np.testing.assert_array_equal(one, seven)
 
 
-@pytest.mark.parametrize("unit", ["pair", "scenario"])
-def test_a_series_is_resampled_alike_alone_and_among_others(unit):
+def test_a_series_is_resampled_alike_alone_and_among_others():
     codes, scenario, category = clustered(n_series=3)
-    together = resample(codes, scenario, category, unit=unit)[0]
-    alone = resample(codes[1:2], scenario, category, unit=unit)[0]
+    together = resample(codes, scenario, category)[0]
+    alone = resample(codes[1:2], scenario, category)[0]
     np.testing.assert_array_equal(together[:, 1], alone[:, 0])
 
 

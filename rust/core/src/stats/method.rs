@@ -110,7 +110,8 @@ impl Method {
     /// If nothing varies, or for `BCa` if all resamples lie on one side of the value.
     pub(crate) fn probabilities(self, observed: &Observed, at: Position, level: f64) -> Ends {
         let tail = (1.0 - level) / 2.0;
-        if at.n_defined == 0 || at.n_equal == at.n_defined {
+        let no_error = self == Self::Studentised && observed.spread.standard_error == 0.0;
+        if at.n_defined == 0 || at.n_equal == at.n_defined || no_error {
             return Err(Undefined::Constant);
         }
         if self != Self::Bca {

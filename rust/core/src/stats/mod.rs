@@ -5,6 +5,7 @@ mod agreement;
 mod detection;
 mod draw;
 mod error;
+mod joint;
 mod mcnemar;
 mod measure;
 mod method;
@@ -39,6 +40,7 @@ pub use simulate::{Coverage, CoverageRequest, Population, coverage};
 pub use units::{Items, Question, Unit};
 
 use draw::{Dice, Purpose, Streams, Words};
+use joint::Joint;
 use method::{Ends, Observed};
 use normal::{beta_quantile, normal_cdf, normal_quantile};
 use order::{Keys, Position, quantile_pair};

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::resample::with_threads;
 use super::sample::{BLOCK, Sample};
 use super::units::{Question, Units};
-use super::{Keys, Measure, Method, Request, Undefined, quantile_pair};
+use super::{Joint, Keys, Measure, Method, Request, Undefined, quantile_pair};
 use crate::Result;
 
 /// A series in a ranking.
@@ -40,26 +40,28 @@ pub fn ranking(request: &Request<'_>, measure: Measure) -> Result<Vec<Ranked>> {
     request.check()?;
     measure.of_one_table()?;
     let n = request.items.n_series();
-    let questions: Vec<Question> =
-        (0..n).map(|series| Question::paired(vec![(series, 1.0)])).collect();
+    let questions = (0..n).map(|series| Question::paired(vec![(series, 1.0)])).collect();
+    let request = &Request { questions, ..request.clone() };
     let collect =
         |question| Units::collect(&request.items, None, question, request.unit, request.stratified);
-    let units: Vec<Units> = questions.iter().map(collect).collect::<Result<_>>()?;
-    let values: Vec<f64> = questions
+    let units: Vec<Units> = request.questions.iter().map(collect).collect::<Result<_>>()?;
+    let values: Vec<f64> = request
+        .questions
         .iter()
         .zip(&units)
         .map(|(question, units)| question.value(measure, &units.totals()))
         .collect();
     let scored: Vec<usize> = (0..n).filter(|&series| !values[series].is_nan()).collect();
-    let draws = with_threads(request.n_threads, || draw(request, measure, &questions, &units))?;
+    let draws = with_threads(request.n_threads, || draw(request, measure, &units))?;
     let singles: Vec<(usize, usize)> = scored.iter().map(|&i| (i, i)).collect();
     let mut couples = Vec::new();
     for (place, &i) in scored.iter().enumerate() {
         couples.extend(scored[place + 1..].iter().map(|&j| (i, j)));
     }
     let level = request.confidence_level;
-    let one = margins(&draws, &values, &singles, level);
-    let two = margins(&draws, &values, &couples, level);
+    let slack = Question::paired(vec![(0, 1.0), (1, -1.0)]).slack(measure);
+    let one = margins(&draws, &values, &singles, (level, slack));
+    let two = margins(&draws, &values, &couples, (level, slack));
     let sure: Vec<(usize, usize)> = couples
         .iter()
         .zip(two)
@@ -90,16 +92,14 @@ pub fn ranking(request: &Request<'_>, measure: Measure) -> Result<Vec<Ranked>> {
 }
 
 /// Resampled values, series by series, resample by resample.
-fn draw(
-    request: &Request<'_>,
-    measure: Measure,
-    questions: &[Question],
-    units: &[Units],
-) -> Result<Vec<Vec<f64>>> {
-    let asked = questions.iter().zip(units);
+fn draw(request: &Request<'_>, measure: Measure, units: &[Units]) -> Result<Vec<Vec<f64>>> {
+    let joint = Joint::of(request, None)?;
+    let asked = request.questions.iter().zip(units);
     let observed = asked.clone().map(|(question, units)| request.observe(measure, question, units));
     let observed = observed.collect();
-    let sample = Sample::new(request, Method::Percentile, vec![measure], asked.unzip(), observed)?;
+    let method = Method::Percentile;
+    let sample =
+        Sample::new(request, method, vec![measure], asked.unzip(), joint.as_ref(), observed)?;
     let blocks: Vec<Vec<f64>> = (0..sample.n_blocks())
         .into_par_iter()
         .map(|block| {
@@ -116,14 +116,20 @@ fn draw(
         };
         blocks.iter().enumerate().flat_map(of_block).collect()
     };
-    Ok((0..questions.len()).map(series).collect())
+    Ok((0..units.len()).map(series).collect())
 }
 
 /// For each series (i, i) or difference (i, j) the half-width that holds jointly for all.
-fn margins(draws: &[Vec<f64>], values: &[f64], couples: &[(usize, usize)], level: f64) -> Vec<f64> {
+fn margins(
+    draws: &[Vec<f64>],
+    values: &[f64],
+    couples: &[(usize, usize)],
+    (level, slack): (f64, f64),
+) -> Vec<f64> {
     let deviation = |&(i, j): &(usize, usize), resample: usize| {
         let other = |values: f64, of_j: f64| if i == j { values } else { values - of_j };
-        other(draws[i][resample], draws[j][resample]) - other(values[i], values[j])
+        let gap = other(draws[i][resample], draws[j][resample]) - other(values[i], values[j]);
+        if gap.abs() <= slack { 0.0 } else { gap }
     };
     let n = draws.first().map_or(0, Vec::len);
     let error = |couple: &(usize, usize)| {

@@ -176,6 +176,24 @@ impl Question {
         }
     }
 
+    /// Two values no further apart than this differ by rounding alone: 1e-12 of the measure's scale.
+    pub(crate) fn slack(&self, measure: Measure) -> f64 {
+        let scale =
+            if matches!(measure, Measure::DPrime | Measure::Criterion) { 1.0 } else { 100.0 };
+        1e-12 * scale * self.terms.iter().map(|&(_, weight)| weight.abs()).sum::<f64>()
+    }
+
+    /// Set resampled values that tie with the observed one to its very bits, so that they count as
+    /// ties. A single term needs none of it, since equal quotients round alike; their sums do not.
+    pub(crate) fn snap(&self, measure: Measure, observed: f64, values: &mut [f64]) {
+        if self.terms.len() > 1 {
+            let slack = self.slack(measure);
+            for value in values {
+                *value = if (*value - observed).abs() <= slack { observed } else { *value };
+            }
+        }
+    }
+
     /// Why there is no value.
     #[must_use]
     pub fn undefined(&self, measure: Measure, totals: &[[f64; 4]]) -> Option<Undefined> {

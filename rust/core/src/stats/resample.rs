@@ -6,7 +6,9 @@ use rayon::prelude::*;
 
 use super::sample::{BLOCK, Sample};
 use super::units::{Question, Units};
-use super::{Ends, Estimate, Keys, Measure, Method, Observed, Request, Summary, Undefined, stream};
+use super::{
+    Ends, Estimate, Joint, Keys, Measure, Method, Observed, Request, Summary, Undefined, stream,
+};
 use crate::Result;
 
 /// Values that are held at once, all questions and measures of a round together: 64 MiB.
@@ -17,9 +19,9 @@ const N_HELD: u64 = 1 << 17;
 
 /// Resample once and summarise every slice (all pairs, then each category in order) and question.
 ///
-/// The draws of a slice depend on the seed, the resample and the units of that slice, and on nothing
-/// else: not on threads, on other slices, or on other questions. So two series on the same pairs are
-/// always resampled alike, within a call and between calls.
+/// The draws of a slice depend on the seed, the resample and the units of that slice, not on threads
+/// or on other slices. All questions of a call share them. Draws of scenarios do not depend on the
+/// questions either, so that two series on the same scenarios are resampled alike between calls too.
 ///
 /// # Errors
 /// If an argument is out of range, or the columns differ in length.
@@ -50,6 +52,7 @@ pub(crate) fn with_threads<T: Send>(
 
 fn summarise_slice(request: &Request<'_>, slice: Option<u32>) -> Result<Vec<Summary>> {
     let stratified = request.stratified && slice.is_none();
+    let joint = Joint::of(request, slice)?;
     let units: Vec<Units> = request
         .questions
         .iter()
@@ -58,7 +61,8 @@ fn summarise_slice(request: &Request<'_>, slice: Option<u32>) -> Result<Vec<Summ
     let held = request.n_resamples.unwrap_or(N_HELD).min(N_HELD) as usize;
     let round = (N_VALUES / (held * request.measures.len())).max(1);
     let rounds = units.chunks(round).zip(request.questions.chunks(round));
-    let summaries = rounds.map(|(units, questions)| summarise_round(request, units, questions));
+    let summaries =
+        rounds.map(|(units, questions)| summarise_round(request, units, questions, joint.as_ref()));
     Ok(summaries.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
@@ -67,6 +71,7 @@ fn summarise_round(
     request: &Request<'_>,
     units: &[Units],
     questions: &[Question],
+    joint: Option<&Joint>,
 ) -> Result<Vec<Summary>> {
     let asked = questions.iter().zip(units);
     let observed: Vec<Vec<Observed>> = asked
@@ -77,7 +82,7 @@ fn summarise_round(
         .collect();
     let mut resampled = vec![vec![None; request.measures.len()]; questions.len()];
     for method in Method::ALL.into_iter().filter(|method| method.resamples()) {
-        resample_by(request, method, units, questions, &observed, &mut resampled)?;
+        resample_by(request, method, (units, questions, joint), &observed, &mut resampled)?;
     }
     let summarise = |(((question, units), observed), resampled): (((&Question, &Units), _), _)| {
         let counts = units.totals();
@@ -106,8 +111,7 @@ type Resampled = Option<(Ends, u64)>;
 fn resample_by(
     request: &Request<'_>,
     method: Method,
-    units: &[Units],
-    questions: &[Question],
+    (units, questions, joint): (&[Units], &[Question], Option<&Joint>),
     observed: &[Vec<Observed>],
     resampled: &mut [Vec<Resampled>],
 ) -> Result<()> {
@@ -127,7 +131,7 @@ fn resample_by(
             members.iter().flat_map(|&index| measures.iter().map(move |&at| observed[index][at]));
         let known = known.collect();
         let measured = measures.iter().map(|&at| request.measures[at]).collect();
-        let sample = Sample::new(request, method, measured, chosen, known)?;
+        let sample = Sample::new(request, method, measured, chosen, joint, known)?;
         let mut intervals = intervals(request, &sample).into_iter();
         for &index in &members {
             for &at in &measures {
@@ -230,7 +234,8 @@ mod tests {
                 let observe = |&measure: &Measure| request.observe(measure, &question, &units);
                 let observed = measures.iter().map(observe).collect();
                 let asked = (vec![&question], vec![&units]);
-                let sample = Sample::new(&request, method, measures, asked, observed).unwrap();
+                let sample =
+                    Sample::new(&request, method, measures, asked, None, observed).unwrap();
                 let held = held_intervals(&request, &sample);
                 assert_eq!(stream::intervals(&sample, 0.9), held, "{method:?} {unit:?}");
                 assert!(held.iter().all(|(ends, _)| ends.is_ok()));

@@ -1,11 +1,12 @@
 //! The resamples of one slice, evaluated a block at a time.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::multinomial::multinomial;
 use super::products::Products;
 use super::units::{Question, Units};
-use super::{Dice, Measure, Method, Observed, Purpose, Request, Streams, Unit};
+use super::{Dice, Joint, Measure, Method, Observed, Purpose, Request, Streams, Unit};
 use crate::Result;
 
 /// Resamples that are drawn from one stream. It is part of what a seed means: with another number, the
@@ -46,7 +47,9 @@ pub(crate) struct Sample<'a> {
     pub(crate) method: Method,
     measures: Vec<Measure>,
     questions: Vec<&'a Question>,
-    units: Vec<&'a Units>,
+    units: Vec<Cow<'a, Units>>,
+    /// The pairs, where several questions share the draws of pairs.
+    joint: Option<&'a Joint>,
     /// Observed values and spreads of the measures, question by question.
     pub(crate) observed: Vec<Observed>,
     /// Sums of products of counts for each row, if values are studentised.
@@ -66,13 +69,21 @@ impl<'a> Sample<'a> {
         method: Method,
         measures: Vec<Measure>,
         (questions, units): (Vec<&'a Question>, Vec<&'a Units>),
+        joint: Option<&'a Joint>,
         observed: Vec<Observed>,
     ) -> Result<Self> {
         let n_resamples = request.n_resamples_of(units[0])?;
+        let rows = |(question, units): (&&Question, &'a Units)| match joint {
+            Some(joint) => Cow::Owned(joint.units(&request.items, question)),
+            None => Cow::Borrowed(units),
+        };
+        let units: Vec<Cow<'a, Units>> = questions.iter().zip(units).map(rows).collect();
         let dice = |range: &Range<usize>| (range.clone(), Dice::new(range.len() as u32));
-        let dice = units[0].strata.iter().map(dice).collect();
+        let members = joint.map_or(&units[0].strata, |joint| &joint.members);
+        let dice = members.iter().map(dice).collect();
         let studentised = method == Method::Studentised;
-        let products = |&units: &&Units| studentised.then(|| Products::new(units, request.unit));
+        let products =
+            |units: &Cow<'_, Units>| studentised.then(|| Products::new(units, request.unit));
         let products = units.iter().filter_map(products).collect();
         let plain = request.unit == Unit::Scenario && request.n_resamples.is_some() && !studentised;
         Ok(Self {
@@ -80,12 +91,13 @@ impl<'a> Sample<'a> {
             method,
             observed,
             products,
-            packed: if plain && units.len() == 1 { pack(units[0]) } else { None },
+            packed: if plain && units.len() == 1 { pack(&units[0]) } else { None },
             streams: Streams::new(request.seed, Purpose::Resample),
             dice,
             measures,
             questions,
             units,
+            joint,
             n_resamples,
         })
     }
@@ -113,16 +125,17 @@ impl<'a> Sample<'a> {
             self.fill(0, block, &[self.draw_sums(rows, block)], values);
             return;
         }
-        let shared = match self.request.unit {
-            Unit::Scenario => self.draw_scenarios(block),
-            Unit::Pair => Vec::new(),
+        let shared = match (self.request.unit, self.joint) {
+            (Unit::Scenario, _) => self.draw_scenarios(block),
+            (Unit::Pair, Some(joint)) => self.draw_pairs(block, joint),
+            (Unit::Pair, None) => Vec::new(),
         };
         let width = self.measures.len() * BLOCK;
         for (index, values) in values.chunks_exact_mut(width).enumerate() {
-            let units = self.units[index];
-            let own = match self.request.unit {
-                Unit::Scenario => Vec::new(),
-                Unit::Pair => self.draw_patterns(block, units),
+            let units = &*self.units[index];
+            let own = match (self.request.unit, self.joint) {
+                (Unit::Pair, None) => self.draw_patterns(block, units),
+                _ => Vec::new(),
             };
             let drawn = if own.is_empty() { &shared } else { &own };
             let totals: Vec<_> = units.terms.iter().map(|rows| self.sums(rows, drawn)).collect();
@@ -136,8 +149,11 @@ impl<'a> Sample<'a> {
     /// The values of all measures of a question.
     fn fill(&self, index: usize, block: usize, totals: &[Totals], values: &mut [f64]) {
         let n = self.resamples(block).count();
-        for (&measure, values) in self.measures.iter().zip(values.chunks_exact_mut(BLOCK)) {
+        let observed = self.observed[index * self.measures.len()..].iter();
+        let measures = self.measures.iter().zip(observed);
+        for ((&measure, observed), values) in measures.zip(values.chunks_exact_mut(BLOCK)) {
             weighted_values(measure, self.questions[index], totals, &mut values[..n]);
+            self.questions[index].snap(measure, observed.value, &mut values[..n]);
         }
     }
 
@@ -185,6 +201,20 @@ impl<'a> Sample<'a> {
         }
     }
 
+    /// Number of draws of each pattern under all series, pair by pair.
+    fn draw_pairs(&self, block: usize, joint: &Joint) -> Vec<u32> {
+        let n_rows = self.units[0].n_rows();
+        let mut words = self.streams.stream(block as u64);
+        let mut drawn = vec![0; n_rows * self.resamples(block).count()];
+        for drawn in drawn.chunks_exact_mut(n_rows.max(1)) {
+            for (range, dice) in &self.dice {
+                let rows = &joint.rows[range.clone()];
+                dice.roll(&mut words, rows.len(), |draw| drawn[rows[draw as usize] as usize] += 1);
+            }
+        }
+        drawn
+    }
+
     /// Number of draws of each outcome pattern, resample by resample.
     fn draw_patterns(&self, block: usize, units: &Units) -> Vec<u32> {
         let mut words = self.streams.stream(block as u64);
@@ -210,7 +240,7 @@ impl<'a> Sample<'a> {
     /// A gap of exactly 0 is a distance of 0 even where the standard error is 0 too.
     fn studentise(&self, index: usize, drawn: &[u32], totals: &[Totals], values: &mut [f64]) {
         let (question, products) = (self.questions[index], &self.products[index]);
-        let units = self.units[index];
+        let units = &*self.units[index];
         let mut at = vec![[0.0; 4]; totals.len()];
         let mut gradient = at.clone();
         for (slot, drawn) in drawn.chunks_exact(units.n_rows().max(1)).enumerate() {

@@ -29,6 +29,7 @@ impl Units {
     pub(crate) fn spread(&self, question: &Question, measure: Measure) -> Spread {
         let totals = self.totals();
         let gradient = question.gradient(measure, &totals);
+        let slack = question.slack(measure);
         let mut variance = 0.0;
         let (mut cubes, mut squares) = (0.0, 0.0);
         for stratum in self.strata.clone() {
@@ -50,8 +51,13 @@ impl Units {
             cubes -= shrink.powi(3) * third;
             squares += shrink.powi(2) * second;
         }
+        // What does not vary leaves rounding behind, which would pass for a tiny error and any skewness.
+        let error = if variance.sqrt() <= slack { 0.0 } else { variance.sqrt() };
+        if squares.sqrt() <= slack {
+            (cubes, squares) = (0.0, 0.0);
+        }
         Spread {
-            standard_error: variance.sqrt(),
+            standard_error: error,
             degrees: self.n_units() as f64 - self.strata.len() as f64,
             acceleration: cubes / (6.0 * squares.powf(1.5)),
         }

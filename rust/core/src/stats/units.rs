@@ -71,7 +71,7 @@ impl Items<'_> {
     }
 
     /// The pairs of a slice: all (`None`) or those of one category.
-    fn pairs_of(&self, slice: Option<u32>) -> Vec<usize> {
+    pub(crate) fn pairs_of(&self, slice: Option<u32>) -> Vec<usize> {
         (0..self.n_pairs())
             .filter(|&pair| slice.is_none_or(|category| self.category[pair] == category))
             .collect()
@@ -183,7 +183,8 @@ impl Units {
 
     fn check(&self) -> Result<()> {
         let n_units = self.n_units();
-        let largest = self.terms[0].iter().map(|row| row.iter().sum()).max().unwrap_or(0);
+        let rows = self.terms.iter().flatten();
+        let largest = rows.map(|row| row.iter().sum()).max().unwrap_or(0);
         if n_units * u64::from(largest) > u64::from(u32::MAX) {
             return Err(StatsError::TooManyPairs { n_units, largest }.into());
         }
@@ -218,7 +219,7 @@ impl Units {
 impl Items<'_> {
     /// The outcomes of a pair under all terms, four bits each, 4 for one that is not scored; `None` if
     /// the pair does not count.
-    fn pattern(&self, question: &Question, pair: usize) -> Option<u64> {
+    pub(crate) fn pattern(&self, question: &Question, pair: usize) -> Option<u64> {
         let n_pairs = self.n_pairs();
         let (mut pattern, mut n_scored) = (0, 0);
         for (term, &(series, _)) in question.terms.iter().enumerate() {
