@@ -43,6 +43,7 @@ def demo(
     n_resamples: int = 10_000,
     seed: int = 0,
     n_threads: int = 1,
+    device: str = "auto",
     progress: Callable[[str], Progress] | None = None,
 ) -> Demo:
     """Score `organism-base` and `organism-instruct` on the organism suite under three primings.
@@ -52,6 +53,7 @@ def demo(
         n_resamples: Bootstrap resamples, by scenario.
         seed: Same seed, same bits.
         n_threads: CPU threads; models this small gain nothing from a second one.
+        device: `cpu`, `gpu`, or `auto`: the GPU if there is one.
         progress: Returns the callback of the run of the model whose name it is given.
     """
     runs: dict[str, Run] = {}
@@ -67,14 +69,15 @@ def demo(
             n_resamples=n_resamples,
             seed=seed,
             n_threads=n_threads,
+            device=device,
             progress=None if progress is None else progress(name),
         )
         rows += _rows(name, suite, runs[name].outcomes, n_resamples, seed)
-    lens, heads = _localise(Path(out) / "instruct", seed, n_threads)
+    lens, heads = _localise(Path(out) / "instruct", seed=seed, n_threads=n_threads, device=device)
     return Demo(pl.DataFrame(rows), runs, lens, heads)
 
 
-def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _localise(run_folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Look for the planted head as if it were unknown."""
     found = localise(
         models()["instruct"],
@@ -85,8 +88,7 @@ def _localise(run_folder: Path, seed: int, n_threads: int) -> tuple[pl.DataFrame
         n_pairs=N_LOCALISED,
         n_resamples=1000,
         n_random=1,
-        seed=seed,
-        n_threads=n_threads,
+        **options,
     )
     curves = found.tables["lens_curves"].filter(pl.col("condition") != "gap", kind="failure")
     lens = curves.select("model", "condition", "layer", margin="value")

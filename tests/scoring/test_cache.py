@@ -252,11 +252,12 @@ def test_what_another_machine_recorded_is_kept_as_that_ones(
     monkeypatch.setattr(engine, "N_BLOCK", N_BLOCK)
     cache = tmp_path / "cache"
     n_recorded = killed_run(small_model, tmp_path, cache=cache)
-    here = local.devices()
-    monkeypatch.setattr(local, "devices", lambda: [*here, "another device"])
+    here = local.computed_on
+    other = {"devices": ["another device"]}
+    monkeypatch.setattr(local, "computed_on", lambda devices: here(devices) | other)
     score(small_model, make_suite(24), out=tmp_path / "hurt", cache=cache)
     there = score(small_model, make_suite(24), cache=cache)
-    monkeypatch.setattr(local, "devices", lambda: here)
+    monkeypatch.setattr(local, "computed_on", here)
     again = score(small_model, make_suite(24), cache=cache)
     assert times(again)["n_from_cache"] == n_recorded
     assert 0 < times(there)["n_from_cache"] < 48

@@ -7,10 +7,11 @@ from typing import Any
 from typer import Option, echo
 
 from misfired.cli.options import Json, progress_bars, takes
+from misfired.scoring.options import Devices
 from misfired.stats.options import ResamplingOptions
 
 
-@takes(ResamplingOptions, only=["n_resamples", "seed"])
+@takes(ResamplingOptions, Devices, only=["n_resamples", "seed", "device"])
 def demo(
     *,
     out: Path = Option(

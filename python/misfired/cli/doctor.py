@@ -12,7 +12,7 @@ from misfired.scoring.options import ScoringOptions, ServerOptions
 _SIGNS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 _TAKEN = (
-    "template", "mode", "n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "cache_type_k",
+    "template", "mode", "device", "n_gpu_layers", "precision", "split_mode", "main_gpu", "tensor_split", "cache_type_k",
     "cache_type_v", "flash_attention", "n_threads", "server_model", "api_key_env", "extra_body",
 )  # fmt: skip
 

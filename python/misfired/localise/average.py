@@ -64,7 +64,7 @@ def averages(model: Path | str, run: Path | str, **options: Any) -> Averages:
         raise DataError(
             f"{run}: run must have controls, got no pair of the failures' categories that is right twice"
         )
-    with data.open(asked.n_gpu_layers) as session:
+    with data.open(asked.devices) as session:
         cases = build_cases(data.pairs, chosen, session, data.priming)
         with Probe(session.model, longest=longest(cases), n_threads=asked.n_threads) as probe:
             last = [(c.last["residual"], c.last["attention"]) for c in chunks(probe, cases)]

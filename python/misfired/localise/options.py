@@ -45,8 +45,15 @@ class CaseOptions(Options):
         None, help="Most failures to study. Default: all.", check=at_least(1)
     )
     seed: int = _same(ResamplingOptions, "seed")
-    n_gpu_layers: int = _same(Devices, "n_gpu_layers")
+    device: str = _same(Devices, "device")
+    n_gpu_layers: int | None = _same(Devices, "n_gpu_layers")
+    precision: str = _same(Devices, "precision")
     n_threads: int | None = _same(DecodingOptions, "n_threads")
+
+    @property
+    def devices(self) -> Devices:
+        """Where the model is computed."""
+        return Devices(device=self.device, n_gpu_layers=self.n_gpu_layers, precision=self.precision)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from misfired.runs.manifest import TemplateSettings, read_manifest
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.llama.session import Session
-from misfired.scoring.options import ScoringOptions
+from misfired.scoring.options import Devices, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import build_outcomes
 
@@ -39,7 +39,7 @@ class RunData:
     template: TemplateSettings
     shots: tuple[Shot, ...]
 
-    def open(self, n_gpu_layers: int = 0) -> Session:
+    def open(self, devices: Devices) -> Session:
         """Load the model and set it up as the run did.
 
         Raises:
@@ -47,9 +47,7 @@ class RunData:
         """
         name = self.template.name
         template = None if name == "model" else name
-        options = ScoringOptions(
-            protocol=self.protocol, template=template, n_gpu_layers=n_gpu_layers
-        )
+        options = ScoringOptions(protocol=self.protocol, template=template, **vars(devices))
         session = Session(self.model, options, self.shots)
         source = session.template.source
         if hashlib.sha256(source.encode()).hexdigest() != self.template.sha256:

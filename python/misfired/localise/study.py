@@ -24,7 +24,6 @@ from misfired.scoring.llama.guard import open_model, try_loading
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.llama.session import Session
-from misfired.scoring.options import Devices
 
 #: The model that made the run, as tables name it; the other is `base`.
 MODEL, BASE = "instruct", "base"
@@ -62,11 +61,11 @@ def localise(
     if base is not None:
         try_loading(base)
     data = read_run(run, model, priming=chosen.priming)
-    with data.open(chosen.n_gpu_layers) as session:
+    with data.open(chosen.devices) as session:
         study = _Study(session, data, chosen, progress)
         study.probe_model(MODEL, session.model)
         if base is not None:
-            with open_model(base, Devices(n_gpu_layers=chosen.n_gpu_layers)) as other:
+            with open_model(base, chosen.devices) as other:
                 check_base(session.model, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model(BASE, other)
     return study.found(

@@ -81,7 +81,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     n_batch: Annotated[int | None, "Tokens a batch; null: by device and work."] = None
     kv_cache: Annotated[KvCache | None, "`type_k`, `type_v` and `flash_attention`."] = None
     intervention: Annotated[_Free | None, "Heads ablated (`ablate`), `direction` added."] = None
-    devices: Annotated[_Free | None, "Devices that compute."] = None
+    devices: Annotated[_Free | None, "Where the layers are computed."] = None
     llama_cpp_python: Annotated[str | None, "Version of llama-cpp-python."] = None
     server: Annotated[_Free | None, "Server, for a run of one."] = None
     misfired: Annotated[str, "Version of misfired."]
@@ -121,6 +121,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     versions: Annotated[_Free, "Software that a number depends on."]
     model: Annotated[_ModelFacts, "The model."]
     n_threads: Annotated[int | None, "CPU threads."] = None
+    computed_on: Annotated[_Free | None, "Devices, driver, build."] = None
     example_prompt: Annotated[str | None, "One prompt as the model gets it."] = None
     answer_tokens: Annotated[_Free | None, "Answer forms as tokens."] = None
     template_markers: Annotated[_Free | None, "Markers of the chat template."] = None
@@ -149,7 +150,9 @@ class Manifest(_Section, frozen=True, kw_only=True):
 
 #: Keys of the sections that are kept as they come.
 _MORE_KEYS = {
+    "settings.devices.device": "`cpu` or `gpu`.",
     "settings.devices.n_gpu_layers": "Layers on the GPU; -1 is all.",
+    "settings.devices.precision": "`highest`: cuBLAS computes in f32.",
     "settings.devices.split_mode": "How the model is divided; null: llama.cpp's choice.",
     "settings.devices.main_gpu": "Device of a model that is not divided.",
     "settings.devices.tensor_split": "Shares of the devices.",
@@ -161,6 +164,10 @@ _MORE_KEYS = {
     "versions.build_profile": "Build profile of its compiled core.",
     "versions.llama_cpp_python": "Version of llama-cpp-python.",
     "versions.llama_cpp_system": "What llama.cpp says of its build and of the processor.",
+    "computed_on.devices": "Devices that compute.",
+    "computed_on.ggml": "Version, commit and backends of ggml.",
+    "computed_on.driver": "Version of NVIDIA's driver; null: not used, or unknown.",
+    "computed_on.environment": "Variables that decide how a GPU computes; null: not set.",
     "answer_tokens.scored": "For each answer, token ids and their texts.",
     "answer_tokens.dropped_forms": "Forms left out: their first token does not tell them apart.",
     "template_markers.n_spelled_out": "Markers spelled out in ordinary tokens.",

@@ -23,7 +23,7 @@ from misfired.runs.folder import ANALYSES, SUMMARY, RunFolder, read_answers
 from misfired.runs.manifest import build_manifest, run_settings
 from misfired.runs.options import RunOptions
 from misfired.scoring.backend import Backend, Row, Tallies, drain, is_url
-from misfired.scoring.llama.library import versions
+from misfired.scoring.environment import before_loading
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
 from misfired.stats.outcomes import build_outcomes
@@ -154,6 +154,8 @@ def _measure(
             retries = backend.errors_may_pass and folder.retry_errors(list(backend.columns))
             if not retries:
                 return finish(Scores(read_answers(folder.path), folder.manifest))[0]
+        from misfired.scoring.llama.library import versions  # noqa: PLC0415  as in `_backend`
+
         started = time.time()
         if folder is not None:
             folder.keep_pairs(pairs)
@@ -180,7 +182,11 @@ def _measure(
 def _backend(
     model: Path | str, options: ScoringOptions, ray: str | None, shots: Sequence[Shot]
 ) -> Backend:
-    """Open the model; import its backend only now, since a model file needs no HTTP client."""
+    """Open the model; import its backend only now.
+
+    A model file needs no HTTP client, and what llama.cpp's library reads as it loads is set before.
+    """
+    before_loading(options.precision)
     if is_url(model):
         if ray is not None:
             raise ArgumentError(f"ray must go with a model file, got {model}")

@@ -24,6 +24,10 @@ Mode = Literal["exact", "fast"]
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
 FLASH_ATTENTION = ("auto", "off", "on")
 
+#: Where a model is computed, and how exactly a GPU multiplies.
+DEVICES = ("auto", "cpu", "gpu")
+PRECISIONS = ("default", "highest")
+
 #: The smallest batch that a plan can work with.
 LEAST_BATCH = 4
 
@@ -102,11 +106,24 @@ class PromptOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Devices(Options):
-    """Where the layers of a model are computed. None leaves the choice to llama.cpp."""
+    """Where the layers of a model are computed, and how. None leaves the choice to llama.cpp."""
 
     PANEL: ClassVar[str | None] = "Devices"
 
-    n_gpu_layers: int = option(0, help="Layers to offload to the GPU; -1 offloads all.", panel=None)
+    device: str = option(
+        "auto",
+        help="cpu, gpu, or auto: the GPU if there is one, else the CPU.",
+        check=one_of(DEVICES),
+        panel=None,
+    )
+    n_gpu_layers: int | None = option(
+        None, help="Layers to offload to the GPU; -1 is all. Default: all that fit."
+    )
+    precision: str = option(
+        "default",
+        help="highest: a GPU multiplies and adds in f32, without TF32.",
+        check=one_of(PRECISIONS),
+    )
     split_mode: str | None = option(
         None,
         help="Divide the model among devices by layer or row; none: do not.",
@@ -120,11 +137,25 @@ class Devices(Options):
     )
 
     def check_together(self) -> None:
-        """Refuse options without effect."""
+        """Refuse contradictions, and options without effect."""
         super().check_together()
-        for name in ("main_gpu", "split_mode", "tensor_split"):
-            if getattr(self, name) is not None and not self.n_gpu_layers:
-                raise ArgumentError(f"{name} must go with n_gpu_layers, which is 0")
+        if self.device == "cpu" and self.n_gpu_layers:
+            raise ArgumentError(f"n_gpu_layers must be 0 with device cpu, got {self.n_gpu_layers}")
+        if self.device == "gpu" and self.n_gpu_layers == 0:
+            raise ArgumentError("n_gpu_layers must not be 0 with device gpu")
+        on_cpu = "device is cpu" if self.device == "cpu" else "n_gpu_layers is 0"
+        if self.divides and (self.device == "cpu" or self.n_gpu_layers == 0):
+            raise ArgumentError(f"{self.divides} must go with a GPU, and {on_cpu}")
+
+    @property
+    def divides(self) -> str | None:
+        """The first given option that divides a model among GPUs, None if none is given."""
+        names = ("main_gpu", "split_mode", "tensor_split")
+        return next((name for name in names if getattr(self, name) is not None), None)
+
+
+#: A model in main memory, which no GPU touches.
+CPU = Devices(device="cpu", n_gpu_layers=0)
 
 
 @dataclass(frozen=True, kw_only=True)

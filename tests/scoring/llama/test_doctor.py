@@ -1,7 +1,6 @@
 """The doctor names what is wrong and what to change."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from typer.testing import CliRunner
 
 from misfired.cli import load
 from misfired.errors import ModelError
-from misfired.scoring.llama import doctor
+from misfired.scoring.llama import device, doctor
 
 pytestmark = pytest.mark.model
 
@@ -59,12 +58,15 @@ def test_what_is_broken_is_a_problem(
     assert found["model"].value == "not tried, because of the problem above"
 
 
-def test_too_many_threads_and_a_missing_gpu_are_noted(small_model: Path) -> None:
-    found = by_name(
-        doctor.examine(small_model, n_threads=(os.cpu_count() or 1) + 1, n_gpu_layers=-1)
-    )
-    assert found["threads"].advice.startswith("--n-threads")
-    assert "offload" in found or "CPU" not in found["devices"].value.split("(")[0]
+def test_too_many_threads_and_a_missing_gpu_are_noted(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "default_threads", lambda: 1)
+    monkeypatch.setattr(device, "gpus", list)
+    found = by_name(doctor.examine(small_model, n_threads=2, n_gpu_layers=-1))
+    assert found["threads"].advice == "--n-threads 1"
+    assert found["model"].status == "problem"
+    assert found["model"].value.startswith("n_gpu_layers must be 0 where")
 
 
 def test_the_command_prints_lines_or_json_and_fails_on_a_problem(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
+from misfired.scoring.llama.device import computed_on
 from misfired.scoring.llama.engine import Job, alone, engine_for, without_text
 from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
-from misfired.scoring.llama.library import devices, versions
+from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.markers import describe, find_markers
 from misfired.scoring.llama.model import Context, default_threads, model_sha256
 from misfired.scoring.llama.session import Session, calibrate
-from misfired.scoring.options import Devices, ScoringOptions
+from misfired.scoring.options import ScoringOptions
 
 
 class LocalBackend:
@@ -61,7 +62,7 @@ class LocalBackend:
             "n_batch": options.n_batch,
             "kv_cache": asdict(options.kv_cache),
             "intervention": None if intervention is None else intervention.to_json(),
-            "devices": asdict(options.part(Devices)),
+            "devices": asdict(self.session.model.devices),
             "llama_cpp_python": versions()["llama_cpp_python"],
         }
 
@@ -146,6 +147,7 @@ class LocalBackend:
         return {
             "n_threads": self.options.n_threads or default_threads(),
             "model": about | {"metadata": model.metadata},
+            "computed_on": computed_on(model.devices),
             "example_prompt": self.session.tokenizer.rendered(texts[0]) if len(texts) else None,
             "answer_tokens": self._answer_tokens(),
             "template_markers": describe(find_markers(model, self.session.tokenizer)),
@@ -172,7 +174,7 @@ class LocalBackend:
             "n_batch": context.n_batch,
             "packing": self._packing["packing"],
             "versions": versions(),
-            "computed_on": devices(),
+            "computed_on": computed_on(self.session.model.devices),
         }
 
     def _answer_tokens(self) -> dict[str, Any]:

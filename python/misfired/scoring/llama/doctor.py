@@ -15,10 +15,11 @@ from misfired.errors import MisfiredError
 from misfired.options import takes_options
 from misfired.scoring.backend import Finding
 from misfired.scoring.forms import AnswerTokens, Form
+from misfired.scoring.llama.device import found_devices, ggml_version
 from misfired.scoring.llama.engine import Job, TokenisedPrompt, ragged, step
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.invariance import TOLERANCE, choose_packing
-from misfired.scoring.llama.library import devices, ggml_version, load_library, versions
+from misfired.scoring.llama.library import load_library, versions
 from misfired.scoring.llama.markers import complaint, describe, find_markers
 from misfired.scoring.llama.model import Context, Model, default_threads
 from misfired.scoring.llama.session import Session, batch_size
@@ -86,7 +87,7 @@ def _installation() -> list[Finding]:
         Finding("llama-cpp-python", made_by["llama_cpp_python"]),
         Finding("ggml", ggml_version()),
         library,
-        Finding("devices", "; ".join(devices())),
+        Finding("devices", "; ".join(map(str, found_devices()))),
         _found("CPU features", features, rebuild),
     ]
 

@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 
 from misfired.errors import ModelError
+from misfired.scoring.llama.device import place
+from misfired.scoring.llama.gguf import read_header
 from misfired.scoring.llama.model import Model, check_gguf, default_threads
-from misfired.scoring.options import Devices
+from misfired.scoring.options import CPU, Devices
 from misfired.scoring.trial import how_it_ended, run_trial
 
 #: Seconds that loading a model may take, and what it may take longer if it is large.
@@ -23,7 +25,8 @@ def open_model(
 ) -> Model:
     """Load a model of a user, which a process of its own survived; errors as `try_loading`, `Model`."""
     try_loading(path, vocab_only=vocab_only)
-    return Model(path, devices, vocab_only=vocab_only)
+    placed = CPU if vocab_only else place(devices or Devices(), lambda: read_header(Path(path)))
+    return Model(path, placed, vocab_only=vocab_only)
 
 
 def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:

@@ -7,19 +7,14 @@ from typing import Any
 
 import llama_cpp
 from llama_cpp import llama_cpp as capi
-from llama_cpp._ggml import libggml
 
 from misfired._core import Library, __version__, build_profile
-from misfired.errors import ArgumentError, ModelError
+from misfired.errors import ModelError
 from misfired.scoring import options
-from misfired.scoring.options import Devices
 
 #: llama.cpp's numbers of what `misfired.scoring.options` names; llama-cpp-python does not name bf16, 30.
 CACHE_TYPES = {name: getattr(capi, f"GGML_TYPE_{name.upper()}", 30) for name in options.CACHE_TYPES}
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
-SPLIT_MODES = {
-    name: getattr(capi, f"LLAMA_SPLIT_MODE_{name.upper()}") for name in options.SPLIT_MODES
-}
 
 _LOG_LEVEL_ERROR, _LOG_LEVEL_CONTINUE = 4, 5
 
@@ -75,62 +70,3 @@ def versions() -> dict[str, str]:
         "llama_cpp_python": llama_cpp.__version__,
         "llama_cpp_system": capi.llama_print_system_info().decode(errors="replace").strip(),
     }
-
-
-@functools.cache
-def _ggml() -> Any:
-    """Return the tensor library under llama.cpp, with the signatures of what is called here."""
-    ggml: Any = libggml
-    size, pointer, text = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
-    for result, arguments, names in (
-        (size, [], "backend_dev_count backend_reg_count"),
-        (pointer, [size], "backend_dev_get backend_reg_get"),
-        (text, [pointer], "backend_dev_name backend_dev_description backend_reg_name"),
-        (text, [], "version commit"),
-    ):
-        for name in names.split():
-            function = getattr(ggml, f"ggml_{name}")
-            function.restype, function.argtypes = result, arguments
-            if result is text:
-                function.errcheck = _decoded
-    return ggml
-
-
-def _decoded(text: bytes, *_: object) -> str:
-    return text.decode(errors="replace")
-
-
-def devices() -> list[str]:
-    """Return every device that llama.cpp's backends have found, as they describe it."""
-    ggml = _ggml()
-    found = map(ggml.ggml_backend_dev_get, range(ggml.ggml_backend_dev_count()))
-    name, description = ggml.ggml_backend_dev_name, ggml.ggml_backend_dev_description
-    return [f"{name(device)} ({description(device)})" for device in found]
-
-
-def ggml_version() -> str:
-    """Return version and commit of the tensor library under llama.cpp, and its backends."""
-    ggml = _ggml()
-    backends = map(ggml.ggml_backend_reg_get, range(ggml.ggml_backend_reg_count()))
-    names = ", ".join(map(ggml.ggml_backend_reg_name, backends))
-    return f"{ggml.ggml_version()} ({ggml.ggml_commit()}), backends {names}"
-
-
-def apply_devices(devices: Devices, params: Any) -> None:
-    """Write where layers are computed into llama.cpp's model parameters.
-
-    Raises:
-        ArgumentError: More shares than llama.cpp takes.
-    """
-    params.n_gpu_layers = devices.n_gpu_layers
-    if devices.split_mode is not None:
-        params.split_mode = SPLIT_MODES[devices.split_mode]
-    if devices.main_gpu is not None:
-        params.main_gpu = devices.main_gpu
-    if devices.tensor_split is not None:
-        most = int(capi.llama_max_devices())
-        if (n := len(devices.tensor_split)) > most:
-            raise ArgumentError(f"tensor_split must have at most {most} shares, got {n}")
-        # llama.cpp reads as many as it has devices.
-        shares = (ctypes.c_float * most)(*devices.tensor_split)
-        params.tensor_split = ctypes.cast(shares, type(params.tensor_split))

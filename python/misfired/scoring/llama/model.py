@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,14 @@ from misfired._core import Tokenizer, Watcher
 from misfired.errors import ArgumentError, ModelError
 from misfired.files import file_sha256
 from misfired.scoring.intervention import Intervention, Sizes
-from misfired.scoring.llama import library
-from misfired.scoring.options import LEAST_BATCH, MODES, Devices, KvCache
+from misfired.scoring.llama import device, library
+from misfired.scoring.llama.gguf import parts
+from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
 
 _HEADER_BYTES = 24
-#: What llama.cpp calls the first part of a split model.
-_FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 
 
 def default_threads() -> int:
@@ -80,7 +78,7 @@ class Model(AbstractContextManager["Model"]):
 
     Attributes:
         path: The GGUF file (of a split model the first part); with `vocab_only` no weights are loaded.
-        devices: Where its layers are computed.
+        devices: Where its layers are computed, as `device.place` says it; without, on the CPU.
         metadata: The file's own, without the vocabulary.
         chat_template: Jinja source of the model's own chat template.
         description: llama.cpp's one-line description: architecture, size, quantisation.
@@ -95,10 +93,10 @@ class Model(AbstractContextManager["Model"]):
     def __init__(
         self, path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
     ) -> None:
-        self.path, self.devices = Path(path), devices or Devices()
+        self.path, self.devices = Path(path), devices or CPU
         check_gguf(self.path, needs_weights=not vocab_only)
         params = capi.llama_model_default_params()
-        library.apply_devices(self.devices, params)
+        device.apply_to_model(self.devices, params)
         params.vocab_only = vocab_only
         if "AMX_INT8 = 1" in library.versions()["llama_cpp_system"]:
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
@@ -142,6 +140,11 @@ class Model(AbstractContextManager["Model"]):
         if self._open is None:
             raise ModelError(f"{self.path}: the model has been closed")
         return self._open
+
+    @property
+    def uses_gpu(self) -> bool:
+        """True if a GPU takes part in what it computes."""
+        return bool(self.devices.n_gpu_layers)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -202,6 +205,7 @@ class Model(AbstractContextManager["Model"]):
             library.CACHE_TYPES[each] for each in (cache.type_k, cache.type_v)
         )
         params.flash_attn_type = library.FLASH_ATTENTION[cache.flash_attention]
+        device.apply_to_context(self.devices, params)
         params.n_threads = params.n_threads_batch = n_threads or default_threads()
         ablations = intervention.ablations if intervention else ()
         watcher = Watcher(library.load_library()) if watched or ablations else None
@@ -243,8 +247,4 @@ class Model(AbstractContextManager["Model"]):
 
 def model_sha256(path: Path) -> str:
     """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
-    names = [path.name]
-    if split := _FIRST_PART.fullmatch(path.name):
-        stem, n = split.groups()
-        names = [f"{stem}-{part:05d}-of-{n}.gguf" for part in range(1, int(n) + 1)]
-    return file_sha256(*map(path.with_name, names))
+    return file_sha256(*parts(path))

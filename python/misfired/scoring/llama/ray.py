@@ -42,7 +42,7 @@ class RayBackend:
             MisfiredError: As `LocalBackend`, from a worker.
         """
         self._ray = _connect(address)
-        n_threads, n_gpus = options.n_threads or 1, 1 if options.n_gpu_layers else 0
+        n_threads, n_gpus = options.n_threads or 1, self._gpus_of_a_task(options)
         self.path, self.options = Path(path), replace(options, n_threads=n_threads)
         self.columns = measured_columns(options.resolved_protocol)
         self._sample: pl.DataFrame | None = None
@@ -50,6 +50,13 @@ class RayBackend:
         setup = self.path, self.options, tuple(shots)
         self._work = functools.partial(remote(_work).remote, setup)
         self.n_parallel = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // n_threads)
+
+    def _gpus_of_a_task(self, options: ScoringOptions) -> int:
+        """Return 1 if layers are to be offloaded, which by default they are where a node has GPUs."""
+        if options.device == "cpu" or options.n_gpu_layers == 0:
+            return 0
+        asked = options.device == "gpu" or options.n_gpu_layers is not None
+        return int(asked or self._ray.cluster_resources().get("GPU", 0) > 0)
 
     def settings(self) -> dict[str, Any]:
         """Return those of the same run on one machine, so that each resumes the other's run folder."""

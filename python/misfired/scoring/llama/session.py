@@ -130,7 +130,7 @@ def batch_size(model: Model, options: DecodingOptions, *, generates: bool = Fals
     """Return the tokens a batch: `n_batch`, or what suits the device and the work."""
     if options.n_batch:
         return options.n_batch
-    if model.devices.n_gpu_layers:
+    if model.uses_gpu:
         return N_BATCH_GPU
     if generates:
         return N_BATCH_TEXTS

@@ -25,6 +25,9 @@ def main(path: str, n_threads: int, *, vocab_only: bool) -> int:
     ggml.ggml_set_abort_callback(callback)
     model_params = capi.llama_model_default_params()
     model_params.n_gpu_layers = 0
+    # An empty list of devices: no GPU takes part, not even for large batches.
+    no_device = (ctypes.c_void_p * 1)(None)
+    model_params.devices = ctypes.cast(no_device, ctypes.c_void_p)
     model_params.use_extra_bufts = False
     model_params.vocab_only = vocab_only
     model = capi.llama_model_load_from_file(os.fsencode(path), model_params)
@@ -33,6 +36,7 @@ def main(path: str, n_threads: int, *, vocab_only: bool) -> int:
     params = capi.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = 32
     params.n_threads = params.n_threads_batch = n_threads
+    params.op_offload = params.offload_kqv = False
     context = capi.llama_init_from_model(model, params)
     if not context:
         return 3
