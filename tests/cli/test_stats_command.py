@@ -133,9 +133,29 @@ def study(answers, options):
     return study_tests(outcomes, options=options)
 
 
-def test_latex_is_of_the_summary_only(answers):
-    failed = run(answers, "--table", "tests", "--latex")
-    assert str(failed.exception) == "table must be summary with --latex, got 'tests'"
+def test_latex_of_the_papers_tests_has_a_table_for_each_family_and_stars(answers):
+    latex = run(answers, "--table", "paper-tests", "--latex").stdout
+    assert latex.count("\\begin{tabular}") == latex.count("% asymmetry") == 2
+    row = next(line for line in latex.splitlines() if line.startswith("answers & 160 & "))
+    # Of 160 pairs 23 are wrong on the stereotyped side, 18 on the other, both at once twice.
+    assert row.startswith("answers & 160 & 13.1 & [")
+    failed = run(answers, "--table", "detection", "--latex")
+    rule = "table must be summary, tests or paper-tests with --latex"
+    assert str(failed.exception) == f"{rule}, got 'detection'"
+
+
+def test_a_starred_p_value_is_below_its_bounds(outcomes):
+    frame = pl.DataFrame({
+        "id": [f"p{i}" for i in range(120)], "scenario": [f"q{i // 4}" for i in range(120)],
+        "category": "age", "priming": "none", "contrast": True,
+        "stereotyped": [i % 5 > 0 for i in range(120)],
+    })  # fmt: skip
+    frame.write_parquet(outcomes / "misfires.parquet")
+    shown = run(outcomes / "misfires.parquet", "--table", "paper-tests").stdout
+    tested = next(line for line in shown.splitlines() if line.startswith("misfires "))
+    assert tested.split()[-2:] == ["6e-08", "6e-08***"]
+    few = run(outcomes / "outcomes.parquet", "--table", "paper-tests").stdout
+    assert "few_pairs" in few
 
 
 def test_compare_shows_differences_with_p_values(outcomes):

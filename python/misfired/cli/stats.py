@@ -36,6 +36,8 @@ _Csv = Annotated[bool, Option("--csv", help="Print comma-separated rows.")]
 #: Tables of all runs together, with the options of `study_tests`.
 _TESTS = {"tests": "default", "paper-tests": "paper"}
 
+_LATEX = "summary, tests or paper-tests"
+
 
 @takes(ResamplingOptions, StrataOptions)
 def stats(
@@ -62,15 +64,17 @@ def stats(
       misfired stats runs/model
       misfired stats runs/model --unit pair --n-resamples 100000 --json
       misfired stats runs/model --table contrasts
-      misfired stats runs/small runs/large --table paper-tests --csv
+      misfired stats runs/small runs/large --table paper-tests --latex
     """
     asked = _statistics(options)
-    if as_latex and table not in {None, "summary"}:
-        raise ArgumentError(f"table must be summary with --latex, got {table!r}")
+    if as_latex and table not in {None, "summary", *_TESTS}:
+        raise ArgumentError(f"table must be {_LATEX} with --latex, got {table!r}")
     if table in _TESTS:
         tests = _tests(runs, _TESTS[table])
-        names = ", ".join(map(str, runs))
-        _print(tests, f"{names}\n{text(show.tests_table(tests))}", as_json=as_json, as_csv=as_csv)
+        shown = show.tests_tables(tests)
+        parts = (f"% {each.title}\n{latex(each)}" if as_latex else text(each) for each in shown)
+        words = "\n\n".join(parts) if as_latex else "\n".join([", ".join(map(str, runs)), *parts])
+        _print(tests, words, as_json=as_json, as_csv=as_csv)
         return
     found = []
     for path in runs:

@@ -11,6 +11,7 @@ from misfired.runs.analyses import Analyses
 _Row = Mapping[str, Any]
 
 _SHORT = {"accuracy_stereotyped": "acc. st", "accuracy_contrast": "acc. co", "mar": "MAR"}
+_LEVEL = 0.05  # Of the false discovery rate, for stars.
 _NO_ROW: _Row = {"value": None, "low": None, "high": None}
 
 
@@ -106,17 +107,40 @@ def expected_table(expected: pl.DataFrame, detection: pl.DataFrame) -> Table:
     return Table(header, rows, title, n_words=1)
 
 
-def tests_table(tests: pl.DataFrame) -> Table:
-    """Return what `study_tests` returns, a line for each test."""
-    how = tests.row(0, named=True) if len(tests) else dict.fromkeys(tests.columns, "none")
-    header = ("family", "model", "category", "n", "for", "against", "p", "adj. p")
-    names = ("family", "model", "category", "n_pairs", "n_for", "n_against")
-    rows = [
-        (*("" if row[name] is None else str(row[name]) for name in names), *_p_values(row))
-        for row in tests.iter_rows(named=True)
-    ]
-    title = f"{how['method']}, {how['alternative']}, {how['adjustment']} within each family"
-    return Table(header, rows, title, n_words=3)
+def tests_tables(tests: pl.DataFrame) -> list[Table]:
+    """Return a table for each family of what `study_tests` returns, a line for each test."""
+    families = tests.partition_by("family", maintain_order=True)
+    return [_family_table(family) for family in families] or [Table(("family",), [("none",)])]
+
+
+def _family_table(tests: pl.DataFrame) -> Table:
+    first = tests.row(0, named=True)
+    words = ["model"] if first["category"] is None else ["model", "category"]
+    changed = {"priming": "cue", "reasoning": "cot"}.get(first["family"])
+    rates = ["joint MAR", changed, "change"] if changed else ["joint MAR"]
+    rows = []
+    for row in tests.iter_rows(named=True):
+        values = [number(row["mar"])]
+        if changed:
+            values += [number(row["mar_changed"]), number(row["statistic"], "+")]
+        counts = (row["n_for"], row["n_against"])
+        cells = (row["n_pairs"], *values, interval(row), *counts, *_tested(row))
+        rows.append((*(row[word] for word in words), *cells))
+    title = (
+        f"{first['family']}: {first['method']}, {first['alternative']}; adj. p by {first['adjustment']}"
+        " within the family; stars for p below 0.05, 0.01, 0.001 where adj. p is at most 0.05"
+    )
+    header = (*words, "n", *rates, "interval", "for", "against", "p", "adj. p")
+    return Table(header, rows, title, n_words=len(words))
+
+
+def _tested(row: _Row) -> tuple[str, str]:
+    """Return p and adjusted p with stars, or the reason why there is none."""
+    p, adjusted = row["p_value"], row["p_adjusted"]
+    if p is None:
+        return str(row["reason"]), ""
+    stars = "*" * sum(p < bound for bound in (0.05, 0.01, 0.001)) if adjusted <= _LEVEL else ""
+    return p_value(p), p_value(adjusted) + stars
 
 
 def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:

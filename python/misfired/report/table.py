@@ -1,6 +1,7 @@
 """Tables of every report, and one renderer for each format."""
 
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,4 +130,5 @@ def _folded(cell: str, width: int) -> list[str]:
 def _escaped(cell: str) -> str:
     if cell == "-":
         return "--"
-    return cell.replace("_", "\\_").replace("&", "\\&").replace("%", "\\%").replace("#", "\\#")
+    plain = cell.replace("_", "\\_").replace("&", "\\&").replace("%", "\\%").replace("#", "\\#")
+    return re.sub(r"(\*+)$", r"$^{\1}$", plain)

@@ -29,6 +29,8 @@ COLUMNS: dict[str, tuple[type[pl.DataType], str]] = {
     "n_unscored": (pl.Int64, "pairs or prompts that are not scored"),
     "n_against": (pl.Int64, "discordant pairs that count against"),
     "n_for": (pl.Int64, "discordant pairs that count for"),
+    "mar": (pl.Float64, "joint MAR in percent, unprimed and direct"),
+    "mar_changed": (pl.Float64, "joint MAR with the cue, or with chain of thought"),
     "hits": (pl.Int64, "prompts that expect yes and get yes"),
     "misses": (pl.Int64, "prompts that expect yes and get no"),
     "false_alarms": (pl.Int64, "prompts that expect no and get yes"),
