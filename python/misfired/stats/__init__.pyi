@@ -1,19 +1,36 @@
 from .bounds import Bounds, mar_bounds, proportion_interval, upper_bound
 from .comparison import check_published, compare, compare_variants, leaderboard
 from .detection import by_expected, signal_detection
+from .evidence import (
+    auc,
+    br_choice,
+    choice_accuracy,
+    compare_evidence,
+    evidence,
+    evidence_loss,
+    lower_share,
+    mar_calibrated,
+    mar_choice,
+    margin_shift,
+)
 from .families import study_tests
+from .margins import Margins
 from .planning import Clustering, clustering, interval_width, minimum_detectable, power, sample_size
 from .priming import controlled_primings, priming_contrasts
 from .ratings import Agreement, agreement
 from .resampling import Bootstrap, Estimate, bootstrap
 from .summary import summarize
+from .support import Support, support_of
 from .testing import TestResult, adjust, mcnemar, permutation_test
+from .verdict import Verdict, verdict
 
 __all__ = [
-    "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "TestResult", "adjust",
-    "agreement", "bootstrap", "by_expected", "check_published", "clustering", "compare",
-    "compare_variants", "controlled_primings", "interval_width", "leaderboard", "mar_bounds",
-    "mcnemar", "minimum_detectable", "permutation_test", "power", "priming_contrasts",
-    "proportion_interval", "sample_size", "signal_detection", "study_tests", "summarize",
-    "upper_bound",
+    "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "Margins", "Support",
+    "TestResult", "Verdict", "adjust", "agreement", "auc", "bootstrap", "br_choice",
+    "by_expected", "check_published", "choice_accuracy", "clustering", "compare",
+    "compare_evidence", "compare_variants", "controlled_primings", "evidence", "evidence_loss",
+    "interval_width", "leaderboard", "lower_share", "mar_bounds", "mar_calibrated",
+    "mar_choice", "margin_shift", "mcnemar", "minimum_detectable", "permutation_test", "power",
+    "priming_contrasts", "proportion_interval", "sample_size", "signal_detection",
+    "study_tests", "summarize", "support_of", "upper_bound", "verdict",
 ]  # fmt: skip
