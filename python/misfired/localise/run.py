@@ -16,6 +16,7 @@ from misfired.runs.manifest import TemplateSettings, read_manifest
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.llama.session import Session
+from misfired.scoring.model_file import find_model
 from misfired.scoring.options import Devices, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import build_outcomes
@@ -65,7 +66,7 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
         ModelError: The model cannot be loaded.
     """
     try_loading(model)
-    path, model = Path(path), Path(model)
+    path, model = Path(path), find_model(model)
     answers, settings = read_answers(path), read_manifest(path).settings
     if settings.model_sha256 is None or settings.template is None:
         raise DataError(

@@ -24,6 +24,7 @@ from misfired.scoring.llama.guard import open_model, try_loading
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.model import Model, model_sha256
 from misfired.scoring.llama.session import Session
+from misfired.scoring.model_file import find_model
 
 #: The model that made the run, as tables name it; the other is `base`.
 MODEL, BASE = "instruct", "base"
@@ -69,8 +70,10 @@ def localise(
                 check_base(session.model, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model(BASE, other)
     return study.found(
-        model={"path": str(model), "sha256": model_sha256(Path(model))},
-        base=None if base is None else {"path": str(base), "sha256": model_sha256(Path(base))},
+        model={"path": str(data.model), "sha256": model_sha256(data.model)},
+        base=None
+        if base is None
+        else {"path": str(base), "sha256": model_sha256(find_model(base))},
         run=str(run),
         times={"started": started, "seconds": time.time() - started},
     )

@@ -14,6 +14,7 @@ from misfired.options import takes_options
 from misfired.runs.options import RunOptions
 from misfired.runs.pipeline import Progress, Run, run
 from misfired.scoring.backend import is_url
+from misfired.scoring.model_file import find_model
 
 
 def run_names(models: Sequence[Path | str]) -> list[str]:
@@ -25,7 +26,7 @@ def run_names(models: Sequence[Path | str]) -> list[str]:
     paths = [
         Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
         if is_url(model)
-        else Path(model).resolve()
+        else find_model(model).resolve()
         for model in models
     ]
     stems = Counter(path.stem for path in paths)

@@ -79,7 +79,7 @@ def score(
     """Put every prompt of a suite to a model; return one answer per prompt, as `build_prompts` orders.
 
     Args:
-        model: A GGUF file, or the address of an OpenAI-compatible server (`http://HOST:PORT/v1`).
+        model: A GGUF file, `pypi:NAME` (one inside an installed package), or the address of an OpenAI-compatible server (`http://HOST:PORT/v1`).
         pairs: Contrastive pairs, as `build_pairs` or `read_suite` give them.
         out: A run folder, created if missing; an interrupted run resumes.
         ray: Address of a Ray cluster that does the work; `local` starts one on this machine.

@@ -23,6 +23,7 @@ from misfired.scoring.llama.library import load_library, versions
 from misfired.scoring.llama.markers import complaint, describe, find_markers
 from misfired.scoring.llama.model import Context, Model, default_threads
 from misfired.scoring.llama.session import Session, batch_size
+from misfired.scoring.model_file import find_model
 from misfired.scoring.options import ScoringOptions
 
 #: Seconds that the throughput test takes, not counting its last batch.
@@ -57,7 +58,7 @@ def examine(model: Path | str | None = None, **keywords: Any) -> list[Finding]:
     if any(finding.status == "problem" for finding in findings):
         return [*findings, Finding("model", "not tried, because of the problem above", "note")]
     try:
-        return [*findings, *_model(Path(model), options)]
+        return [*findings, *_model(find_model(model), options)]
     except MisfiredError as error:
         return [*findings, Finding("model", str(error), "problem")]
 

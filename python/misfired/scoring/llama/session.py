@@ -13,6 +13,7 @@ from misfired.prompts.shots import Shot
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
 from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.model_file import PACKAGE
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
@@ -205,7 +206,7 @@ def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
             )
     elif choice == "plain":
         source = PLAIN
-    elif choice.endswith(".gguf"):
+    elif choice.endswith(".gguf") or choice.startswith(PACKAGE):
         with open_model(choice, vocab_only=True) as other:
             special = frozenset(text for _, text, *_ in other.tokenizer.special_tokens() if text)
             source = other.chat_template
