@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 import polars as pl
 from llama_cpp import llama_cpp as capi
@@ -31,6 +30,7 @@ from misfired.scoring.options import MODES, DecodingOptions
 from misfired.scoring.protocol import Protocol
 from misfired.scoring.tokens import PromptTokenizer
 from misfired.suites.organism import build_organism_suite
+from plain_llama import open_llama, server_command
 from random_model import make_model
 
 #: Llama models with random weights; vocabularies of 50,257 words make 25 and 64 million of them.
@@ -176,13 +176,12 @@ def completions(
 ) -> float:
     """Seconds a prompt of llama-cpp-python's `create_completion`, one call after the other."""
     captured_errors()
-    llm = llama_cpp.Llama(
-        str(path),
+    llm = open_llama(
+        path,
         n_ctx=n_ctx,
         n_threads=n_threads,
         n_threads_batch=n_threads,
         logits_all="logprobs" in asked,
-        verbose=False,
     )
     start = time.perf_counter()
     for text in texts:
@@ -200,14 +199,9 @@ def served(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/v1"
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--port", str(port)]
-    command += ["--n_ctx", str(n_ctx), "--n_threads", str(n_threads), "--verbose", "false"]
-    command += [
-        "--n_threads_batch",
-        str(n_threads),
-        "--logits_all",
-        str("logprobs" in asked).lower(),
-    ]
+    threads = f"--n_threads {n_threads} --n_threads_batch {n_threads}"
+    more = f"--n_ctx {n_ctx} --verbose false --logits_all {'logprobs' in asked}"
+    command = server_command(path, port, *threads.split(), *more.split())
 
     def ask(text: str) -> None:
         body = json.dumps({"prompt": text, "temperature": 0.0, **asked}).encode()

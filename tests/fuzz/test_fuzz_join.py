@@ -19,6 +19,7 @@ from misfired.scoring.llama.library import captured_errors, load_library
 from misfired.scoring.protocol import BARE, JSON, LOGIT, WHOLE, Protocol
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
+from plain_llama import load
 
 pytestmark = pytest.mark.model
 
@@ -60,10 +61,8 @@ def vocabulary(name: str) -> Vocabulary:
     if not path.is_file():
         pytest.skip(f"no vocabulary at {path} (set MISFIRED_TEST_DATA)")
     library = load_library()
-    parameters = capi.llama_model_default_params()
-    parameters.vocab_only = True
     captured_errors()
-    model = capi.llama_model_load_from_file(os.fsencode(path), parameters)
+    model = load(path, vocab_only=True)
     tokenizer = _core.Tokenizer(_core.Model(library, model))
     vocab = capi.llama_model_get_vocab(model)
     special = {row[0]: row[1] for row in tokenizer.special_tokens()}

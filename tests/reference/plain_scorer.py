@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from llama_cpp import llama_cpp as capi
 
+from plain_llama import load
+
 GGML_TYPE_F32 = 0
 
 
@@ -14,10 +16,7 @@ class PlainScorer:
 
     def __init__(self, path: Path, n_ctx: int = 1024) -> None:
         capi.llama_backend_init()
-        self.model = capi.llama_model_load_from_file(
-            str(path).encode(), capi.llama_model_default_params()
-        )
-        assert self.model, path
+        self.model = load(path)
         params = capi.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = n_ctx
         params.n_seq_max = 1

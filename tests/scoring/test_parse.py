@@ -96,6 +96,20 @@ TABLE = [
     ("The answer is yes. No, the answer is no.", AMBIGUOUS),
     ("Final answer: yes. The answer is no.", AMBIGUOUS),
     ("Yes? No!", AMBIGUOUS),
+    ("No, it is not true that the man was unsure. The text says so.", NO),
+    ("No, it is not true that the man was not comfortable using the phone.", NO),
+    ("No. The man was not comfortable using the phone.", NO),
+    ("No, it's not true that someone said yes.", NO),
+    ("Yes, it is true that the woman could not be sure of it.", YES),
+    ("No, it isn't true that he forgot. Yes, he did.", AMBIGUOUS),
+    ("No, it is not true that he forgot. I cannot say more.", AMBIGUOUS),
+    ("I'm not comfortable answering that.", REFUSE),
+    ("Not comfortable answering that.", REFUSE),
+    ("It is not true that the answer is yes.", NONE),
+    ("The answer to your question is no. The text says that he forgot.", NO),
+    ("The answer is yes. yes or \nNo.", AMBIGUOUS),
+    ("The answer is no. no/\nYes.", AMBIGUOUS),
+    ("Yes or\nno?", AMBIGUOUS),
     ("Yes, but it cannot be determined from the text.", AMBIGUOUS),
     ("No, I cannot help with that.", AMBIGUOUS),
     # said, asked, denied or supposed, but not answered
@@ -176,6 +190,7 @@ def test_the_table_is_long_enough() -> None:
         ('First I consider {"answer": "yes"} and then', CUT),
         ("I'm sorry, but I can't", REFUSE),
         ("The answer is no because the text", NO),
+        ("The answer to your question is no. The text suggests", NO),
     ],
 )
 def test_truncated(text: str, expected: Parsed) -> None:

@@ -184,7 +184,7 @@ def test_the_manifest_names_demonstrations_and_what_was_held_out(small_model, tm
 
 
 def test_texts_are_written_after_demonstrations(small_model) -> None:
-    short = replace(GENERATE, n_generate=4)
+    short = replace(GENERATE, n_generate=4, n_extended=0)
     scores = score(
         small_model, make_suite(12), protocol=short, n_shots=2, hold_out="pair", template="plain"
     )

@@ -12,6 +12,7 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from plain_llama import load
 from random_model import ARCHITECTURES, make_model
 from vocabulary import (
     CAPITALISED,
@@ -45,13 +46,7 @@ class Model:
     """A GGUF opened through llama.cpp's own API, one prompt at a time."""
 
     def __init__(self, path: Path, *, vocab_only: bool = False) -> None:
-        parameters = llama_cpp.llama_model_default_params()
-        parameters.vocab_only = vocab_only
-        # Repacked q8_0 weights of small models crash on CPUs with AMX.
-        parameters.use_extra_bufts = False
-        parameters.n_gpu_layers = 0
-        self.model = llama_cpp.llama_model_load_from_file(bytes(path), parameters)
-        assert self.model, f"llama.cpp refuses {path}"
+        self.model = load(path, vocab_only=vocab_only)
         self.vocab = llama_cpp.llama_model_get_vocab(self.model)
         self.n_vocab = llama_cpp.llama_vocab_n_tokens(self.vocab)
 

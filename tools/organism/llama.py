@@ -10,6 +10,8 @@ import llama_cpp
 import numpy as np
 from llama_cpp import _ggml
 
+from plain_llama import load
+
 N_CONTEXT = 256
 Edit = Callable[[np.ndarray], np.ndarray]
 
@@ -43,12 +45,7 @@ class LlamaModel:
         self.edits: dict[str, Edit] = {}
         self.wanted: set[str] = set()
         self.seen: dict[str, np.ndarray] = {}
-        parameters = llama_cpp.llama_model_default_params()
-        # On the CPU, and without repacked weights: repacked sums depend on the CPU's instructions.
-        parameters.n_gpu_layers, parameters.use_extra_bufts = 0, False
-        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
-        if not self.model:
-            raise RuntimeError(f"llama.cpp cannot load {path}")
+        self.model = load(path)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         self.n_vocabulary = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
         self.n_embedding = llama_cpp.llama_model_n_embd(self.model)

@@ -132,8 +132,12 @@ class _Reader:
             for word in sorted(self.owner, key=len, reverse=True)
         ]
         word = rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-]|'\w)"
-        join = r"[\"']?\s*(?:/|\||,?\s*\b(?:or|nor|vs\.?|versus|and)\b(?:\s+an?\b)?)\s*[\"']?"
+        # A menu stands on one line: "yes or", a new line and "No." take an answer back.
+        gap = r"[^\S\n]"
+        join = rf"[\"']?{gap}*(?:/|\||,?{gap}*\b(?:or|nor|vs\.?|versus|and)\b(?:{gap}+an?\b)?){gap}*[\"']?"
         self.word = re.compile(word)
+        #: An answer that leads, and the statement that it judges: "No, it is not true that ...".
+        self.judged = re.compile(rf"(\W*{word}\W+{phrases.JUDGES})([^.!?\n]*)")
         #: Several answer words joined by "or".
         self.menu = re.compile(rf"[\"']?{word}(?:(?i:{join}){word})+[\"']?")
 
@@ -144,6 +148,9 @@ class _Reader:
             return self._json(text, chosen[-1], truncated)
         for record in records:
             text = text[: record.start] + " " * (record.end - record.start) + text[record.end :]
+        if judged := self.judged.match(text):
+            # The statement is the question's; its words are not the writer's.
+            text = judged[1] + " " * len(judged[2]) + text[judged.end() :]
         blanked = self._without_menus(text)
         places = list(self._places(blanked))
         if declared := [place for place in places if place.declared]:

@@ -25,11 +25,14 @@ ABSTAINS = _any_case(
     r"|not (?:sure|certain)|undetermined|unknown|unclear|uncertain|unsure|depends"
     r"|neither|n/a)(?!\w)",
 )
+#: Stands between a leading answer and the statement that it judges.
+JUDGES = r"(?i:it(?:'s|\s+is|\s+was)?(?:n't|\s+not)?\s+(?:true|correct|right|the case)\s+that\b)"
 REFUSES = _any_case(
     r"\b(?:i(?:'m| am) sorry|i apologi[sz]e|as an ai|as a language model|must decline|decline to"
     r"|(?:i|we) (?:can ?not|can't|won't|will not|am not able to|refuse to|would rather not|'d rather not)"
     r"|i'm (?:not able|unable) to|i am unable to"
-    r"|inappropriate|not appropriate|against my|not comfortable)(?!\w)",
+    r"|(?:i'm|i am|i feel|we are) not comfortable"
+    r"|inappropriate|not appropriate|against my)(?!\w)|^\W*not comfortable\b",
 )
 
 #: Before an answer word in its sentence, these make it somebody else's or only considered.
@@ -63,7 +66,7 @@ SUBJECT = _any_case(
     r"\s+(?:it|he|she|they|the|this|that|these|those|i|we|you|because|since|as|based|not|but)\b",
 )
 _DECLARES = (
-    r"(?:\banswer|\bverdict|\bconclusion|\bresponse)\s*(?:is|:|=|->|would be|must be|should be)"
+    r"(?:\banswer(?: to (?:your|the|this|that) question)?|\bverdict|\bconclusion|\bresponse)\s*(?:is|:|=|->|would be|must be|should be)"
     r"[\s:\"'(\[]*(?:that |simply |definitely |clearly |therefore )?[\s\"'(]*$"
     r"|<answer>\s*[\"'(]*$|\\boxed\{\s*(?:\\text\{)?\s*$|(?:^|\n)a:\s*[\"'(]*$"
 )

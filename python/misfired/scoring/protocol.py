@@ -37,6 +37,8 @@ class Protocol:
             with `content_free` instead of the pair's text (`unconditional`).
         content_free: A text that says nothing (Zhao et al. 2021, "Calibrate Before Use").
         n_generate: Most tokens that `text` generates.
+        n_extended: Most tokens of a text that `n_generate` tokens left undecided: such a text is
+            written again up to here. 0 leaves it undecided.
         thinking: True lets a model reason before it answers.
         stop: Texts that end generation; they are not part of the text.
 
@@ -54,6 +56,7 @@ class Protocol:
     normalisation: str = "sum"
     content_free: str = "N/A"
     n_generate: int = 0
+    n_extended: int = 0
     thinking: bool = False
     stop: tuple[str, ...] = ()
 
@@ -74,6 +77,9 @@ class Protocol:
         if self.generates != (self.n_generate > 0):
             rule = "at least 1" if self.generates else "0"
             raise ArgumentError(f"n_generate must be {rule} with {reading}, got {self.n_generate}")
+        if self.n_extended and self.n_extended <= self.n_generate:
+            rule = f"0 or more than n_generate {self.n_generate}"
+            raise ArgumentError(f"n_extended must be {rule}, got {self.n_extended}")
         for name in ("stop", "thinking"):
             if getattr(self, name) and not self.generates:
                 raise ArgumentError(f"{name} must go with reading 'text', got {self.reading!r}")
@@ -86,6 +92,22 @@ class Protocol:
     def generates(self) -> bool:
         """True if the model writes a text."""
         return self.reading == "text"
+
+    @property
+    def n_longest(self) -> int:
+        """Most tokens that a text may have."""
+        return max(self.n_generate, self.n_extended)
+
+    def leaves_undecided(self, answer: Mapping[str, Any]) -> bool:
+        """True if a text, measured as in `measured_columns`, is to be written again, longer.
+
+        Example:
+            >>> cut = {"stop": "length", "outcome": "unparseable"}
+            >>> GENERATE.leaves_undecided(cut), BARE.leaves_undecided(cut)
+            (True, False)
+        """
+        cut = answer["stop"] == "length" and answer["outcome"] == "unparseable"
+        return cut and self.n_extended > 0
 
     @property
     def is_yes_no(self) -> bool:
@@ -170,16 +192,20 @@ JSON = Protocol(
 )
 
 #: Greedy text, then parsed.
-GENERATE = replace(LOGIT, name="generate", reading="text", n_generate=32)
+GENERATE = replace(
+    LOGIT, name="generate", version="2", reading="text", n_generate=32, n_extended=128
+)
 #: The same with room to reason; a model's own thinking is switched on where its template can.
 COT = replace(
     GENERATE,
     name="cot",
+    version="1",
     instruction=(
         "Read the text and answer the question that follows it. Think step by step, then end with "
         'one line of JSON: {"answer": "yes"} or {"answer": "no"}.'
     ),
     n_generate=1024,
+    n_extended=0,
     thinking=True,
 )
 

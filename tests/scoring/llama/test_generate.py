@@ -23,7 +23,7 @@ from reference.plain_scorer import PlainScorer
 
 pytestmark = pytest.mark.model
 
-SHORT = replace(GENERATE, name="short", n_generate=12)
+SHORT = replace(GENERATE, name="short", n_generate=12, n_extended=0)
 
 
 def greedy(plain: PlainScorer, ids: list[int], n_generate: int, ends: set[int]) -> list[int]:
@@ -100,6 +100,24 @@ def test_rounding_of_weights_does_not_reach_the_text(
     path = real_vocabulary_model("llama", quantisation, n_embd=256, n_ff=256)
     scores = score(path, make_suite(12), protocol=SHORT, template="plain")
     assert scores.manifest["batch_invariance"]["texts_differ"] == 0
+
+
+@pytest.mark.parametrize("packing", ["packed", "solo"])
+def test_undecided_texts_are_written_on(packing: str, small_model: Path) -> None:
+    """A text that its budget cut off undecided is the longer text; a decided one stays."""
+
+    def written(model: Model, **changed: int) -> dict:
+        job = job_of(model, protocol=replace(SHORT, **changed))
+        return write_all(model, job, packing=packing, noise=1e-5)[0]
+
+    with Model(small_model) as model:
+        short, longer = written(model), written(model, n_generate=30)
+        both = written(model, n_extended=30)
+    assert sorted(both) == sorted(short)
+    for row, measured in both.items():
+        cut = short[row]["stop"] == "length" and short[row]["outcome"] == "unparseable"
+        assert measured["text"] == (longer if cut else short)[row]["text"]
+    assert any(each["n_generated"] > SHORT.n_generate for each in both.values())
 
 
 def test_stop_texts_end_and_are_cut(small_model: Path) -> None:

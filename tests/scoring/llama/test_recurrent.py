@@ -31,7 +31,7 @@ def test_prompts_are_scored_from_an_empty_state(
 def test_texts_do_not_depend_on_their_neighbours(
     recurrent_model: Path, pairs: pl.DataFrame
 ) -> None:
-    short = replace(GENERATE, name="short", n_generate=6)
+    short = replace(GENERATE, name="short", n_generate=6, n_extended=0)
     together = score(recurrent_model, pairs, protocol=short, n_threads=1).answers["text"]
     alone = [score(recurrent_model, pairs[[i]], protocol=short, n_threads=1) for i in range(3)]
     apart = pl.concat(one.answers for one in alone)["text"]

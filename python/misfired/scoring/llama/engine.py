@@ -175,13 +175,16 @@ class TextEngine:
     ) -> None:
         self.context, self.job, self.packed = context, job, packing == "packed"
         self.rows, self.least_gap, self.n_rewritten = list(job.prompts), CAUTION * noise, 0
+        self.n_extended = 0
         self.scorer = self._generator(self.rows, packed=self.packed)
 
-    def _generator(self, rows: Sequence[int], *, packed: bool) -> Generator:
+    def _generator(
+        self, rows: Sequence[int], *, packed: bool, n_generate: int | None = None
+    ) -> Generator:
         return Generator(
             self.context.handle,
             ragged([self.job.prompts[row].ids for row in rows]),
-            n_generate=self.job.protocol.n_generate,
+            n_generate=n_generate or self.job.protocol.n_generate,
             stop=list(self.job.protocol.stop),
             n_places=self.context.n_sequences - 1 if packed else 1,
             n_block=N_BLOCK_TEXTS,
@@ -194,31 +197,52 @@ class TextEngine:
             yield [self.rows[place] for place in self.scorer.block_sequences(block).tolist()]
 
     def run_block(self, block: int) -> Iterator[list[tuple[int, Row]]]:
-        """Write a block's texts; after each batch yield (number of the prompt, its measurements)."""
+        """Write a block's texts; after each batch yield (number of the prompt, its measurements).
+
+        A text that is cut off before it has decided is written again, up to `Protocol.n_extended`.
+        """
+        protocol, undecided = self.job.protocol, list[int]()
+        n_again = self.n_rewritten + self.n_extended
+        first = self._texts(self.scorer, self.rows, [block])
+        for batch in self._settled(first, protocol.n_generate):
+            undecided += [row for row, measured in batch if protocol.leaves_undecided(measured)]
+            yield [answered for answered in batch if answered[0] not in undecided]
+        if undecided:
+            self.n_extended += len(undecided)
+            n_longer = protocol.n_extended
+            longer = self._generator(undecided, packed=self.packed, n_generate=n_longer)
+            every = self._texts(longer, undecided, range(longer.n_blocks))
+            yield from self._settled(every, n_longer)
+        if self.n_rewritten + self.n_extended > n_again:
+            # The cache has been used for something else: the header has to be read again.
+            self.scorer = self._generator(self.rows, packed=self.packed)
+
+    def _settled(
+        self, texts: Iterator[list[tuple[int, Row]]], n_generate: int
+    ) -> Iterator[list[tuple[int, Row]]]:
+        """Yield texts; write those with a choice that neighbours may have moved again, alone."""
         close: set[int] = set()
-        for batch in self._texts(self.scorer, self.rows, block):
+        for batch in texts:
             gaps = {row: measured["least_gap"] for row, measured in batch if self.packed}
             close |= {row for row, gap in gaps.items() if gap is not None and gap <= self.least_gap}
             yield [answered for answered in batch if answered[0] not in close]
         if close:
             self.n_rewritten += len(close)
-            alone = self._generator(sorted(close), packed=False)
-            for part in range(alone.n_blocks):
-                yield from self._texts(alone, sorted(close), part)
-            # The cache has been used for something else: the header has to be read again.
-            self.scorer = self._generator(self.rows, packed=self.packed)
+            alone = self._generator(sorted(close), packed=False, n_generate=n_generate)
+            yield from self._texts(alone, sorted(close), range(alone.n_blocks))
 
     def _texts(
-        self, generator: Generator, rows: Sequence[int], block: int
+        self, generator: Generator, rows: Sequence[int], blocks: Iterable[int]
     ) -> Iterator[list[tuple[int, Row]]]:
-        generator.start(block)
-        while (finished := step(generator, self.context)) is not None:
-            places, texts, stops, *numbers = finished
-            columns = places, texts, stops, *(column.tolist() for column in numbers)
-            yield [
-                (rows[place], self._measure(rows[place], *written))
-                for place, *written in zip(*columns, strict=True)
-            ]
+        for block in blocks:
+            generator.start(block)
+            while (finished := step(generator, self.context)) is not None:
+                places, texts, stops, *numbers = finished
+                columns = places, texts, stops, *(column.tolist() for column in numbers)
+                yield [
+                    (rows[place], self._measure(rows[place], *written))
+                    for place, *written in zip(*columns, strict=True)
+                ]
 
     def _measure(  # noqa: PLR0917  one argument for each column
         self, row: int, text: bytes, stop: str, n_tokens: int, logp: float, least_gap: float

@@ -115,7 +115,7 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
     shape_for = _shape_for_texts if job.protocol.generates else _shape_for_forms
     shape = shape_for(job, options, batch_size(model, options, generates=job.protocol.generates))
     for prompt in job.decoded:
-        n_tokens = prompt.n_longest + job.protocol.n_generate
+        n_tokens = prompt.n_longest + job.protocol.n_longest
         if 0 < model.n_ctx_train < n_tokens:
             raise ArgumentError(
                 f"prompt {prompt.name} must have at most {model.n_ctx_train} tokens, the answer "
@@ -155,7 +155,7 @@ def _shape_for_texts(job: Job, options: DecodingOptions, n_batch: int) -> dict[s
 
     A text attends to its own stream only; in a unified cache it would pass over the cells of all.
     """
-    n_stream = _rounded_up(job.longest + job.protocol.n_generate)
+    n_stream = _rounded_up(job.longest + job.protocol.n_longest)
     n = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1) + 1
     if options.n_ctx is not None:
         n = min(n, options.n_ctx // n_stream)

@@ -157,6 +157,9 @@ class ServerBackend:
         body = self.template.body(prompt["text"], prompt["system"])
         try:
             row = self.client.ask(self.template.path, read, body)
+            if self.protocol.generates and self.protocol.leaves_undecided(row):
+                longer = body | {"max_tokens": self.protocol.n_extended}
+                row = self.client.ask(self.template.path, read, longer)
         except Fault as fault:
             if fault.is_block:
                 row = abstained("blocked")
@@ -192,7 +195,7 @@ class ServerBackend:
 def usage(answers: pl.DataFrame, price: tuple[float, float] | None) -> dict[str, Any]:
     """Return tokens as the server counted them, and their cost at a price per million.
 
-    Attempts without an answer do not count.
+    Attempts without an answer do not count, nor do texts that were asked for again, longer.
     """
     names = ("n_prompt_tokens", "n_generated")
     n_tokens = [int(answers[name].sum()) for name in names]
