@@ -26,7 +26,9 @@ def open_model(
 ) -> Model:
     """Load a model of a user, which a process of its own survived; errors as `try_loading`, `Model`."""
     try_loading(path, vocab_only=vocab_only)
-    placed = CPU if vocab_only else place(devices or Devices(), lambda: read_header(find_model(path)))
+    placed = (
+        CPU if vocab_only else place(devices or Devices(), lambda: read_header(find_model(path)))
+    )
     return Model(path, placed, vocab_only=vocab_only)
 
 
