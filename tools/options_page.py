@@ -15,7 +15,7 @@ from misfired.cli.plan import DesignOptions
 from misfired.cli.run import PairsOptions
 from misfired.localise.options import LocaliseOptions
 from misfired.options import Entry, Options, entries
-from misfired.scoring.options import ScoringOptions
+from misfired.runs.options import EndingOptions, ScoreOptions
 from misfired.stats.options import ResamplingOptions, StrataOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
@@ -27,8 +27,8 @@ STAGES: tuple[tuple[str, str, tuple[type[Options], ...]], ...] = (
         "Scoring",
         "`misfired run` and `misfired score`, `misfired.run(...)` and `misfired.score(...)`: how a model "
         "is asked and how it computes. On the command line `--priming` is by default `none`, and `cue` "
-        "where the suite has one.",
-        (ScoringOptions,),
+        "where the suite has one. `score` never ends early.",
+        (ScoreOptions, EndingOptions),
     ),
     (
         "Statistics",

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from misfired.localise import localise
-from misfired.runs.pipeline import Progress, Run, run
+from misfired.runs.asking import Progress
+from misfired.runs.pipeline import Run, run
 from misfired.stats import summarize
 from misfired.suites.organism import PRIMINGS, build_organism_suite, card, models
 

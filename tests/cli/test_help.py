@@ -95,7 +95,8 @@ def test_run_shows_what_most_people_need_on_the_first_screen(misfired, monkeypat
     panels = [line.split()[1:-1] for line in lines if line.startswith("╭─")]
     titles = [" ".join(words).strip("─ ") for words in panels]
     assert titles == [
-        "Arguments", "Options", "Devices", "Few-shot", "K/V cache", "More", "Server", "Statistics",
+        "Arguments", "Options", "Devices", "Ending early", "Few-shot", "K/V cache", "More", "Server",
+        "Statistics",
     ]  # fmt: skip
     start = next(i for i, line in enumerate(lines) if line.startswith("╭─ Options"))
     stop = next(i for i, line in enumerate(lines) if line.startswith("╭─ Devices"))

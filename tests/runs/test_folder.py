@@ -106,9 +106,10 @@ def test_a_torn_last_line_is_repaired(small_model, tmp_path) -> None:
         rows = whole.scores.answers.drop(
             "id", "category", "scenario", "priming", "condition", "expected"
         ).to_dicts()
-        folder.append(enumerate(rows[:5]))
+        ids = whole.scores.answers["id"]
+        folder.append(((ids[n], n % 2), rows[n]) for n in range(5))
     with (tmp_path / "torn" / JOURNAL).open("a") as journal:
-        journal.write('{"row": 5, "answer": "ye')
+        journal.write('{"pair": "pair_2", "prompt": 1, "answer": "ye')
     resumed = run(small_model, make_suite(), out=tmp_path / "torn", n_resamples=200)
     assert resumed.scores.manifest["times"]["n_resumed_from"] == 5
     assert final_files(tmp_path / "torn") == final_files(tmp_path / "whole")
@@ -116,8 +117,9 @@ def test_a_torn_last_line_is_repaired(small_model, tmp_path) -> None:
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path) -> None:
     with RunFolder(tmp_path, {"x": 1}) as folder:
-        folder.append([(0, {"answer": "yes"})])
-    (tmp_path / JOURNAL).write_text('{"row": 0}\nnot json\n{"row": 2}\n')
+        folder.append([(("p", 0), {"answer": "yes"})])
+    lines = ('{"pair": "p", "prompt": 0}', "not json", '{"pair": "p", "prompt": 1}')
+    (tmp_path / JOURNAL).write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=r"answers\.jsonl: line 2: not a recorded answer"):
         RunFolder(tmp_path, {"x": 1})
 
@@ -126,7 +128,7 @@ def test_other_settings_are_refused_by_name(small_model, tmp_path) -> None:
     score(small_model, make_suite(), out=tmp_path)
     with pytest.raises(RunFolderError, match=r"mode was \"exact\", is \"fast\""):
         score(small_model, make_suite(), out=tmp_path, mode="fast")
-    with pytest.raises(RunFolderError, match="suite_sha256 was"):
+    with pytest.raises(RunFolderError, match="n_pairs was 24, is 12; suite_sha256 was"):
         score(small_model, make_suite(12), out=tmp_path)
     with pytest.raises(RunFolderError, match="statistics was null"):
         run(small_model, make_suite(), out=tmp_path)
@@ -156,7 +158,7 @@ def test_a_full_disk_is_named(tmp_path) -> None:
     with RunFolder(tmp_path / "run", {}) as folder:
         (tmp_path / "run" / JOURNAL).symlink_to("/dev/full")
         with pytest.raises(RunFolderError, match=r"answers\.jsonl: No space left on device"):
-            folder.append([(1, {})])
+            folder.append([(("p", 1), {})])
 
 
 def test_an_unfinished_run_is_not_read_as_a_whole_one(tmp_path) -> None:

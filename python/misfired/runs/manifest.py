@@ -70,6 +70,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     suite_sha256: Annotated[str, "SHA-256 of the measured pairs."]
     n_pairs: Annotated[int, "Pairs measured."]
     n_shard: Annotated[int, "Pairs that are planned and scored together."]
+    n_block: Annotated[int | None, "Scenarios between looks of a run that may end early."] = None
     primings: Annotated[tuple[Priming, ...], "Every field of each priming that is set."]
     protocol: Annotated[Protocol, "Every field of the protocol."]
     shots: Annotated[_Shots | None, "Few-shot demonstrations; null: none."]
@@ -134,6 +135,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     patience: Annotated[_Free | None, "How long the run waited for the server."] = None
     usage: Annotated[_Usage | None, "Tokens and cost."] = None
     tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
+    until: Annotated[_Free | None, "When the run was to end early, and what it saw."] = None
     held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
     neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
     outcomes: Annotated[dict[str, int], "Prompts by outcome."]
@@ -187,6 +189,12 @@ _MORE_KEYS = {
     "neutral.n_matched": "Cues with a neutral sentence.",
     "neutral.n_unmatched": "Cues without one.",
     "neutral.largest_difference": "Largest difference of their lengths in tokens.",
+    "until.rule": "The options of the rule; for `until_decided` the SHA-256 of the base's outcomes.",
+    "until.of.suite_sha256": "SHA-256 of all pairs that could have been asked.",
+    "until.of.n_pairs": "Their number.",
+    "until.of.n_scenarios": "Their scenarios.",
+    "until.ended": "`narrow`, `different` or `alike`; null: the rule was not met.",
+    "until.looks": "For each look: scenarios, pairs, value, interval and its level, and `ended`.",
     "tokens.in_prompts": "Tokens of all prompts.",
     "tokens.joined_to_the_answer": "Prompts whose last token an answer form would change.",
     "tokens.distinct": "Tokens left to decode once prompts share prefixes; not with a cache.",
@@ -221,16 +229,26 @@ def pairs_sha256(pairs: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def pairs_settings(pairs: pl.DataFrame) -> dict[str, Any]:
+    """Return the settings that change when more pairs are asked."""
+    return {"suite_sha256": pairs_sha256(pairs), "n_pairs": len(pairs)}
+
+
 def run_settings(
-    pairs: pl.DataFrame, options: ScoringOptions, shots: Sequence[Shot], own: Mapping[str, Any]
+    pairs: pl.DataFrame,
+    options: ScoringOptions,
+    shots: Sequence[Shot],
+    own: Mapping[str, Any],
+    *,
+    n_block: int | None = None,
 ) -> dict[str, Any]:
     """Return the section `settings`, with the backend's `own`; `pairs` are those that are measured."""
     drawn = {"seed": options.shots_seed, "hold_out": options.hold_out}
     settings = {
         "suite": ", ".join(pairs["suite"].unique().sort().to_list()),
-        "suite_sha256": pairs_sha256(pairs),
-        "n_pairs": len(pairs),
+        **pairs_settings(pairs),
         "n_shard": N_SHARD,
+        "n_block": n_block,
         "primings": [priming.to_json() for priming in options.primings],
         "protocol": options.resolved_protocol.to_json(),
         "shots": {**drawn, "demonstrations": list(map(asdict, shots))} if shots else None,

@@ -11,8 +11,9 @@ import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError
 from misfired.options import takes_options
+from misfired.runs.asking import Progress
 from misfired.runs.options import RunOptions
-from misfired.runs.pipeline import Progress, Run, run
+from misfired.runs.pipeline import Run, run
 from misfired.scoring.backend import is_url
 from misfired.scoring.model_file import find_model
 

@@ -1,14 +1,69 @@
 """The options of a run. Nothing here needs llama.cpp."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+from misfired.errors import ArgumentError
+from misfired.options import Options, at_least, more_than, option
 from misfired.scoring.options import ScoringOptions
 from misfired.stats.options import DrawOptions, UnitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(DrawOptions, UnitOptions, ScoringOptions):
+class LimitOptions(Options):
+    """How many pairs are asked."""
+
+    limit: int | None = option(
+        None,
+        help="Most pairs, in proportion from every scenario; a smaller limit is part of a larger.",
+        check=at_least(1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndingOptions(Options):
+    """When a run ends before all pairs are asked. Scenarios are then asked whole, in an order drawn by seed."""
+
+    PANEL: ClassVar[str | None] = "Ending early"
+
+    until: float | None = option(
+        None,
+        help="End once half the width of MAR's interval is at most this many points.",
+        check=more_than(0),
+        metavar="POINTS",
+    )
+    until_decided: float | None = option(
+        None,
+        help="End once MAR differs from that of `against`, or differs by less than this many points.",
+        check=more_than(0),
+        metavar="POINTS",
+    )
+    against: Path | str | None = option(
+        None, help="Finished run of the same pairs, for `until_decided`.", metavar="RUN"
+    )
+    min_scenarios: int = option(
+        40, help="Scenarios that are asked before a run may end early.", check=at_least(2)
+    )
+
+    def check_together(self) -> None:
+        """Refuse two rules, and half a comparison."""
+        super().check_together()
+        if self.until is not None and self.until_decided is not None:
+            raise ArgumentError(
+                f"until_decided must be None with until, got {self.until_decided:g}"
+            )
+        if (self.until_decided is None) != (self.against is None):
+            raise ArgumentError("until_decided and against must be given together")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(LimitOptions, ScoringOptions):
+    """How a model is asked, and how many pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(EndingOptions, DrawOptions, UnitOptions, ScoreOptions):
     """How a model is asked, and how intervals are made."""
 
     @property

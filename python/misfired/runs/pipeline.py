@@ -1,38 +1,31 @@
 """The stages in order: prompts, scores, outcomes, summary."""
 
 import contextlib
-import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, DataError
 from misfired.options import takes_options
 from misfired.prompts.neutral import with_neutral
+from misfired.prompts.order import limit_pairs
 from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot, draw_shots
 from misfired.runs.analyses import Analyses, analyse
-from misfired.runs.folder import ANALYSES, SUMMARY, RunFolder, read_answers
-from misfired.runs.manifest import build_manifest, run_settings
-from misfired.runs.options import RunOptions
-from misfired.scoring.backend import Backend, Row, Tallies, drain, is_url
+from misfired.runs.asking import Asking, Progress
+from misfired.runs.folder import ANALYSES, SUMMARY, RunFolder, read_answers, read_pairs
+from misfired.runs.manifest import build_manifest, pairs_settings, run_settings
+from misfired.runs.options import RunOptions, ScoreOptions
+from misfired.runs.plan import plan_for
+from misfired.scoring.backend import Backend, is_url
 from misfired.scoring.environment import before_loading
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
 from misfired.stats.outcomes import build_outcomes
-
-#: Called with (prompts done, prompts in all).
-Progress = Callable[[int, int], None]
-
-#: Prompts, evenly spread over all, that a backend looks at before the first shard.
-N_SAMPLE = 24
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ _Result = TypeVar("_Result", Scores, Run)
 _Finish = Callable[[Scores], tuple[_Result, dict[str, Any]]]
 
 
-@takes_options(ScoringOptions)
+@takes_options(ScoreOptions)
 def score(
     model: Path | str,
     pairs: pl.DataFrame,
@@ -84,7 +77,7 @@ def score(
         out: A run folder, created if missing; an interrupted run resumes.
         ray: Address of a Ray cluster that does the work; `local` starts one on this machine.
         progress: Called after each batch.
-        options: How to ask; see `misfired.scoring.options.ScoringOptions`.
+        options: How to ask; see `misfired.runs.options.ScoreOptions`.
 
     Raises:
         ModelError: The model cannot be loaded, or an answer form cannot be scored.
@@ -97,7 +90,7 @@ def score(
     def finish(scores: Scores) -> tuple[Scores, dict[str, Any]]:
         return scores, {}
 
-    asked = ScoringOptions.of(options)
+    asked = ScoreOptions.of(options)
     return _measure(model, pairs, asked, finish, out=out, ray=ray, progress=progress)
 
 
@@ -133,7 +126,7 @@ def run(
 def _measure(
     model: Path | str,
     suite: pl.DataFrame,
-    options: ScoringOptions,
+    options: ScoreOptions,
     finish: _Finish[_Result],
     *,
     out: Path | str | None,
@@ -143,15 +136,17 @@ def _measure(
     """Score a suite, or read its answers from a complete run, and return what `finish` makes of them."""
     if suite.is_empty():
         raise ArgumentError("the suite has no pairs")
-    shots, pairs = draw_shots(
+    shots, left = draw_shots(
         suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
+    pairs = limit_pairs(left, options.limit, seed=options.seed)
+    plan = plan_for(pairs, options, _base(options, pairs))
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
-        settings = run_settings(pairs, options, shots, backend.settings())
-        folder = None if out is None else stack.enter_context(RunFolder(out, settings))
+        settings = run_settings(pairs, options, shots, backend.settings(), n_block=plan.n_block)
+        folder = None if out is None else stack.enter_context(RunFolder(out, settings, plan))
         if folder is not None and folder.complete:
-            retries = backend.errors_may_pass and folder.retry_errors(list(backend.columns))
+            retries = backend.errors_may_pass and folder.retry_errors()
             if not retries:
                 return finish(Scores(read_answers(folder.path), folder.manifest))[0]
         from misfired.scoring.llama.library import versions  # noqa: PLC0415  as in `_backend`
@@ -160,23 +155,52 @@ def _measure(
         if folder is not None:
             folder.keep_pairs(pairs)
         primed = with_neutral(pairs, options.primings, backend.count_tokens)
-        prompts = PromptSet(primed, options.primings)
         n_recorded = len(folder.recorded) if folder else 0
-        answers, counts = _answer(backend, prompts, folder, progress)
+        asking = Asking(backend, plan, primed, options.primings, folder, progress)
+        asked, answers = asking.ask()
+        if len(asked) < len(pairs):
+            pairs = pairs.filter(pl.col("id").is_in(asked["id"].to_list()))
+            settings |= pairs_settings(pairs)
         manifest = build_manifest(
             settings,
-            primed,
+            asked,
             answers,
-            facts={"versions": versions(), **backend.facts(prompts, answers)},
-            counts=counts,
-            held_out=suite.join(pairs, on="id", how="anti")["id"],
+            facts={
+                "versions": versions(),
+                **backend.facts(PromptSet(asked, options.primings), answers),
+                **plan.told(),
+            },
+            counts=asking.tallies,
+            held_out=suite.join(left, on="id", how="anti")["id"],
             started=started,
             n_resumed_from=n_recorded,
         )
         result, tables = finish(Scores(answers, manifest))
         if folder is not None:
+            folder.keep_pairs(pairs)
             folder.finish(answers, manifest, tables)
         return result
+
+
+def _base(options: ScoreOptions, pairs: pl.DataFrame) -> pl.DataFrame | None:
+    """Return the outcomes of the run that `against` names.
+
+    Raises:
+        DataError: It is not complete, or has other texts under the ids of these pairs.
+    """
+    if not isinstance(options, RunOptions) or options.against is None:
+        return None
+    outcomes = build_outcomes(read_answers(options.against))
+    if Path(options.against).is_dir():
+        texts = ["id", "stereotyped", "contrast", "expected_stereotyped", "expected_contrast"]
+        own, other = pairs.select(texts), read_pairs(options.against).select(texts)
+        both = own.join(other, on="id", how="semi")
+        changed = both.join(other, on=texts, how="anti")["id"]
+        if len(changed):
+            raise DataError(
+                f"{options.against}: pair {changed[0]!r} must have the texts of this suite"
+            )
+    return outcomes
 
 
 def _backend(
@@ -202,63 +226,3 @@ def _backend(
     from misfired.scoring.llama.backend import LocalBackend  # noqa: PLC0415
 
     return LocalBackend(model, options, shots)
-
-
-def _answer(
-    backend: Backend, prompts: PromptSet, folder: RunFolder | None, progress: Progress | None
-) -> tuple[pl.DataFrame, Tallies]:
-    """Return every answer in order, and the counts of all shards."""
-    backend.open(prompts.spread(N_SAMPLE))
-    recorded = folder.recorded if folder else {}
-    lock, n_done = threading.Lock(), 0
-
-    def record(fresh: dict[int, Row], n_known: int = 0) -> None:
-        # Shards are answered in threads.
-        nonlocal n_done
-        with lock:
-            if folder is not None and fresh:
-                folder.append(fresh.items())
-            n_done += n_known + len(fresh)
-            if progress is not None:
-                progress(n_done, len(prompts))
-
-    def answer(index: int) -> tuple[pl.DataFrame, Tallies]:
-        return _answer_shard(backend, *prompts.shard(index), recorded, record)
-
-    shards = range(prompts.n_shards)
-    if backend.n_parallel == 1:
-        answered = list(map(answer, shards))
-    else:
-        with ThreadPoolExecutor(backend.n_parallel) as pool:
-            answered = list(pool.map(answer, shards))
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for section, named in chain.from_iterable(tallies.items() for _, tallies in answered):
-        counts[section].update(named)
-    answers = pl.concat(frame for frame, _ in answered)
-    return answers, {section: dict(named) for section, named in counts.items()}
-
-
-def _answer_shard(
-    backend: Backend,
-    first: int,
-    shard: pl.DataFrame,
-    recorded: dict[int, Row],
-    record: Callable[..., None],
-) -> tuple[pl.DataFrame, Tallies]:
-    """Return answers and counts of a shard; number `first` of the run's prompts is its first."""
-    numbers = range(len(shard))
-    known = [number for number in numbers if first + number in recorded]
-    measured: dict[int, Row] = {number: recorded.pop(first + number) for number in known}
-    record({}, len(known))
-
-    def take(rows: list[tuple[int, Row]]) -> None:
-        # What is recorded already is not written twice.
-        fresh = {number: row for number, row in rows if number not in measured}
-        measured.update(fresh)
-        record({first + number: row for number, row in fresh.items()})
-
-    counts = drain(backend.answer(shard, dict(measured)), take)
-    # Rows also hold their keys in the cache, which are no columns.
-    rows = [measured[number] for number in numbers]
-    columns = pl.DataFrame(rows, schema=dict(backend.columns))
-    return shard.drop("text", "system").hstack(columns), counts
