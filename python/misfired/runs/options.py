@@ -50,11 +50,12 @@ class EndingOptions(Options):
         """Refuse two rules, and half a comparison."""
         super().check_together()
         if self.until is not None and self.until_decided is not None:
-            raise ArgumentError(
-                f"until_decided must be None with until, got {self.until_decided:g}"
-            )
-        if (self.until_decided is None) != (self.against is None):
-            raise ArgumentError("until_decided and against must be given together")
+            got = f"{self.until_decided:g}"
+            raise ArgumentError(f"until_decided must be None with until {self.until:g}, got {got}")
+        if self.until_decided is not None and self.against is None:
+            raise ArgumentError("until_decided must go with against, which is None")
+        if self.against is not None and self.until_decided is None:
+            raise ArgumentError("against must go with until_decided, which is None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class ScoreOptions(LimitOptions, ScoringOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(EndingOptions, DrawOptions, UnitOptions, ScoreOptions):
+class RunOptions(DrawOptions, UnitOptions, ScoreOptions, EndingOptions):
     """How a model is asked, and how intervals are made."""
 
     @property
