@@ -13,7 +13,7 @@ from misfired.cli.options import Json, progress_bars, split_words, takes
 from misfired.errors import ArgumentError
 from misfired.options import Options, option
 from misfired.prompts.primings import check_primings, default_primings
-from misfired.runs.options import RunOptions, ScoreOptions
+from misfired.runs.options import EndingOptions, LimitOptions, RunOptions, ScoreOptions
 from misfired.scoring.backend import is_url
 from misfired.scoring.protocol import get_protocol
 
@@ -90,6 +90,9 @@ def run(
 def _chosen(options: dict[str, Any], *, several: bool = False) -> dict[str, pl.DataFrame]:
     """Return the pairs by variant; remove their options, and set primings by the first suite."""
     chosen = PairsOptions.take(options)
+    for part in (LimitOptions, EndingOptions):
+        # A wrong value is named before the pairs are read.
+        part(**{name: options[name] for name in part.panels() if name in options})
     answers = get_protocol(options["protocol"]).answers
     variant = chosen.variant or "paper"
     names = split_words(variant) if several else [variant]
