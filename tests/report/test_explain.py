@@ -7,7 +7,7 @@ from misfired.report.explain import explanation_lines
 SCORED = {
     "name": "pair_0 none stereotyped", "n_prompt_tokens": 2, "rendered": "A\nB",
     "tokens": [(0, 5, "A"), (1, 6, "B")], "scored_at": 1, "forms": {"yes": [(7, "Yes", -0.5)]},
-    "dropped_forms": [], "expected": "yes",
+    "dropped_forms": [], "partial_forms": {"YES": "Y"}, "expected": "yes",
 }  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def test_the_last_line_holds_what_was_measured(answer, said) -> None:
     assert lines[-2] == said
     assert lines[:4] == ["pair_0 none stereotyped: 2 tokens", "the prompt:", "  | A", "  | B"]
     assert lines[5].endswith("'A'")
+    assert "  note: 'YES' is read by its first token 'Y'; every text that begins so counts" in lines
     assert lines[6].endswith("<- the answer is read after this token")
 
 

@@ -27,6 +27,8 @@ def _prompt_lines(prompt: dict[str, Any]) -> Iterator[str]:
     for answer, forms in prompt["forms"].items():
         for token, text, logp in forms:
             yield f"  {answer:>5} {token:7d} {text!r:10} {logp:9.4f}"
+    for form, token in prompt["partial_forms"].items():
+        yield f"  note: {form!r} is read by its first token {token!r}; every text that begins so counts"
     if prompt["dropped_forms"]:
         yield f"  left out, not told apart by their first token: {prompt['dropped_forms']}"
 

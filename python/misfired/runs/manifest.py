@@ -172,6 +172,7 @@ _MORE_KEYS = {
     "computed_on.environment": "Variables that decide how a GPU computes; null: not set.",
     "answer_tokens.scored": "For each answer, token ids and their texts.",
     "answer_tokens.dropped_forms": "Forms left out: their first token does not tell them apart.",
+    "answer_tokens.partial_forms": "Forms of several tokens, read by their first.",
     "template_markers.n_spelled_out": "Markers spelled out in ordinary tokens.",
     "template_markers.n_untrained": "Markers with embeddings that look untrained.",
     "template_markers.markers": "Each marker: text, tokens, and how it was judged.",

@@ -7,7 +7,7 @@ disjoint, and their probabilities add up.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -40,11 +40,14 @@ class AnswerTokens:
             less than the prompt's length where prompt and form merge into one token.
         forms: The forms that are scored: distinct token sequences, first-token forms of length 1.
         dropped: Forms that cannot be told apart, or that a shorter form of the same answer includes.
+        partial: Forms of several tokens that are read by their first: "YES" by "Y". Every text that
+            begins with that token counts as the form.
     """
 
     keep: int
     forms: tuple[Form, ...]
     dropped: list[str]
+    partial: list[str] = field(default_factory=list)
 
     @property
     def ids(self) -> dict[str, list[int]]:
@@ -149,7 +152,8 @@ def _at(
     )
     kept = {form.tokens for form in chosen}
     dropped = [form.text for form in forms if form not in usable or form.tokens not in kept]
-    return AnswerTokens(keep, chosen, dropped)
+    partial = [form.text for form in chosen if len(joint[form.text]) - keep > len(form.tokens)]
+    return AnswerTokens(keep, chosen, dropped, partial)
 
 
 def common_prefix(left: Ids, right: Ids) -> int:

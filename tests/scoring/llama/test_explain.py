@@ -101,3 +101,14 @@ def test_a_prompt_without_text_is_printed(small_model: Path) -> None:
 def test_a_protocol_of_texts_is_refused(small_model: Path) -> None:
     with pytest.raises(ArgumentError, match=r"protocol must score answer forms .*got 'generate'"):
         explain(small_model, make_suite(4), protocol="generate")
+
+
+def test_a_form_of_several_tokens_is_read_by_its_first(small_model: Path) -> None:
+    split = LOGIT.with_answers({"yes": ("Yes",), "no": ("No", " Nevertheless")})
+    (first, *_) = explain(small_model, make_suite(4), template="plain", protocol=split)
+    ((form, token),) = first["partial_forms"].items()
+    assert form == " Nevertheless"
+    assert form.startswith(token)
+    assert form != token
+    manifest = score(small_model, make_suite(4), template="plain", protocol=split).manifest
+    assert manifest["answer_tokens"]["partial_forms"] == [form]

@@ -184,4 +184,9 @@ class LocalBackend:
             return {}
         text_of, ids = self.session.model.text_of, prompt.answers.ids.items()
         scored = {answer: {str(token): text_of(token) for token in own} for answer, own in ids}
-        return {"scored": scored, "dropped_forms": prompt.answers.dropped}
+        answers = prompt.answers
+        return {
+            "scored": scored,
+            "dropped_forms": answers.dropped,
+            "partial_forms": answers.partial,
+        }

@@ -33,7 +33,8 @@ def explain(
     Returns:
         For each prompt of each priming: `name`, `rendered`, `n_prompt_tokens`, `tokens` (place, id,
         text) of both ends, `scored_at` (place of the token after which the answer is read), `forms`
-        (id, text, log-probability for each answer), `dropped_forms`, `expected`, and the `answer` row.
+        (id, text, log-probability for each answer), `dropped_forms`, `partial_forms` (form: the first of
+        its tokens, by which it is read), `expected`, and the `answer` row.
         A prompt without text has `name`, `expected` and `answer` alone.
 
     Raises:
@@ -87,4 +88,9 @@ def _scored(session: Session, prompt: TokenisedPrompt, logp: list[float]) -> dic
             for answer in answers.ids
         },
         "dropped_forms": answers.dropped,
+        "partial_forms": {
+            form.text: text_of(form.tokens[0])
+            for form in answers.forms
+            if form.text in answers.partial
+        },
     }
