@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
 
 import polars as pl
 
@@ -67,21 +66,30 @@ def limit_pairs(pairs: pl.DataFrame, limit: int | None, *, seed: int = 0) -> pl.
     """
     if limit is None:
         return pairs
-    pair = pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")
-    numbered = pairs.with_columns(_pair=pair)
-    heads = numbered.filter(pl.col("id") == pl.col("_pair")).select("id", "scenario")
-    taken = _first(heads.iter_rows(), scenario_places(pairs, seed=seed), limit, seed)
-    return numbered.filter(pl.col("_pair").is_in(taken)).drop("_pair")
+    taken = pair_order(pairs, seed=seed)[:limit]
+    return pairs.filter(_pair_of(pairs).is_in(taken))
 
 
-def _first(
-    heads: Iterable[tuple[str, str]], places: dict[str, float], limit: int, seed: int
-) -> list[str]:
+def pair_order(pairs: pl.DataFrame, *, seed: int = 0) -> list[str]:
+    """Return the ids of the pairs, without twins, in the order in which `limit_pairs` takes them.
+
+    Example:
+        >>> pairs = pl.DataFrame({
+        ...     "id": list("abcd"), "category": "x", "scenario": ["s", "s", "s", "t"]})
+        >>> pair_order(pairs)
+        ['a', 'd', 'c', 'b']
+    """
+    heads = pairs.filter(pl.col("id") == _pair_of(pairs)).select("id", "scenario")
+    places = scenario_places(pairs, seed=seed)
     members: dict[str, list[str]] = {scenario: [] for scenario in places}
-    for name, scenario in heads:
+    for name, scenario in heads.iter_rows():
         members[scenario].append(name)
     keys = []
     for place, (scenario, names) in enumerate(members.items()):
         names.sort(key=lambda name: digest(seed, "pair", name))
         keys += [((k + places[scenario]) / len(names), place, n) for k, n in enumerate(names)]
-    return [name for *_, name in sorted(keys)[:limit]]
+    return [name for *_, name in sorted(keys)]
+
+
+def _pair_of(pairs: pl.DataFrame) -> pl.Expr:
+    return pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")

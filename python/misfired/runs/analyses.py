@@ -9,6 +9,7 @@ from misfired.stats import by_expected, controlled_primings, priming_contrasts, 
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.priming import CONTRASTS_SCHEMA
+from misfired.suites.twins import READING
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ def analyse(
 
     `outcomes` are what `build_outcomes` makes of the answers, if that is known.
     """
+    # Twins that check the reading are too few for the rates of a design.
+    answers = answers.filter(~pl.col("id").str.ends_with(READING))
     schemas = (CONTRASTS_SCHEMA, DETECTION_SCHEMA, EXPECTED_SCHEMA)
     contrasts, detection, expected = (pl.DataFrame(schema=schema) for schema in schemas)
     if controlled := controlled_primings(answers):

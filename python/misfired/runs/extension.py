@@ -13,7 +13,7 @@ from misfired.runs.manifest import pairs_sha256
 from misfired.runs.plan import Plan
 
 #: Settings that change when a run is extended.
-_GROWING = {"suite_sha256", "n_pairs", "n_block"}
+_GROWING = {"suite_sha256", "n_pairs", "n_block", "reading_check"}
 
 
 def is_extension(

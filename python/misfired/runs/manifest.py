@@ -28,6 +28,7 @@ from misfired.scoring.backend import Tallies
 from misfired.scoring.options import KvCache, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import OUTCOMES
+from misfired.suites.twins import READING
 
 #: Name of the file in a run folder, and its format; another is refused.
 MANIFEST, FORMAT = "manifest.json", 1
@@ -68,12 +69,15 @@ class Settings(_Section, frozen=True, kw_only=True):
 
     suite: Annotated[str, "Suite and version."]
     suite_sha256: Annotated[str, "SHA-256 of the measured pairs."]
-    n_pairs: Annotated[int, "Pairs measured."]
+    n_pairs: Annotated[int, "Pairs measured, twins included."]
     n_shard: Annotated[int, "Pairs that are planned and scored together."]
     n_block: Annotated[int | None, "Scenarios between looks of a run that may end early."] = None
     primings: Annotated[tuple[Priming, ...], "Every field of each priming that is set."]
     protocol: Annotated[Protocol, "Every field of the protocol."]
     shots: Annotated[_Shots | None, "Few-shot demonstrations; null: none."]
+    reading_check: Annotated[
+        int, "Twins among them that only check the reading: a false question about each story of a pair."
+    ] = 0
     seed: Annotated[int, "Seed of everything but the few-shot draw."]
     model_sha256: Annotated[str | None, "SHA-256 of the model file."] = None
     template: Annotated[TemplateSettings | None, "Chat template."] = None
@@ -232,7 +236,9 @@ def pairs_sha256(pairs: pl.DataFrame) -> str:
 
 def pairs_settings(pairs: pl.DataFrame) -> dict[str, Any]:
     """Return the settings that change when more pairs are asked."""
-    return {"suite_sha256": pairs_sha256(pairs), "n_pairs": len(pairs)}
+    n_checks = int(pairs["id"].str.ends_with(READING).sum())
+    of_pairs = {"suite_sha256": pairs_sha256(pairs), "n_pairs": len(pairs)}
+    return of_pairs | {"reading_check": n_checks}
 
 
 def run_settings(

@@ -12,7 +12,7 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError
 from misfired.options import takes_options
 from misfired.prompts.neutral import with_neutral
-from misfired.prompts.order import limit_pairs
+from misfired.prompts.order import limit_pairs, pair_order
 from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot, draw_shots
 from misfired.runs.analyses import Analyses, analyse
@@ -26,6 +26,7 @@ from misfired.scoring.environment import before_loading
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
 from misfired.stats.outcomes import build_outcomes
+from misfired.suites.twins import with_reading_check
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ def _measure(
         suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
     pairs = limit_pairs(left, options.limit, seed=options.seed)
+    if options.reading_check:
+        pairs = with_reading_check(pairs, pair_order(left, seed=options.seed))
     plan = plan_for(pairs, options, _base(options, pairs))
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))

@@ -270,3 +270,9 @@ class ScoringOptions(ServerOptions, DecodingOptions, Devices, PromptOptions):
         None, help="Folder that keeps answers across runs.", panel="More"
     )
     seed: int = option(0, help="Same seed, same bits.", panel="More")
+    reading_check: bool = option(
+        True,
+        help="Ask pairs that all expect yes some questions that expect no, which MAR leaves out.",
+        flag="--reading-check/--no-reading-check",
+        panel="More",
+    )

@@ -42,6 +42,11 @@ COLUMNS: dict[str, tuple[type[pl.DataType], str]] = {
     "unit": (pl.String, "what was resampled"),
     "alternative": (pl.String, "which departures from the null hypothesis count"),
     "adjustment": (pl.String, "correction for the family of tests"),
+    "n_base": (pl.Int64, "pairs behind the rate: its denominator, a + c of MAR"),
+    "n_effective": (pl.Float64, "independent pairs that these are worth"),
+    "n_informative": (pl.Int64, "scenarios with a pair behind the rate"),
+    "flags": (pl.String, "what makes the rate unsure: wide, few_scenarios, at_limit"),
+    "withheld": (pl.String, "why a report prints a dash though there is a value"),
     "reason": (pl.String, "why there is no value, no interval or no p value"),
 }
 

@@ -20,6 +20,8 @@ m is the margin, s and k the stereotyped and contrast prompt, y and n those whos
 t = (mean m_ky + mean m_kn) / 2 from the other four fifths of the scenarios (batch calibration, Zhou et
 al. 2024, on a batch with equal weight to both answers); t_s likewise from the stereotyped prompts.
 
+`mar_calibrated` says something of a model that reads only: one that reads nothing has about 36 %.
+
 A measure without value has a reason: `no_margin` (answers from text alone), `no_twin`,
 `no_expected_no`, `no_expected_yes`, `primed_on_one_side` (the two questions about a story are not asked
 alike), `no_scored_pair`, or one of `misfired.stats.measures`.
@@ -27,6 +29,7 @@ alike), `no_scored_pair`, or one of `misfired.stats.measures`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,7 +39,6 @@ from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
 from misfired.stats._arrays import Floats, no_nan, warnings_of
 from misfired.stats._grid import against_none
-from misfired.stats.columns import schema_of
 from misfired.stats.judged import RATES, judge
 from misfired.stats.margins import Margins, Row, RunMargins, margins_of_answers, why_none
 from misfired.stats.options import SamplingOptions
@@ -51,6 +53,7 @@ from misfired.stats.pulls import (
     standardised,
 )
 from misfired.stats.resampling import Estimate
+from misfired.stats.summary import SUMMARY_SCHEMA
 
 EVIDENCE_MEASURES = (
     "margin_shift", "margin_shift_standardised", "lower_share", "evidence_loss",
@@ -59,10 +62,13 @@ EVIDENCE_MEASURES = (
 )  # fmt: skip
 """All measures, in the order in which tables show them."""
 
-EVIDENCE_SCHEMA = schema_of(
-    "slice priming measure value low high method unit n_pairs n_scenarios n_unscored reason"
-)
+EVIDENCE_SCHEMA = SUMMARY_SCHEMA
 """Columns of `evidence`, those of `summarize`."""
+
+CONDITIONAL = ("mar_choice", "br_choice", "mar_calibrated", "mar_calibrated_apart")
+"""The rates that rest on a part of the pairs; a table withholds them where it is small. The calibrated ones
+are withheld too where the lower end of `auc_k` is not above 0.5: a model that reads nothing has a calibrated
+MAR of a third."""
 
 
 @takes_options(SamplingOptions)
@@ -266,15 +272,41 @@ def _frame(
         series, weights, EVIDENCE_MEASURES, len(run.categories), sampling, every=True
     )
     rows = []
+    withheld: dict[tuple[str, str, str], str | None] = {}
     for i, name in enumerate(("overall", *run.categories)):
-        for j, question in enumerate(questions):
-            suffix = "_change" if question.endswith(" - none") else ""
-            for measure in EVIDENCE_MEASURES:
-                row = found[i, j, measure]
-                numbers = (row.value, row.low, row.high, row.method, sampling.unit)
-                counts = (row.n_pairs, row.n_scenarios, row.n_unscored)
-                rows.append((name, question, measure + suffix, *numbers, *counts, row.reason))
+        for (j, question), measure in product(enumerate(questions), EVIDENCE_MEASURES):
+            row = found[i, j, measure]
+            primed, bar, _ = question.partition(" - none")
+            if bar:
+                why = [withheld.get((name, priming, measure)) for priming in (primed, "none")]
+                cause = next(filter(None, why), None)
+            else:
+                cause = _withheld(measure, row, found[i, j, "auc_k"])
+                withheld[name, question, measure] = cause
+            numbers = (row.value, row.low, row.high, row.method, sampling.unit)
+            counts = (row.n_pairs, row.n_scenarios, row.n_unscored)
+            label = measure + ("_change" if bar else "")
+            tail = (row.reason, None, *_base(row), cause)
+            rows.append((name, question, label, *numbers, *counts, *tail))
     return pl.DataFrame(rows, schema=EVIDENCE_SCHEMA, orient="row")
+
+
+def _withheld(measure: str, row: Row, auc_k: Row) -> str | None:
+    """Return why a report prints no rate: it rests on little, or is calibrated on nothing read."""
+    if row.value is None or measure not in CONDITIONAL:
+        return None
+    calibrated = measure.startswith("mar_calibrated")
+    if calibrated and (auc_k.low is None or auc_k.low <= 0.5):
+        return "auc_k_at_chance"
+    return row.support.withheld if row.support is not None else None
+
+
+def _base(row: Row) -> tuple[int | None, float | None, int | None, str | None]:
+    base = row.support
+    if base is None:
+        return None, None, None, None
+    flags = ", ".join(base.flags(row.value, row.low, row.high)) or None
+    return base.n_pairs, base.n_effective, base.n_informative, flags
 
 
 def _estimates(

@@ -10,6 +10,7 @@ from misfired.stats.margins import Margins, Row, why_none
 from misfired.stats.measures import outcome_codes
 from misfired.stats.options import SamplingOptions
 from misfired.stats.outcomes import CONDITIONS
+from misfired.stats.support import support_of
 
 #: Folds of scenarios; the threshold of a fold is estimated on the others.
 _N_FOLDS = 5
@@ -80,7 +81,12 @@ def judge(
             error = no_nan(float(found.estimates[i, j, k, 3]))
             if not n_scored:
                 reason = why_none(name, parts, by_story=kind == "choice")
-            rows[i, j, name] = Row(value, low, high, error, method, *counts, reason)
+            base = None
+            if len(used) == 1:
+                here = np.tile(members, n_copies)
+                line = codes[used[0]][here]
+                base = support_of(line, groups[0][here], RATES[name][1]).shared_by(n_copies)
+            rows[i, j, name] = Row(value, low, high, error, method, *counts, reason, base)
     return rows
 
 

@@ -18,6 +18,7 @@ from misfired.errors import DataError
 from misfired.stats._arrays import Floats, Labels, Numbers, as_groups
 from misfired.stats._grid import check_columns
 from misfired.stats.outcomes import CONDITIONS
+from misfired.stats.support import Support
 
 _KEYS = ("id", "category", "scenario", "priming", "condition", "expected")
 #: The prompt of each line of `Margins.cells`.
@@ -111,6 +112,7 @@ class Row(NamedTuple):
     n_scenarios: int
     n_unscored: int
     reason: str | None
+    support: Support | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,19 +1,22 @@
 """The summary of a run: every measure of every slice and priming, with its interval."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from misfired.options import takes_options
-from misfired.stats._arrays import resample
-from misfired.stats._grid import against_none, grid_of_outcomes
+from misfired.stats._arrays import Codes, Numbers, permute, resample
+from misfired.stats._grid import Grid, against_none, grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import SamplingOptions
+from misfired.stats.support import CONDITIONAL, SUPPORTED, support_of
 
 SUMMARY_SCHEMA = schema_of(
     "slice priming measure value low high method unit n_pairs n_scenarios n_unscored reason"
+    " p_value n_base n_effective n_informative flags withheld"
 )
 """Columns of `summarize`."""
 
@@ -39,7 +42,10 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
         A frame of schema `SUMMARY_SCHEMA`: for each slice ("overall", then categories in order of
         name) and priming ("none" first) the rows `n`, `a`, `b`, `c`, `d` and `MEASURES`, then for
         each other priming its changes. Percentages are on 0 to 100, changes in percentage points.
-        A row without value or without interval has a `reason`.
+        A row without value or without interval has a `reason`. A rate has the pairs behind it and its
+        `flags` (`misfired.stats.support`); `mar` and `br` on little support are `withheld` from
+        reports, and so are their changes. The change of `mar_joint` has the `p_value` of the cluster
+        sign-flip test.
 
     Raises:
         DataError: The frame breaks these rules.
@@ -67,9 +73,45 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
             if not change:
                 values = (float(n_scored), *found.counts[i, j, 0].tolist())
                 for count, value in zip(COUNTS, values, strict=True):
-                    rows.append((name, question, count, value, *[None] * 4, *tail, None))
+                    rows.append((name, question, count, value, *[None] * 4, *tail, *[None] * 7))
             for k, measure in enumerate(MEASURES):
                 *numbers, reason = found.estimate(i, j, k)
                 label = measure + change
-                rows.append((name, question, label, *numbers, sampling.unit, *tail, reason))
+                more = _more(grid, i, question, label, numbers, sampling=sampling)
+                rows.append((name, question, label, *numbers, sampling.unit, *tail, reason, *more))
     return pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
+
+
+def _more(
+    grid: Grid,
+    slice_: int,
+    question: str,
+    label: str,
+    numbers: Sequence[Any],
+    *,
+    sampling: SamplingOptions,
+) -> tuple[Any, ...]:
+    """Return p value, base, effective base, informative scenarios, flags, and why it is withheld."""
+    members = grid.category == slice_ - 1 if slice_ else np.ones(len(grid.category), bool)
+    names = question.removesuffix(" - none"), "none"
+    measure = label.removesuffix("_change")
+    codes = grid.codes[[grid.series.index(name) for name in names[: 2 if label != measure else 1]]]
+    scenario = grid.scenario if sampling.unit == "scenario" else np.arange(len(grid.scenario))
+    if measure not in SUPPORTED:
+        return (None,) * 6
+    bases = [support_of(line[members], scenario[members], measure) for line in codes]
+    little = next((base.withheld for base in bases if base.withheld), None)
+    withheld = little if measure in CONDITIONAL else None
+    if len(bases) == 2:
+        tested = label == "mar_joint_change"
+        p_value = (
+            _sign_flip(codes[:, members], grid.scenario[members], sampling) if tested else None
+        )
+        return p_value, None, None, None, None, withheld
+    base, (value, low, high, _) = bases[0], numbers
+    flags = ", ".join(base.flags(value, low, high)) or None
+    return None, base.n_pairs, base.n_effective, base.n_informative, flags, withheld
+
+
+def _sign_flip(codes: Codes, scenario: Numbers, sampling: SamplingOptions) -> float | None:
+    return permute(codes, scenario, "mar_joint", sampling)[1]

@@ -31,6 +31,12 @@ _CELLS = {
     "accuracy_contrast": ((0, 2), (0, 1, 2, 3)),
 }
 
+SUPPORTED = tuple(_CELLS)
+"""The rates that have a support."""
+
+CONDITIONAL = ("mar", "br")
+"""Those that rest on a part of the pairs; a table withholds them where it is small."""
+
 
 @dataclass(frozen=True, slots=True)
 class Support:
@@ -53,6 +59,11 @@ class Support:
     def withheld(self) -> str | None:
         """`little_support` if a table should not print the rate."""
         return "little_support" if self.n_effective < FEWEST_EFFECTIVE else None
+
+    def shared_by(self, n_copies: int) -> "Support":
+        """Return the support of pairs of which there are several copies each."""
+        n = self.n_pairs / n_copies
+        return Support(round(n), min(self.n_effective, n), self.n_scenarios, self.n_informative)
 
     def flags(self, value: float | None, low: float | None, high: float | None) -> tuple[str, ...]:
         """Return the flags of the rate: `wide`, `few_scenarios`, `at_limit`."""
@@ -83,10 +94,10 @@ def support_of(codes: Codes, scenario: Numbers, measure: str = "mar") -> Support
     places, members = np.unique(scenario[base], return_inverse=True)
     effective = float(n)
     share = hits.sum() / n if n else 0.0
-    if 0 < share < 1:
+    if 0 < share < 1 and len(places) > 1:
         pulls = np.bincount(members, hits[base] - share) / n
-        n_units = len(places)
-        variance = n_units / (n_units - 1) * (pulls**2).sum() if n_units > 1 else np.inf
-        # A single scenario says nothing of how alike its pairs are: they may be worth one.
-        effective = min(share * (1 - share) / variance, n) if n_units > 1 else 1.0
+        variance = len(places) / (len(places) - 1) * (pulls**2).sum()
+        effective = min(share * (1 - share) / variance, n) if variance > 0 else n
+    elif 0 < share < 1:
+        effective = 1.0  # One scenario says nothing of how alike its pairs are.
     return Support(n, float(effective), n_scenarios, len(places))
