@@ -77,7 +77,7 @@ def pair_order(pairs: pl.DataFrame, *, seed: int = 0) -> list[str]:
         >>> pairs = pl.DataFrame({
         ...     "id": list("abcd"), "category": "x", "scenario": ["s", "s", "s", "t"]})
         >>> pair_order(pairs)
-        ['a', 'd', 'c', 'b']
+        ['d', 'c', 'a', 'b']
     """
     heads = pairs.filter(pl.col("id") == _pair_of(pairs)).select("id", "scenario")
     places = scenario_places(pairs, seed=seed)

@@ -76,7 +76,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     protocol: Annotated[Protocol, "Every field of the protocol."]
     shots: Annotated[_Shots | None, "Few-shot demonstrations; null: none."]
     reading_check: Annotated[
-        int, "Twins among them that only check the reading: a false question about each story of a pair."
+        int,
+        "Twins among them that only check the reading: a false question about each story of a pair.",
     ] = 0
     seed: Annotated[int, "Seed of everything but the few-shot draw."]
     model_sha256: Annotated[str | None, "SHA-256 of the model file."] = None
