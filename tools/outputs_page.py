@@ -38,7 +38,7 @@ PAIRS = {
 
 #: Tables of statistics: title, where it is found, schema.
 STATISTICS = (
-    ("summary.json", "`misfired stats`, `summarize`: one row per slice, priming and measure.", SUMMARY_SCHEMA),
+    ("summary.json", "`misfired stats`, `summarize`: one row per slice, priming and measure, those of `summarize` and of `evidence`; the last row holds the `verdict`.", SUMMARY_SCHEMA),
     ("contrasts", "In `analyses.json`; `misfired stats --table contrasts`, `priming_contrasts`. In percentage points.", CONTRASTS_SCHEMA),
     ("detection", "In `analyses.json`; `misfired stats --table detection`, `signal_detection`. d' and criterion in standard deviations, `mar_adjusted` in percent.", DETECTION_SCHEMA),
     ("expected", "In `analyses.json`; `misfired stats --table expected`, `by_expected`.", EXPECTED_SCHEMA),
@@ -74,6 +74,11 @@ MEASURED = {
     "n_scenarios": "Scenarios of those pairs.",
     "n_prompts": "Prompts scored.",
     "n_unscored": "Pairs or prompts that are not scored.",
+    "n_base": "Pairs behind a rate, its denominator: a + c of `mar`.",
+    "n_effective": "Independent pairs that these are worth; at a rate of 0 or 100, all.",
+    "n_informative": "Scenarios with a pair behind the rate.",
+    "flags": "What makes a rate unsure: `wide` (interval above 30 points), `few_scenarios` (informative ones below 8), `at_limit` (0 or 100).",
+    "withheld": "Why a report prints a dash though there is a value: `little_support` (`n_effective` below 30), `auc_k_at_chance`.",
     "hits": "Prompts answered yes where yes is right.",
     "misses": "Prompts answered no where yes is right.",
     "false_alarms": "Prompts answered yes where no is right.",
