@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Watch())
 
 def environment_at_load(program: str, **variables: str) -> dict[str, str]:
     """Run a program in a fresh process; return the environment in which the library was loaded."""
-    names = (environment.GRAPHS, *environment.HIGHEST)
+    names = {environment.GRAPHS, "OMP_WAIT_POLICY", *environment.HIGHEST, *environment.SPINNING}
     own = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
         [sys.executable, "-c", f"{WATCHED}\n{program}\nprint('\\n' + json.dumps(seen))"],
@@ -45,6 +45,16 @@ def environment_at_load(program: str, **variables: str) -> dict[str, str]:
 def test_cuda_graphs_are_off_unless_the_user_keeps_them(variables, expected) -> None:
     seen = environment_at_load("import misfired.scoring.llama.library", **variables)
     assert seen.get(environment.GRAPHS) == expected
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}], ids=str
+)
+def test_threads_spin_little_unless_the_user_says_how(variables) -> None:
+    seen = environment_at_load("import misfired.scoring.llama.library", **variables)
+    names = {"OMP_WAIT_POLICY", *environment.SPINNING}
+    expected = variables or environment.SPINNING
+    assert {name: seen[name] for name in names if name in seen} == expected
 
 
 RUN = """

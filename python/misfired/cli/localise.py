@@ -30,6 +30,9 @@ def localise(
       misfired localise model.gguf --run runs/model --base base.gguf -o found
       misfired localise m.gguf --run runs/m --probe lens --n-pairs 50 -o quick
     """
+    from misfired.scoring.llama.guard import begin
+
+    begin(model)
     from misfired.localise import localise as localise_run
     from misfired.report.figures import check_matplotlib, write_figures
     from misfired.report.localise import localisation_json, localisation_report

@@ -77,7 +77,7 @@ def check(
     if model is None:
         found = check_pairs(pairs)
     else:
-        from misfired.scoring.llama.guard import open_model
+        from misfired.scoring.llama.model import open_model
 
         with open_model(model, vocab_only=True) as opened:
             encode = partial(opened.tokenizer.encode, parse_special=False)

@@ -68,7 +68,7 @@ def run(
       misfired run model.gguf --bbq BBQ/data --variant paper,strict -o runs/both
       misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet -o runs/server
     """
-    from misfired.report.run import run_json, run_report
+    _begin(models[0], ray)
     from misfired.runs.pipeline import run as run_pipeline
 
     suites = _chosen(options, several=True)
@@ -84,7 +84,17 @@ def run(
         with progress_bars() as bar:
             options |= {"out": out, "ray": ray, "progress": bar("scoring")}
             done = run_pipeline(models[0], pairs, **options)
+        from misfired.report.run import run_json, run_report
+
         echo(json.dumps(run_json(done, out)) if as_json else run_report(done, out))
+
+
+def _begin(model: str, ray: str | None = None) -> None:
+    """Begin to try a model file in a process of its own, while this one still imports and reads."""
+    from misfired.scoring.llama.guard import begin
+
+    if ray is None and not is_url(model):
+        begin(model)
 
 
 def _chosen(options: dict[str, Any], *, several: bool = False) -> dict[str, pl.DataFrame]:
@@ -177,6 +187,7 @@ def score(
       misfired score model.gguf --suite pairs.parquet -o runs/model
       misfired score model.gguf --suite pairs.parquet --explain
     """
+    _begin(model)
     from misfired.report.explain import explanation_lines
     from misfired.report.run import scores_json, scores_report
     from misfired.runs.pipeline import score as score_pipeline

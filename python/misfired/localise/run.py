@@ -14,9 +14,9 @@ from misfired.prompts.shots import Shot
 from misfired.runs.folder import read_answers, read_pairs
 from misfired.runs.manifest import TemplateSettings, read_manifest
 from misfired.scoring.llama.guard import try_loading
-from misfired.scoring.llama.model import Model, model_sha256
+from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import Session
-from misfired.scoring.model_file import find_model
+from misfired.scoring.model_file import find_model, model_sha256
 from misfired.scoring.options import Devices, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import build_outcomes

@@ -20,11 +20,11 @@ from misfired.localise.probes._common import get_probe
 from misfired.localise.result import Localisation
 from misfired.localise.run import RunData, check_base, read_run
 from misfired.options import takes_options
-from misfired.scoring.llama.guard import open_model, try_loading
+from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.library import versions
-from misfired.scoring.llama.model import Model, model_sha256
+from misfired.scoring.llama.model import Model, open_model
 from misfired.scoring.llama.session import Session
-from misfired.scoring.model_file import find_model
+from misfired.scoring.model_file import find_model, model_sha256
 
 #: The model that made the run, as tables name it; the other is `base`.
 MODEL, BASE = "instruct", "base"

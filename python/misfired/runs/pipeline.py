@@ -23,6 +23,7 @@ from misfired.runs.options import RunOptions, ScoreOptions
 from misfired.runs.plan import plan_for
 from misfired.scoring.backend import Backend, is_url
 from misfired.scoring.environment import before_loading
+from misfired.scoring.llama.guard import begin
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
 from misfired.stats.outcomes import build_outcomes
@@ -137,6 +138,8 @@ def _measure(
     """Score a suite, or read its answers from a complete run, and return what `finish` makes of them."""
     if suite.is_empty():
         raise ArgumentError("the suite has no pairs")
+    if ray is None and not is_url(model):
+        begin(model)
     shots, left = draw_shots(
         suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )

@@ -10,8 +10,18 @@ GRAPHS = "GGML_CUDA_DISABLE_GRAPHS"
 #: What makes cuBLAS multiply and add in f32: no TF32, no f16 sums.
 HIGHEST = {"NVIDIA_TF32_OVERRIDE": "0", "GGML_CUDA_CUBLAS_COMPUTE_TYPE": "f32"}
 
+#: How long OpenMP's threads spin before they sleep: turns of GNU's loop (about 1 us), ms of LLVM's. Their
+#: defaults, far longer, take the cores from other programs; sleeping at once makes small batches slow.
+SPINNING = {"GOMP_SPINCOUNT": "500", "KMP_BLOCKTIME": "0"}
+
 #: Precision of the first model of this process on a GPU.
 _fixed: list[str] = []
+
+
+def default_threads() -> int:
+    """Return the number of cores that this process may use."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return len(usable) or os.cpu_count() or 1
 
 
 def before_loading(precision: str = "default") -> None:
@@ -21,6 +31,8 @@ def before_loading(precision: str = "default") -> None:
         ArgumentError: `precision` is `highest`, and a variable forbids it.
     """
     _switch_graphs_off()
+    if not {"OMP_WAIT_POLICY", *SPINNING} & os.environ.keys():
+        os.environ.update(SPINNING)
     if precision == "highest":
         for name, value in HIGHEST.items():
             if (found := os.environ.setdefault(name, value)).lower() != value:

@@ -1,13 +1,27 @@
-"""Model files by name: a path, or the GGUF file inside an installed Python package."""
+"""Model files before llama.cpp sees them: by name, their parts, their hash, whether they are any.
 
+A name is a path, or that of an installed Python package with a GGUF file inside.
+"""
+
+import functools
 import os
+import re
 from importlib import metadata
 from pathlib import Path
 
+from misfired.background import Background
 from misfired.errors import ModelError
+from misfired.files import file_sha256
 
 #: What the name of a package begins with where a model file is named.
 PACKAGE = "pypi:"
+
+_HEADER_BYTES = 24
+#: What llama.cpp calls the first part of a split model.
+_FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
+
+#: A file with its size and time, which tell whether it has changed.
+Version = tuple[Path, int, int]
 
 
 def find_model(name: Path | str) -> Path:
@@ -42,3 +56,49 @@ def find_model(name: Path | str) -> Path:
         named = ", ".join(file.name for file in first) or "none"
         raise ModelError(f"{text}: the package must hold one .gguf file, got {named}")
     return Path(str(first[0].locate()))
+
+
+def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
+    """Raise `ModelError` for a file that llama.cpp would refuse in fewer words."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    if header[:4] != b"GGUF":
+        raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
+    if (n := len(header)) < _HEADER_BYTES:
+        raise ModelError(f"{path}: truncated GGUF ({n} bytes, the header has {_HEADER_BYTES})")
+    if needs_weights and int.from_bytes(header[8:16], "little") == 0:
+        raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files of a model: of a split one, whose first part `path` is, all in order."""
+    if split := _FIRST_PART.fullmatch(path.name):
+        stem, n = split.groups()
+        return [path.with_name(f"{stem}-{part:05d}-of-{n}.gguf") for part in range(1, int(n) + 1)]
+    return [path]
+
+
+def version_of(path: Path) -> Version:
+    """Return a file with what tells whether it has changed."""
+    stat = path.stat()
+    return path, stat.st_size, stat.st_mtime_ns
+
+
+def start_hashing(path: Path) -> Background[str]:
+    """Begin to hash a model file, once for each version of it; see `model_sha256`."""
+    return _hashing(tuple(map(version_of, parts(path))))
+
+
+@functools.lru_cache(maxsize=64)
+def _hashing(versions: tuple[Version, ...]) -> Background[str]:
+    return Background(lambda: file_sha256(*(path for path, *_ in versions)))
+
+
+def model_sha256(path: Path) -> str:
+    """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
+    return start_hashing(path).result()

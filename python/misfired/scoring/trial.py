@@ -19,7 +19,7 @@ def run_trial(
     """
     try:
         return subprocess.run(  # noqa: S603  our own interpreter and program
-            [sys.executable, "-I", os.fspath(program), json.dumps(sys.path), *arguments],
+            [sys.executable, "-I", "-S", os.fspath(program), json.dumps(sys.path), *arguments],
             # llama.cpp's threads would spin between its nodes, and slow down other programs.
             env={**os.environ, "OMP_WAIT_POLICY": "passive"},
             input=request.encode(),

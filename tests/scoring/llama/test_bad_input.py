@@ -7,7 +7,8 @@ import pytest
 
 from helpers import make_suite
 from misfired import ArgumentError, ModelError, TemplateError, score
-from misfired.scoring.llama.model import Model, model_sha256
+from misfired.scoring.llama.model import Model
+from misfired.scoring.model_file import model_sha256
 from misfired.scoring.protocol import Protocol
 from random_model import make_model
 

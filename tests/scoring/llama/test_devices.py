@@ -12,9 +12,8 @@ from misfired.scoring import environment
 from misfired.scoring.llama import device
 from misfired.scoring.llama import model as loading
 from misfired.scoring.llama.gguf import Header
-from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.invariance import TOLERANCE
-from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.model import Model, open_model
 from misfired.scoring.options import MODES, Devices, KvCache, ScoringOptions
 from random_model import make_model
 

@@ -16,7 +16,7 @@ from misfired.scoring import template as template_module
 from misfired.scoring import trial
 from misfired.scoring.llama import guard
 from misfired.scoring.llama.doctor import examine
-from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.model import Model, open_model
 from misfired.scoring.llama.session import template_for
 from misfired.scoring.protocol import LOGIT
 from misfired.scoring.template import ChatTemplate
@@ -176,7 +176,7 @@ def test_a_vocabulary_is_tried_without_its_weights(
     path = with_number(small_model, tmp_path / "hostile.gguf", "llama.block_count", number)
 
     def checked(model_path: Path) -> dict[str, object]:
-        with guard.open_model(model_path, vocab_only=True) as model:
+        with open_model(model_path, vocab_only=True) as model:
             encode = model.tokenizer.encode
             return check_pairs(
                 make_suite(4),
@@ -185,7 +185,7 @@ def test_a_vocabulary_is_tried_without_its_weights(
 
     assert checked(path) == checked(small_model)
     monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import os; os.abort()"))
-    guard._try_loading.cache_clear()
+    guard._trial.cache_clear()
     for use in (
         lambda: checked(path),
         lambda: template_for(Model(small_model), str(path)),
@@ -215,7 +215,7 @@ def test_a_process_that_dies_is_reported(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import os; os.abort()"))
-    guard._try_loading.cache_clear()
+    guard._trial.cache_clear()
     with pytest.raises(ModelError, match=r"dies of this file \(signal 6"):
         guard.try_loading(small_model)
     assert [f.status for f in examine(small_model) if f.name == "model"] == ["problem"]
@@ -227,6 +227,6 @@ def test_a_process_that_hangs_is_reported(
 ) -> None:
     monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import time; time.sleep(60)"))
     monkeypatch.setattr(guard, "LOAD_SECONDS", 1)
-    guard._try_loading.cache_clear()
+    guard._trial.cache_clear()
     with pytest.raises(ModelError, match="did not read it within 1 s"):
         guard.try_loading(small_model)

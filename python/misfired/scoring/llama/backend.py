@@ -1,6 +1,5 @@
 """A GGUF model in this process that answers prompts."""
 
-import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -16,13 +15,15 @@ from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
+from misfired.scoring.environment import default_threads
 from misfired.scoring.llama.device import computed_on
 from misfired.scoring.llama.engine import Job, alone, engine_for, without_text
 from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.markers import describe, find_markers
-from misfired.scoring.llama.model import Context, default_threads, model_sha256
+from misfired.scoring.llama.model import Context
 from misfired.scoring.llama.session import Session, calibrate
+from misfired.scoring.model_file import model_sha256
 from misfired.scoring.options import ScoringOptions
 
 
@@ -51,7 +52,7 @@ class LocalBackend:
         digest = hashlib.sha256(template.source.encode()).hexdigest()
         # Threads are no setting: they change the time, not the numbers.
         return {
-            "model_sha256": self._sha256,
+            "model_sha256": model_sha256(self.session.model.path),
             "template": {
                 "name": template.name,
                 "sha256": digest,
@@ -65,10 +66,6 @@ class LocalBackend:
             "devices": asdict(self.session.model.devices),
             "llama_cpp_python": versions()["llama_cpp_python"],
         }
-
-    @functools.cached_property
-    def _sha256(self) -> str:
-        return model_sha256(self.session.model.path)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text on its own, special tokens read as text."""

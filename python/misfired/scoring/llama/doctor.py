@@ -14,14 +14,14 @@ from misfired._core import Scorer
 from misfired.errors import MisfiredError
 from misfired.options import takes_options
 from misfired.scoring.backend import Finding
+from misfired.scoring.environment import default_threads
 from misfired.scoring.forms import AnswerTokens, Form
 from misfired.scoring.llama.device import found_devices, ggml_version
 from misfired.scoring.llama.engine import Job, TokenisedPrompt, ragged, step
-from misfired.scoring.llama.guard import open_model
 from misfired.scoring.llama.invariance import TOLERANCE, choose_packing
 from misfired.scoring.llama.library import load_library, versions
 from misfired.scoring.llama.markers import complaint, describe, find_markers
-from misfired.scoring.llama.model import Context, Model, default_threads
+from misfired.scoring.llama.model import Context, Model, open_model
 from misfired.scoring.llama.session import Session, batch_size
 from misfired.scoring.model_file import find_model
 from misfired.scoring.options import ScoringOptions

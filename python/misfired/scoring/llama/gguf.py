@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +11,7 @@ from typing import Any
 from llama_cpp._ggml import libggml
 
 from misfired.errors import ModelError
-
-#: What llama.cpp calls the first part of a split model.
-_FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
+from misfired.scoring.model_file import parts
 
 
 class _InitParams(ctypes.Structure):
@@ -90,14 +87,6 @@ def short(number: float) -> str:
             return f"{number:.3g}{letter}"
         number /= 1000
     return f"{number:.3g}G"
-
-
-def parts(path: Path) -> list[Path]:
-    """Return the files of a model: of a split one, whose first part `path` is, all in order."""
-    if split := _FIRST_PART.fullmatch(path.name):
-        stem, n = split.groups()
-        return [path.with_name(f"{stem}-{part:05d}-of-{n}.gguf") for part in range(1, int(n) + 1)]
-    return [path]
 
 
 def read_header(path: Path) -> Header:

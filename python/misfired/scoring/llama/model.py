@@ -13,40 +13,17 @@ from misfired._core import Context as CoreContext
 from misfired._core import Model as CoreModel
 from misfired._core import Tokenizer, Watcher
 from misfired.errors import ArgumentError, ModelError
-from misfired.files import file_sha256
+from misfired.scoring.environment import default_threads
 from misfired.scoring.intervention import Intervention, Sizes
 from misfired.scoring.llama import device, library
-from misfired.scoring.llama.gguf import parts
-from misfired.scoring.model_file import find_model
+from misfired.scoring.llama.device import place
+from misfired.scoring.llama.gguf import read_header
+from misfired.scoring.llama.guard import try_loading
+from misfired.scoring.model_file import check_gguf, find_model
 from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
 N_SEQUENCES = 64
-
-_HEADER_BYTES = 24
-
-
-def default_threads() -> int:
-    """Return the number of cores that this process may use."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return len(usable) or os.cpu_count() or 1
-
-
-def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
-    """Raise `ModelError` for a file that llama.cpp would refuse in fewer words."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
-    if header[:4] != b"GGUF":
-        raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
-    if (n := len(header)) < _HEADER_BYTES:
-        raise ModelError(f"{path}: truncated GGUF ({n} bytes, the header has {_HEADER_BYTES})")
-    if needs_weights and int.from_bytes(header[8:16], "little") == 0:
-        raise ModelError(f"{path}: a vocabulary without weights (0 tensors) cannot be scored")
 
 
 @dataclass
@@ -246,6 +223,12 @@ class Model(AbstractContextManager["Model"]):
         return ctypes.c_void_p(self._address)
 
 
-def model_sha256(path: Path) -> str:
-    """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
-    return file_sha256(*parts(path))
+def open_model(
+    path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
+) -> Model:
+    """Load a model of a user, which a process of its own survived; errors as `try_loading`, `Model`."""
+    try_loading(path, vocab_only=vocab_only)
+    placed = (
+        CPU if vocab_only else place(devices or Devices(), lambda: read_header(find_model(path)))
+    )
+    return Model(path, placed, vocab_only=vocab_only)

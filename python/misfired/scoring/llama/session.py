@@ -11,8 +11,7 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError, TemplateError
 from misfired.prompts.shots import Shot
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
-from misfired.scoring.llama.guard import open_model
-from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.llama.model import Context, Model, open_model
 from misfired.scoring.model_file import PACKAGE
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.template import PLAIN, ChatTemplate

@@ -8,11 +8,18 @@ import ctypes
 import json
 import os
 import sys
+import types
+from importlib.util import find_spec
 from typing import Any
 
 
 def main(path: str, n_threads: int, *, vocab_only: bool) -> int:
     """Load the model on the CPU and decode; return the exit code."""
+    # The bindings alone: the package would import its chat formats, servers' caches and numpy.
+    package = types.ModuleType("llama_cpp")
+    spec: Any = find_spec("llama_cpp")
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["llama_cpp"] = package
     from llama_cpp import llama_cpp as capi  # noqa: PLC0415  found by argument 1
     from llama_cpp._ggml import libggml  # noqa: PLC0415
 
