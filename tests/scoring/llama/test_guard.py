@@ -185,7 +185,7 @@ def test_a_vocabulary_is_tried_without_its_weights(
 
     assert checked(path) == checked(small_model)
     monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import os; os.abort()"))
-    guard._trial.cache_clear()
+    guard._trials.clear()
     for use in (
         lambda: checked(path),
         lambda: template_for(Model(small_model), str(path)),
@@ -215,7 +215,7 @@ def test_a_process_that_dies_is_reported(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import os; os.abort()"))
-    guard._trial.cache_clear()
+    guard._trials.clear()
     with pytest.raises(ModelError, match=r"dies of this file \(signal 6"):
         guard.try_loading(small_model)
     assert [f.status for f in examine(small_model) if f.name == "model"] == ["problem"]
@@ -227,6 +227,6 @@ def test_a_process_that_hangs_is_reported(
 ) -> None:
     monkeypatch.setattr(guard, "PROGRAM", program(tmp_path, "import time; time.sleep(60)"))
     monkeypatch.setattr(guard, "LOAD_SECONDS", 1)
-    guard._trial.cache_clear()
+    guard._trials.clear()
     with pytest.raises(ModelError, match="did not read it within 1 s"):
         guard.try_loading(small_model)

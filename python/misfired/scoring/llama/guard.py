@@ -5,7 +5,6 @@ library, so that the trial can begin at once.
 """
 
 import contextlib
-import functools
 import os
 import subprocess
 from pathlib import Path
@@ -49,6 +48,9 @@ def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:
     check_gguf(path, needs_weights=not vocab_only)
     version = version_of(path)
     done = _trial(version, vocab_only=vocab_only).result()
+    if done is None or done.returncode not in {0, 3}:
+        # The next call tries again: memory may have been short.
+        _trials.pop((version, vocab_only), None)
     if done is None:
         raise ModelError(f"{path}: llama.cpp did not read it within {_limit(version):.0f} s")
     if done.returncode not in {0, 3}:
@@ -60,10 +62,14 @@ def _limit(version: Version) -> float:
     return LOAD_SECONDS + n_bytes / LOAD_BYTES_A_SECOND
 
 
-@functools.lru_cache(maxsize=64)
-def _trial(
-    version: Version, *, vocab_only: bool
-) -> Background[subprocess.CompletedProcess[bytes] | None]:
+_Trial = Background[subprocess.CompletedProcess[bytes] | None]
+_trials: dict[tuple[Version, bool], _Trial] = {}
+
+
+def _trial(version: Version, *, vocab_only: bool) -> _Trial:
+    if (known := _trials.get((version, vocab_only))) is not None:
+        return known
     arguments = os.fspath(version[0]), str(default_threads()), str(int(vocab_only))
     program, seconds = PROGRAM, _limit(version)
-    return Background(lambda: run_trial(program, *arguments, seconds=seconds))
+    trial = Background(lambda: run_trial(program, *arguments, seconds=seconds))
+    return _trials.setdefault((version, vocab_only), trial)
