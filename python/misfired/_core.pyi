@@ -52,7 +52,7 @@ def mcnemar(b: _Counts, c: _Counts, *, alternative: str, mid_p: bool) -> _Floats
 def permutation(
     codes: _Codes, scenario: _Numbers, *, measure: str | None, unit: str, alternative: str,
     n_resamples: int, seed: int, n_threads: int | None,
-) -> tuple[float, float, bool, int]: ...  # fmt: skip
+) -> tuple[float, float, bool, int, int]: ...  # fmt: skip
 def adjust(p_values: _Floats, method: str) -> _Floats: ...
 def proportion_interval(
     hits: float, n: float, *, method: str, confidence_level: float
@@ -67,10 +67,10 @@ def power(
 def agreement(
     codes: _Codes, cluster: _Numbers, *, n_values: int, method: str, confidence_level: float,
     n_resamples: int, seed: int, n_threads: int | None,
-) -> tuple[float, float, float]: ...  # fmt: skip
+) -> tuple[float, float, float, int]: ...  # fmt: skip
 def ranking(
     codes: _Codes, scenario: _Numbers, category: _Numbers, *, measure: str, unit: str,
-    stratified: bool, confidence_level: float, n_resamples: int, seed: int, n_threads: int | None,
+    stratified: bool, confidence_level: float, n_threads: int | None,
 ) -> tuple[_Floats, _Reasons]: ...  # fmt: skip
 def match_texts(
     left: _Side, right: _Side, max_pairs: int

@@ -34,6 +34,7 @@ class Resampled(NamedTuple):
     n_undefined: npt.NDArray[np.uint64]  # [slice, question, measure] resamples without a value
     counts: Floats  # [slice, question, term, (a, b, c, d)]
     sizes: npt.NDArray[np.uint64]  # [slice, question, (units, pairs that count, that do not)]
+    n_informative: npt.NDArray[np.uint64]  # [slice, question, measure] units in the denominator
 
     def estimate(
         self, slice_: int, question: int, measure: int
@@ -84,17 +85,18 @@ def permute(
     measure: str | None,
     options: SamplingOptions,
     alternative: str = "two-sided",
-) -> tuple[float | None, float | None, bool, int]:
+) -> tuple[float | None, float | None, bool, int, int]:
     """Test the change of a measure between two series, or without measure the asymmetry of one.
 
-    Return statistic, p value, True if the test is exact, and the number of clusters.
+    Return statistic, p value, True if the test is exact, the number of clusters, and how many of them
+    a flip changes.
     """
-    statistic, p_value, exact, n_clusters = permutation(
+    statistic, p_value, exact, n_clusters, n_informative = permutation(
         np.ascontiguousarray(codes), scenario, measure=measure, unit=options.unit,
         alternative=alternative, n_resamples=options.n_resamples, seed=options.seed,
         n_threads=options.n_threads,
     )  # fmt: skip
-    return no_nan(statistic), no_nan(p_value), exact, n_clusters
+    return no_nan(statistic), no_nan(p_value), exact, n_clusters, n_informative
 
 
 def no_nan(number: float) -> float | None:
@@ -152,7 +154,7 @@ def warnings_of(
 ) -> tuple[str, ...]:
     """Return the names of the warnings that a result deserves.
 
-    `few_units` (fewer than `fewest`), `undefined_resamples` (some resamples had no value and were
+    `few_units` (fewer than `fewest` that tell something), `undefined_resamples` (some resamples had no value and were
     left out), and the reason why there is no value, no interval or no p value.
 
     Example:

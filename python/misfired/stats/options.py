@@ -14,8 +14,10 @@ Rng = int | np.random.Generator | None
 
 INTERVAL_METHODS = (
     "percentile", "basic", "bca", "studentised", "normal", "t", "logit", "wilson", "clopper_pearson",
+    "mover",
 )  # fmt: skip
-"""The last three are for rates alone; docs/coverage.md has the coverage of all."""
+"""`logit`, `wilson` and `clopper_pearson` are for rates alone, `mover` for rates and their differences;
+docs/coverage.md has the coverage of all."""
 
 check_level = between(0, 1)
 check_count = at_least(1)
@@ -34,13 +36,19 @@ class _StatisticsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawOptions(_StatisticsOptions):
-    """How often samples are drawn again, and the level of the intervals."""
+class LevelOptions(_StatisticsOptions):
+    """The level of the intervals."""
 
-    n_resamples: int = option(10_000, help="Bootstrap resamples.", check=check_count)
     confidence_level: float = option(
         0.95, help="Confidence level of intervals, between 0 and 1.", check=check_level
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions(LevelOptions):
+    """How often samples are drawn again."""
+
+    n_resamples: int = option(10_000, help="Bootstrap resamples.", check=check_count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,7 @@ class UnitOptions(_StatisticsOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions(_StatisticsOptions):
-    """How intervals are made; by default clopper_pearson for rates, studentised for differences."""
+    """How intervals are made; by default clopper_pearson for rates, mover for their differences."""
 
     method: str | None = option(
         None,
@@ -107,8 +115,10 @@ class SamplingOptions(RngOptions, MethodOptions, StrataOptions, UnitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingOptions(RngOptions, StrataOptions, UnitOptions):
-    """Options of `leaderboard`; its joint intervals have one method."""
+class RankingOptions(LevelOptions, StrataOptions, UnitOptions):
+    """Options of `leaderboard`, whose joint intervals resample nothing."""
+
+    n_threads: int | None = option(None, help="Threads, all cores by default.")
 
 
 @dataclass(frozen=True, kw_only=True)

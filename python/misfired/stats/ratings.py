@@ -29,6 +29,7 @@ class Agreement:
         n_raters: Number of raters.
         reason: Why there is no value, or no interval.
         seed: The seed used.
+        n_undefined: Resamples in which chance alone would agree perfectly; the interval leaves them out.
         warnings: See `warnings_of`.
     """
 
@@ -40,6 +41,7 @@ class Agreement:
     n_raters: int
     reason: str | None
     seed: int
+    n_undefined: int
     warnings: tuple[str, ...] = ()
 
 
@@ -80,13 +82,15 @@ def agreement(
     groups = as_groups(range(len(codes)) if cluster is None else cluster, len(codes), "cluster")
     arguments = sampling.arguments()
     numbers = core_agreement(codes, groups, n_values=n_values, method=method, **arguments)
-    value, low, high = map(no_nan, numbers)
+    value, low, high = map(no_nan, numbers[:3])
+    n_undefined = numbers[3]
     reason = "constant" if value is None or low is None else None
     n_items = int(np.sum(rated > 1))
     reason = reason if n_items else "no_scored_pair"
-    warnings = warnings_of(reason, len(np.unique(groups)))
+    n_clusters = len(np.unique(groups[rated > 1]))
+    warnings = warnings_of(reason, n_clusters, undefined=n_undefined > 0)
     shape = (n_items, codes.shape[1])
-    return Agreement(value, low, high, method, *shape, reason, sampling.seed, warnings)
+    return Agreement(value, low, high, method, *shape, reason, sampling.seed, n_undefined, warnings)
 
 
 def _codes(ratings: _Ratings) -> tuple[Codes, int]:

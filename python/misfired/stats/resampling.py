@@ -153,7 +153,8 @@ def bootstrap(
         value, low, high, error = map(no_nan, found.estimates[0, 0, k].tolist())
         how, reason = found.methods[k], found.reasons[k]
         undefined = bool(found.n_undefined[0, 0, k])
-        warnings = warnings_of(reason, n_units, undefined=undefined)
+        n_informative = int(found.n_informative[0, 0, k])
+        warnings = warnings_of(reason, n_informative, undefined=undefined)
         estimates.append(Estimate(measure, value, low, high, error, how, reason, warnings))
     n_drawn = None if every else sampling.n_resamples
     level, seed = sampling.confidence_level, sampling.seed

@@ -32,7 +32,8 @@ class TestResult:
         n: Number of units or pairs.
         reason: Why there is no p value.
         seed: The seed used, if the p value was sampled.
-        warnings: `few_units` where they are too few for a p value below 0.05, and the reason.
+        warnings: `few_units` where too few can flip for a p value below 0.05 (discordant pairs, or
+            scenarios whose difference is not 0), and the reason.
     """
 
     __test__ = False  # not a test of pytest's
@@ -138,14 +139,15 @@ def permutation_test(
     unit = "pair" if scenario is None else "scenario"
     options = SamplingOptions(unit=unit, n_resamples=n_resamples, rng=rng, n_threads=n_threads)
     groups = as_groups(scenario, codes.shape[1], "scenario")
-    value, p_value, exact, n_clusters = permute(codes, groups, measure, options, alternative)
+    found = permute(codes, groups, measure, options, alternative)
+    value, p_value, exact, n_clusters, n_informative = found
     name = "sign_flip" if exact else "sign_flip_sampled"
     if p_value is None:
         reason, log_p = "no_value" if value is None else "no_discordant_pair", None
     else:
         reason, log_p = None, float(np.log(p_value)) if p_value > 0 else -math.inf
     seed = None if exact or reason else options.seed
-    warnings = warnings_of(reason, n_clusters, fewest=_FEWEST)
+    warnings = warnings_of(reason, n_informative, fewest=_FEWEST)
     return TestResult(value, p_value, log_p, alternative, name, n_clusters, reason, seed, warnings)
 
 

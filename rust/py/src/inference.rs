@@ -2,8 +2,8 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 use misfired_core::stats::{
-    self, Agreement, Alternative, Design, Items, Measure, PermutationOptions, Permuted, Ratings,
-    Request, Undefined,
+    self, Agreement, Alternative, Design, Items, PermutationOptions, Permuted, RankingRequest,
+    Ratings, Undefined,
 };
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -33,7 +33,7 @@ pub(crate) fn mcnemar<'py>(
 }
 
 /// Cluster permutation test: asymmetry of one series, or change of a measure between two.
-/// (statistic, p value, exact, clusters)
+/// (statistic, p value, exact, clusters, clusters that a flip changes)
 #[pyfunction]
 #[pyo3(signature = (codes, scenario, *, measure, unit, alternative, n_resamples, seed, n_threads))]
 #[expect(
@@ -50,7 +50,7 @@ pub(crate) fn permutation(
     n_resamples: u64,
     seed: u64,
     n_threads: Option<usize>,
-) -> PyResult<(f64, f64, bool, u64)> {
+) -> PyResult<(f64, f64, bool, u64, u64)> {
     let (codes, scenario) = (c_order(&codes, "codes")?, scenario.as_slice()?);
     let items = Items { codes, scenario, category: scenario };
     let found: Permuted = errors::enter_core(py, || {
@@ -61,7 +61,8 @@ pub(crate) fn permutation(
             None => stats::asymmetry(&items, &options),
         }
     })?;
-    Ok((found.statistic, found.p_value, found.exact, found.n_clusters))
+    let Permuted { statistic, p_value, exact, n_clusters, n_informative } = found;
+    Ok((statistic, p_value, exact, n_clusters, n_informative))
 }
 
 /// Adjusted p values of a family.
@@ -147,7 +148,7 @@ pub(crate) fn power<'py>(
     Ok(answer.into_pyarray(py))
 }
 
-/// A coefficient of agreement with its interval: (value, low, high).
+/// A coefficient of agreement with its interval: (value, low, high, resamples without a value).
 #[pyfunction]
 #[pyo3(signature = (codes, cluster, *, n_values, method, confidence_level, n_resamples, seed, n_threads))]
 #[expect(
@@ -164,7 +165,7 @@ pub(crate) fn agreement(
     n_resamples: u64,
     seed: u64,
     n_threads: Option<usize>,
-) -> PyResult<(f64, f64, f64)> {
+) -> PyResult<(f64, f64, f64, u64)> {
     let n_raters = codes.as_array().ncols();
     let (codes, cluster) = (c_order(&codes, "codes")?, cluster.as_slice()?);
     let ratings = Ratings { codes, n_raters, n_values };
@@ -177,8 +178,7 @@ pub(crate) fn agreement(
 
 /// Ranks and simultaneous intervals: [series, (value, low, high, rank, best rank, worst rank)].
 #[pyfunction]
-#[pyo3(signature = (codes, scenario, category, *, measure, unit, stratified, confidence_level, n_resamples,
-    seed, n_threads))]
+#[pyo3(signature = (codes, scenario, category, *, measure, unit, stratified, confidence_level, n_threads))]
 #[expect(
     clippy::too_many_arguments,
     reason = "scalars cross one by one; Python passes them by name"
@@ -192,28 +192,20 @@ pub(crate) fn ranking<'py>(
     unit: &str,
     stratified: bool,
     confidence_level: f64,
-    n_resamples: u64,
-    seed: u64,
     n_threads: Option<usize>,
 ) -> PyResult<Values<'py>> {
     let codes = c_order(&codes, "codes")?;
     let items = Items { codes, scenario: scenario.as_slice()?, category: category.as_slice()? };
     let ranked = errors::enter_core(py, || {
-        let (unit, measure): (_, Measure) = (unit.parse()?, measure.parse()?);
-        let request = Request {
+        let (unit, measure) = (unit.parse()?, measure.parse()?);
+        stats::ranking(&RankingRequest {
             items,
-            questions: vec![],
-            measures: vec![measure],
+            measure,
             unit,
-            by_category: false,
             stratified,
-            method: None,
             confidence_level,
-            n_resamples: Some(n_resamples),
-            seed,
             n_threads,
-        };
-        stats::ranking(&request, measure)
+        })
     })?;
     let numbers = ranked.iter().flat_map(|r| {
         [r.value, r.low, r.high, f64::from(r.rank), f64::from(r.rank_low), f64::from(r.rank_high)]

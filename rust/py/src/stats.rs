@@ -18,6 +18,7 @@ type Estimates<'py> = (
     Bound<'py, PyArray3<u64>>,
     Bound<'py, PyArray4<f64>>,
     Bound<'py, PyArray3<u64>>,
+    Bound<'py, PyArray3<u64>>,
 );
 
 pub(crate) type Values<'py> = (Bound<'py, PyArray2<f64>>, Vec<Option<&'static str>>);
@@ -138,6 +139,8 @@ fn wrap<'py>(py: Python<'py>, slices: &[Vec<Summary>], n_measures: usize) -> Est
             .into_pyarray(py),
         array([shape[0], shape[1], n_terms, 4], counts).into_pyarray(py),
         array([shape[0], shape[1], 3], sizes).into_pyarray(py),
+        array([shape[0], shape[1], n_measures], estimates().map(|e| e.n_informative))
+            .into_pyarray(py),
     )
 }
 

@@ -96,8 +96,8 @@ impl Agreement {
         if expected < 1.0 { (observed - expected) / (1.0 - expected) } else { f64::NAN }
     }
 
-    /// The coefficient and its percentile interval, resampling clusters of items: (value, low, high).
-    /// An end is NaN if no resample has a value, or all have the same.
+    /// The coefficient and its percentile interval, resampling clusters of items: (value, low, high),
+    /// and how many resamples have no value. An end is NaN if no resample has one, or all the same.
     #[must_use]
     pub fn estimate(
         self,
@@ -106,7 +106,7 @@ impl Agreement {
         (level, n_resamples): (f64, u64),
         seed: u64,
         n_threads: Option<usize>,
-    ) -> (f64, f64, f64) {
+    ) -> (f64, f64, f64, u64) {
         let rows = self.cluster_rows(ratings, cluster);
         let width = rows.first().map_or(2 + ratings.n_values, Vec::len);
         let sum = |indices: &mut dyn Iterator<Item = usize>| {
@@ -131,11 +131,11 @@ impl Agreement {
         keys.extend(&values);
         let at = keys.position(value);
         if value.is_nan() || at.n_equal == at.n_defined {
-            return (value, f64::NAN, f64::NAN);
+            return (value, f64::NAN, f64::NAN, keys.n_nan);
         }
         let tail = (1.0 - level) / 2.0;
         let (low, high) = quantile_pair(&mut keys, tail, 1.0 - tail);
-        (value, low, high)
+        (value, low, high, keys.n_nan)
     }
 
     fn cluster_rows(self, ratings: Ratings<'_>, cluster: &[u32]) -> Vec<Vec<f64>> {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::order::{Keys, Position, quantile_pair};
-use super::{Spread, StatsError, Undefined, normal_cdf, normal_quantile};
+use super::{Spread, StatsError, Undefined, Unit, normal_cdf, normal_quantile};
 use super::{beta_quantile, t_quantile};
 
 /// An interval method.
@@ -30,11 +30,14 @@ pub enum Method {
     /// Clopper and Pearson's exact interval; rates only. Over scenarios, on the effective number of
     /// pairs (Korn and Graubard 1998).
     ClopperPearson,
+    /// Weighted sums of rates, from the intervals of the rates and their correlation; of a single
+    /// rate, that of `ClopperPearson`.
+    Mover,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Percentile,
         Self::Basic,
         Self::Bca,
@@ -44,6 +47,7 @@ impl Method {
         Self::Logit,
         Self::Wilson,
         Self::ClopperPearson,
+        Self::Mover,
     ];
 
     /// The word that stands in the `method` column.
@@ -59,6 +63,7 @@ impl Method {
             Self::Logit => "logit",
             Self::Wilson => "wilson",
             Self::ClopperPearson => "clopper_pearson",
+            Self::Mover => "mover",
         }
     }
 
@@ -99,6 +104,8 @@ pub(crate) struct Observed {
     pub(crate) spread: Spread,
     /// The effective number of pairs, where the value is a rate.
     pub(crate) effective_size: Option<f64>,
+    /// Units with a pair in the denominator.
+    pub(crate) n_bases: f64,
     /// The largest and smallest value that there can be.
     pub range: (f64, f64),
 }
@@ -146,31 +153,49 @@ impl Method {
     /// # Errors
     /// If the value is no rate and the method is for rates, or nothing varies and the method needs
     /// a standard error.
-    pub(crate) fn by_formula(self, observed: &Observed, level: f64, by_pair: bool) -> Ends {
+    pub(crate) fn by_formula(self, observed: &Observed, level: f64, unit: Unit) -> Ends {
         let upper = f64::midpoint(1.0, level);
         let Observed { value, spread, .. } = *observed;
-        let z = normal_quantile(upper);
-        let t = t_quantile(upper, spread.degrees);
         let error = spread.standard_error;
         if self.rates_only() {
-            let size = observed.effective_size.ok_or(Undefined::NotARate)?;
-            let share = value / 100.0;
-            let quantile = if by_pair { z } else { t };
-            return match self {
-                Self::Wilson => Ok(wilson(share, size, quantile)),
-                Self::ClopperPearson => {
-                    let size = if by_pair { size } else { size * (z / t).powi(2) };
-                    Ok(clopper_pearson(share, size, 1.0 - upper))
-                }
-                _ if share <= 0.0 || share >= 1.0 => Ok(clopper_pearson(share, size, 1.0 - upper)),
-                _ => logit(share, error / 100.0, quantile),
+            let (low, high) = self.of_rate(observed, level, unit)?;
+            // A first misfire cannot tell less than none: neither end is nearer to the middle than
+            // where nothing varies.
+            let none = Observed { value: 0.0, effective_size: Some(observed.n_bases), ..*observed };
+            let (_, floor) = match unit {
+                Unit::Scenario => self.of_rate(&none, level, unit)?,
+                Unit::Pair => (0.0, 0.0),
             };
+            return Ok((low.min(100.0 - floor), high.max(floor)));
         }
+        let (z, t) = (normal_quantile(upper), t_quantile(upper, spread.degrees));
         if error == 0.0 {
             return Err(Undefined::Constant);
         }
         let step = error * if self == Self::Normal { z } else { t };
         clip((value - step, value + step), observed.range)
+    }
+
+    /// The interval of a rate by a method for rates, as it is before the floor under its ends.
+    ///
+    /// # Errors
+    /// If the value is no rate.
+    fn of_rate(self, observed: &Observed, level: f64, unit: Unit) -> Ends {
+        let upper = f64::midpoint(1.0, level);
+        let size = observed.effective_size.ok_or(Undefined::NotARate)?;
+        let (share, spread) = (observed.value / 100.0, observed.spread);
+        let at_end = share <= 0.0 || share >= 1.0;
+        let z = normal_quantile(upper);
+        let t = |degrees| if unit == Unit::Pair { z } else { t_quantile(upper, degrees) };
+        match self {
+            Self::Wilson => Ok(wilson(share, size, t(spread.degrees))),
+            Self::ClopperPearson => {
+                let degrees = if at_end { spread.degrees } else { spread.effective_degrees };
+                Ok(clopper_pearson(share, size * (z / t(degrees)).powi(2), 1.0 - upper))
+            }
+            _ if at_end => Ok(clopper_pearson(share, size, 1.0 - upper)),
+            _ => logit(share, spread.standard_error / 100.0, t(spread.degrees)),
+        }
     }
 
     /// The interval from stored resampled values, consumed by the selection.
@@ -181,6 +206,16 @@ impl Method {
         let centre = if self == Self::Studentised { 0.0 } else { observed.value };
         let (low, high) = self.probabilities(observed, keys.position(centre), level)?;
         self.at_quantiles(observed, quantile_pair(keys, low, high))
+    }
+}
+
+impl Observed {
+    /// Clopper and Pearson's interval of a rate without a floor under its ends.
+    ///
+    /// # Errors
+    /// If the value is no rate.
+    pub(crate) fn exact(&self, level: f64, unit: Unit) -> Ends {
+        Method::ClopperPearson.of_rate(self, level, unit)
     }
 }
 

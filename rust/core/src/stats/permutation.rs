@@ -118,8 +118,10 @@ pub struct Permuted {
     pub p_value: f64,
     /// True if the p value is exact, not sampled.
     pub exact: bool,
-    /// Clusters that were flipped.
+    /// Clusters.
     pub n_clusters: u64,
+    /// Clusters that a flip changes: only they tell something.
+    pub n_informative: u64,
 }
 
 /// Settings of a permutation test.
@@ -150,7 +152,8 @@ pub fn asymmetry(items: &Items<'_>, options: &PermutationOptions) -> Result<Perm
     let [total] = units.totals()[..] else { unreachable!("one term") };
     let p_value = sign_flip_exact(&differences, options.alternative)?.unwrap_or(f64::NAN);
     let statistic = Measure::Discrepancy.value(total);
-    Ok(Permuted { statistic, p_value, exact: true, n_clusters: units.n_units() })
+    let n_informative = differences.iter().filter(|&&difference| difference != 0).count() as u64;
+    Ok(Permuted { statistic, p_value, exact: true, n_clusters: units.n_units(), n_informative })
 }
 
 /// Change of a measure between two series on the same pairs (first - second): under the null
@@ -171,20 +174,24 @@ pub fn change(
     let statistic = question.value(measure, &units.totals());
     let (numerator, denominator) = measure.forms();
     let exact = measure.is_linear() && denominator.iter().all(|&x| x > 0.0);
+    let n_informative;
     let p_value = if exact {
         let top = |counts: [u32; 4]| -> f64 {
             counts.iter().zip(numerator).map(|(&count, x)| f64::from(count) * x).sum()
         };
         let differences = units.expand(|row| (top(row[0]) - top(row[1])) as i64);
+        n_informative = differences.iter().filter(|&&difference| difference != 0).count() as u64;
         sign_flip_exact(&differences, options.alternative)?
     } else {
         let rows = units.expand(|row| (row[0], row[1]));
         let (first, second): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        n_informative =
+            std::iter::zip(&first, &second).filter(|(one, two)| one != two).count() as u64;
         let PermutationOptions { alternative, n_resamples, seed, n_threads, .. } = *options;
         swap_test(&first, &second, measure, alternative, n_resamples, seed, n_threads)
     };
     let p_value = p_value.unwrap_or(f64::NAN);
-    Ok(Permuted { statistic, p_value, exact, n_clusters: units.n_units() })
+    Ok(Permuted { statistic, p_value, exact, n_clusters: units.n_units(), n_informative })
 }
 
 impl Units {

@@ -2,7 +2,7 @@
 
 use super::detection::{adjusted_mar, adjusted_mar_gradient};
 use super::units::{Items, Question};
-use super::{Measure, Method, Observed, StatsError, Undefined, Unit, Units};
+use super::{Ends, Measure, Method, Observed, StatsError, Undefined, Unit, Units};
 use crate::Result;
 
 /// Most resamples that are enumerated: 8^8 is below, 9^9 above.
@@ -48,6 +48,8 @@ pub struct Estimate {
     pub standard_error: f64,
     /// The interval method.
     pub method: Method,
+    /// Units with a pair in the denominator of the measure, under any term.
+    pub n_informative: u64,
     /// Why there is no value, or no interval.
     pub reason: Option<Undefined>,
     /// Resamples in which the measure has no value; they are left out of the interval.
@@ -130,22 +132,41 @@ impl Request<'_> {
     }
 
     /// The method of a measure of a question: the one asked for, else the one of best coverage in
-    /// simulations of clustered benchmarks, also with few scenarios: `ClopperPearson` for rates and
-    /// `Studentised` for what is no rate.
+    /// simulations of clustered benchmarks, also with few scenarios: `ClopperPearson` for rates,
+    /// `Mover` for weighted sums of rates, and `Studentised` for what is no rate.
     pub(crate) fn method_for(&self, measure: Measure, question: &Question) -> Method {
-        let best =
-            if question.is_rate(measure) { Method::ClopperPearson } else { Method::Studentised };
-        self.method.unwrap_or(best)
+        self.method.unwrap_or(match (question.is_rate(measure), measure.is_rate()) {
+            (true, _) => Method::ClopperPearson,
+            (_, true) => Method::Mover,
+            _ => Method::Studentised,
+        })
+    }
+
+    /// True if `Bca` stands in for this interval: the default's, where an end is infinite.
+    pub(crate) fn falls_back(&self, ends: Ends) -> bool {
+        self.method.is_none() && ends == Err(Undefined::Unbounded)
     }
 
     pub(crate) fn observe(&self, measure: Measure, question: &Question, units: &Units) -> Observed {
+        Observed::of(measure, question, units, self.unit)
+    }
+}
+
+impl Observed {
+    /// What is observed of a measure of a question.
+    pub(crate) fn of(measure: Measure, question: &Question, units: &Units, unit: Unit) -> Self {
         let value = question.value(measure, &units.totals());
         let spread = units.spread(question, measure);
         let error = spread.standard_error;
-        let effective_size = question
-            .is_rate(measure)
-            .then(|| units.effective_size(measure, self.unit, value / 100.0, error));
-        Observed { value, spread, effective_size, range: question.range(measure) }
+        let is_rate = question.is_rate(measure);
+        let size = || units.effective_size(measure, unit, value / 100.0, error);
+        Self {
+            value,
+            spread,
+            effective_size: is_rate.then(size),
+            n_bases: units.base(measure).0,
+            range: question.range(measure),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use super::sample::{BLOCK, Sample};
 use super::units::{Question, Units};
 use super::{
-    Ends, Estimate, Joint, Keys, Measure, Method, Observed, Request, Summary, Undefined, stream,
+    Ends, Estimate, Joint, Keys, Measure, Method, Observed, Request, Summary, Undefined, mover,
+    stream,
 };
 use crate::Result;
 
@@ -81,18 +82,24 @@ fn summarise_round(
         })
         .collect();
     let mut resampled = vec![vec![None; request.measures.len()]; questions.len()];
+    let cells = (units, questions, joint);
     for method in Method::ALL.into_iter().filter(|method| method.resamples()) {
-        resample_by(request, method, (units, questions, joint), &observed, &mut resampled)?;
+        let of_method = |index: usize, at: usize, _: &Resampled| {
+            request.method_for(request.measures[at], &questions[index]) == method
+        };
+        resample_by(request, method, cells, of_method, &observed, &mut resampled)?;
     }
+    let falls_back = |_: usize, _: usize, found: &Resampled| {
+        found.is_some_and(|(_, ends, _)| request.falls_back(ends))
+    };
+    resample_by(request, Method::Bca, cells, falls_back, &observed, &mut resampled)?;
     let summarise = |(((question, units), observed), resampled): (((&Question, &Units), _), _)| {
         let counts = units.totals();
         let found = std::iter::zip::<&Vec<Observed>, Vec<Resampled>>(observed, resampled);
-        let estimates =
-            request.measures.iter().zip(found).map(|(&measure, (observed, resampled))| {
-                let undefined = question.undefined(measure, &counts);
-                let method = request.method_for(measure, question);
-                finish(request, method, units, observed, undefined, resampled)
-            });
+        let finish = |(&measure, (observed, resampled))| {
+            finish(request, (question, units), measure, observed, resampled)
+        };
+        let estimates = request.measures.iter().zip(found).map(finish);
         Summary {
             estimates: estimates.collect(),
             n_units: units.n_units(),
@@ -104,26 +111,24 @@ fn summarise_round(
     Ok(asked.zip(&observed).zip(resampled).map(summarise).collect())
 }
 
-type Resampled = Option<(Ends, u64)>;
+/// An interval by resampling: method, ends, and how many resamples had no value.
+type Resampled = Option<(Method, Ends, u64)>;
 
-/// Fill in the intervals that a method makes. Questions that want it for the same measures share a
-/// pass.
+/// Fill in the intervals of the wanted questions and measures by a method. Questions that want it for
+/// the same measures share a pass.
 fn resample_by(
     request: &Request<'_>,
     method: Method,
     (units, questions, joint): (&[Units], &[Question], Option<&Joint>),
+    is_wanted: impl Fn(usize, usize, &Resampled) -> bool,
     observed: &[Vec<Observed>],
     resampled: &mut [Vec<Resampled>],
 ) -> Result<()> {
-    let wanted = |question: &Question| -> Vec<usize> {
-        let measures = request.measures.iter().enumerate();
-        let of_method =
-            |&(_, &measure): &(usize, &Measure)| request.method_for(measure, question) == method;
-        measures.filter(of_method).map(|(at, _)| at).collect()
-    };
     let mut passes: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
-    for (index, question) in questions.iter().enumerate() {
-        passes.entry(wanted(question)).or_default().push(index);
+    for (index, found) in resampled.iter().enumerate() {
+        let found = found.iter().enumerate();
+        let wanted = found.filter(|&(at, found)| is_wanted(index, at, found)).map(|(at, _)| at);
+        passes.entry(wanted.collect()).or_default().push(index);
     }
     for (measures, members) in passes.into_iter().filter(|(measures, _)| !measures.is_empty()) {
         let chosen = members.iter().map(|&index| (&questions[index], &units[index])).unzip();
@@ -135,7 +140,7 @@ fn resample_by(
         let mut intervals = intervals(request, &sample).into_iter();
         for &index in &members {
             for &at in &measures {
-                resampled[index][at] = intervals.next();
+                resampled[index][at] = intervals.next().map(|(ends, n)| (method, ends, n));
             }
         }
     }
@@ -172,25 +177,27 @@ fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)
 
 fn finish(
     request: &Request<'_>,
-    method: Method,
-    units: &Units,
+    (question, units): (&Question, &Units),
+    measure: Measure,
     observed: &Observed,
-    undefined: Option<Undefined>,
     resampled: Resampled,
 ) -> Estimate {
-    let by_pair = request.unit == super::Unit::Pair;
-    let alone = |stratum: &std::ops::Range<usize>| {
-        units.multiplicity[stratum.clone()].iter().sum::<u32>() < 2
-    };
-    let ends = if let Some(reason) = undefined {
-        Err(reason)
-    } else if units.strata.iter().any(alone) {
-        Err(Undefined::OneUnit)
-    } else {
-        resampled.map_or_else(
-            || method.by_formula(observed, request.confidence_level, by_pair),
-            |(ends, _)| ends,
-        )
+    let (level, unit) = (request.confidence_level, request.unit);
+    let chosen = request.method_for(measure, question);
+    let (method, ends, n_undefined) = resampled.unwrap_or_else(|| {
+        let ends = match chosen {
+            Method::Mover if question.is_rate(measure) => {
+                Method::ClopperPearson.by_formula(observed, level, unit)
+            }
+            Method::Mover => mover::interval(question, units, measure, unit, level),
+            _ => chosen.by_formula(observed, level, unit),
+        };
+        (chosen, ends, 0)
+    });
+    let ends = match question.undefined(measure, &units.totals()) {
+        Some(reason) => Err(reason),
+        None if units.is_alone() => Err(Undefined::OneUnit),
+        None => ends,
     };
     let (low, high) = ends.unwrap_or((f64::NAN, f64::NAN));
     Estimate {
@@ -199,8 +206,9 @@ fn finish(
         high,
         standard_error: observed.spread.standard_error,
         method,
+        n_informative: units.n_informative(measure),
         reason: ends.err(),
-        n_undefined: resampled.map_or(0, |(_, n)| n),
+        n_undefined,
     }
 }
 

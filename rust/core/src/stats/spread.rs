@@ -11,6 +11,10 @@ pub(crate) struct Spread {
     pub standard_error: f64,
     /// Units minus strata.
     pub degrees: f64,
+    /// Degrees of freedom of the squared standard error, from the kurtosis of what the units add to
+    /// the value: 2 / (sum of fourth powers / squared sum of squares - 1 / units), at most `degrees`
+    /// (Satterthwaite 1946). Few where a few units hold most of the variance.
+    pub(crate) effective_degrees: f64,
     /// The acceleration of `BCa`, from leaving one unit out at a time.
     pub(crate) acceleration: f64,
 }
@@ -30,22 +34,23 @@ impl Units {
         let totals = self.totals();
         let gradient = question.gradient(measure, &totals);
         let slack = question.slack(measure);
-        let mut variance = 0.0;
+        let (mut variance, mut power_2, mut power_4) = (0.0, 0.0, 0.0);
         let (mut cubes, mut squares) = (0.0, 0.0);
         for stratum in self.strata.clone() {
             let n: f64 = self.multiplicity[stratum.clone()].iter().map(|&n| f64::from(n)).sum();
             let influence: Vec<f64> =
                 stratum.clone().map(|row| self.influence(row, &gradient)).collect();
             let weights = &self.multiplicity[stratum.clone()];
-            let [_, second, _] = central_moments(&influence, weights);
+            let [second, _, fourth] = central_moments(&influence, weights);
             variance += second * n / (n - 1.0);
+            (power_2, power_4) = (power_2 + second, power_4 + fourth);
             let mut without = totals.clone();
             let mut value = |row| {
                 self.take_out(row, &totals, &mut without);
                 question.value(measure, &without)
             };
             let left_out: Vec<f64> = stratum.map(&mut value).collect();
-            let [_, second, third] = central_moments(&left_out, weights);
+            let [second, third, _] = central_moments(&left_out, weights);
             // Davison and Hinkley 1997, section 5.3.2, with jackknife values (n - 1)(mean - value).
             let shrink = (n - 1.0) / n;
             cubes -= shrink.powi(3) * third;
@@ -56,9 +61,12 @@ impl Units {
         if squares.sqrt() <= slack {
             (cubes, squares) = (0.0, 0.0);
         }
+        let degrees = self.n_units() as f64 - self.strata.len() as f64;
+        let excess = power_4 / (power_2 * power_2) - 1.0 / self.n_units() as f64;
         Spread {
             standard_error: error,
-            degrees: self.n_units() as f64 - self.strata.len() as f64,
+            degrees,
+            effective_degrees: if excess > 0.0 { degrees.min(2.0 / excess) } else { degrees },
             acceleration: cubes / (6.0 * squares.powf(1.5)),
         }
     }
@@ -90,6 +98,14 @@ impl Units {
         sums
     }
 
+    /// Units whose rows have a positive denominator under a measure, in any term.
+    pub(crate) fn n_informative(&self, measure: Measure) -> u64 {
+        let (_, form) = measure.forms();
+        let counts = |row: &[u32; 4]| row.iter().zip(form).any(|(&n, x)| n > 0 && x > 0.0);
+        let is_informative = |&row: &usize| self.terms.iter().any(|rows| counts(&rows[row]));
+        (0..self.n_rows()).filter(is_informative).map(|row| u64::from(self.multiplicity[row])).sum()
+    }
+
     /// The share of the variance of independent pairs that the units' variance is, by denominator.
     pub(crate) fn effective_size(
         &self,
@@ -109,11 +125,11 @@ impl Units {
     }
 }
 
-/// n, and the second and third sums of powers about the mean.
+/// The second, third and fourth sums of powers about the mean.
 fn central_moments(values: &[f64], weights: &[u32]) -> [f64; 3] {
     let weighted = || values.iter().zip(weights).map(|(&value, &n)| (value, f64::from(n)));
     let n: f64 = weighted().map(|(_, n)| n).sum();
     let mean = weighted().map(|(value, n)| n * value).sum::<f64>() / n;
     let sum = |power| weighted().map(|(value, n)| n * (value - mean).powi(power)).sum::<f64>();
-    [n, sum(2), sum(3)]
+    [sum(2), sum(3), sum(4)]
 }

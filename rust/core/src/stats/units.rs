@@ -98,6 +98,11 @@ impl Question {
         self.terms.len() == 2
     }
 
+    /// A single series, the first.
+    pub(crate) fn rate() -> Self {
+        Self::paired(vec![(0, 1.0)])
+    }
+
     /// A weighted sum on the pairs that all series scored.
     #[must_use]
     pub fn paired(terms: Vec<(usize, f64)>) -> Self {
@@ -199,6 +204,12 @@ impl Units {
     /// Number of units: rows counted with their multiplicity.
     pub(crate) fn n_units(&self) -> u64 {
         self.multiplicity.iter().map(|&n| u64::from(n)).sum()
+    }
+
+    /// True if a stratum holds fewer than two units.
+    pub(crate) fn is_alone(&self) -> bool {
+        let size = |rows: &Range<usize>| self.multiplicity[rows.clone()].iter().sum::<u32>();
+        self.strata.iter().any(|rows| size(rows) < 2)
     }
 
     /// (a, b, c, d) of all units together for each term, exact in f64.
