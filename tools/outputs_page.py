@@ -13,10 +13,11 @@ import polars as pl
 
 from misfired.runs.manifest import MANIFEST_KEYS
 from misfired.scoring.answers import ANSWER_COLUMNS
-from misfired.stats.comparison import COMPARISON_SCHEMA, LEADERBOARD_SCHEMA, VARIANTS_SCHEMA
+from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
+from misfired.stats.ranks import LEADERBOARD_SCHEMA
 from misfired.stats.summary import SUMMARY_SCHEMA
 from misfired.suites import PAIRS_SCHEMA
 
@@ -44,7 +45,7 @@ STATISTICS = (
     ("expected", "In `analyses.json`; `misfired stats --table expected`, `by_expected`.", EXPECTED_SCHEMA),
     ("Tests", "`misfired stats --table tests` or `paper-tests`, `study_tests`. `low` and `high` are of `mar`, or of `mar_changed` - `mar`.", FAMILY_SCHEMA),
     ("Comparison", "`misfired compare`, `compare`. In percentage points; p-values stand at the rows of `mar_joint`.", COMPARISON_SCHEMA),
-    ("Leaderboard", "`misfired leaderboard`, `leaderboard`.", LEADERBOARD_SCHEMA),
+    ("Leaderboard", "`misfired leaderboard`, `leaderboard`. `n_pairs` of ranked runs are the pairs that they share.", LEADERBOARD_SCHEMA),
     ("Variants", "`misfired run --variant paper,strict`, `compare_variants`.", VARIANTS_SCHEMA),
 )  # fmt: skip
 

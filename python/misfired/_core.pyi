@@ -41,7 +41,7 @@ def resample(
     paired: bool, measures: list[str], unit: str, by_category: bool, stratified: bool,
     method: str | None, confidence_level: float, n_resamples: int | None, seed: int,
     n_threads: int | None,
-) -> tuple[_Floats, _Reasons, list[str], _Counts, _Floats, _Counts]: ...  # fmt: skip
+) -> tuple[_Floats, _Reasons, list[str], _Counts, _Floats, _Counts, _Counts]: ...  # fmt: skip
 def measure_values(counts: _Floats, measures: list[str]) -> tuple[_Floats, _Reasons]: ...
 def coverage(
     sizes: _Numbers, *, mar: float, primed: float, accuracy_contrast: float, correlation: float,

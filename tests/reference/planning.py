@@ -1,14 +1,11 @@
 """Slow plain twins of the planning formulas.
 
-Power: Miettinen 1968 for paired proportions, with the variance times Kish's design effect. Width: the t
-interval of a proportion on the logit scale, with the same design effect.
+Power: Miettinen 1968 for paired proportions, with the variance times Kish's design effect.
 """
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-
-from scipy import stats
 
 NORMAL = NormalDist()
 
@@ -25,8 +22,9 @@ def power(  # noqa: PLR0917
 ) -> float:
     n, effect = sum(sizes), gain - loss
     scale = design_effect(sizes, correlation) / n
-    null = math.sqrt(scale * (gain + loss))
+    # A flip leaves the squares of the scenarios' differences: their variance and their squared mean.
     true = math.sqrt(scale * (gain + loss - effect**2))
+    null = math.sqrt(true**2 + sum((m * effect / n) ** 2 for m in sizes))
 
     def beyond(effect: float, tail: float) -> float:
         """P(Z > z(1 - tail) null) for Z of mean effect and standard deviation true."""
@@ -36,13 +34,3 @@ def power(  # noqa: PLR0917
     if side == "two-sided":
         return beyond(effect, alpha / 2) + beyond(-effect, alpha / 2)
     return beyond(effect if side == "greater" else -effect, alpha)
-
-
-def width(rate: float, n_scenarios: int, counted: float, correlation: float, level: float) -> float:
-    """Of `counted` pairs in each scenario's denominator."""
-    p = rate / 100
-    deff = 1 + max(counted - 1, 0) * correlation
-    error = math.sqrt(deff * p * (1 - p) / (counted * n_scenarios)) / (p * (1 - p))
-    step = stats.t.ppf((1 + level) / 2, n_scenarios - 1) * error
-    ends = [stats.logistic.cdf(stats.logistic.ppf(p) + side * step) for side in (-1, 1)]
-    return 100 * float(ends[1] - ends[0])

@@ -133,3 +133,11 @@ def test_the_interval_equals_the_twin(method, seed):
     clusters = [rows[cluster == g].tolist() for g in range(10)]
     expected = twin.percentiles(clusters, getattr(twin, method), 40, seed)
     np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)
+
+
+def test_resamples_without_a_value_are_counted_and_named():
+    # A resample of the three items that agree on y alone has no chance to disagree: (3/4)^4 of all.
+    found = agreement([["y", "y"], ["y", "y"], ["y", "y"], ["n", "y"]], n_resamples=4_000)
+    expected = 4_000 * 0.75**4
+    assert found.n_undefined == pytest.approx(expected, abs=5 * math.sqrt(expected))
+    assert "undefined_resamples" in found.warnings

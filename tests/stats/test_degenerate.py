@@ -34,6 +34,7 @@ DATA = {
     "empty": ([], [], []),
 }
 METHODS = (None, *INTERVAL_METHODS)
+EXACT = {None, "logit", "wilson", "clopper_pearson", "mover"}
 MAR = {
     "no_discordant_pair": (0.0, "constant"),
     "no_contrast_correct": (None, "no_contrast_correct"),
@@ -43,7 +44,7 @@ MAR = {
     "all_unscored": (None, "no_scored_pair"),
     "empty": (None, "no_scored_pair"),
 }
-"""Value and reason of MAR; a rate that does not vary has an exact interval by three methods."""
+"""Value and reason of MAR; a rate that does not vary has an exact interval by the methods for rates."""
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -53,7 +54,7 @@ def test_bootstrap(name, method):
     estimate = bootstrap(stereotyped, contrast, scenario=scenario, method=method)["mar"]
     value, reason = MAR[name]
     assert estimate.value == value
-    exact = reason == "constant" and method in {None, "logit", "wilson", "clopper_pearson"}
+    exact = reason == "constant" and method in EXACT
     if exact:
         assert (estimate.reason, estimate.warnings) == (None, ("few_units",))
         assert estimate.low < estimate.high

@@ -141,6 +141,15 @@ def test_identical_runs_cannot_be_tested():
         assert (found.p_value, found.reason) == (None, "no_discordant_pair")
 
 
+def test_few_units_are_scenarios_that_can_flip():
+    codes, scenario = np.zeros(200, dtype=int), np.repeat(np.arange(40), 5)
+    codes[:25] = 2
+    few = permutation_test(*flags(codes), scenario=scenario)
+    assert (few.n, few.warnings) == (40, ("few_units",))
+    codes[25:30] = 1
+    assert permutation_test(*flags(codes), scenario=scenario).warnings == ()
+
+
 P_VALUES = st.lists(st.floats(0, 1) | st.just(float("nan")), max_size=20)
 
 

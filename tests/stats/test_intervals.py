@@ -10,9 +10,10 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
 from misfired.errors import ArgumentError, DataError
-from misfired.stats import bootstrap, proportion_interval
+from misfired.stats import bootstrap, compare_variants, proportion_interval
 from misfired.stats.measures import MEASURES
 from reference import intervals as twin
+from reference import rates
 
 RESAMPLED = ("percentile", "basic", "bca", "studentised")
 
@@ -187,14 +188,107 @@ def test_clustered_rates_use_the_effective_size():
     np.testing.assert_allclose(
         [wilson.low, wilson.high], [100 * (centre - half), 100 * (centre + half)]
     )
-    size *= (scipy_stats.norm.ppf(0.975) / t) ** 2
-    exact = bootstrap(*flags(codes), scenario=scenario, method="clopper_pearson")["mar"]
-    beta = scipy_stats.beta
-    low, high = (
-        beta.ppf(0.025, p * size, (1 - p) * size + 1),
-        beta.ppf(0.975, p * size + 1, (1 - p) * size),
-    )
-    np.testing.assert_allclose([exact.low, exact.high], [100 * low, 100 * high], rtol=1e-8)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    units=st.lists(UNIT, min_size=3, max_size=12), measure=st.sampled_from([*rates.CELLS]),
+    level=st.sampled_from([0.8, 0.95]),
+)  # fmt: skip
+def test_the_default_interval_of_a_rate_equals_the_twin(units, measure, level):
+    codes = np.concatenate([np.repeat(np.arange(4), unit) for unit in units])
+    scenario = np.repeat(np.arange(len(units)), [sum(unit) for unit in units])
+    found = bootstrap(
+        *flags(codes), scenario=scenario, measures=[measure], confidence_level=level
+    )[measure]  # fmt: skip
+    expected = rates.interval(rates.clusters(measure, units), level)
+    np.testing.assert_allclose([found.low, found.high], 100 * np.array(expected), rtol=1e-7)
+    assert found.method == "clopper_pearson"
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    tables=st.lists(st.lists(UNIT, min_size=4, max_size=4), min_size=3, max_size=9),
+    measure=st.sampled_from([*rates.CELLS]),
+    weights=st.sampled_from([[1, -1], [1, -1, -1, 1], [0.5, 0.25, 0.25], [-1]]),
+)
+def test_the_default_interval_of_a_sum_of_rates_equals_the_twin(tables, measure, weights):
+    n = max(sum(unit) for table in tables for unit in table)
+    tables = [[[unit[0] + n - sum(unit), *unit[1:]] for unit in table] for table in tables]
+    series = range(len(weights))
+    codes = np.stack([
+        np.concatenate([np.repeat(np.arange(4), table[i]) for table in tables]) for i in series
+    ])  # fmt: skip
+    scenario = np.repeat(np.arange(len(tables)), n)
+    found = bootstrap(*flags(codes), scenario=scenario, weights=weights, measures=[measure])
+    estimate = found[measure]
+    assert estimate.method == "mover"
+    if estimate.reason == "constant":
+        assert estimate.standard_error == 0
+        return
+    terms = [rates.clusters(measure, [table[i] for table in tables]) for i in series]
+    expected = 100 * np.array(rates.mover(terms, weights, 0.95))
+    least, most = (100 * sum(w for w in weights if w * sign > 0) for sign in (-1, 1))
+    expected = np.clip(expected, least, most)
+    np.testing.assert_allclose([estimate.low, estimate.high], expected, rtol=1e-7, atol=1e-9)
+
+
+def test_independent_rates_are_newcombes_hybrid():
+    # Newcombe 1998, table II, method 10 with exact limits for Wilson's: l1, u1 and l2, u2 of 56 of 70
+    # and 48 of 80; the difference is sqrt((p1 - l1)^2 + (u2 - p2)^2) below, the mirror above.
+    st_ = np.concatenate([np.arange(70) >= 56, np.full(80, np.nan)])
+    other = np.concatenate([np.full(70, np.nan), np.arange(80) >= 48])
+    outcomes = [
+        pl.DataFrame({
+            "id": [f"p{i}" for i in range(150)], "scenario": [f"q{i}" for i in range(150)],
+            "category": "c", "priming": "none", "stereotyped": pl.Series(x).fill_nan(None).cast(bool),
+            "contrast": True,
+        })
+        for x in (st_, other)
+    ]  # fmt: skip
+    row = compare_variants(*outcomes).filter(slice="overall", measure="mar").row(0, named=True)
+    limits = [bootstrap(frame.drop_nulls(), method="mover")["mar"] for frame in outcomes]
+    (one, two), gap = limits, 100 * (0.8 - 0.6)
+    low = gap - math.hypot(one.value - one.low, two.high - two.value)
+    high = gap + math.hypot(one.high - one.value, two.value - two.low)
+    # No scenario has pairs of both, so that the rates are correlated by their shares alone: 0.
+    # G / (G - 1) counts all scenarios there, and the run's own here.
+    np.testing.assert_allclose([row["low"], row["high"]], [low, high], rtol=0.02)
+
+
+def test_a_first_misfire_cannot_narrow_the_interval():
+    scenario = np.repeat(np.arange(199), 10)
+    ends = {}
+    for misfires in (0, 1, 2, 1_988, 1_989, 1_990):
+        codes = np.where(np.arange(1_990) < misfires, 2, 0)
+        found = bootstrap(*flags(codes), scenario=scenario, measures=["mar"])["mar"]
+        ends[misfires] = found.low, found.high
+    assert ends[0][1] == pytest.approx(1.86, abs=0.01)
+    for misfires in (1, 2):
+        assert ends[0][1] <= ends[misfires][1] < 2
+        # The mirror, where a run does nothing else but misfire.
+        assert ends[1_990 - misfires][0] == pytest.approx(100 - ends[misfires][1])
+
+
+def test_an_unbounded_interval_of_the_default_is_that_of_bca():
+    # Few scenarios have a discordant pair: many resamples hold none and have no standard error.
+    codes, scenario = np.zeros(160, dtype=int), np.repeat(np.arange(16), 10)
+    codes[[3, 14]], codes[25] = 2, 1
+    asked = {"scenario": scenario, "measures": ["discrepancy"]}
+    found = bootstrap(*flags(codes), **asked)["discrepancy"]
+    assert found == bootstrap(*flags(codes), **asked, method="bca")["discrepancy"]
+    assert (found.method, found.reason) == ("bca", None)
+    plain = bootstrap(*flags(codes), **asked, method="studentised")["discrepancy"]
+    assert (plain.low, plain.reason) == (None, "unbounded")
+
+
+def test_few_units_are_scenarios_with_a_pair_that_counts():
+    # 30 scenarios; in 6 of them a contrast answer is right.
+    codes, scenario = np.where(np.arange(120) < 24, 0, 3), np.arange(120) // 4
+    codes[::9] = np.where(codes[::9] == 0, 2, 3)
+    found = bootstrap(*flags(codes), scenario=scenario)
+    assert "few_units" in found["mar"].warnings
+    assert "few_units" not in found["mar_joint"].warnings
 
 
 def test_no_misfire_among_scenarios_counts_each_scenario_once():

@@ -88,7 +88,9 @@ def test_a_leaderboard_ranks_alike_by_pair_and_by_scenario():
     second[np.flatnonzero(~first)[:12]] = True  # the second misfires on 12 pairs more
     runs = {"a": frame(first), "b": frame(second)}
     by_pair, by_scenario = (
-        leaderboard(runs, unit=unit, n_resamples=2_000).sort("run") for unit in ("pair", "scenario")
+        leaderboard(runs, unit=unit).sort("run") for unit in ("pair", "scenario")
     )
-    assert by_pair.equals(by_scenario)
-    assert by_pair.select("rank_low", "rank_high").rows() == [(1, 1), (2, 2)]
+    for column in ("value", "low", "high"):  # z for t of 1,999 degrees of freedom
+        np.testing.assert_allclose(by_pair[column], by_scenario[column], rtol=2e-3)
+    for board in (by_pair, by_scenario):
+        assert board.select("rank_low", "rank_high").rows() == [(1, 1), (2, 2)]

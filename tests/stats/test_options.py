@@ -25,11 +25,12 @@ from misfired.stats import (
     summarize,
 )
 from misfired.stats.columns import COLUMNS
-from misfired.stats.comparison import COMPARISON_SCHEMA, LEADERBOARD_SCHEMA, VARIANTS_SCHEMA
+from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
 from misfired.stats.options import DEFAULTS, ResamplingOptions, SamplingOptions
 from misfired.stats.priming import CONTRASTS_SCHEMA
+from misfired.stats.ranks import LEADERBOARD_SCHEMA
 from misfired.stats.summary import SUMMARY_SCHEMA
 
 EVERY = {"unit", "stratified", "method", "n_resamples", "confidence_level", "rng", "n_threads"}

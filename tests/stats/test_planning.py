@@ -14,6 +14,7 @@ from misfired.stats import (
     interval_width,
     mar_bounds,
     minimum_detectable,
+    permutation_test,
     power,
     sample_size,
     upper_bound,
@@ -59,8 +60,33 @@ def test_no_correlation_has_a_reason(stereotyped, contrast, reason):
 @pytest.mark.parametrize("correlation", [0.0, 0.1, 0.3])
 def test_power_by_formula_agrees_with_simulation(correlation):
     study = STUDY | {"correlation": correlation}
-    simulated = power(0.08, 0.04, n_simulations=4_000, **study)
-    assert power(0.08, 0.04, **study) == pytest.approx(simulated, abs=0.03)
+    formula = power(0.08, 0.04, n_simulations=None, **study)
+    assert formula == pytest.approx(power(0.08, 0.04, **study), abs=0.03)
+
+
+def test_power_is_the_share_of_studies_that_the_test_rejects():
+    # Gain and loss drawn anew with numpy, each study tested by the public function.
+    rng, sizes, n = np.random.default_rng(0), np.array([1, 2, 4, 9, 20, 40] * 4), 400
+    rejected = 0
+    for _ in range(n):
+        shares = rng.dirichlet(np.array([0.2, 0.05, 0.75]) * (1 / 0.1 - 1), len(sizes))
+        counts = np.array([rng.multinomial(m, p) for m, p in zip(sizes, shares, strict=True)])
+        codes = np.concatenate([np.repeat([2, 1, 0], row) for row in counts])
+        found = permutation_test(codes < 2, codes % 2 == 0, scenario=np.repeat(range(24), sizes))
+        rejected += found.p_value is not None and found.p_value <= 0.05
+    expected = power(0.2, 0.05, n_scenarios=24, pairs_per_scenario=sizes, correlation=0.1)
+    assert rejected / n == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
+
+
+def test_sizes_keep_their_distribution_in_larger_and_smaller_studies():
+    shares = (0.2, 0.05)
+    study = {"correlation": 0.1, "n_simulations": None}
+    sizes = np.arange(1, 61)
+    double = power(*shares, n_scenarios=120, pairs_per_scenario=sizes, **study)
+    assert double == power(*shares, n_scenarios=120, pairs_per_scenario=[*sizes, *sizes], **study)
+    half = power(*shares, n_scenarios=30, pairs_per_scenario=sizes, **study)
+    every_other = power(*shares, n_scenarios=30, pairs_per_scenario=sizes[1::2], **study)
+    assert half == pytest.approx(every_other)
 
 
 def test_power_of_independent_pairs_agrees_with_the_normal_approximation():
@@ -68,7 +94,13 @@ def test_power_of_independent_pairs_agrees_with_the_normal_approximation():
     z = scipy_stats.norm.ppf(0.95)
     excess = (math.sqrt(500) * 0.04 - z * math.sqrt(0.12)) / math.sqrt(0.12 - 0.04**2)
     found = power(
-        0.08, 0.04, n_scenarios=500, pairs_per_scenario=1, correlation=0, alternative="greater"
+        0.08,
+        0.04,
+        n_scenarios=500,
+        pairs_per_scenario=1,
+        correlation=0,
+        alternative="greater",
+        n_simulations=None,
     )
     assert found == pytest.approx(scipy_stats.norm.cdf(excess), rel=1e-12)
 
@@ -88,30 +120,55 @@ def test_threads_cannot_change_a_simulation():
     assert one == seven
 
 
-def test_the_minimum_detectable_difference_has_the_wanted_power():
-    found = minimum_detectable(0.04, target=0.9, **STUDY)
-    assert power(0.04 + found / 100, 0.04, **STUDY) == pytest.approx(0.9, abs=1e-6)
+@pytest.mark.parametrize("n_simulations", [None, 500])
+def test_the_minimum_detectable_difference_has_the_wanted_power(n_simulations):
+    study = {"n_scenarios": 30, "pairs_per_scenario": range(1, 31), "correlation": 0.1,
+             "n_simulations": n_simulations}  # fmt: skip
+    found = minimum_detectable(0.04, target=0.9, **study)
+    gain = 0.04 + found / 100
+    assert power(gain, 0.04, **study) >= 0.9 > power(gain - 2e-4, 0.04, **study)
     # 10 % of contrast prompts answered wrong: the same misfires are more of those that count.
-    as_mar = minimum_detectable(0.04, target=0.9, share=0.9, **STUDY)
+    as_mar = minimum_detectable(0.04, target=0.9, share=0.9, **study)
     assert as_mar == pytest.approx(found / 0.9)
+
+
+def test_a_fall_is_detectable_too():
+    study = {"n_scenarios": 40, "pairs_per_scenario": 10, "correlation": 0.1}
+    fall = minimum_detectable(0.2, alternative="less", **study)
+    assert power(0.2 + fall / 100, 0.2, alternative="less", **study) >= 0.8
+    # The mirror: gain and loss change places.
+    mirrored = power(0.2, 0.2 + fall / 100, alternative="greater", n_simulations=None, **study)
+    assert mirrored == pytest.approx(
+        power(0.2 + fall / 100, 0.2, alternative="less", n_simulations=None, **study)
+    )
+
+
+def test_what_cannot_be_detected_is_none():
     study = {"n_scenarios": 2, "pairs_per_scenario": 1, "correlation": 0.0}
-    assert minimum_detectable(0.4, **study) is None
+    for alternative in ("two-sided", "greater", "less"):
+        assert minimum_detectable(0.4, alternative=alternative, **study) is None
 
 
 def test_the_sample_size_is_the_smallest_that_fits():
-    study = {"pairs_per_scenario": 10, "correlation": 0.2, "share": 0.9}
-    n = sample_size(8, 5, **study)
-    assert interval_width(8, n_scenarios=n, **study) <= 5
-    assert interval_width(8, n_scenarios=n - 1, **study) > 5
+    study = {"pairs_per_scenario": 10, "correlation": 0.2, "share": 0.9, "n_simulations": 200}
+    n = sample_size(8, 9, **study)
+    assert interval_width(8, n_scenarios=n, **study) <= 9
+    assert interval_width(8, n_scenarios=n - 1, **study) > 9
 
 
-def test_the_width_is_that_of_an_interval_on_such_data():
-    hits = [1] * 199
-    stereotyped = np.ones((199, 10), bool)
-    stereotyped[np.arange(199), 0] = np.array(hits) == 0
-    found = bootstrap(stereotyped.ravel(), np.ones(1990, bool), method="logit")["mar"]
-    expected = interval_width(10, n_scenarios=1990, pairs_per_scenario=1, correlation=0)
-    assert found.high - found.low == pytest.approx(expected, rel=2e-3)
+def test_the_width_is_the_mean_width_of_reported_intervals():
+    rng, sizes, n = np.random.default_rng(1), np.array([1, 3, 8, 20, 60] * 6), 150
+    widths = []
+    for _ in range(n):
+        rates = rng.beta(0.1 * 4, 0.9 * 4, len(sizes))  # correlation 1 / (1 + 4) = 0.2
+        wrong = rng.random(sizes.sum()) < np.repeat(rates, sizes)
+        contrast = rng.random(sizes.sum()) < 0.8
+        found = bootstrap(~wrong, contrast, scenario=np.repeat(range(30), sizes), measures=["mar"])
+        widths.append(found["mar"].high - found["mar"].low)
+    expected = interval_width(
+        10, n_scenarios=30, pairs_per_scenario=sizes, correlation=0.2, share=0.8
+    )  # fmt: skip
+    assert np.mean(widths) == pytest.approx(expected, abs=4 * np.std(widths) / math.sqrt(n))
 
 
 FLAG = st.sampled_from([True, False, None])
@@ -183,6 +240,11 @@ def test_clustered_annotators_are_worth_fewer():
             lambda: interval_width(0, **STUDY),
             ArgumentError,
             "rate must be between 0 and 100, got 0",
+        ),
+        (
+            lambda: power(0.1, 0.1, **STUDY | {"pairs_per_scenario": [3, 2.5]}),
+            ArgumentError,
+            "pairs_per_scenario must be whole numbers of at least 0, got 2.5",
         ),
         (lambda: interval_width(5, share=0, **STUDY), ArgumentError, "share must be more than 0"),
         (
@@ -262,25 +324,10 @@ SHARE = st.floats(0.01, 0.45)
 def test_power_equals_the_twin(gain, loss, sizes, correlation, alpha, alternative):  # noqa: PLR0917
     found = power(
         gain, loss, n_scenarios=len(sizes), pairs_per_scenario=sizes, correlation=correlation,
-        alpha=alpha, alternative=alternative,
+        alpha=alpha, alternative=alternative, n_simulations=None,
     )  # fmt: skip
     expected = planning.power(gain, loss, sizes, correlation, alpha, alternative)
     assert found == pytest.approx(expected, abs=1e-12)
-
-
-@given(
-    st.floats(0.5, 99.5), st.integers(2, 400), st.floats(1, 20), st.floats(0, 1),
-    st.floats(0.1, 1), st.floats(0.5, 0.99),
-)  # fmt: skip
-def test_the_width_equals_the_twin(  # noqa: PLR0917
-    rate, n_scenarios, pairs, correlation, share, level
-):
-    found = interval_width(
-        rate, n_scenarios=n_scenarios, pairs_per_scenario=pairs, correlation=correlation,
-        share=share, confidence_level=level,
-    )  # fmt: skip
-    expected = planning.width(rate, n_scenarios, pairs * share, correlation, level)
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_pairs_that_stand_alone_tell_nothing_of_correlation():

@@ -108,7 +108,7 @@ def _parameter(entry: Entry, words: str | None) -> tuple[Any, Any]:
     default: Any = entry.default if words is None else None
     if isinstance(default, Mapping):
         default = json.dumps(default)
-    elif parser is split_words and default is not None:
+    elif parser in (split_words, _numbers) and default is not None:
         default = ", ".join(map(str, default))
     shown = words or ("" if default in (None, "{}") or default is False else str(default))
     info = Option(

@@ -1,28 +1,38 @@
-"""`misfired plan`: how large a study has to be."""
+"""`misfired plan`: how large a study has to be, and how large a rate of zero can be."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 from typer import Option, echo
 
 from misfired.cli.options import Json, group, takes
+from misfired.errors import DataError
+from misfired.files import read_table
 from misfired.options import Options, option
 from misfired.report.table import json_text, text_table
-from misfired.stats import interval_width, minimum_detectable, power, sample_size
-from misfired.stats.options import ResamplingOptions
+from misfired.stats import interval_width, minimum_detectable, power, sample_size, upper_bound
+from misfired.stats.options import LevelOptions
 
 app = group()
 
 _LOSS = "Share of pairs that count against: reverse misfires; 0 to 1."
 _Loss = Annotated[float, Option(help=_LOSS)]
+_N_SCENARIOS = 199  # VETO's
 
 
 @dataclass(frozen=True, kw_only=True)
 class DesignOptions(Options):
     """The design of a study; the functions of `misfired.stats.planning` check the values."""
 
-    n_scenarios: int = option(199, help="Number of scenarios.")
-    pairs_per_scenario: int = option(10, help="Pairs in each scenario.")
+    n_scenarios: int | None = option(
+        None, help="Number of scenarios. Default: the suite's, else 199."
+    )
+    pairs_per_scenario: tuple[float, ...] = option(
+        (10,), help="Pairs in each scenario: a number, or sizes.", metavar="N,N"
+    )
+    suite: Path | None = option(None, help="Take the sizes of scenarios from a suite or outcomes.")
     correlation: float = option(
         0.1, help="How alike pairs of a scenario are, 0 to 1 (intra-class correlation)."
     )
@@ -32,6 +42,8 @@ class DesignOptions(Options):
     target: float = option(0.8, help="Wanted power.")
     alpha: float = option(0.05, help="Significance level.")
     alternative: str = option("two-sided", help="two-sided, greater or less.")
+    n_simulations: int = option(4_000, help="Studies to simulate.")
+    seed: int = option(0, help="Same seed, same bits.")
 
 
 @app.command("power")
@@ -40,20 +52,19 @@ def plan_power(
     *,
     gain: float = Option(help="Share of pairs that misfire; 0 to 1."),
     loss: _Loss,
-    n_simulations: int | None = Option(None, help="Simulate instead of using the formula."),
-    seed: int = Option(0, help="Seed of the simulation."),
     as_json: Json = False,
     **design: Any,
 ) -> None:
     """Print the probability that a test finds an asymmetry or a change.
 
-    The test is the cluster sign-flip test.
+    The test is the cluster sign-flip test; the probability is simulated.
 
     Examples:
       misfired plan power --gain 0.08 --loss 0.04
-      misfired plan power --gain 0.08 --loss 0.04 --n-simulations 5000 --json
+      misfired plan power --gain 0.08 --loss 0.04 --suite pairs.parquet --json
+      misfired plan power --gain 0.2 --loss 0.05 --n-scenarios 25 --pairs-per-scenario 4,8,20
     """
-    found = power(gain, loss, n_simulations=n_simulations, rng=seed, **design)
+    found = power(gain, loss, **_design(design))
     _print({"power": found}, as_json=as_json)
 
 
@@ -65,10 +76,10 @@ def plan_detect(*, loss: _Loss, as_json: Json = False, **design: Any) -> None:
     In percentage points, by the cluster sign-flip test.
 
     Examples:
-      misfired plan detect --loss 0.04 --share 0.9
+      misfired plan detect --loss 0.04 --share 0.9 --suite pairs.parquet
       misfired plan detect --loss 0.04 --n-scenarios 25 --target 0.9 --json
     """
-    found = minimum_detectable(loss, **design)
+    found = minimum_detectable(loss, **_design(design))
     reason = "no difference reaches this power" if found is None else None
     _print({"minimum_detectable": found, "reason": reason}, as_json=as_json)
 
@@ -76,8 +87,8 @@ def plan_detect(*, loss: _Loss, as_json: Json = False, **design: Any) -> None:
 @app.command("size")
 @takes(
     DesignOptions,
-    ResamplingOptions,
-    only=["pairs_per_scenario", "correlation", "share", "confidence_level"],
+    LevelOptions,
+    exclude=["n_scenarios", "target", "alpha", "alternative"],
 )
 def plan_size(
     *,
@@ -86,15 +97,64 @@ def plan_size(
     as_json: Json = False,
     **design: Any,
 ) -> None:
-    """Print the fewest scenarios whose interval is no wider than wanted.
+    """Print the fewest scenarios whose reported interval is no wider than wanted.
+
+    The width is the mean of the default interval over simulated studies.
 
     Examples:
       misfired plan size --rate 10 --width 4
-      misfired plan size --rate 5 --width 2 --correlation 0.3 --json
+      misfired plan size --rate 5 --width 2 --correlation 0.3 --suite pairs.parquet --json
     """
-    n_scenarios = sample_size(rate, width, **design)
-    reached = interval_width(rate, n_scenarios=n_scenarios, **design)
+    asked = _design(design | {"n_scenarios": None})
+    asked.pop("n_scenarios")
+    n_scenarios = sample_size(rate, width, **asked)
+    reached = interval_width(rate, n_scenarios=n_scenarios, **asked)
     _print({"n_scenarios": n_scenarios, "width": reached}, as_json=as_json)
+
+
+@app.command("zero")
+@takes(LevelOptions)
+def plan_zero(
+    *,
+    n: int = Option(help="Trials: judgements, or pairs."),
+    hits: int = Option(0, help="Trials that hit."),
+    cluster_size: float = Option(1.0, help="Trials per annotator or scenario."),
+    correlation: float = Option(0.0, help="How alike trials of one are, 0 to 1."),
+    as_json: Json = False,
+    **options: Any,
+) -> None:
+    """Print how large a rate can be of which none, or few, of n trials were seen.
+
+    In percent: the one-sided exact bound, for none about 300 / n at 95 % (the rule of three).
+
+    Examples:
+      misfired plan zero --n 400
+      misfired plan zero --n 400 --cluster-size 80 --correlation 0.1 --json
+    """
+    options |= {"hits": hits, "cluster_size": cluster_size, "correlation": correlation}
+    _print({"upper_bound": upper_bound(n, **options)}, as_json=as_json)
+
+
+def _design(design: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of the functions of planning."""
+    suite = design.pop("suite")
+    sizes = list(design.pop("pairs_per_scenario")) if suite is None else _sizes(suite)
+    n_scenarios = design.pop("n_scenarios")
+    if n_scenarios is None:
+        n_scenarios = _N_SCENARIOS if suite is None else len(sizes)
+    rng = design.pop("seed")
+    return design | {"pairs_per_scenario": sizes, "n_scenarios": n_scenarios, "rng": rng}
+
+
+def _sizes(suite: Path) -> list[int]:
+    """Return the pairs of each scenario of a suite, or of outcomes; twins are not pairs of their own."""
+    table = read_table(suite)
+    for column in ("id", "scenario"):
+        if column not in table.columns:
+            raise DataError(f"{suite}: no column {column!r}, only {', '.join(table.columns)}")
+    if "twin_of" in table.columns:
+        table = table.filter(pl.col("twin_of").is_null())
+    return table.group_by("scenario").agg(pl.col("id").n_unique())["id"].sort().to_list()
 
 
 def _print(found: dict[str, Any], *, as_json: bool) -> None:

@@ -143,7 +143,7 @@ def _run_many(
     models: list[str], pairs: pl.DataFrame, out: Path, *, as_json: bool, **rest: Any
 ) -> None:
     from misfired.report.run import run_json
-    from misfired.report.stats import ranking_table
+    from misfired.report.stats import ranking_tables
     from misfired.report.table import text
     from misfired.runs.many import run_many
     from misfired.runs.pipeline import Run
@@ -156,11 +156,12 @@ def _run_many(
         for name, each in runs.items():
             echo(json.dumps(run_json(each, out / name)))
     elif runs:
-        outcomes = {name: each.outcomes for name, each in runs.items()}
-        statistics = {name: rest[name] for name in ("n_resamples", "unit", "confidence_level")}
+        answers = {name: each.scores.answers for name, each in runs.items()}
+        statistics = {name: rest[name] for name in ("unit", "confidence_level")}
         for priming in (one.name for one in check_primings(rest["priming"])):
-            ranked = leaderboard(outcomes, priming=priming, rng=rest["seed"], **statistics)
-            echo(text(ranking_table(ranked, f"MAR, priming {priming}")) + "\n")
+            ranked = leaderboard(answers, priming=priming, **statistics)
+            shown = ranking_tables(ranked, f"MAR, priming {priming}")
+            echo("\n".join(map(text, shown)) + "\n")
         names = ",".join(runs)
         echo(f"runs   {out}/" + (f"{{{names}}}" if len(runs) > 1 else names))
     failed = [each for each in results.values() if not isinstance(each, Run)]

@@ -24,7 +24,13 @@ from misfired.stats import (
 )
 from misfired.stats import compare as compare_runs
 from misfired.stats import leaderboard as rank_runs
-from misfired.stats.options import ResamplingOptions, SamplingOptions, StrataOptions
+from misfired.stats.options import (
+    LevelOptions,
+    ResamplingOptions,
+    SamplingOptions,
+    StrataOptions,
+    UnitOptions,
+)
 from misfired.stats.outcomes import build_outcomes
 
 _Runs = Annotated[
@@ -119,7 +125,7 @@ def compare(
     _print(frame, shown, as_json=as_json, as_csv=as_csv)
 
 
-@takes(ResamplingOptions, StrataOptions, exclude=["method"])
+@takes(LevelOptions, UnitOptions, StrataOptions)
 def leaderboard(
     runs: _Runs,
     *,
@@ -130,20 +136,23 @@ def leaderboard(
     as_csv: _Csv = False,
     **options: Any,
 ) -> None:
-    """Rank runs, with intervals and joint ranks.
+    """Rank runs, with intervals and ranks that hold jointly.
+
+    Runs are ranked on the pairs that all of them scored. Runs that do not read, or whose rate rests on
+    too few pairs, stand below, unranked.
 
     Examples:
       misfired leaderboard runs/small runs/large
       misfired leaderboard runs/*.parquet --published published.csv
     """
     frame = rank_runs(
-        {str(path): _outcomes(read_answers(path)) for path in runs},
+        {str(path): read_answers(path) for path in runs},
         measure=measure,
         priming=priming,
         published=None if published is None else read_table(published),
-        **_statistics(options),
+        **options,
     )
-    shown = text(show.ranking_table(frame, f"{measure}, priming {priming}"))
+    shown = "\n".join(map(text, show.ranking_tables(frame, f"{measure}, priming {priming}")))
     _print(frame, shown, as_json=as_json, as_csv=as_csv)
 
 

@@ -172,16 +172,37 @@ def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
     return Table(header, rows, title, n_words=2)
 
 
-def ranking_table(ranking: pl.DataFrame, title: str) -> Table:
-    """Return what `misfired.stats.leaderboard` returns, a line per run; `title` names the measure."""
+def ranking_tables(ranking: pl.DataFrame, title: str) -> list[Table]:
+    """Return what `misfired.stats.leaderboard` returns: the runs with a rank, then those without.
+
+    `title` names the measure.
+    """
+    is_ranked = (pl.col("source") == "published") | pl.col("rank").is_not_null()
     rows = []
-    for row in ranking.iter_rows(named=True):
+    for row in ranking.filter(is_ranked).iter_rows(named=True):
         name = row["run"] + (" (published)" if row["source"] == "published" else "")
         rank, ranks = "-", "-"
         if row["rank"] is not None:
             rank, ranks = row["rank"], f"{row['rank_low']}-{row['rank_high']}"
-        rows.append((name, number(row["value"]), interval(row), rank, ranks))
-    return Table(("run", "value", "interval", "rank", "ranks"), rows, title, n_words=1)
+        rows.append((name, number(row["value"]), interval(row), rank, ranks, *_base(row)))
+    header = ("run", "value", "interval", "rank", "ranks", "n", "eff. n")
+    n_pairs = ranking.filter(is_ranked, source="run")["n_pairs"]
+    shared = f"; {n_pairs[0]} pairs that all scored" if len(n_pairs) else ""
+    tables = [Table(header, rows, title + shared, n_words=1)]
+    below: list[tuple[object, ...]] = []
+    for row in ranking.filter(~is_ranked).iter_rows(named=True):
+        value = None if row["reason"] == "little_support" else row["value"]
+        why = str(row["reason"]).replace("_", " ")
+        below.append((row["run"], why, number(value), interval(row), *_base(row)))
+    if below:
+        columns = ("run", "why", "value", "interval", "n", "eff. n")
+        tables.append(Table(columns, below, "not ranked, each on its own pairs", n_words=2))
+    return tables
+
+
+def _base(row: _Row) -> tuple[str, str]:
+    """Return pairs and effective pairs."""
+    return ("" if row["n_pairs"] is None else row["n_pairs"]), number(row["n_effective"], digits=0)
 
 
 def _p_values(row: _Row) -> tuple[str, str]:

@@ -1,5 +1,5 @@
 from .bounds import Bounds, mar_bounds, proportion_interval, upper_bound
-from .comparison import check_published, compare, compare_variants, leaderboard
+from .comparison import check_published, compare, compare_variants
 from .detection import by_expected, signal_detection
 from .evidence import (
     auc,
@@ -17,6 +17,7 @@ from .families import study_tests
 from .margins import Margins
 from .planning import Clustering, clustering, interval_width, minimum_detectable, power, sample_size
 from .priming import controlled_primings, priming_contrasts
+from .ranks import leaderboard
 from .ratings import Agreement, agreement
 from .resampling import Bootstrap, Estimate, bootstrap
 from .summary import summarize

@@ -1,28 +1,23 @@
-"""Runs against one another: differences, rankings, published figures."""
+"""Runs against one another: differences, and published figures."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from misfired._core import ranking
-from misfired.errors import DataError, check_one_of
+from misfired.errors import DataError
 from misfired.options import takes_options
-from misfired.stats._arrays import no_nan, permute, resample
+from misfired.stats._arrays import permute, resample
 from misfired.stats._grid import against_none, check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
-from misfired.stats.options import RankingOptions, SamplingOptions, VariantOptions
+from misfired.stats.options import SamplingOptions, VariantOptions
 from misfired.stats.testing import with_adjusted
 
 COMPARISON_SCHEMA = schema_of(
     "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason"
 )
 """Columns of `compare`; p values stand at the rows of `mar_joint`."""
-
-LEADERBOARD_SCHEMA = schema_of("run measure value low high rank rank_low rank_high source reason")
-"""Columns of `leaderboard`; the lowest value has rank 1."""
 
 VARIANTS_SCHEMA = schema_of(
     "slice priming measure first second value low high method n_scenarios"
@@ -135,58 +130,6 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
                 values = (found.estimate(i, 3 * j + side, k)[0] for side in (1, 2))
                 rows.append((name, priming, measure, *values, *numbers, *tail, reason))
     return pl.DataFrame(rows, schema=VARIANTS_SCHEMA, orient="row")
-
-
-@takes_options(RankingOptions)
-def leaderboard(
-    runs: Mapping[str, pl.DataFrame],
-    *,
-    measure: str = "mar",
-    priming: str = "none",
-    published: pl.DataFrame | None = None,
-    **options: Any,
-) -> pl.DataFrame:
-    """Return runs ranked by a measure, with simultaneous intervals and the ranks the data allow.
-
-    All runs are resampled together on the same pairs. Intervals hold jointly: value +- k bootstrap
-    standard errors, k the `confidence_level` quantile of the largest deviation over runs. Ranks
-    hold jointly too: the same on all differences between two runs; a run surely above i others and
-    surely below j has ranks i + 1 to n - j.
-
-    Args:
-        runs: Outcomes by name of run.
-        measure: Measure to rank by.
-        priming: The priming of each run that counts.
-        published: Published figures as reference rows (columns `model` and those that
-            `check_published` reads); they carry no interval and no rank.
-        options: Fields of `RankingOptions`.
-
-    Returns:
-        A frame of schema `LEADERBOARD_SCHEMA` by ascending value; `source` is "run" or "published".
-
-    Raises:
-        DataError: A frame breaks the rules of `summarize`, or a run lacks the priming.
-    """
-    sampling = RankingOptions.of(options)
-    check_one_of("measure", measure, MEASURES)
-    for name, frame in runs.items():
-        if priming not in frame["priming"]:
-            raise DataError(f"{name}: no rows of priming {priming!r}")
-    grid = grid_of_runs({n: f.filter(pl.col("priming") == priming) for n, f in runs.items()})
-    numbers, reasons = ranking(grid.codes, *grid.groups, measure=measure, **sampling.arguments())
-    rows = []
-    for series, line, reason in zip(grid.series, numbers.tolist(), reasons, strict=True):
-        value, low, high, *ranks = map(no_nan, line)
-        places = [None, None, None] if value is None else [int(rank or 0) for rank in ranks]
-        name = series.rsplit("|", 1)[0]
-        rows.append((name, measure, value, low, high, *places, "run", reason))
-    if published is not None:
-        checked = check_published(published)
-        check_columns(checked, [measure], "published")
-        for name, value, reason in checked.select("model", measure, "reason").iter_rows():
-            rows.append((name, measure, value, *[None] * 5, "published", reason))
-    frame = pl.DataFrame(rows, schema=LEADERBOARD_SCHEMA, orient="row")
-    return frame.sort("value", "run", nulls_last=True)
 
 
 def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.DataFrame:

@@ -88,7 +88,8 @@ def agreement(
     n_items = int(np.sum(rated > 1))
     reason = reason if n_items else "no_scored_pair"
     n_clusters = len(np.unique(groups[rated > 1]))
-    warnings = warnings_of(reason, n_clusters, undefined=n_undefined > 0)
+    undefined = value is not None and n_undefined > 0
+    warnings = warnings_of(reason, n_clusters, undefined=undefined)
     shape = (n_items, codes.shape[1])
     return Agreement(value, low, high, method, *shape, reason, sampling.seed, n_undefined, warnings)
 

@@ -79,8 +79,9 @@ impl Design {
     }
 
     /// Power of the cluster sign-flip test by its normal approximation: the difference has variance
-    /// deff ((gain + loss) - (gain - loss)^2) / n, without the square under the null, where deff is
-    /// the [`design_effect`].
+    /// deff v / n with v = (gain + loss) - (gain - loss)^2, where deff is the [`design_effect`]. The
+    /// test takes the scenarios' squared differences about 0 for its variance, whose mean is
+    /// deff v / n + (gain - loss)^2 sum m^2 / n^2.
     ///
     /// # Errors
     /// If a share is outside its limits.
@@ -90,8 +91,10 @@ impl Design {
         let effect = self.gain - self.loss;
         let both = self.gain + self.loss;
         let deff = design_effect(&self.sizes, self.correlation);
-        let null = (deff * both / n).sqrt();
-        let error = (deff * (both - effect * effect) / n).sqrt();
+        let squares: f64 = self.sizes.iter().map(|&m| f64::from(m).powi(2)).sum();
+        let variance = deff * (both - effect * effect) / n;
+        let null = (variance + effect * effect * squares / (n * n)).sqrt();
+        let error = variance.sqrt();
         let tail = |effect: f64, alpha: f64| {
             let excess = effect - normal_quantile(1.0 - alpha) * null;
             if error > 0.0 { normal_cdf(excess / error) } else { f64::from(u8::from(excess > 0.0)) }

@@ -39,6 +39,9 @@ pub(crate) fn uniform(words: &mut Words) -> f64 {
 /// A rate for one scenario, with the given mean and intra-scenario correlation.
 pub(crate) fn scenario_rate(words: &mut Words, mean: f64, correlation: f64) -> f64 {
     let total = 1.0 / correlation - 1.0;
+    if correlation >= 1.0 {
+        return f64::from(u8::from(uniform(words) < mean));
+    }
     if correlation <= 0.0 || mean <= 0.0 || mean >= 1.0 {
         return mean;
     }

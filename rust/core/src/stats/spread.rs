@@ -66,7 +66,11 @@ impl Units {
         Spread {
             standard_error: error,
             degrees,
-            effective_degrees: if excess > 0.0 { degrees.min(2.0 / excess) } else { degrees },
+            effective_degrees: if error > 0.0 && excess > 0.0 {
+                degrees.min(2.0 / excess)
+            } else {
+                degrees
+            },
             acceleration: cubes / (6.0 * squares.powf(1.5)),
         }
     }
