@@ -1,6 +1,6 @@
 """Write docs/coverage.md: coverage of intervals and level of tests on simulated clustered data.
 
-python tools/coverage_table.py            # the table in docs/, about 6 minutes on 2 cores
+python tools/coverage_table.py            # the table in docs/, about 10 minutes on 2 cores
 python tools/coverage_table.py --quick    # a tenth of the simulations, to the terminal
 """
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from coverage_joint import joint_table
+from coverage_margins import margin_table
 from misfired import _core
 from misfired.stats.options import INTERVAL_METHODS
 
@@ -24,15 +26,27 @@ N_RESAMPLES = 999
 TEXT = Path(__file__).with_name("coverage_text.md")
 
 
-def sizes(n_scenarios: int) -> np.ndarray:
-    """4 to 20 pairs a scenario, evenly."""
-    return np.resize(np.arange(4, 21, dtype=np.uint32), n_scenarios)
+#: Sizes of scenarios: evenly from 4 to 20, as VETO's, or from 1 to 60 in equal ratios, as BBQ's.
+SIZES = {"4 to 20": np.arange(4, 21), "1 to 60": np.round(np.geomspace(1, 60, 20))}
 
 
-def coverage(n_scenarios: int, rate: float, correlation: float, unit: str, n: int) -> np.ndarray:
+def sizes(n_scenarios: int, kind: str = "4 to 20") -> np.ndarray:
+    return np.resize(SIZES[kind].astype(np.uint32), n_scenarios)
+
+
+def coverage(
+    pairs: np.ndarray,
+    rate: float,
+    correlation: float,
+    n: int,
+    *,
+    unit: str = "scenario",
+    accuracy: float = ACCURACY,
+    methods: tuple[str, ...] = INTERVAL_METHODS,
+) -> np.ndarray:
     return _core.coverage(
-        sizes(n_scenarios), mar=rate, primed=PRIMED, accuracy_contrast=ACCURACY,
-        correlation=correlation, methods=list(INTERVAL_METHODS), unit=unit, confidence_level=0.95,
+        pairs, mar=rate, primed=PRIMED, accuracy_contrast=accuracy,
+        correlation=correlation, methods=list(methods), unit=unit, confidence_level=0.95,
         n_simulations=n, n_resamples=N_RESAMPLES, seed=2026, n_threads=None,
     )  # fmt: skip
 
@@ -55,7 +69,8 @@ def cells() -> list[tuple[float, float]]:
 
 
 def interval_tables(n_scenarios: int, unit: str, n: int) -> list[str]:
-    found = np.stack([coverage(n_scenarios, *cell, unit, n) for cell in cells()])
+    pairs = sizes(n_scenarios)
+    found = np.stack([coverage(pairs, *cell, n, unit=unit) for cell in cells()])
     heads = [f"{100 * rate:.0f} %, {correlation}" for rate, correlation in cells()]
     tables = []
     for question, name in enumerate(("MAR", "change in MAR")):
@@ -65,16 +80,57 @@ def interval_tables(n_scenarios: int, unit: str, n: int) -> list[str]:
                 continue
             block = found[:, k, question]
             share = 100 * block[:, 0] / n
-            missing = 100 * block[:, 3] / n
             width = block[:, 4].sum() / max((n - block[:, 3]).sum(), 1)
-            shown = [
-                f"{c:.1f}" + (f" ({m:.1f})" if m >= 0.05 else "")
-                for c, m in zip(share, missing, strict=True)
-            ]
+            shown = [_share(c, m, n) for c, m in block[:, [0, 3]]]
             rows.append([method, f"{share.mean():.1f}", *shown, f"{width:.1f}"])
         title = f"{name}, {n_scenarios} scenarios, unit {unit}"
         tables.append(table(title, ["method", "mean", *heads, "width"], rows))
     return tables
+
+
+def default_tables(n: int) -> list[str]:
+    """Coverage and width of the default methods over more designs."""
+    designs = [("4 to 20", 0.9), ("1 to 60", 0.9), ("4 to 20", 0.3)]
+    methods = ("clopper_pearson", "mover")
+    heads = [f"{100 * rate:.0f} %, {c}" for rate in (0.02, *RATES) for c in CORRELATIONS]
+    tables = []
+    for kind, accuracy in designs:
+        rows: list[list[list[str]]] = [[], []]
+        for n_scenarios in (199, 60, 25, 20):
+            pairs = sizes(n_scenarios, kind)
+            found = np.stack([
+                coverage(pairs, rate, c, n, accuracy=accuracy, methods=methods)
+                for rate in (0.02, *RATES) for c in CORRELATIONS
+            ])  # fmt: skip
+            for question, row in enumerate(rows):
+                block = found[:, question, question]
+                shown = [_share(c, missing, n) for c, missing in block[:, [0, 3]]]
+                width = block[:, 4].sum() / max((n - block[:, 3]).sum(), 1)
+                row.append([str(n_scenarios), *shown, f"{width:.1f}"])
+        for name, row in zip(("MAR", "change in MAR"), rows, strict=True):
+            title = (
+                f"The default for {name}: scenarios of {kind} pairs, contrast accuracy {accuracy}"
+            )
+            tables.append(table(title, ["scenarios", *heads, "width"], row))
+    return tables
+
+
+def few_table(n: int) -> str:
+    """Coverage of changes with 20 scenarios: the default, and the two that it replaces."""
+    methods = ("studentised", "bca", "mover")
+    found = np.stack([coverage(sizes(20), *cell, n, methods=methods) for cell in cells()])
+    rows = []
+    for k, method in enumerate(methods):
+        block = found[:, k, 1]
+        width = block[:, 4].sum() / max((n - block[:, 3]).sum(), 1)
+        rows.append([method, *(_share(c, m, n) for c, m in block[:, [0, 3]]), f"{width:.1f}"])
+    heads = [f"{100 * rate:.0f} %, {correlation}" for rate, correlation in cells()]
+    return table("change in MAR, 20 scenarios, unit scenario", ["method", *heads, "width"], rows)
+
+
+def _share(covered: float, missing: float, n: int) -> str:
+    percent = 100 * missing / n
+    return f"{100 * covered / n:.1f}" + (f" ({percent:.1f})" if percent >= 0.05 else "")
 
 
 def level_table(n: int) -> str:
@@ -91,16 +147,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    n, n_tests = (200, 1_000) if quick else (2_000, 20_000)
+    n, n_tests, n_models = (200, 1_000, 50) if quick else (2_000, 20_000, 500)
     start = time.process_time()
-    parts = []
+
+    def say(done: str) -> None:
+        print(f"{done}: {time.process_time() - start:.0f} s", file=sys.stderr, flush=True)
+
+    parts = [table("Measures of the margin, by a model's leaning", *margin_table(n_models))]
+    say("margins")
+    parts.append(table("Leaderboard of 8 models, joint coverage", *joint_table(n)))
+    say("leaderboard")
+    parts += [*default_tables(n), few_table(n)]
+    say("defaults")
     for n_scenarios in DESIGNS:
         for unit in ("scenario", "pair"):
             parts += interval_tables(n_scenarios, unit, n)
-            print(f"{n_scenarios} {unit}: {time.process_time() - start:.0f} s", file=sys.stderr)
+            say(f"{n_scenarios} {unit}")
     parts.append(level_table(n_tests))
     seconds = time.process_time() - start
-    head = TEXT.read_text().format(n=n, n_tests=n_tests, n_resamples=N_RESAMPLES, seconds=seconds)
+    head = TEXT.read_text().format(
+        n=n, n_tests=n_tests, n_models=n_models, n_resamples=N_RESAMPLES, seconds=seconds
+    )
     page = "\n".join([head, *parts])
     if quick:
         print(page)

@@ -40,7 +40,7 @@ TAKEN = {
     by_expected: EVERY,
     compare: EVERY,
     compare_variants: EVERY - {"unit"},
-    leaderboard: EVERY - {"method"},
+    leaderboard: EVERY - {"method", "n_resamples", "rng"},
     priming_contrasts: EVERY,
     signal_detection: EVERY - {"stratified"},
     summarize: EVERY,

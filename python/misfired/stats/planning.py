@@ -16,7 +16,7 @@ from misfired.options import at_least, between, more_than
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, warnings_of
 from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
 
-#: Differences of shares are found to within this; studies have at most about so many scenarios.
+#: Differences of shares are found to within this; studies have at most about this many scenarios.
 _FINEST, _MOST = 1e-4, 20_000
 _LARGEST = 2**32  # Pairs of a scenario stay below it.
 
