@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError
-from misfired.stats.options import check_level
+from misfired.stats.options import DEFAULTS, check_level
 from misfired.stats.outcomes import CONDITIONS
 from misfired.stats.resampling import Bootstrap, bootstrap
 
@@ -124,7 +124,7 @@ class HalfWidth:
 
     points: float
     n_scenarios: int
-    confidence_level: float = 0.95
+    confidence_level: float = DEFAULTS.confidence_level
     unit: str = "scenario"
 
     def look(self, outcomes: pl.DataFrame) -> Look:
@@ -165,7 +165,7 @@ class Settled:
     points: float
     base: pl.DataFrame
     n_pairs: tuple[int, ...]
-    confidence_level: float = 0.95
+    confidence_level: float = DEFAULTS.confidence_level
     unit: str = "scenario"
 
     @cached_property
