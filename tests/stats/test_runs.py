@@ -10,6 +10,8 @@ from misfired.errors import ArgumentError, DataError
 from misfired.stats import (
     bootstrap,
     compare,
+    compare_evidence,
+    evidence,
     leaderboard,
     mcnemar,
     permutation_test,
@@ -264,3 +266,29 @@ def test_a_run_that_does_not_read_has_no_rank():
     assert below["rank"].is_null().all()
     assert board["run"].to_list()[:2] == ["reader", "misfire"]
     assert board["reads"].to_list()[:2] == [True, True]
+
+
+def test_a_leaderboard_of_margins_ranks_by_their_own_differences():
+    runs = {f"m{i}": answers_of("misfire" if i else "reader_plus", 10 + i) for i in range(3)}
+    board = leaderboard(runs, measure="margin_shift").sort("run")
+    assert board["rank_low"].to_list() == [1, 2, 2]
+    assert board["rank_high"].to_list() == [1, 3, 3]
+    level = 1 - 0.05 / 3
+    for name, row in zip(runs, board.to_dicts(), strict=True):
+        found = evidence(runs[name], confidence_level=level)
+        own = pick(found, slice="overall", measure="margin_shift")
+        assert [row[c] for c in ("value", "low", "high")] == [
+            own[c] for c in ("value", "low", "high")
+        ]
+        gaps = [
+            pick(compare_evidence(runs[name], other, confidence_level=level),
+                 slice="overall", priming="none", measure="margin_shift")
+            for other in runs.values()
+        ]  # fmt: skip
+        sure = sum(gap["low"] is not None and gap["low"] > 0 for gap in gaps)
+        assert row["rank_low"] == 1 + sure
+    # A leaning moves no margin against another: the same model that says no to all is ranked alike.
+    leaning = {name: frame.with_columns(pl.col("logit_diff") - 6) for name, frame in runs.items()}
+    again = leaderboard(leaning, measure="margin_shift").sort("run")
+    np.testing.assert_allclose(again["value"], board["value"])
+    assert again["rank_high"].to_list() == [1, 3, 3]

@@ -20,7 +20,6 @@ COLUMNS: dict[str, tuple[type[pl.DataType], str]] = {
     "rank": (pl.Int64, "rank; the lowest value has rank 1"),
     "rank_low": (pl.Int64, "best rank that the data allow"),
     "rank_high": (pl.Int64, "worst rank that the data allow"),
-    "n_effective": (pl.Float64, "independent pairs that the pairs of the denominator are worth"),
     "reads": (pl.Boolean, "true if the model reads; null if it cannot be known"),
     "source": (pl.String, "run or published"),
     "n_pairs": (pl.Int64, "pairs with all their prompts scored: the n of the formulas"),

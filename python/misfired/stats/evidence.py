@@ -158,7 +158,7 @@ def estimate(margins: Margins, measure: str, **options: Any) -> Estimate:
     """
     check_one_of("measure", measure, EVIDENCE_MEASURES)
     sampling = SamplingOptions.of(options)
-    row = _estimates([margins], np.array([[1.0]]), [measure], 1, sampling)[0, 0, measure]
+    row = estimates_of([margins], np.array([[1.0]]), [measure], 1, sampling)[0, 0, measure]
     warnings = warnings_of(row.reason, row.n_scenarios)
     return Estimate(
         measure, row.value, row.low, row.high, row.standard_error, row.method, row.reason, warnings
@@ -268,7 +268,7 @@ def _frame(
     sampling: SamplingOptions,
 ) -> pl.DataFrame:
     weights = np.array(list(questions.values()))
-    found = _estimates(
+    found = estimates_of(
         series, weights, EVIDENCE_MEASURES, len(run.categories), sampling, every=True
     )
     rows = []
@@ -309,7 +309,7 @@ def _base(row: Row) -> tuple[int | None, float | None, int | None, str | None]:
     return base.n_pairs, base.n_effective, base.n_informative, flags
 
 
-def _estimates(
+def estimates_of(
     series: Sequence[Margins],
     weights: Floats,
     measures: Sequence[str],

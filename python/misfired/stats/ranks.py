@@ -1,6 +1,7 @@
 """Many runs against one another: a leaderboard with the ranks that the data allow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from misfired.stats._arrays import no_nan
 from misfired.stats._grid import Grid, check_columns, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.comparison import check_published
+from misfired.stats.evidence import EVIDENCE_MEASURES, estimates_of
+from misfired.stats.margins import Margins, Row, margins_of_answers
 from misfired.stats.measures import MEASURES
-from misfired.stats.options import RankingOptions
+from misfired.stats.options import RankingOptions, SamplingOptions
 from misfired.stats.outcomes import build_outcomes
-from misfired.stats.support import support_of
+from misfired.stats.support import FEWEST_SCENARIOS, support_of
 from misfired.stats.verdict import verdict
 
 LEADERBOARD_SCHEMA = schema_of(
@@ -26,6 +29,7 @@ LEADERBOARD_SCHEMA = schema_of(
 """Columns of `leaderboard`; the lowest value has rank 1."""
 
 _Flags = npt.NDArray[np.bool_]
+_Row = tuple[object, ...]
 
 _UNSCORED = 4  # Codes below it are outcomes.
 
@@ -54,7 +58,7 @@ def leaderboard(
     Args:
         runs: Answers or outcomes by name of run; of outcomes it is not known if the run reads, and they
             are ranked.
-        measure: Measure to rank by.
+        measure: Measure to rank by: of `MEASURES`, or of `EVIDENCE_MEASURES`, which need answers.
         priming: The priming of each run that counts.
         published: Published figures as reference rows (columns `model` and those that
             `check_published` reads); they carry no interval and no rank.
@@ -80,41 +84,52 @@ def leaderboard(
         [('b', 2.5, 1, 1, 120, None), ('a', 50.0, 2, 2, 120, None), ('c', 50.0, None, None, 20, 'little_support')]
     """
     sampling = RankingOptions.of(options)
-    check_one_of("measure", measure, MEASURES)
-    grid, reads = _grid_and_reading(runs, priming)
-    ranked, reasons = _rankable(grid, reads, measure)
-    scored = grid.codes < _UNSCORED
-    shared: _Flags = np.all(scored[ranked], axis=0)
-    rows = _rows(grid, ranked, shared, (reads, measure), sampling)
+    check_one_of("measure", measure, (*MEASURES, *EVIDENCE_MEASURES))
+    if measure in MEASURES:
+        rows, others = _by_outcomes(runs, measure, priming, sampling)
+    else:
+        rows, others = _by_margins(runs, measure, priming, sampling)
     if published is not None:
         checked = check_published(published)
         check_columns(checked, [measure], "published")
         for name, value, reason in checked.select("model", measure, "reason").iter_rows():
             rows.append((name, measure, value, *[None] * 8, "published", reason))
-    others = []
-    for series, reason in reasons.items():
-        (row,) = _rows(grid, [series], scored[series], (reads, measure), sampling)
-        why = row[-1] if reason == "little_support" and row[-1] is not None else reason
-        others.append((*row[:5], *[None] * 3, *row[8:-1], why))
     frames = (pl.DataFrame(each, LEADERBOARD_SCHEMA, orient="row") for each in (rows, others))
     return pl.concat([each.sort("value", "run", nulls_last=True) for each in frames])
 
 
-def _grid_and_reading(
-    runs: Mapping[str, pl.DataFrame], priming: str
-) -> tuple[Grid, list[bool | None]]:
-    """Return the outcomes of all runs, and whether each reads; None where it cannot be known."""
-    outcomes, reads = {}, {}
+def _reading(name: str, frame: pl.DataFrame, priming: str) -> bool | None:
+    """Return whether a run reads; None where it cannot be known."""
+    check_columns(frame, ["priming"], name)
+    if priming not in frame["priming"]:
+        raise DataError(f"{name}: no rows of priming {priming!r}")
+    return verdict(frame, priming=priming).reads if "condition" in frame.columns else None
+
+
+def _by_outcomes(
+    runs: Mapping[str, pl.DataFrame], measure: str, priming: str, sampling: RankingOptions
+) -> tuple[list[_Row], list[_Row]]:
+    """Return the rows of runs with and without a rank, by a measure of right and wrong answers."""
+    outcomes, known = {}, {}
     for name, frame in runs.items():
-        check_columns(frame, ["priming"], name)
-        if priming not in frame["priming"]:
-            raise DataError(f"{name}: no rows of priming {priming!r}")
-        is_answers = "condition" in frame.columns
-        reads[name] = verdict(frame, priming=priming).reads if is_answers else None
-        own = build_outcomes(frame) if is_answers else frame
+        known[name] = _reading(name, frame, priming)
+        own = build_outcomes(frame) if "condition" in frame.columns else frame
         outcomes[name] = own.filter(pl.col("priming") == priming)
     grid = grid_of_runs(outcomes)
-    return grid, [reads[series.rsplit("|", 1)[0]] for series in grid.series]
+    reads = [known[series.rsplit("|", 1)[0]] for series in grid.series]
+    ranked, reasons = _rankable(grid, reads, measure)
+    scored = grid.codes < _UNSCORED
+    shared: _Flags = np.all(scored[ranked], axis=0)
+    others = []
+    for series, reason in reasons.items():
+        (row,) = _rows(grid, [series], scored[series], (reads, measure), sampling)
+        others.append(_without_rank(row, reason))
+    return _rows(grid, ranked, shared, (reads, measure), sampling), others
+
+
+def _without_rank(row: _Row, reason: str) -> _Row:
+    why = row[-1] if reason == "little_support" and row[-1] is not None else reason
+    return (*row[:5], *[None] * 3, *row[8:-1], why)
 
 
 def _rankable(
@@ -151,7 +166,7 @@ def _rows(
     pairs: _Flags,
     about: tuple[list[bool | None], str],
     sampling: RankingOptions,
-) -> list[tuple[object, ...]]:
+) -> list[_Row]:
     """Return the rows of series, ranked among themselves on the given pairs, `about` reads and measure."""
     reads, measure = about
     if not series:
@@ -174,3 +189,84 @@ def _rows(
         support = (int(pairs.sum()), n_effective, reads[i])
         rows.append((name, measure, value, low, high, *places, *support, "run", reason))
     return rows
+
+
+def _by_margins(
+    runs: Mapping[str, pl.DataFrame], measure: str, priming: str, sampling: RankingOptions
+) -> tuple[list[_Row], list[_Row]]:
+    """Return the rows of runs with and without a rank, by a measure of the margin."""
+    reads, margins = {}, {}
+    for name, frame in runs.items():
+        check_columns(frame, ["condition"], name)
+        reads[name] = _reading(name, frame, priming)
+        margins[name] = margins_of_answers(frame)
+    kept = sorted(set.intersection(*(set(each.ids) for each in margins.values())))
+    if not kept:
+        raise DataError(f"runs must share pairs to be ranked, got none: {', '.join(runs)}")
+    series = {}
+    for name, each in margins.items():
+        place = dict(zip(each.ids, range(len(each.ids)), strict=True))
+        series[name] = each.series[priming].where(np.array([place[i] for i in kept]))
+    own = {name: _estimates([each], measure, sampling)[0] for name, each in series.items()}
+    reasons = {
+        name: "does_not_read" if reads[name] is False else "little_support"
+        for name, row in own.items()
+        if reads[name] is False or row.n_scenarios < FEWEST_SCENARIOS
+    }
+    ranked = [name for name in series if name not in reasons]
+    masked = [series[name].masked([series[other] for other in ranked]) for name in ranked]
+    # The scenarios of runs are numbered alike, in the order of the pairs that all hold.
+    alike = [replace(each, scenario=masked[0].scenario) for each in masked]
+
+    def row(name: str, found: Row, places: Sequence[object]) -> _Row:
+        about = (found.n_pairs, None, reads[name], "run", found.reason)
+        return (name, measure, found.value, found.low, found.high, *places, *about)
+
+    found = _estimates(alike, measure, sampling)
+    places = _places(alike, [each.value for each in found], measure, sampling)
+    rows = [row(*each) for each in zip(ranked, found, places, strict=True)]
+    others = [_without_rank(row(name, own[name], [None] * 3), reasons[name]) for name in reasons]
+    return rows, others
+
+
+def _estimates(series: list[Margins], measure: str, sampling: RankingOptions) -> list[Row]:
+    """Return the measure of each series, with joint intervals."""
+    n = len(series)
+    found = estimates_of(series, np.eye(n), [measure], 1, _at(sampling, n)) if n else {}
+    return list(found.values())
+
+
+def _places(
+    series: list[Margins], values: list[float | None], measure: str, sampling: RankingOptions
+) -> list[tuple[int, int, int] | list[None]]:
+    """Return rank, best and worst rank of series, as the core's `ranking` does for rates."""
+    scored = [i for i, value in enumerate(values) if value is not None]
+    couples = [(i, j) for i in scored for j in scored if i < j]
+    eye = np.eye(len(series))
+    lower: set[tuple[int, int]] = set()
+    if couples:
+        weights = np.array([eye[i] - eye[j] for i, j in couples])
+        found = estimates_of(series, weights, [measure], 1, _at(sampling, len(couples)))
+        for (i, j), row in zip(couples, found.values(), strict=True):
+            if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
+                lower.add((i, j) if row.high < 0 else (j, i))
+    numbers = {i: float(values[i] or 0) for i in scored}
+    return [
+        (
+            1 + sum(numbers[j] < numbers[i] for j in scored),
+            1 + sum((j, i) in lower for j in scored),
+            len(scored) - sum((i, j) in lower for j in scored),
+        )
+        if i in numbers
+        else [None] * 3
+        for i in range(len(series))
+    ]
+
+
+def _at(sampling: RankingOptions, n: int) -> SamplingOptions:
+    """Return options at the level of each of `n` intervals that hold jointly."""
+    level = 1 - (1 - sampling.confidence_level) / n
+    return SamplingOptions(
+        unit=sampling.unit, confidence_level=level, stratified=sampling.stratified,
+        n_threads=sampling.n_threads,
+    )  # fmt: skip
