@@ -113,7 +113,7 @@ def expected_interval(measure, weights, observed, totals, n_units):
 def test_equals_the_twin(problem, seed, stratified):
     codes, scenario, category = problem
     weights = WEIGHTS[len(codes)]
-    estimates, _, _, undefined, _, _ = resample(
+    estimates, _, _, undefined, *_ = resample(
         codes, scenario, category, [weights], n_resamples=70, seed=seed, stratified=stratified
     )
     strata = strata_of(codes, scenario, category, stratified=stratified)
@@ -131,7 +131,7 @@ def test_equals_the_twin(problem, seed, stratified):
 def test_draws_of_pairs_equal_the_twin(problem, seed, stratified):
     codes, scenario, category = problem
     weights = WEIGHTS[len(codes)]
-    estimates, reasons, _, undefined, _, _ = resample(
+    estimates, reasons, _, undefined, *_ = resample(
         codes, scenario, category, [weights], n_resamples=70, seed=seed, stratified=stratified,
         unit="pair",
     )  # fmt: skip
@@ -164,7 +164,7 @@ def test_large_draws_of_pairs_equal_the_twin():
 @given(small_problems(sizes=(2,)), st.integers(0, 2**64 - 1))
 def test_series_on_different_pairs_equal_the_twin(problem, seed):
     codes, scenario, category = problem
-    estimates, *_, sizes = resample(
+    estimates, *_, sizes, _ = resample(
         codes, scenario, category, [[1.0, -1.0]], ["mar_joint"], n_resamples=20, seed=seed,
         paired=False,
     )  # fmt: skip
