@@ -58,6 +58,7 @@ MEASURED = {
     "contrast": "`side` (stereotyped against contrast prompts), `cue` (a priming against its control), or `interaction`.",
     "run": "Name of the run.",
     "source": "`run` or `published`.",
+    "reads": "True if the model reads, null if it cannot be known.",
     "measure": "Name of the measure.",
     "value": "The measure, in percent unless said otherwise; null with a reason.",
     "first": "Value of the first variant.",
