@@ -1,5 +1,6 @@
 """`misfired stats`, `compare` and `leaderboard`: numbers from outcomes that are already scored."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,17 +11,22 @@ from misfired.cli.options import Json, takes
 from misfired.errors import ArgumentError
 from misfired.files import read_table
 from misfired.report import stats as show
-from misfired.report.table import csv, json_lines, latex, text
-from misfired.runs.analyses import analyse
+from misfired.report.table import csv, json_lines, latex, paragraph, text
+from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
+from misfired.runs.analyses import analyse, verdict_priming
 from misfired.runs.folder import read_answers
 from misfired.runs.manifest import read_manifest
 from misfired.stats import (
     by_expected,
+    compare_evidence,
     controlled_primings,
+    evidence,
+    flips,
     priming_contrasts,
     signal_detection,
     study_tests,
     summarize,
+    verdict,
 )
 from misfired.stats import compare as compare_runs
 from misfired.stats import leaderboard as rank_runs
@@ -82,23 +88,30 @@ def stats(
         words = "\n\n".join(parts) if as_latex else "\n".join([", ".join(map(str, runs)), *parts])
         _print(tests, words, as_json=as_json, as_csv=as_csv)
         return
-    found = []
+    found, verdicts = [], []
     for path in runs:
         answers = read_answers(path)
         frame = _computed(table or "summary", answers, asked)
-        found.append(frame.select(pl.lit(str(path)).alias("source"), pl.all()))
+        judged = verdict(answers, priming=verdict_priming(answers), **asked)
+        verdicts.append({"source": str(path), "verdict": judged.to_dict()})
+        whole = [frame, evidence(answers, **asked)] if _has_rows(table, answers) else [frame]
+        found.append(pl.concat(whole).select(pl.lit(str(path)).alias("source"), pl.all()))
         if as_json or as_csv or as_latex:
             continue
+        before = does_not_read(judged)
         tables = (
             [show.contrasts_table(frame)] if table == "contrasts"
             else show.detection_tables(frame) if table == "detection"
-            else show.summary_tables(frame)
+            else show.summary_tables(frame, before)
         )  # fmt: skip
         if table is None and "condition" in answers.columns:
-            tables += show.analyses_tables(analyse(answers, **asked))
-        echo("\n".join([str(path), *map(text, tables)]))
+            tables += show.analyses_tables(analyse(answers, **asked), before)
+        words = "\n".join([str(path), *map(paragraph, verdict_sentences(judged))])
+        echo("\n\n".join([words, *map(text, tables)]) + "\n")
     if as_json or as_csv:
         _print(pl.concat(found), "", as_json=as_json, as_csv=as_csv)
+        if as_json and table in {None, "summary"}:
+            echo("\n".join(map(json.dumps, verdicts)))
     elif as_latex:
         echo("\n\n".join(latex(show.publication_table(frame)) for frame in found))
 
@@ -114,15 +127,27 @@ def compare(
 ) -> None:
     """Print what differs between two runs on the same pairs.
 
-    Values are first - second.
+    Values are first - second. First come the answers that differ, in both directions, and the mean
+    difference of the margins: a rate can stay where it was while most answers change.
 
     Examples:
       misfired compare runs/instruct runs/base
     """
     asked = _statistics(options)
-    frame = compare_runs(*(_outcomes(read_answers(path)) for path in (first, second)), **asked)
-    shown = text(show.comparison_table(frame, f"{first} - {second}"))
-    _print(frame, shown, as_json=as_json, as_csv=as_csv)
+    answers = [read_answers(path) for path in (first, second)]
+    frame = compare_runs(*map(_outcomes, answers), **asked)
+    tables = [show.comparison_table(frame, f"{first} - {second}")]
+    if all(_has_rows(None, each) for each in answers):
+        changed, moved = flips(*answers, **asked), compare_evidence(*answers, **asked)
+        tables = [show.flips_table(changed), *tables]
+        tables += evidence_tables(moved, "first - second, ", differences=True)
+        parts = [changed, frame, moved]
+        frame = pl.concat(parts, how="diagonal").select(frame.columns)
+    shown = []
+    for path, each in zip((first, second), answers, strict=True):
+        judged = verdict(each, priming=verdict_priming(each), **asked)
+        shown.append("\n".join([str(path), *map(paragraph, verdict_sentences(judged))]))
+    _print(frame, "\n\n".join([*shown, *map(text, tables)]), as_json=as_json, as_csv=as_csv)
 
 
 @takes(LevelOptions, UnitOptions, StrataOptions)
@@ -161,6 +186,13 @@ def _statistics(options: dict[str, Any]) -> dict[str, Any]:
     options["rng"] = options.pop("seed")
     SamplingOptions.of(options)
     return options
+
+
+def _has_rows(table: str | None, answers: pl.DataFrame) -> bool:
+    """True if answers, not outcomes alone, give rows beside those of the summary."""
+    return table in {None, "summary"} and {"condition", "expected", "answer"} <= set(
+        answers.columns
+    )
 
 
 def _outcomes(answers: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from typing import Any
 
 from misfired.report.stats import analyses_tables, summary_tables
 from misfired.report.table import paragraph, text
+from misfired.report.verdict import does_not_read, verdict_sentences
 from misfired.runs.manifest import BatchInvariance, Manifest
 from misfired.runs.pipeline import Run, Scores
 from misfired.scoring.llama.markers import complaint
@@ -23,9 +24,13 @@ def run_report(run: Run, out: Path | None = None) -> str:
         level = f"{100 * statistics.confidence_level:g}"
         how = f"percent; {level} % intervals by {statistics.unit}, methods in summary.json"
     meaning = f"MAR: contrast answered right, stereotyped wrong, of contrast right ({how})."
-    tables = [*summary_tables(run.summary), *analyses_tables(run.analyses)]
+    found = run.analyses.verdict
+    before = does_not_read(found)
+    tables = [*summary_tables(run.summary, before), *analyses_tables(run.analyses, before)]
+    worth = "\n".join(map(paragraph, verdict_sentences(found)))
     header, notes = _header(run.scores, manifest, out), _notes(run.scores, manifest)
-    return "\n".join([*header, "", *map(text, tables), "", paragraph(meaning), *notes])
+    parts = ["\n".join(header), worth, *map(text, tables), "\n".join([paragraph(meaning), *notes])]
+    return "\n\n".join(parts)
 
 
 def scores_report(scores: Scores, out: Path) -> str:
@@ -37,8 +42,9 @@ def scores_report(scores: Scores, out: Path) -> str:
 
 def run_json(run: Run, out: Path) -> dict[str, Any]:
     """Return a run for JSON: outcomes, summary, and the tables of `analyses.json`."""
-    summary = {"summary": run.summary.to_dicts()}
-    return scores_json(run.scores, out) | summary | run.analyses.to_json()
+    rows = [*run.summary.to_dicts(), *run.analyses.evidence.to_dicts()]
+    found = {"summary": rows, "verdict": run.analyses.verdict.to_dict()}
+    return scores_json(run.scores, out) | found | run.analyses.to_json()
 
 
 def scores_json(scores: Scores, out: Path) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def _header(scores: Scores, manifest: Manifest, out: Path | None) -> Iterator[st
     yield paragraph(f"model  {model.path} ({model.description})")
     mode = "" if settings.mode is None else f", mode {settings.mode}"
     yield paragraph(
-        f"suite  {settings.suite}, {settings.n_pairs:,} pairs, "
+        f"suite  {settings.suite}, {settings.n_pairs - settings.reading_check:,} pairs, "
         f"{len(scores.answers):,} prompts, protocol {settings.protocol.name}{mode}"
     )
     cache = settings.kv_cache
@@ -85,6 +91,11 @@ def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
         yield (
             f"Demonstrations: {len(shots.demonstrations)} before every prompt; "
             f"{len(manifest.held_out):,} pairs are excluded for them (by {shots.hold_out})."
+        )
+    if n_checks := manifest.settings.reading_check:
+        yield (
+            f"Reading check: a false question about each story of {n_checks} pairs, asked besides; "
+            "MAR leaves it out."
         )
     if changed is not None:
         yield f"Intervention: {_intervention_words(changed)}."

@@ -5,14 +5,19 @@ from typing import Any
 
 import polars as pl
 
+from misfired.report.notes import Notes
 from misfired.report.table import Table, interval, number, p_value
+from misfired.report.verdict import evidence_tables
 from misfired.runs.analyses import Analyses
 
 _Row = Mapping[str, Any]
 
-_SHORT = {"accuracy_stereotyped": "acc. st", "accuracy_contrast": "acc. co", "mar": "MAR"}
+_ACCURACIES = {"accuracy_stereotyped": "acc. st", "accuracy_contrast": "acc. co"}
+_SHORT = {**_ACCURACIES, "mar": "MAR"}
 _LEVEL = 0.05  # Of the false discovery rate, for stars.
-_NO_ROW: _Row = {"value": None, "low": None, "high": None}
+_NO_ROW: _Row = {"value": None, "low": None, "high": None, "reason": "no_scored_pair"}
+_CELLS = ("hits", "misses", "false_alarms", "correct_rejections")
+_FEWEST = 5  # Below it, a rate and its quantile come from the correction more than from the data.
 
 
 def summary_tables(summary: pl.DataFrame, before: str = "") -> list[Table]:
@@ -25,28 +30,38 @@ def summary_tables(summary: pl.DataFrame, before: str = "") -> list[Table]:
         halves = summary.group_by("expected", maintain_order=True)
         parts = (summary_tables(p.drop("expected"), f"expected {half}, ") for (half,), p in halves)
         return [table for part in parts for table in part]
-    plain = ("slice", "n", "MAR", "interval", "joint", "BR", "acc. st", "acc. co")
-    changes = ("slice", "n", "MAR", "interval", "joint", "interval")
+    plain = ("slice", "n", "MAR", "interval", "a+c/scen.", "joint", "BR", "acc. st", "acc. co")
+    changes = ("slice", "n", "MAR", "interval", "joint", "interval", "p")
     tables = []
     for change, header, title in ((False, plain, "priming"), (True, changes, "change by priming")):
-        rows: dict[str, list[list[str]]] = {}
-        for name, priming, cells in _lines(summary, change=change):
-            rows.setdefault(priming, []).append([name, *cells])
-        tables += [Table(header, rows[p], f"{before}{title}: {p}", n_words=1) for p in rows]
+        wanted = summary.filter(pl.col("measure").str.ends_with("_change") == change)
+        for (priming,), part in wanted.group_by("priming", maintain_order=True):
+            notes = Notes()
+            rows = [(name, *cells) for name, _, cells in _lines(part, notes, change=change)]
+            name = f"{before}{title}: {priming}"
+            tables.append(Table(header, rows, name, n_words=1, notes=notes.lines()))
     return tables
 
 
 def publication_table(summary: pl.DataFrame) -> Table:
     """Return the lines of all primings of what `summarize` returns as one table, for a paper."""
-    header = ("slice", "priming", "n", "MAR", "interval", "joint", "BR", "acc. st.", "acc. co.")
-    rows = [(name, priming, *cells) for name, priming, cells in _lines(summary, change=False)]
-    return Table(header, rows, n_words=2)
+    header = (
+        "slice", "priming", "n", "MAR", "interval", "a+c/scen.", "joint", "BR", "acc. st.", "acc. co.",
+    )  # fmt: skip
+    notes = Notes()
+    plain = summary.filter(~pl.col("measure").str.ends_with("_change"))
+    rows = [(name, priming, *cells) for name, priming, cells in _lines(plain, notes, change=False)]
+    return Table(header, rows, n_words=2, notes=notes.lines())
 
 
-def analyses_tables(analyses: Analyses) -> list[Table]:
-    """Return the tables of what a design allows beyond its summary."""
+def analyses_tables(analyses: Analyses, before: str = "") -> list[Table]:
+    """Return the tables beyond a summary: measures of the margin, and what a design allows.
+
+    `before` begins the titles of the former.
+    """
     contrasts, detection = analyses.contrasts, analyses.detection
-    tables = [contrasts_table(contrasts)] if len(contrasts) else []
+    tables = evidence_tables(analyses.evidence, before)
+    tables += [contrasts_table(contrasts)] if len(contrasts) else []
     if len(detection):
         tables += [*detection_tables(detection), expected_table(analyses.expected, detection)]
     return tables
@@ -55,12 +70,15 @@ def analyses_tables(analyses: Analyses) -> list[Table]:
 def contrasts_table(contrasts: pl.DataFrame) -> Table:
     """Return what `priming_contrasts` returns, a line each, in percentage points."""
     header = ("contrast", "priming", "measure", "value", "interval", "p", "adj. p")
-    rows = []
+    rows, notes = [], Notes()
     for row in contrasts.iter_rows(named=True):
-        names = (row["contrast"], row["priming"], _SHORT.get(row["measure"], row["measure"]))
-        rows.append((*names, number(row["value"], "+"), interval(row), *_p_values(row)))
+        short = _SHORT.get(row["measure"], row["measure"])
+        name = f"{row['contrast']} {row['priming']}"
+        value = notes.value(row, short, name, "+")
+        ends = notes.interval(row, short, name)
+        rows.append((row["contrast"], row["priming"], short, value, ends, *_p_values(row)))
     title = "contrasts of primings (p of sign-flip tests, one family)"
-    return Table(header, rows, title, n_words=3)
+    return Table(header, rows, title, n_words=3, notes=notes.lines())
 
 
 def detection_tables(detection: pl.DataFrame) -> list[Table]:
@@ -69,12 +87,13 @@ def detection_tables(detection: pl.DataFrame) -> list[Table]:
     tables = []
     for (priming,), rows in detection.group_by("priming", maintain_order=True):
         title = f"yes or no, priming: {priming} (criterion: positive leans to no)"
-        parts = rows.partition_by("condition", maintain_order=True)
-        tables.append(Table(header, [_detection_cells(part) for part in parts], title, n_words=1))
+        parts, notes = rows.partition_by("condition", maintain_order=True), Notes()
+        cells = [_detection_cells(part, notes) for part in parts]
+        tables.append(Table(header, cells, title, n_words=1, notes=notes.lines()))
     return tables
 
 
-def _detection_cells(rows: pl.DataFrame) -> list[str]:
+def _detection_cells(rows: pl.DataFrame, notes: Notes) -> list[str]:
     by_measure = _by_measure(rows)
     d_prime, criterion = by_measure["d_prime"], by_measure["criterion"]
     cells = [
@@ -82,8 +101,9 @@ def _detection_cells(rows: pl.DataFrame) -> list[str]:
         _rate(d_prime["hits"], d_prime["misses"]),
         _rate(d_prime["false_alarms"], d_prime["correct_rejections"]),
     ]
-    for row in (d_prime, criterion):
-        cells += [number(row["value"], digits=2), interval(row, digits=2)]
+    for column, row in (("d'", d_prime), ("criterion", criterion)):
+        cells.append(notes.value(row, column, cells[0], digits=2))
+        cells.append(notes.interval(row, column, cells[0], digits=2))
     return cells
 
 
@@ -97,14 +117,25 @@ def expected_table(expected: pl.DataFrame, detection: pl.DataFrame) -> Table:
     adjusted = detection.filter(measure="mar_adjusted")
     parts = (halves.filter(expected="yes"), halves.filter(expected="no"), adjusted)
     rows = []
+    notes = Notes()
     for priming in detection["priming"].unique(maintain_order=True):
         cells = [priming]
-        for part in parts:
+        for column, part in zip(("yes", "no", "adjusted"), parts, strict=True):
             row = next(part.filter(priming=priming).iter_rows(named=True), _NO_ROW)
-            cells += [number(row["value"]), interval(row)]
+            if column == "adjusted" and not _has_criteria(
+                detection.filter(pl.col("priming").is_in([priming, "none"]))
+            ):
+                row = {**row, "withheld": "criterion_at_limit"}
+            cells += [notes.value(row, column, priming), notes.interval(row, column, priming)]
         rows.append(cells)
     title = "MAR by expected answer (no: the mirror), and adjusted for the criterion"
-    return Table(header, rows, title, n_words=1)
+    return Table(header, rows, title, n_words=1, notes=notes.lines())
+
+
+def _has_criteria(detection: pl.DataFrame) -> bool:
+    """True if both conditions give each answer to each kind of prompt often enough to place a criterion."""
+    cells = detection.filter(measure="criterion").select(_CELLS).drop_nulls()
+    return bool(len(cells)) and min(min(row) for row in cells.iter_rows()) >= _FEWEST
 
 
 def tests_tables(tests: pl.DataFrame) -> list[Table]:
@@ -163,13 +194,31 @@ def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
     `comparison` is what `misfired.stats.compare` returns; `title` names both runs.
     """
     header = ("slice", "priming", "n", "MAR", "interval", "joint", "p", "adj. p")
-    rows = []
+    rows, notes = [], Notes()
     for (name, priming), part in comparison.group_by("slice", "priming", maintain_order=True):
-        by_measure = _by_measure(part)
+        by_measure, place = _by_measure(part), f"{name} {priming}"
         mar, joint = by_measure["mar"], by_measure["mar_joint"]
-        values = (number(mar["value"], "+"), interval(mar), number(joint["value"], "+"))
-        rows.append((name, priming, mar["n_pairs"], *values, *_p_values(joint)))
-    return Table(header, rows, title, n_words=2)
+        values = (notes.value(mar, "MAR", place, "+"), notes.interval(mar, "MAR", place))
+        joined = notes.value(joint, "joint", place, "+")
+        rows.append((name, priming, mar["n_pairs"], *values, joined, *_p_values(joint)))
+    return Table(header, rows, title, n_words=2, notes=notes.lines())
+
+
+def flips_table(flips: pl.DataFrame) -> Table:
+    """Return what `misfired.stats.flips` returns, a line per priming."""
+    rows, notes = [], Notes()
+    for (priming,), part in flips.group_by("priming", maintain_order=True):
+        found, name = _by_measure(part), str(priming)
+        counts = [found[f"n_{way}"] for way in ("yes_to_no", "no_to_yes")]
+        n = sum(int(row["value"]) for row in counts)
+        moved = found["margin_difference"]
+        margin = notes.value(moved, "margin", name, "+", digits=2)
+        ends = notes.interval(moved, "margin", name, digits=2)
+        each = [f"{row['value']:.0f}" for row in counts]
+        rows.append((name, f"{n:,} of {counts[0]['n_prompts']:,}", *each, margin, ends))
+    header = ("priming", "answers that differ", "yes to no", "no to yes", "margin", "interval")
+    title = "answers from the first run to the second; margin: first - second"
+    return Table(header, rows, title, n_words=1, notes=notes.lines())
 
 
 def ranking_tables(ranking: pl.DataFrame, title: str) -> list[Table]:
@@ -217,17 +266,29 @@ def _by_measure(rows: pl.DataFrame) -> dict[str, _Row]:
     return {row["measure"]: row for row in rows.iter_rows(named=True)}
 
 
-def _lines(summary: pl.DataFrame, *, change: bool) -> Iterator[tuple[str, str, list[str]]]:
+def _lines(
+    summary: pl.DataFrame, notes: Notes, *, change: bool
+) -> Iterator[tuple[str, str, list[str]]]:
     """Yield slice, priming and cells of primings, or of changes of priming."""
-    others = ("mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
-    wanted = summary.filter(pl.col("measure").str.ends_with("_change") == change)
-    for (name, priming), rows in wanted.group_by("slice", "priming", maintain_order=True):
-        found = _by_measure(rows)
+    others = {"mar_joint": "joint", "br": "BR", **_ACCURACIES}
+    for (slice_, priming), rows in summary.group_by("slice", "priming", maintain_order=True):
+        found, name = _by_measure(rows), str(slice_)
         mar = found["mar_change" if change else "mar"]
-        cells = [str(mar["n_pairs"]), number(mar["value"], "+" if change else ""), interval(mar)]
+        cells = [str(mar["n_pairs"]), notes.value(mar, "MAR", name, "+" if change else "")]
+        cells.append(notes.interval(mar, "MAR", name))
         if change:
             joint = found["mar_joint_change"]
-            cells += [number(joint["value"], "+"), interval(joint)]
+            cells += [notes.value(joint, "joint", name, "+"), notes.interval(joint, "joint", name)]
+            cells.append(_sign_flip(joint, notes, name))
         else:
-            cells += [number(found[measure]["value"]) for measure in others]
-        yield str(name), str(priming), cells
+            cells.append(f"{mar['n_base']:,}/{mar['n_informative']}")
+            for measure, column in others.items():
+                cells.append(notes.value({**found[measure], "flags": None}, column, name))
+        yield name, str(priming), cells
+
+
+def _sign_flip(joint: _Row, notes: Notes, place: str) -> str:
+    """Return the p value of the sign-flip test; without one no pair has changed."""
+    if joint["p_value"] is None and joint["value"] is not None:
+        return notes.value({"value": None, "reason": "no_discordant_pair"}, "p", place)
+    return p_value(joint["p_value"])

@@ -19,13 +19,14 @@ class Table:
     """Cells, turned into text by `str`, under a header, which may have a title above it.
 
     The first `n_words` columns are aligned to the left; numbers follow, aligned to the right. None:
-    a column holds numbers where its first cell is one.
+    a column holds numbers where its first cell is one. Notes stand below.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str | None = None
     n_words: int | None = None
+    notes: Sequence[str] = ()
 
     @property
     def holds_words(self) -> list[bool]:
@@ -54,12 +55,14 @@ def text(table: Table, width: int = WIDTH) -> str:
         widths[max(foldable, key=widths.__getitem__)] -= 1
         excess -= 1
     lines = [] if table.title is None else [textwrap.fill(table.title, width)]
-    for row in cells:
+    for row in cells if table.header else ():
         folded = [_folded(cell, most) for cell, most in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             sized = zip(parts, widths, words, strict=True)
             padded = (part.ljust(n) if is_words else part.rjust(n) for part, n, is_words in sized)
             lines.append("  ".join(padded).rstrip())
+    for note in table.notes:
+        lines += textwrap.wrap(note, width, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 
@@ -75,7 +78,8 @@ def latex(table: Table) -> str:
     lines = [f"{' & '.join(row)} \\\\" for row in (head, *body)]
     columns = "".join("l" if is_words else "r" for is_words in table.holds_words)
     begin = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", lines[0], "\\midrule"]
-    return "\n".join([*begin, *lines[1:], "\\bottomrule", "\\end{tabular}"])
+    notes = [f"% {note}" for note in table.notes]
+    return "\n".join([*begin, *lines[1:], "\\bottomrule", "\\end{tabular}", *notes])
 
 
 def csv(frame: pl.DataFrame) -> str:

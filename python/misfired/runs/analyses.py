@@ -5,7 +5,15 @@ from typing import Any
 
 import polars as pl
 
-from misfired.stats import by_expected, controlled_primings, priming_contrasts, signal_detection
+from misfired.stats import (
+    Verdict,
+    by_expected,
+    controlled_primings,
+    evidence,
+    priming_contrasts,
+    signal_detection,
+    verdict,
+)
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.priming import CONTRASTS_SCHEMA
@@ -18,15 +26,25 @@ class Analyses:
 
     `contrasts` of primings with controls are by `misfired.stats.priming_contrasts`. Where both yes and no
     are expected, `detection` is by `misfired.stats.signal_detection`, `expected` by `by_expected`.
+    `evidence` is by `misfired.stats.evidence`, and `verdict` is of the priming `none`, or of the first.
     """
 
     contrasts: pl.DataFrame
     detection: pl.DataFrame
     expected: pl.DataFrame
+    evidence: pl.DataFrame
+    verdict: Verdict
 
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of each table, as `analyses.json` holds them."""
-        return {name: table.to_dicts() for name, table in vars(self).items()}
+        tables = ("contrasts", "detection", "expected")
+        return {name: getattr(self, name).to_dicts() for name in tables}
+
+    def summary_rows(self, summary: pl.DataFrame) -> list[dict[str, Any]]:
+        """Return the rows of `summary.json`: those of `summarize`, of `evidence`, and the verdict's."""
+        rows = [*summary.to_dicts(), *self.evidence.to_dicts()]
+        blank = dict.fromkeys(summary.columns) | {"slice": "overall", "measure": "verdict"}
+        return [*rows, blank | {"priming": self.verdict.priming, "verdict": self.verdict.to_dict()}]
 
 
 def analyse(
@@ -36,6 +54,8 @@ def analyse(
 
     `outcomes` are what `build_outcomes` makes of the answers, if that is known.
     """
+    found = verdict(answers, priming=verdict_priming(answers), **options)
+    measured = evidence(answers, **options)
     # Twins that check the reading are too few for the rates of a design.
     answers = answers.filter(~pl.col("id").str.ends_with(READING))
     schemas = (CONTRASTS_SCHEMA, DETECTION_SCHEMA, EXPECTED_SCHEMA)
@@ -48,4 +68,10 @@ def analyse(
         expected = by_expected(answers, **options)
         options.pop("stratified", None)
         detection = signal_detection(answers, **options)
-    return Analyses(contrasts, detection, expected)
+    return Analyses(contrasts, detection, expected, measured, found)
+
+
+def verdict_priming(answers: pl.DataFrame) -> str:
+    """Return the priming whose verdict counts: `none`, or the first if there is no such."""
+    names = answers["priming"]
+    return "none" if "none" in names else str(names[0])

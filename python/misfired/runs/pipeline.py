@@ -119,7 +119,7 @@ def run(
         outcomes = build_outcomes(scores.answers)
         summary = summarize(outcomes, **statistics)
         analyses = analyse(scores.answers, outcomes, **statistics)
-        tables = {SUMMARY: summary.to_dicts(), ANALYSES: analyses.to_json()}
+        tables = {SUMMARY: analyses.summary_rows(summary), ANALYSES: analyses.to_json()}
         return Run(scores, outcomes, summary, analyses), tables
 
     return _measure(model, pairs, asked, finish, out=out, ray=ray, progress=progress)

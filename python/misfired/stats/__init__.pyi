@@ -14,6 +14,7 @@ from .evidence import (
     margin_shift,
 )
 from .families import study_tests
+from .flips import flips
 from .margins import Margins
 from .planning import Clustering, clustering, interval_width, minimum_detectable, power, sample_size
 from .priming import controlled_primings, priming_contrasts
@@ -29,7 +30,7 @@ __all__ = [
     "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "Margins", "Support",
     "TestResult", "Verdict", "adjust", "agreement", "auc", "bootstrap", "br_choice",
     "by_expected", "check_published", "choice_accuracy", "clustering", "compare",
-    "compare_evidence", "compare_variants", "controlled_primings", "evidence", "evidence_loss",
+    "compare_evidence", "compare_variants", "controlled_primings", "evidence", "evidence_loss", "flips",
     "interval_width", "leaderboard", "lower_share", "mar_bounds", "mar_calibrated",
     "mar_choice", "margin_shift", "mcnemar", "minimum_detectable", "permutation_test", "power",
     "priming_contrasts", "proportion_interval", "sample_size", "signal_detection",

@@ -145,7 +145,7 @@ def margins_of_answers(answers: pl.DataFrame, *, of: str = "margin") -> RunMargi
         DataError: A column is missing, or a prompt is there twice.
     """
     check_columns(answers, _KEYS, "answers")
-    frame = answers.with_columns(_margin=_margin(answers) if of == "margin" else _said())
+    frame = answers.with_columns(_margin=margin_of(answers) if of == "margin" else _said())
     frame = _with_items(frame)
     items = frame.select("_item", "category", "scenario").unique("_item").sort("_item")
     keys = ["priming", "_item", "condition", "expected"]
@@ -174,12 +174,13 @@ def _cell(
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def _margin(answers: pl.DataFrame) -> pl.Expr:
-    """Return log P(yes) / P(no): `logit_diff` leads with the protocol's first answer."""
+def margin_of(answers: pl.DataFrame) -> pl.Expr:
+    """Return log P(yes) / P(no), null where there is none: `logit_diff` leads with the first answer."""
     if "logit_diff" not in answers.columns:
         return pl.lit(None, pl.Float64)
     named = [name for name in answers.columns if name in {"logp_yes", "logp_no"}]
-    return pl.col("logit_diff") * (-1 if named[:1] == ["logp_no"] else 1)
+    margin = pl.col("logit_diff") * (-1 if named[:1] == ["logp_no"] else 1)
+    return pl.when(margin.is_finite()).then(margin)
 
 
 def _said() -> pl.Expr:

@@ -30,6 +30,7 @@ class Verdict:
     """What a run is worth.
 
     Attributes:
+        priming: The priming that counts.
         reads: True if the lower end of `reading` is above chance, False if not, None if it cannot be
             known; then `reads_reason` says why.
         reads_reason: `no_expected_no` (every prompt expects yes), `no_answers` (outcomes alone), or a
@@ -53,6 +54,7 @@ class Verdict:
         support: Of MAR.
     """
 
+    priming: str
     reads: bool | None
     reads_reason: str | None
     reading: Estimate
@@ -117,7 +119,7 @@ def verdict(answers: pl.DataFrame, *, priming: str = "none", **options: Any) -> 
         shift = estimate(margins, "margin_shift", **keywords)
     misfires, cause = _misfires(reads, why_not, support, [rates["discrepancy"], shift])
     return Verdict(
-        reads=reads, reads_reason=why_not, reading=reading, basis=basis, leans=leans,
+        priming=priming, reads=reads, reads_reason=why_not, reading=reading, basis=basis, leans=leans,
         leans_reason=no_lean, yes_rate=yes_rate, constant=constant, misfires=misfires,
         misfires_reason=cause, mar=rates["mar"], discrepancy=rates["discrepancy"],
         margin_shift=shift, support=support,
