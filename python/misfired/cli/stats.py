@@ -94,7 +94,11 @@ def stats(
         frame = _computed(table or "summary", answers, asked)
         judged = verdict(answers, priming=verdict_priming(answers), **asked)
         verdicts.append({"source": str(path), "verdict": judged.to_dict()})
-        whole = [frame, evidence(answers, **asked)] if _has_rows(table, answers) else [frame]
+        whole = (
+            [frame, evidence(answers, **asked)]
+            if table is None and _are_answers(answers)
+            else [frame]
+        )
         found.append(pl.concat(whole).select(pl.lit(str(path)).alias("source"), pl.all()))
         if as_json or as_csv or as_latex:
             continue
@@ -110,7 +114,7 @@ def stats(
         echo("\n\n".join([words, *map(text, tables)]) + "\n")
     if as_json or as_csv:
         _print(pl.concat(found), "", as_json=as_json, as_csv=as_csv)
-        if as_json and table in {None, "summary"}:
+        if as_json and table is None:
             echo("\n".join(map(json.dumps, verdicts)))
     elif as_latex:
         echo("\n\n".join(latex(show.publication_table(frame)) for frame in found))
@@ -137,7 +141,7 @@ def compare(
     answers = [read_answers(path) for path in (first, second)]
     frame = compare_runs(*map(_outcomes, answers), **asked)
     tables = [show.comparison_table(frame, f"{first} - {second}")]
-    if all(_has_rows(None, each) for each in answers):
+    if all(map(_are_answers, answers)):
         changed, moved = flips(*answers, **asked), compare_evidence(*answers, **asked)
         tables = [show.flips_table(changed), *tables]
         tables += evidence_tables(moved, "first - second, ", differences=True)
@@ -188,11 +192,9 @@ def _statistics(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _has_rows(table: str | None, answers: pl.DataFrame) -> bool:
-    """True if answers, not outcomes alone, give rows beside those of the summary."""
-    return table in {None, "summary"} and {"condition", "expected", "answer"} <= set(
-        answers.columns
-    )
+def _are_answers(frame: pl.DataFrame) -> bool:
+    """True for answers, False for outcomes alone."""
+    return {"condition", "expected", "answer"} <= set(frame.columns)
 
 
 def _outcomes(answers: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Tables of statistics: summaries, contrasts, signal detection, tests, comparisons and rankings."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -57,14 +58,14 @@ def publication_table(summary: pl.DataFrame) -> Table:
 def analyses_tables(analyses: Analyses, before: str = "") -> list[Table]:
     """Return the tables beyond a summary: measures of the margin, and what a design allows.
 
-    `before` begins the titles of the former.
+    `before` begins their titles.
     """
     contrasts, detection = analyses.contrasts, analyses.detection
-    tables = evidence_tables(analyses.evidence, before)
+    tables = evidence_tables(analyses.evidence)
     tables += [contrasts_table(contrasts)] if len(contrasts) else []
     if len(detection):
         tables += [*detection_tables(detection), expected_table(analyses.expected, detection)]
-    return tables
+    return [replace(table, title=f"{before}{table.title}") for table in tables]
 
 
 def contrasts_table(contrasts: pl.DataFrame) -> Table:

@@ -126,7 +126,8 @@ def _support(verdict: Verdict) -> str:
     worth = "" if base.n_effective >= base.n_pairs else f", worth {base.n_effective:.0f},"
     few = f": too few ({FEWEST_EFFECTIVE} are needed)" if base.withheld else ""
     where = f"{base.n_informative} of {base.n_scenarios} scenarios"
-    return f"MAR rests on {base.n_pairs:,} pairs{worth} in {where}{few}."
+    pairs = "1 pair" if base.n_pairs == 1 else f"{base.n_pairs:,} pairs"
+    return f"MAR rests on {pairs}{worth} in {where}{few}."
 
 
 def _figure(found: Estimate, digits: int) -> str:
