@@ -6,7 +6,8 @@ from typing import Any
 
 from typer import Option, echo
 
-from misfired.cli.options import Json, progress_bars, takes
+from misfired.cli.options import Json, takes
+from misfired.cli.progress import progress_shown
 from misfired.scoring.options import Devices
 from misfired.stats.options import ResamplingOptions
 
@@ -33,8 +34,8 @@ def demo(
     from misfired.demo import demo as run_demo
     from misfired.report.demo import demo_report
 
-    with progress_bars() as bar:
-        result = run_demo(out, n_threads=n_threads, progress=bar, **options)
+    with progress_shown() as shown:
+        result = run_demo(out, n_threads=n_threads, progress=shown, **options)
     if not as_json:
         echo(demo_report(result, out))
         return

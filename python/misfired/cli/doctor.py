@@ -1,12 +1,14 @@
 """`misfired doctor`: what is installed, whether it works here, and what to change."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from typer import Argument, Exit, echo
+from typer import Argument, Exit, Option, echo
 
 from misfired.cli.options import Json, takes
-from misfired.scoring.backend import is_url
+from misfired.scoring.backend import Finding, is_url
+from misfired.scoring.environment import before_loading
 from misfired.scoring.options import ScoringOptions, ServerOptions
 
 _SIGNS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
@@ -22,15 +24,18 @@ def doctor(
     model: str | None = Argument(
         None,
         metavar="MODEL",
-        help="A GGUF model to load and time for five seconds, or a server's address.",
+        help="A GGUF model to load and time, or a server's address.",
     ),
     *,
+    thorough: bool = Option(
+        False, "--thorough", help="Also measure what neighbours change, and time longer."
+    ),
     as_json: Json = False,
     **options: Any,
 ) -> None:
     """Check the installation, and a model if one is given.
 
-    Exits with 1 if anything is broken. For a server it reports whether it answers, how fast, and
+    Takes about five seconds; each line is printed as it is known. Exits with 1 if anything is broken. For a server it reports whether it answers, how fast, and
     whether it gives log-probabilities.
 
     Examples:
@@ -38,17 +43,21 @@ def doctor(
       misfired doctor model.gguf
       misfired doctor http://127.0.0.1:8000/v1 --server-model NAME
     """
-    from misfired.scoring.llama.doctor import examine
-    from misfired.scoring.server.examine import examine_server
-
+    findings: Iterable[Finding]
     if is_url(model):
-        server = ScoringOptions.of(options).part(ServerOptions)
-        findings = examine_server(str(model), server)
+        from misfired.scoring.server.examine import examine_server
+
+        findings = examine_server(str(model), ScoringOptions.of(options).part(ServerOptions))
     else:
-        findings = examine(model, **options)
+        before_loading(options["precision"])
+        from misfired.scoring.llama.doctor import examine
+
+        findings = examine(model, thorough=thorough, **options)
+    broken = False
     for each in findings:
+        broken |= each.status == "problem"
         advice = f"\n        -> {each.advice}" if each.advice else ""
         line = f"{_SIGNS[each.status]} {each.name}: {each.value}{advice}"
         echo(json.dumps(vars(each)) if as_json else line)
-    if any(finding.status == "problem" for finding in findings):
+    if broken:
         raise Exit(1)

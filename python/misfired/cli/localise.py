@@ -5,7 +5,8 @@ from typing import Any
 
 from typer import Argument, Option, echo
 
-from misfired.cli.options import Json, progress_bars, takes
+from misfired.cli.options import Json, takes
+from misfired.cli.progress import progress_shown
 from misfired.localise.options import LocaliseOptions
 
 
@@ -40,8 +41,8 @@ def localise(
 
     if figures:
         check_matplotlib()
-    with progress_bars() as bar:
-        found = localise_run(model, run, base=base, progress=bar("localising"), **options)
+    with progress_shown() as shown:
+        found = localise_run(model, run, base=base, progress=shown("localising"), **options)
     found.write(out)
     if figures:
         write_figures(found, out)

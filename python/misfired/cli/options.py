@@ -2,8 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -65,24 +64,6 @@ def takes(
         return command
 
     return decorate
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Show bars on stderr for the block; what it yields adds one by label, called with (done, in all)."""
-    from rich import progress
-    from rich.console import Console
-
-    columns = [progress.TextColumn("{task.description}", markup=False), progress.BarColumn(24)]
-    columns += [progress.MofNCompleteColumn(), progress.TimeElapsedColumn()]
-    columns += [progress.TextColumn("left"), progress.TimeRemainingColumn()]
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-
-        def bar(label: str) -> Callable[[int, int], None]:
-            task = shown.add_task(label, total=None)
-            return lambda done, total: shown.update(task, completed=done, total=total)
-
-        yield bar
 
 
 def group() -> typer.Typer:

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 from typer import Argument, Exit, Option, echo
 
-from misfired.cli.options import Json, progress_bars, split_words, takes
+from misfired.cli.options import Json, split_words, takes
+from misfired.cli.progress import progress_shown
 from misfired.errors import ArgumentError
 from misfired.options import Options, option
 from misfired.prompts.primings import check_primings, default_primings
@@ -81,8 +82,8 @@ def run(
             options |= {"template": None, "templates": templates}
         _run_many(models, pairs, out, as_json=as_json, ray=ray, **options)
     else:
-        with progress_bars() as bar:
-            options |= {"out": out, "ray": ray, "progress": bar("scoring")}
+        with progress_shown() as shown:
+            options |= {"out": out, "ray": ray, "progress": shown("")}
             done = run_pipeline(models[0], pairs, **options)
         from misfired.report.run import run_json, run_report
 
@@ -122,9 +123,9 @@ def _run_variants(
 
     if len(models) > 1 or len(suites) > 2:
         raise ArgumentError("--variant compares two variants with one model")
-    with progress_bars() as bar:
+    with progress_shown() as shown:
         runs = {
-            name: run_pipeline(models[0], pairs, out=out / name, progress=bar(name), **rest)
+            name: run_pipeline(models[0], pairs, out=out / name, progress=shown(name), **rest)
             for name, pairs in suites.items()
         }
     statistics = {name: rest[name] for name in ("n_resamples", "confidence_level")}
@@ -149,8 +150,8 @@ def _run_many(
     from misfired.runs.pipeline import Run
     from misfired.stats import leaderboard
 
-    with progress_bars() as bar:
-        results = run_many(models, pairs, out=out, progress=bar, **rest)
+    with progress_shown() as shown:
+        results = run_many(models, pairs, out=out, progress=shown, **rest)
     runs = {name: each for name, each in results.items() if isinstance(each, Run)}
     if as_json:
         for name, each in runs.items():
@@ -199,13 +200,13 @@ def score(
         raise ArgumentError("--explain must have a model file, a server gives no tokens")
     if explain:
         del options["limit"]
-        shown = explain_prompt(model, pairs, **options)
-        echo(json.dumps(shown) if as_json else "\n".join(explanation_lines(shown)))
+        explained = explain_prompt(model, pairs, **options)
+        echo(json.dumps(explained) if as_json else "\n".join(explanation_lines(explained)))
     elif out is None:
         raise ArgumentError("score needs a run folder: -o RUN (or --explain)")
     else:
-        with progress_bars() as bar:
-            scores = score_pipeline(model, pairs, out=out, progress=bar("scoring"), **options)
+        with progress_shown() as shown:
+            scores = score_pipeline(model, pairs, out=out, progress=shown(""), **options)
         echo(json.dumps(scores_json(scores, out)) if as_json else scores_report(scores, out))
 
 

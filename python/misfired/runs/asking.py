@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from misfired.progress import Listener
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import PromptSet
 from misfired.runs.folder import Key, RunFolder
@@ -36,7 +37,7 @@ class Asking:
     pairs: pl.DataFrame
     primings: Sequence[Priming]
     folder: RunFolder | None = None
-    progress: Progress | None = None
+    progress: Listener = field(default_factory=Listener)
     counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def __post_init__(self) -> None:
@@ -46,7 +47,10 @@ class Asking:
 
     def ask(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Ask block after block until the plan ends; return the pairs asked and all their answers, in order."""
+        self.progress.stage("trial")
         self.backend.open(self._all.spread(N_SAMPLE))
+        self.progress.tell_new(self.backend.about())
+        self.progress.stage("scoring")
         frames: list[pl.DataFrame] = []
         for block in range(len(self.plan.blocks)):
             frames += self._answer(self.plan.asked(self.pairs, block, block + 1))
@@ -59,6 +63,12 @@ class Asking:
             answers = answers.join(places, on="id", maintain_order="left")
             answers = answers.sort("_place", maintain_order=True).drop("_place")
         return asked, answers
+
+    @property
+    def counted(self) -> str:
+        """How many pairs, scenarios and prompts the plan has at most."""
+        n_scenarios = self.pairs["scenario"].n_unique()
+        return f"{len(self.pairs)} in {n_scenarios} scenarios: {len(self._all)} prompts"
 
     @property
     def tallies(self) -> Tallies:
@@ -108,5 +118,4 @@ class Asking:
             if self.folder is not None and fresh:
                 self.folder.append(fresh.items())
             self._n_done += n_known + len(fresh)
-            if self.progress is not None:
-                self.progress(self._n_done, len(self._all))
+            self.progress(self._n_done, len(self._all))

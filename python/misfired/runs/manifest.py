@@ -96,7 +96,9 @@ class Settings(_Section, frozen=True, kw_only=True):
 
 class _ModelFacts(_Section, frozen=True):
     path: Annotated[str, "File, or address of the server."]
-    description: Annotated[str, "What llama.cpp says of the file, or the name at the server."]
+    description: Annotated[
+        str, "Its own name, size and types of tensors, or the name at the server."
+    ]
     metadata: Annotated[dict[str, str] | None, "Metadata of the GGUF file."] = None
 
 

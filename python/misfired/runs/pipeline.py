@@ -11,6 +11,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.options import takes_options
+from misfired.progress import listener
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.order import limit_pairs, pair_order
 from misfired.prompts.prompt_set import PromptSet
@@ -78,7 +79,7 @@ def score(
         pairs: Contrastive pairs, as `build_pairs` or `read_suite` give them.
         out: A run folder, created if missing; an interrupted run resumes.
         ray: Address of a Ray cluster that does the work; `local` starts one on this machine.
-        progress: Called after each batch.
+        progress: Called after each batch with (prompts done, in all), or a `misfired.progress.Listener`.
         options: How to ask; see `misfired.runs.options.ScoreOptions`.
 
     Raises:
@@ -143,12 +144,15 @@ def _measure(
     shots, left = draw_shots(
         suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
+    heard = listener(progress)
+    heard.stage("loading")
     pairs = limit_pairs(left, options.limit, seed=options.seed)
     if options.reading_check:
         pairs = with_reading_check(pairs, pair_order(left, seed=options.seed))
     plan = plan_for(pairs, options, _base(options, pairs))
     with contextlib.ExitStack() as stack:
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
+        heard.tell_new(backend.about())
         settings = run_settings(pairs, options, shots, backend.settings(), n_block=plan.n_block)
         folder = None if out is None else stack.enter_context(RunFolder(out, settings, plan))
         if folder is not None and folder.complete:
@@ -162,11 +166,13 @@ def _measure(
             folder.keep_pairs(pairs)
         primed = with_neutral(pairs, options.primings, backend.count_tokens)
         n_recorded = len(folder.recorded) if folder else 0
-        asking = Asking(backend, plan, primed, options.primings, folder, progress)
+        asking = Asking(backend, plan, primed, options.primings, folder, heard)
+        heard.tell("pairs", asking.counted)
         asked, answers = asking.ask()
         if len(asked) < len(pairs):
             pairs = pairs.filter(pl.col("id").is_in(asked["id"].to_list()))
             settings |= pairs_settings(pairs)
+        heard.stage("check")
         manifest = build_manifest(
             settings,
             asked,
@@ -181,6 +187,7 @@ def _measure(
             started=started,
             n_resumed_from=n_recorded,
         )
+        heard.stage("statistics")
         result, tables = finish(Scores(answers, manifest))
         if folder is not None:
             folder.keep_pairs(pairs)

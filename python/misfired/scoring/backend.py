@@ -49,6 +49,9 @@ class Backend(Protocol):
     def settings(self) -> dict[str, Any]:
         """Return what decides the answers; a run folder made with other settings is refused."""
 
+    def about(self) -> dict[str, str]:
+        """Return what is known so far of the model and of how it is asked, by name, for people."""
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text on its own, special tokens read as text.
 

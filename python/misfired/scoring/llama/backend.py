@@ -16,7 +16,7 @@ from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
 from misfired.scoring.environment import default_threads
-from misfired.scoring.llama.device import computed_on
+from misfired.scoring.llama.device import computed_on, placed
 from misfired.scoring.llama.engine import Job, alone, engine_for, without_text
 from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
 from misfired.scoring.llama.library import versions
@@ -66,6 +66,18 @@ class LocalBackend:
             "devices": asdict(self.session.model.devices),
             "llama_cpp_python": versions()["llama_cpp_python"],
         }
+
+    def about(self) -> dict[str, str]:
+        """Return model, device and template, and once it is open how prompts are packed."""
+        model, n_threads = self.session.model, self.options.n_threads or default_threads()
+        about = {
+            "model": model.description,
+            "device": placed(model.devices, model.header, n_threads),
+            "template": self.session.template.name,
+        }
+        if self.is_open:
+            about["packing"] = self._packing["packing"]
+        return about
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text on its own, special tokens read as text."""

@@ -180,6 +180,16 @@ def apply_to_context(devices: Devices, params: Any) -> None:
     params.op_offload = params.offload_kqv = bool(devices.n_gpu_layers)
 
 
+def placed(devices: Devices, header: Header, n_threads: int) -> str:
+    """Return in words where a model is computed."""
+    n, threads = devices.n_gpu_layers, f"{n_threads} CPU thread{'s' * (n_threads > 1)}"
+    if not n:
+        return threads
+    all_of = (header.n_layers or 0) + 1
+    layers = "all layers" if n < 0 or n >= all_of else f"{n} of {all_of} layers"
+    return f"{layers} on {', '.join(map(str, gpus()))}, {threads}"
+
+
 def driver_version() -> str | None:
     """Return the version of NVIDIA's driver, None where there is none."""
     name = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"

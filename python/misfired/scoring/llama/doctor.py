@@ -1,5 +1,6 @@
 """What is installed, whether it works here, and what to change."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -8,33 +9,63 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llama_cpp import llama_cpp as capi
 
 from misfired._core import Scorer
-from misfired.errors import MisfiredError
+from misfired.errors import MisfiredError, TemplateError
 from misfired.options import takes_options
 from misfired.scoring.backend import Finding
-from misfired.scoring.environment import default_threads
+from misfired.scoring.environment import GRAPHS, SPINNING, default_threads
 from misfired.scoring.forms import AnswerTokens, Form
-from misfired.scoring.llama.device import found_devices, ggml_version
-from misfired.scoring.llama.engine import Job, TokenisedPrompt, ragged, step
+from misfired.scoring.llama.device import (
+    Device,
+    driver_version,
+    found_devices,
+    ggml_version,
+    gpus,
+    placed,
+)
+from misfired.scoring.llama.engine import Job, Packing, TokenisedPrompt, ragged, step
+from misfired.scoring.llama.gguf import short
+from misfired.scoring.llama.guard import begin
 from misfired.scoring.llama.invariance import TOLERANCE, choose_packing
-from misfired.scoring.llama.library import load_library, versions
+from misfired.scoring.llama.library import has_amx, load_library, versions
 from misfired.scoring.llama.markers import complaint, describe, find_markers
-from misfired.scoring.llama.model import Context, Model, open_model
-from misfired.scoring.llama.session import Session, batch_size
+from misfired.scoring.llama.model import Context, Model
+from misfired.scoring.llama.session import Session, open_context
 from misfired.scoring.model_file import find_model
-from misfired.scoring.options import ScoringOptions
+from misfired.scoring.options import MODES, DecodingOptions, ScoringOptions
 
-#: Seconds that the throughput test takes, not counting its last batch.
-SECONDS = 5.0
+#: Seconds of decoding, not counting the last batch: as a rule, and if thorough.
+SECONDS, THOROUGH_SECONDS = 1.0, 5.0
+#: Tokens of a prompt, as those built from BBQ have with a chat template; those of the made-up prompts.
+N_PROMPT = 136
+#: Tokens of a batch where the time is short.
+N_BATCH = 68
+#: Prompts of the benchmark in its paper variant: a pair has one of each condition, and one with the cue.
+N_BENCHMARK = 6084
 #: Vector instructions whose absence costs most on x86.
 _WANTED_FEATURES = ("AVX2", "FMA", "F16C")
+#: What ggml calls instructions and libraries that it computes with on a CPU.
+_FEATURES = (
+    "SSE",
+    "AVX",
+    "AMX",
+    "FMA",
+    "F16C",
+    "BMI",
+    "NEON",
+    "ARM",
+    "SVE",
+    "DOTPROD",
+    "MATMUL",
+    "SME",
+)
 
 _PACKINGS = {
-    "packed": "prompts are packed together",
-    "solo": "each prompt gets batches of its own",
-    "fresh": "each prompt is decoded by itself, and shares no prefix",
+    "packed": "prompts share batches, at no cost",
+    "stable": "prompts share batches of fixed shape",
+    "solo": "each prompt gets batches of its own, and shares its beginning: up to a tenth slower",
+    "fresh": "each prompt is decoded from its beginning: slower by all that prompts share",
 }
 
 
@@ -44,53 +75,100 @@ def _found(name: str, value: str, advice: str = "") -> Finding:
 
 
 @takes_options(ScoringOptions)
-def examine(model: Path | str | None = None, **keywords: Any) -> list[Finding]:
-    """Look at the installation, and at a model if one is given.
+def examine(
+    model: Path | str | None = None, *, thorough: bool = False, **keywords: Any
+) -> Iterator[Finding]:
+    """Look at the installation, and at a model if one is given; yield each finding as it is known.
 
     Args:
-        model: A GGUF file to load, time for about five seconds and check for batch invariance.
+        model: A GGUF file to load and time.
+        thorough: Also measure what neighbours change, look at the template's markers, and time longer.
         keywords: Devices, K/V cache, mode and threads, as `misfired.score` takes and checks them.
     """
     options = ScoringOptions.of(keywords)
-    findings = [*_installation(), *_threads(options.n_threads)]
+    if model is not None:
+        begin(model)
+    is_broken = False
+    for finding in (*_library(), *_hardware(), *_threads(options.n_threads)):
+        is_broken |= finding.status == "problem"
+        yield finding
     if model is None:
-        return findings
-    if any(finding.status == "problem" for finding in findings):
-        return [*findings, Finding("model", "not tried, because of the problem above", "note")]
+        return
+    if is_broken:
+        yield Finding("model", "not tried, because of the problem above", "note")
+        return
     try:
-        return [*findings, *_model(find_model(model), options)]
+        yield from _model(find_model(model), options, thorough=thorough)
     except MisfiredError as error:
-        return [*findings, Finding("model", str(error), "problem")]
+        yield Finding("model", str(error), "problem")
 
 
-def _installation() -> list[Finding]:
+def _library() -> Iterator[Finding]:
     made_by, slow = versions(), "a debug build is slow; build with maturin develop --release"
     build = made_by["build_profile"]
-    misfired = f"{made_by['misfired']} ({build} build)"
+    yield _found(
+        "misfired", f"{made_by['misfired']} ({build} build)", "" if build == "release" else slow
+    )
+    if has_amx():
+        yield _found(
+            "AMX",
+            "this build of llama-cpp-python dies of quantised weights at its own defaults (SIGILL or "
+            "SIGSEGV); misfired loads them in another way",
+            "in code of your own: use_extra_bufts = False (docs/footguns.md)",
+        )
     try:
         load_library()
-        library = Finding("libllama", f"{capi._lib._name}: layout and functions as expected")
-    except MisfiredError as error:
-        advice = "install a supported llama-cpp-python"
-        library = Finding("libllama", str(error), "problem", advice)
-    system = made_by["llama_cpp_system"].split("|")
-    has = [part.split("=")[0].split()[-1] for part in system if "= 1" in part]
-    x86 = any(name.startswith(("AVX", "SSE")) for name in has)
-    lacks = [name for name in _WANTED_FEATURES if x86 and name not in has]
-    features, rebuild = " ".join(has) or "none reported", ""
-    if lacks:
-        features += f" (without {', '.join(lacks)})"
-        rebuild = (
-            "if this CPU has them, build llama-cpp-python on it with CMAKE_ARGS=-DGGML_NATIVE=on"
+        yield Finding(
+            "library", f"llama-cpp-python {made_by['llama_cpp_python']}, ggml {ggml_version()}"
         )
-    return [
-        _found("misfired", misfired, slow if build != "release" else ""),
-        Finding("llama-cpp-python", made_by["llama_cpp_python"]),
-        Finding("ggml", ggml_version()),
-        library,
-        Finding("devices", "; ".join(map(str, found_devices()))),
-        _found("CPU features", features, rebuild),
-    ]
+    except MisfiredError as error:
+        yield Finding("library", str(error), "problem", "install a supported llama-cpp-python")
+
+
+def _hardware() -> Iterator[Finding]:
+    on_gpu = gpus()
+    for device in on_gpu:
+        yield Finding("device", f"{device}, driver {driver_version() or 'unknown'}")
+    if on_gpu:
+        free, total = map(sum, zip(*(each.memory() for each in on_gpu), strict=True))
+        yield Finding("GPU memory", f"{short(free)}B free of {short(total)}B")
+        graphs = os.environ.get(GRAPHS) is not None
+        advice = "" if graphs else f"with some models they crash: leave {GRAPHS} out"
+        yield _found("CUDA graphs", "off" if graphs else "on", advice)
+    for device in found_devices():
+        if device.kind == "cpu":
+            yield _cpu(device, n_gpus=len(on_gpu))
+    if (memory := _free_memory()) is not None:
+        yield Finding("memory", f"{short(memory)}B free")
+
+
+def _cpu(device: Device, *, n_gpus: int) -> Finding:
+    """Return the CPU with the instructions that ggml uses on it, of all that the build names."""
+    parts = [part.strip() for part in versions()["llama_cpp_system"].split("|")]
+    # Each backend's name stands before its first feature; those of the CPU come last.
+    start = next((n for n, part in enumerate(parts) if part.startswith("CPU :")), 0)
+    named = [part.removeprefix("CPU :").strip() for part in parts[start:]]
+    has = [part.split(" = ")[0] for part in named if part.endswith("= 1")]
+    uses = [name for name in has if name.startswith(_FEATURES)]
+    is_x86 = any(name.startswith(("AVX", "SSE")) for name in has)
+    lacks = [name for name in _WANTED_FEATURES if is_x86 and name not in has]
+    value = f"{device}: {' '.join(uses) or 'no vector instructions reported'}"
+    if lacks:
+        value += f" (without {', '.join(lacks)})"
+        advice = (
+            "if the CPU has them, build llama-cpp-python on it with CMAKE_ARGS=-DGGML_NATIVE=on"
+        )
+        return _found("device" if not n_gpus else "CPU", value, advice)
+    return Finding("device" if not n_gpus else "CPU", value)
+
+
+def _free_memory() -> int | None:
+    """Return the bytes of main memory that programs can have, None where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def _threads(n_threads: int | None) -> Iterator[Finding]:
@@ -100,39 +178,64 @@ def _threads(n_threads: int | None) -> Iterator[Finding]:
         yield _found("threads", f"{chosen} on {n_usable} cores", f"--n-threads {n_usable}")
     else:
         yield Finding("threads", f"{chosen} (cores: {n_usable} usable of {n_cores})")
+    named = {
+        name: os.environ[name] for name in ("OMP_WAIT_POLICY", *SPINNING) if name in os.environ
+    }
+    spins = named.get("OMP_WAIT_POLICY", "").lower() == "active"
+    advice = "leave OMP_WAIT_POLICY out: spinning threads slow down all other work" if spins else ""
+    yield _found("spinning", ", ".join(f"{k}={v}" for k, v in named.items()), advice)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > n_usable / 2:
-        advice = "other programs compete; times will be long, and the numbers the same"
+        n_free = max(1, n_usable - round(load))
+        advice = f"free the cores, or use --n-threads {n_free}; the numbers stay the same"
         yield _found("load", f"{load:.1f} on {n_usable} cores", advice)
 
 
-def _model(path: Path, options: ScoringOptions) -> Iterator[Finding]:
-    has_template = options.template is not None
-    if not has_template:
-        with open_model(path, vocab_only=True) as model:
-            has_template = model.chat_template is not None
-    asked = options if has_template else replace(options, template="plain")
-    with Session(path, replace(asked, protocol="logit")) as session:
+def _model(path: Path, options: ScoringOptions, *, thorough: bool) -> Iterator[Finding]:
+    session, has_template = _opened(path, options)
+    with session:
         model = session.model
-        yield Finding("model", f"{path}: {model.description}")
-        if has_template:
-            yield _template(session)
-        else:
-            advice = "run it with --template plain, or the GGUF of an instruct sibling"
-            yield _found("chat template", "none", f"a base model: {advice}")
-        can_offload = bool(capi.llama_supports_gpu_offload())
-        if options.n_gpu_layers and not can_offload:
-            advice = "build llama-cpp-python with a GPU backend, or leave --n-gpu-layers out"
-            yield _found("offload", "this build has no GPU backend", advice)
-        elif can_offload and not options.n_gpu_layers:
-            yield _found("offload", "no layer, though there is a GPU", "--n-gpu-layers -1")
-        n_batch = batch_size(model, options)
-        n_prompt = min(200, max(model.n_ctx_train - n_batch, 16)) if model.n_ctx_train else 200
-        job = _made_up_job(model, n_prompt)
-        with session.context(job) as context:
-            chosen = choose_packing(context, job, options)
-            yield _invariance(model, chosen)
-            yield _throughput(context, job, chosen["packing"])
+        yield Finding("model", model.description)
+        n_threads = options.n_threads or default_threads()
+        yield Finding("placed on", placed(model.devices, model.header, n_threads))
+        if gpus() and not model.uses_gpu:
+            yield _found("offload", "no layer, though there is a GPU", "--device gpu")
+        free = _free_memory()
+        if free is not None and not model.uses_gpu and model.header.n_bytes > free:
+            size = short(model.header.n_bytes)
+            advice = (
+                "it will be read from disk again and again: close programs, or use a smaller model"
+            )
+            yield _found("memory", f"{size}B of weights, {short(free)}B free", advice)
+        if model.n_ctx_train:
+            yield _context(model)
+        yield (
+            _template(session)
+            if has_template
+            else _found(
+                "chat template",
+                "none",
+                "a base model: run it with --template plain, or the GGUF of an instruct sibling",
+            )
+        )
+        yield from _decoded(session, options, thorough=thorough)
+
+
+def _opened(path: Path, options: ScoringOptions) -> tuple[Session, bool]:
+    """Return a session, and if it has a chat template; without one, texts are put plainly."""
+    options = replace(options, protocol="logit")
+    try:
+        return Session(path, options), True
+    except TemplateError:
+        if options.template is not None:
+            raise
+        return Session(path, replace(options, template="plain")), False
+
+
+def _context(model: Model) -> Finding:
+    n = model.n_ctx_train
+    advice = "" if n >= 1024 else "long prompts and demonstrations do not fit"
+    return _found("context", f"trained for {n} tokens", advice)
 
 
 def _template(session: Session) -> Finding:
@@ -141,6 +244,40 @@ def _template(session: Session) -> Finding:
     known = f"all {n_markers} markers known" if n_markers else "no marker"
     advice = "compare with --template plain: see docs/base_and_instruct.md" if said else ""
     return _found("chat template", f"{session.template.name}: {said or known}", advice)
+
+
+def _decoded(session: Session, options: ScoringOptions, *, thorough: bool) -> Iterator[Finding]:
+    """Time made-up prompts of realistic length; if thorough, measure first what neighbours change."""
+    model = session.model
+    n_prompt = min(N_PROMPT, model.n_ctx_train // 2 or N_PROMPT)
+    job = _made_up_job(model, n_prompt)
+    if thorough:
+        with session.context(job) as context:
+            chosen = choose_packing(context, job, options)
+            yield _invariance(model, chosen)
+            yield _throughput(context, job, chosen["packing"], THOROUGH_SECONDS)
+        return
+    packing = expected_packing(model, options)
+    said = "expected; every run measures it, and so does --thorough"
+    yield Finding(f"mode {options.mode}", f"{_PACKINGS[packing]} ({said})")
+    short_batches = replace(options, n_batch=options.n_batch or N_BATCH)
+    with open_context(model, job, short_batches) as context:
+        yield _throughput(context, job, packing, SECONDS)
+
+
+def expected_packing(model: Model, options: DecodingOptions) -> Packing:
+    """Return how prompts will probably be packed; a run tries it, and decides by what it finds.
+
+    On a CPU, f32 weights under an f32 cache round nothing that neighbours could tip (design/scoring.md).
+    """
+    if not model.can_share_prefixes:
+        return "fresh"
+    if options.mode != "exact":
+        return "packed"
+    if model.uses_gpu or options.kv_cache.flash_attention != "off":
+        return "fresh"
+    rounds = set(model.header.types) > {"f32"} or options.kv_cache != MODES["exact"]
+    return "solo" if rounds else "packed"
 
 
 def _made_up_job(model: Model, n_prompt: int) -> Job:
@@ -166,18 +303,20 @@ def _invariance(model: Model, chosen: dict[str, Any]) -> Finding:
     return _found(name, f"{value} {packing}", advice)
 
 
-def _throughput(context: Context, job: Job, packing: str) -> Finding:
+def _throughput(context: Context, job: Job, packing: Packing, seconds: float) -> Finding:
     prompts = list(job.prompts.values())
     ids, wanted = [each.ids for each in prompts], [np.zeros(1, np.int32)] * len(prompts)
     scorer = Scorer(context.handle, ragged(ids), ragged(wanted), n_block=1 << 30, packing=packing)
-    started, n_prompts = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - started) < SECONDS:
+    started = time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
         scorer.start(0)
-        while elapsed < SECONDS and (answered := step(scorer, context)) is not None:
-            n_prompts += len(answered[0])
+        while elapsed < seconds and step(scorer, context) is not None:
             elapsed = time.perf_counter() - started
+    rate, n_tokens = scorer.n_decoded_tokens / elapsed, prompts[0].n_tokens
+    left = 1 if packing == "fresh" else 3 / 4
+    minutes = N_BENCHMARK * n_tokens * left / rate / 60
     return Finding(
-        "throughput",
-        f"{scorer.n_decoded_tokens / elapsed:,.0f} tokens/s, {n_prompts / elapsed:,.1f} prompts/s of "
-        f"{prompts[0].n_tokens} tokens (a quarter shared), {packing}, in {elapsed:.1f} s",
+        "speed",
+        f"{rate:,.0f} tokens/s in {elapsed:.1f} s; {N_BENCHMARK:,} prompts of {n_tokens} tokens "
+        f"{'' if left == 1 else '(a quarter shared) '}take about {minutes:,.0f} minutes",
     )

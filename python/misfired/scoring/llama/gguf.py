@@ -67,12 +67,12 @@ class Header:
         Example:
             >>> types = {"q4_1": 0.9, "f32": 0.1}
             >>> Header("Tiny", "llama", 135_000_000, 98_000_000, types, 30).summary
-            'Tiny (llama, 135M parameters, 98MB: q4_1 90 %, f32 10 %)'
+            'Tiny, llama, 135M parameters, 98MB: q4_1 90 %, f32 10 %'
         """
         shares = {name: round(100 * share) for name, share in self.types.items()}
         types = ", ".join(f"{name} {share or '<1'} %" for name, share in shares.items())
         size = f"{short(self.n_params)} parameters, {short(self.n_bytes)}B"
-        return f"{self.name} ({self.architecture}, {size}: {types})"
+        return f"{self.name}, {self.architecture}, {size}: {types}"
 
 
 def short(number: float) -> str:
@@ -117,7 +117,7 @@ def read_header(path: Path) -> Header:
         finally:
             _free(gguf)
     total = sum(bytes_of.values())
-    types = {kind: n / total for kind, n in bytes_of.most_common()}
+    types = {kind: n / max(total, 1) for kind, n in bytes_of.most_common()}
     return Header(name or path.stem, architecture or "?", n_params, total, types, n_layers)
 
 

@@ -62,6 +62,12 @@ def load_library() -> Library:
         raise ModelError(f"llama-cpp-python {llama_cpp.__version__}: {error}") from None
 
 
+@functools.cache
+def has_amx() -> bool:
+    """True if quantised weights end the process unless they are kept out of ggml's AMX buffers."""
+    return "AMX_INT8 = 1" in versions()["llama_cpp_system"]
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a number depends on: misfired, llama-cpp-python, its build."""
     return {

@@ -1,6 +1,7 @@
 """Model files and contexts: loading, checking, and giving back."""
 
 import ctypes
+import functools
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from misfired.scoring.environment import default_threads
 from misfired.scoring.intervention import Intervention, Sizes
 from misfired.scoring.llama import device, library
 from misfired.scoring.llama.device import place
-from misfired.scoring.llama.gguf import read_header
+from misfired.scoring.llama.gguf import Header, read_header
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.model_file import check_gguf, find_model
 from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
@@ -59,7 +60,6 @@ class Model(AbstractContextManager["Model"]):
         devices: Where its layers are computed, as `device.place` says it; without, on the CPU.
         metadata: The file's own, without the vocabulary.
         chat_template: Jinja source of the model's own chat template.
-        description: llama.cpp's one-line description: architecture, size, quantisation.
         end_of_text: Token id that ends a text, -1 if there is none.
         can_share_prefixes: False for recurrent and hybrid models: their state cannot be rolled back.
 
@@ -76,7 +76,7 @@ class Model(AbstractContextManager["Model"]):
         params = capi.llama_model_default_params()
         device.apply_to_model(self.devices, params)
         params.vocab_only = vocab_only
-        if "AMX_INT8 = 1" in library.versions()["llama_cpp_system"]:
+        if library.has_amx():
             # Quantised weights that ggml moves into its AMX buffers crash the process (footguns.md).
             params.use_extra_bufts = False
         load, file = capi.llama_model_load_from_file, os.fsencode(self.path)
@@ -107,7 +107,6 @@ class Model(AbstractContextManager["Model"]):
         rows = range(capi.llama_model_meta_count(model))
         found = {read(key, row): read(value, row) for row in rows}
         self.metadata = {k: v for k, v in found.items() if not k.startswith("tokenizer.")}
-        self.description = read(capi.llama_model_desc)
         source = capi.llama_model_chat_template(model, None)
         self.chat_template = None if source is None else source.decode(errors="replace")
         self.end_of_text = int(capi.llama_vocab_eos(capi.llama_model_get_vocab(model)))
@@ -118,6 +117,16 @@ class Model(AbstractContextManager["Model"]):
         if self._open is None:
             raise ModelError(f"{self.path}: the model has been closed")
         return self._open
+
+    @functools.cached_property
+    def header(self) -> Header:
+        """What the header of the file says."""
+        return read_header(self.path)
+
+    @property
+    def description(self) -> str:
+        """The model's own name, its size and the types of its tensors."""
+        return self.header.summary
 
     @property
     def uses_gpu(self) -> bool:

@@ -62,6 +62,10 @@ class RayBackend:
         """Return those of the same run on one machine, so that each resumes the other's run folder."""
         return cast("dict[str, Any]", self._get("settings"))
 
+    def about(self) -> dict[str, str]:
+        """Return where the work is done; what workers load, they do not tell."""
+        return {"model": str(self.path), "device": f"{self.n_parallel} tasks on the cluster"}
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return what a worker counts."""
         return cast("list[int]", self._get("count_tokens", texts))

@@ -69,6 +69,10 @@ class ServerBackend:
         about = {"url": self.client.url, "model": self.template.model, "path": self.template.path}
         return {"server": {**about, "extra_body": dict(self.options.extra_body)}}
 
+    def about(self) -> dict[str, str]:
+        """Return the model and where it is."""
+        return {"model": f"{self.template.model} at {self.client.url}"}
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Refuse: the API does not tell the model's tokens."""
         raise ArgumentError(
