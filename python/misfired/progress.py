@@ -16,7 +16,7 @@ class Listener:
         """Something is known, such as `model` or `packing`."""
 
     def __call__(self, done: int, total: int) -> None:
-        """So many prompts are done, of so many in all."""
+        """`done` of `total` prompts are answered."""
 
     def tell_new(self, known: Mapping[str, str]) -> None:
         """Tell what this has not told yet."""
