@@ -66,7 +66,8 @@ def check_matplotlib() -> None:
     """Raise `ArgumentError` early if matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ArgumentError(
-            "matplotlib must be installed for figures: pip install 'misfired[plots]', or leave them out"
+            "matplotlib must be installed for figures: pip install 'misfired[plots]'; or leave the figures "
+            "out: --no-figures"
         )
 
 
