@@ -292,7 +292,8 @@ def answer_all(engine: Engine | TextEngine) -> dict[int, Row]:
 def step(scorer: Any, context: Context) -> Any:
     """Return what the next batch of a scorer or generator gives, None after the last of its block."""
     try:
-        return scorer.step()
+        with context.model.watched():
+            return scorer.step()
     except ScoringError as error:
         raise ScoringError(f"{context.model.path}: {error}") from None
 

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from misfired.scoring.llama import device, library
 from misfired.scoring.llama.device import place
 from misfired.scoring.llama.gguf import Header, read_header
 from misfired.scoring.llama.guard import try_loading
+from misfired.scoring.llama.watchdog import limited
 from misfired.scoring.model_file import check_gguf, find_model
 from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
 
@@ -132,6 +133,12 @@ class Model(AbstractContextManager["Model"]):
     def uses_gpu(self) -> bool:
         """True if a GPU takes part in what it computes."""
         return bool(self.devices.n_gpu_layers)
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Return a block within which a batch is computed, which on a GPU must end in time."""
+        if not self.uses_gpu:
+            return nullcontext()
+        return limited(self.header.n_bytes, str(self.path))
 
     @property
     def tokenizer(self) -> Tokenizer:
