@@ -11,7 +11,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.options import takes_options
-from misfired.progress import listener
+from misfired.progress import Listener, listener
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.order import limit_pairs, pair_order
 from misfired.prompts.prompt_set import PromptSet
@@ -139,13 +139,10 @@ def _measure(
     """Score a suite, or read its answers from a complete run, and return what `finish` makes of them."""
     if suite.is_empty():
         raise ArgumentError("the suite has no pairs")
-    if ray is None and not is_url(model):
-        begin(model)
+    heard = _begun(model, ray, progress)
     shots, left = draw_shots(
         suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
     )
-    heard = listener(progress)
-    heard.stage("loading")
     pairs = limit_pairs(left, options.limit, seed=options.seed)
     if options.reading_check:
         pairs = with_reading_check(pairs, pair_order(left, seed=options.seed))
@@ -159,8 +156,6 @@ def _measure(
             retries = backend.errors_may_pass and folder.retry_errors()
             if not retries:
                 return finish(Scores(read_answers(folder.path), folder.manifest))[0]
-        from misfired.scoring.llama.library import versions  # noqa: PLC0415  as in `_backend`
-
         started = time.time()
         if folder is not None:
             folder.keep_pairs(pairs)
@@ -177,11 +172,7 @@ def _measure(
             settings,
             asked,
             answers,
-            facts={
-                "versions": versions(),
-                **backend.facts(PromptSet(asked, options.primings), answers),
-                **plan.told(),
-            },
+            facts=_facts(backend, PromptSet(asked, options.primings), answers) | plan.told(),
             counts=asking.tallies,
             held_out=suite.join(left, on="id", how="anti")["id"],
             started=started,
@@ -193,6 +184,21 @@ def _measure(
             folder.keep_pairs(pairs)
             folder.finish(answers, manifest, tables)
         return result
+
+
+def _begun(model: Path | str, ray: str | None, progress: Progress | None) -> Listener:
+    """Begin to try a model file, and return who listens to the run."""
+    heard = listener(progress)
+    heard.stage("loading")
+    if ray is None and not is_url(model):
+        begin(model)
+    return heard
+
+
+def _facts(backend: Backend, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
+    from misfired.scoring.llama.library import versions  # noqa: PLC0415  as in `_backend`
+
+    return {"versions": versions(), **backend.facts(prompts, answers)}
 
 
 def _base(options: ScoreOptions, pairs: pl.DataFrame) -> pl.DataFrame | None:
