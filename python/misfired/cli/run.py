@@ -161,8 +161,8 @@ def _run_many(
         statistics = {name: rest[name] for name in ("unit", "confidence_level")}
         for priming in (one.name for one in check_primings(rest["priming"])):
             ranked = leaderboard(answers, priming=priming, **statistics)
-            shown = ranking_tables(ranked, f"MAR, priming {priming}")
-            echo("\n".join(map(text, shown)) + "\n")
+            tables = ranking_tables(ranked, f"MAR, priming {priming}")
+            echo("\n".join(map(text, tables)) + "\n")
         names = ",".join(runs)
         echo(f"runs   {out}/" + (f"{{{names}}}" if len(runs) > 1 else names))
     failed = [each for each in results.values() if not isinstance(each, Run)]
