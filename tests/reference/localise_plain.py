@@ -7,8 +7,11 @@ import numpy as np
 
 def plain_bootstrap(
     values: list[float], scenarios: list[str], *, n_resamples: int, rng: int
-) -> tuple[float, float, float]:
-    """Mean and 95 % percentile interval; scenarios in sorted order, one multinomial draw each time."""
+) -> tuple[float, float, float, str | None]:
+    """Mean, 95 % percentile interval, and why there is none.
+
+    Scenarios are in sorted order, one multinomial draw each time.
+    """
     names = sorted(set(scenarios))
     generator = np.random.default_rng(rng)
     means = []
@@ -22,4 +25,9 @@ def plain_bootstrap(
                     n += count
         means.append(total / n)
     low, high = np.quantile(means, [0.025, 0.975])
-    return sum(values) / len(values), float(low), float(high)
+    value = sum(values) / len(values)
+    if len(names) == 1:
+        return value, np.nan, np.nan, "one_unit"
+    if np.isclose(low, high, rtol=1e-12, atol=0):
+        return value, np.nan, np.nan, "constant"
+    return value, float(low), float(high), None

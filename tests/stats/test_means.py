@@ -25,10 +25,33 @@ def test_mean_interval_equals_its_plain_twin(rows: list[tuple[float, str]], seed
     numbers = np.array([[value] for value, _ in rows], np.float64)
     scenarios = [scenario for _, scenario in rows]
     found = mean_interval(numbers, scenarios, n_resamples=50, rng=seed)
-    value, low, high = plain_bootstrap(numbers[:, 0].tolist(), scenarios, n_resamples=50, rng=seed)
+    value, low, high, reason = plain_bootstrap(
+        numbers[:, 0].tolist(), scenarios, n_resamples=50, rng=seed
+    )
     assert found.value[0] == pytest.approx(value, abs=1e-12)
-    assert found.low[0] == pytest.approx(low, abs=1e-12)
-    assert found.high[0] == pytest.approx(high, abs=1e-12)
+    assert found.low[0] == pytest.approx(low, abs=1e-12, nan_ok=True)
+    assert found.high[0] == pytest.approx(high, abs=1e-12, nan_ok=True)
+    assert found.reason == [reason]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "scenarios", "reason"),
+    [
+        ([0.0, 1.0, 1.0], "aaa", "one_unit"),
+        ([1.0, 1.0, 1.0], "abc", "constant"),
+        ([0.1] * 7, "abcdefg", "constant"),
+        # Scenarios with equal means: their resamples differ by rounding alone.
+        ([0.1, 0.3, 0.3, 0.1], "aabb", "constant"),
+        ([1.0, 2.0, 3.0], "abc", None),
+    ],
+)
+def test_no_interval_is_of_width_zero(
+    numbers: list[float], scenarios: str, reason: str | None
+) -> None:
+    found = mean_interval(np.array(numbers)[:, None], list(scenarios), n_resamples=500)
+    assert found.reason == [reason]
+    assert np.isnan([found.low[0], found.high[0]]).all() == (reason is not None)
+    assert found.value[0] == pytest.approx(np.mean(numbers))
 
 
 def test_mean_interval_of_single_pairs_agrees_with_the_normal_interval() -> None:
@@ -57,6 +80,7 @@ def test_an_undefined_ratio_is_nan_without_an_interval() -> None:
             numbers, ["a", "b"], lambda m: m[..., :1] / m[..., 1:], n_resamples=10
         )
     assert np.isnan([found.value[0], found.low[0], found.high[0]]).all()
+    assert found.reason == ["undefined"]
 
 
 def test_sign_flip_agrees_with_all_patterns() -> None:

@@ -2,28 +2,25 @@
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError, DataError
-from misfired.localise.cases import FAILED, Case
-from misfired.localise.held import Interventions, chunks
+from misfired.localise.answers import Answers, measure_changes
+from misfired.localise.cases import FAILED, QUESTIONS, Case
+from misfired.localise.held import Chunk, Interventions, chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes.heads import specificity_of
-from misfired.stats import summarize
-from misfired.stats.means import Floats, mean_interval
+from misfired.prompts.primings import CONDITIONS
+from misfired.stats.means import Floats
 
 #: Places (layer, head) of heads that are ablated together.
 HeadSet = tuple[tuple[int, int], ...]
 
 #: Heads are chosen by their specificity under this method.
 CHOOSING_METHOD = "zero"
-
-#: Measures of `misfired.summarize` that are reported before and after.
-REPORTED = ("mar", "mar_joint", "br", "accuracy_stereotyped", "accuracy_contrast")
 
 
 def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> tuple[list[str], pl.DataFrame]:
@@ -94,9 +91,8 @@ def ablation_test(
 
     Returns:
         One row per set and measure: `set` (`chosen`, `random_1`, ...), `heads`, `measure`, `before`,
-        `after`, `change`, `low`, `high` (interval of the change), `n_pairs`, `n_scenarios`. Measures
-        are those of `misfired.summarize`, `recovery_rate` (percent of failures that turn right), and
-        `kept` (percent of right answers that stay right). All in percent.
+        `after`, `change`, `low`, `high` (interval of the change), `n_pairs`, `n_scenarios`, `reason`;
+        the measures are those of `measure_changes`.
 
     Raises:
         ArgumentError: The model has too few other heads to compare with.
@@ -112,63 +108,22 @@ def ablation_test(
             job = runs.add(slot)
             for layer, head in heads:
                 runs.zero(job, "attention", layer, prompt.last, probe.head_columns(head))
-        before.append(chunk.margins.reshape(-1, 2))
-        after.append(runs.margins().reshape(len(sets), -1, 2))
+        before.append(_by_case(chunk, chunk.margins[None]))
+        after.append(_by_case(chunk, runs.margins().reshape(len(sets), -1)))
         progress(len(chunk.cases))
-    changed = np.concatenate(after, axis=1)
+    unchanged = Answers(cases, np.concatenate(before, axis=1)[0])
     table = []
-    for margins, (name, heads) in zip(changed, sets.items(), strict=True):
+    for margins, (name, heads) in zip(np.concatenate(after, axis=1), sets.items(), strict=True):
         keys = {"set": name, "heads": " ".join(f"{layer}.{head}" for layer, head in heads)}
-        changes = _changes(cases, np.concatenate(before), margins, options)
+        changes = measure_changes(unchanged, Answers(cases, margins), options)
         table += [{**keys, **row} for row in changes]
-    return pl.DataFrame(table, infer_schema_length=None)
+    return pl.DataFrame(table, schema_overrides={"reason": pl.String}, infer_schema_length=None)
 
 
-def _changes(
-    cases: Sequence[Case], before: Floats, after: Floats, options: LocaliseOptions
-) -> list[dict[str, Any]]:
-    """Return one row per measure: `measure`, `before`, `after`, `change`, interval, counts."""
-    pairs = pl.DataFrame([case.keys for case in cases]).with_columns(reason=pl.lit(None, pl.String))
-    outcomes = pl.concat(
-        pairs.with_columns(
-            priming=pl.lit(name), stereotyped=margins[:, 0] > 0, contrast=margins[:, 1] > 0
-        )
-        for name, margins in (("none", before), ("x", after))
-    )
-    summary = summarize(outcomes, unit="scenario", **options.statistics).filter(slice="overall")
-    found = {(r["priming"], r["measure"]): r for r in summary.iter_rows(named=True)}
-    rows: list[dict[str, Any]] = []
-    for measure in REPORTED:
-        change = found["x - none", f"{measure}_change"]
-        start, end = (found[name, measure]["value"] for name in ("none", "x"))
-        row = {"measure": measure, "before": start, "after": end, "change": change["value"]}
-        rows.append(row | {key: change[key] for key in ("low", "high", "n_pairs", "n_scenarios")})
-    right, still = before > 0, after > 0
-    failed = right[:, 1] & ~right[:, 0]
-    shares = {
-        "recovery_rate": (0.0, failed & still[:, 0], failed),
-        "kept": (100.0, (right & still).sum(axis=1), right.sum(axis=1)),
-    }
-    for measure, (start, part, whole) in shares.items():
-        counts = np.stack([part, whole], axis=1).astype(np.float64)
-        rows.append({"measure": measure, "before": start, **_share(cases, counts, start, options)})
-    return rows
-
-
-def _share(
-    cases: Sequence[Case], counts: Floats, start: float, options: LocaliseOptions
-) -> dict[str, Any]:
-    """Return 100 times part over whole, the columns of `counts`, as a change from `start`."""
-    counted = counts[:, 1] > 0
-    scenarios = [case.scenario for case, keep in zip(cases, counted, strict=True) if keep]
-    numbers: dict[str, Any] = dict.fromkeys(("after", "change", "low", "high"))
-    if scenarios:
-        found = mean_interval(
-            counts[counted],
-            scenarios,
-            lambda means: 100.0 * means[..., :1] / means[..., 1:] - start,
-            **options.statistics,
-        )
-        change, low, high = (float(each[0]) for each in (found.value, found.low, found.high))
-        numbers = {"after": start + change, "change": change, "low": low, "high": high}
-    return {**numbers, "n_pairs": len(scenarios), "n_scenarios": len(set(scenarios))}
+def _by_case(chunk: Chunk, margins: Floats) -> Floats:
+    """Return margins, shape (set, slot), as (set, case, question, condition); NaN where not asked."""
+    found = np.full((len(margins), len(chunk.cases), len(QUESTIONS), len(CONDITIONS)), np.nan)
+    for slot, place in enumerate(chunk.places):
+        question, side = QUESTIONS.index(place.question), CONDITIONS.index(place.condition)
+        found[:, place.number - chunk.first, question, side] = margins[:, slot]
+    return found

@@ -1,6 +1,6 @@
 """Which pairs are studied, and where in their prompts the two persons are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from misfired.prompts.prompt_set import build_prompts
 from misfired.scoring.forms import Ids
 from misfired.scoring.llama.session import Session
 from misfired.stats.means import Floats
+from misfired.suites.false_questions import last_difference
 
 #: True for the failures among outcomes.
 FAILED = pl.col("contrast") & ~pl.col("stereotyped")
@@ -21,8 +22,8 @@ FAILED = pl.col("contrast") & ~pl.col("stereotyped")
 #: What names a case in every table.
 KEYS = ("id", "category", "scenario", "kind")
 
-#: Before a difference two prompts agree again where this many tokens in a row are the same.
-_N_AGREE = 2
+#: The question about a story whose right answer is yes, and the one whose right answer is no.
+QUESTIONS = ("true", "false")
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,19 @@ class Case:
 
     Attributes:
         kind: `failure` (stereotyped prompt wrong, contrast right) or `control` (both right).
-        prompts: The stereotyped and the contrast prompt.
+        prompts: The stereotyped and the contrast prompt; after them, where there are any, the false
+            questions about the stereotyped and about the contrast story.
         unaligned: Why the person's span cannot be aligned, or None.
+        untwinned: Why there are no false questions, or None.
     """
 
     id: str
     category: str
     scenario: str
     kind: str
-    prompts: tuple[Prompt, Prompt]
+    prompts: tuple[Prompt, ...]
     unaligned: str | None
+    untwinned: str | None = None
 
     @property
     def keys(self) -> dict[str, str]:
@@ -92,12 +96,16 @@ class Case:
 
 
 def choose_cases(
-    outcomes: pl.DataFrame, *, n_pairs: int | None = None, seed: int = 0
+    outcomes: pl.DataFrame,
+    *,
+    n_pairs: int | None = None,
+    seed: int = 0,
+    among: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Draw failures and, for each, a control of the same category.
 
     Outcomes are those of one priming (see `build_outcomes`). At most `n_pairs` failures are drawn, by
-    default all; categories keep their share.
+    default all; categories keep their share. With `among`, only these pairs are drawn.
 
     Returns:
         Columns `id`, `kind`, in the order of `outcomes`. A category with fewer pairs that are right
@@ -124,22 +132,35 @@ def choose_cases(
             f"no failures to study: of {len(outcomes)} pairs none is wrong on the stereotyped and "
             "right on the contrast prompt"
         )
+    allowed = set(
+        rows.filter(pl.col("id").is_in(among))["_row"] if among is not None else rows["_row"]
+    )
+    n_allowed = len(allowed.intersection(failures["_row"]))
     generator = np.random.default_rng(seed)
-    share = 1.0 if n_pairs is None else min(1.0, n_pairs / len(failures))
+    share = 1.0 if n_pairs is None else min(1.0, n_pairs / max(1, n_allowed))
     chosen: list[int] = []
     for (category,), group in failures.group_by("category", maintain_order=True):
-        n = max(1, round(share * len(group)))
+        n_here = len(allowed.intersection(group["_row"]))
+        n = max(1, round(share * n_here)) if n_here else 0
         for source in (group, rows.filter(kind="control", category=category)):
-            chosen += source["_row"].gather(generator.permutation(len(source))[:n]).to_list()
+            # All are drawn, so that the draw of one category does not depend on `among` in another.
+            drawn = source["_row"].gather(generator.permutation(len(source)))
+            chosen += [row for row in drawn if row in allowed][:n]
     return rows.filter(pl.col("_row").is_in(chosen)).select("id", "kind")
 
 
 def build_cases(
-    pairs: pl.DataFrame, chosen: pl.DataFrame, session: Session, priming: Priming
+    pairs: pl.DataFrame,
+    chosen: pl.DataFrame,
+    session: Session,
+    priming: Priming,
+    asked: pl.DataFrame | None = None,
 ) -> list[Case]:
     """Render, tokenise and align the chosen pairs of a suite, columns `id` and `kind`.
 
-    A condition without prompts of its own under this priming takes those of `none`.
+    A condition without prompts of its own under this priming takes those of `none`. With `asked`, which
+    `false_questions` returns, cases also have the false questions about their stories, under the same
+    priming as the true one.
 
     Raises:
         DataError: A chosen pair is not in the suite, or has no text for this priming.
@@ -149,16 +170,41 @@ def build_cases(
     if len(lost):
         raise DataError(f"pair {lost['id'][0]!r} of the run is not in the suite")
     rows = with_neutral(rows, [priming], session.tokenizer.count_tokens)
+    true = _pairs_of_prompts(rows, priming, session)
+    false: dict[str, tuple[tuple[Prompt, Prompt], str | None]] = {}
+    reasons: dict[str, str] = {}
+    if asked is not None:
+        texts = rows.drop("stereotyped", "contrast").join(
+            asked.drop("reason").drop_nulls(), on="id", maintain_order="left"
+        )
+        no = pl.lit("no")
+        texts = texts.with_columns(expected_stereotyped=no, expected_contrast=no)
+        false = _pairs_of_prompts(texts, priming, session)
+        reasons = dict(asked.drop_nulls("reason").select("id", "reason").iter_rows())
+    return [
+        Case(
+            **keys,
+            prompts=tuple(prompt for pair, _ in found for prompt in pair),
+            unaligned=next((reason for _, reason in found if reason is not None), None),
+            untwinned=reasons.get(name),
+        )
+        for name, keys in zip(rows["id"], rows.select(KEYS).to_dicts(), strict=True)
+        for found in [[each[name] for each in (true, false) if name in each]]
+    ]
+
+
+def _pairs_of_prompts(
+    rows: pl.DataFrame, priming: Priming, session: Session
+) -> dict[str, tuple[tuple[Prompt, Prompt], str | None]]:
+    """Return for each row both prompts, aligned, and the reason why they cannot be."""
+    if rows.is_empty():
+        return {}
     prompts = build_prompts(rows, [priming])
     sides = []
     for condition in CONDITIONS:
         own, lent = (prompts.filter(condition=condition, priming=p) for p in (priming.name, "none"))
         sides.append(_prompts(own if len(own) else lent, session))
-    cases = []
-    for keys, *pair in zip(rows.select(KEYS).to_dicts(), *sides, strict=True):
-        aligned, reason = align(*pair)
-        cases.append(Case(**keys, prompts=aligned, unaligned=reason))
-    return cases
+    return {name: align(*pair) for name, *pair in zip(rows["id"], *sides, strict=True)}
 
 
 def longest(cases: Iterable[Case]) -> int:
@@ -192,7 +238,7 @@ def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt],
         >>> left.span, left.asked, left.other, reason
         (range(7, 8), (0, 7), (2,), None)
     """
-    a, b = _last_difference(stereotyped.ids.tolist(), contrast.ids.tolist())
+    a, b = last_difference(stereotyped.ids.tolist(), contrast.ids.tolist())
     if not a and not b:
         return (stereotyped, contrast), "the prompts do not differ"
     if len(a) != len(b):
@@ -200,22 +246,6 @@ def align(stereotyped: Prompt, contrast: Prompt) -> tuple[tuple[Prompt, Prompt],
         return (stereotyped, contrast), reason
     names = stereotyped.ids[a].tolist(), contrast.ids[b].tolist()
     return (_with_spans(stereotyped, a, *names), _with_spans(contrast, b, *reversed(names))), None
-
-
-def _last_difference(a: list[int], b: list[int]) -> tuple[range, range]:
-    """Return the last, shortest stretch by which two texts differ; empty where they are equal."""
-    n_same = 0
-    while n_same < min(len(a), len(b)) and a[-1 - n_same] == b[-1 - n_same]:
-        n_same += 1
-    a_stop, b_stop = len(a) - n_same, len(b) - n_same
-    for total in range(1, a_stop + b_stop + 1):
-        # Of equal totals the most even: a name for a name.
-        for short in range(total // 2, -1, -1):
-            for i, j in {(short, total - short), (total - short, short)}:
-                starts = a_stop - i, b_stop - j
-                if min(starts) >= 0 and a[: starts[0]][-_N_AGREE:] == b[: starts[1]][-_N_AGREE:]:
-                    return range(starts[0], a_stop), range(starts[1], b_stop)
-    return range(a_stop), range(b_stop)
 
 
 def _with_spans(prompt: Prompt, span: range, asked: list[int], other: list[int]) -> Prompt:

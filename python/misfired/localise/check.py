@@ -1,5 +1,6 @@
 """Checks that the probe shows and changes what the model really computes, before anything else."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -18,7 +19,7 @@ TOLERANCE = 1e-4
 VERIFIED = ("gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3")
 
 
-def check_probe(probe: Probe, prompts: tuple[Prompt, Prompt]) -> dict[str, Any]:
+def check_probe(probe: Probe, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Check on one pair that reads and writes do what they should.
 
     All are differences of margins (see `Prompt.margin`):

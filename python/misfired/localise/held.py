@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from misfired._core import ProbeRequest
-from misfired.localise.cases import Case, Prompt
+from misfired.localise.cases import QUESTIONS, Case, Prompt
 from misfired.localise.probe import SITES, Activations, Probe
+from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import Floats
 
 
@@ -105,13 +107,31 @@ class Interventions:
         return self.run()[0]
 
 
+class Place(NamedTuple):
+    """Whose prompt a slot holds: the case and its number, the question, and the story's condition."""
+
+    case: Case
+    number: int
+    question: str
+    condition: str
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Columns of the rows of this prompt, beside those of its case."""
+        return {"condition": self.condition, "question": self.question}
+
+
 class Chunk(Held):
-    """Some cases, their prompts held in slots 2 i (stereotyped) and 2 i + 1 (contrast).
+    """Some cases, their prompts held one after another; slot ^ 1 has the other prompt of a pair.
 
     Attributes:
         cases: The cases.
         first: Number of the first case in the study.
+        places: For each slot whose prompt it holds.
+        noise: The noise floor, once it is measured.
     """
+
+    noise: float = 0.0
 
     def __init__(
         self, probe: Probe, cases: Sequence[Case], *, with_spans: bool = False, first: int = 0
@@ -119,13 +139,24 @@ class Chunk(Held):
         prompts = [prompt for case in cases for prompt in case.prompts]
         super().__init__(probe, prompts, with_spans=with_spans)
         self.cases, self.first = cases, first
+        names = list(product(QUESTIONS, CONDITIONS))
+        self.places = [
+            Place(case, first + i, *names[at])
+            for i, case in enumerate(cases)
+            for at in range(len(case.prompts))
+        ]
 
 
 def chunks(
     probe: Probe, cases: Sequence[Case], *, with_spans: bool = False, first: int = 0
 ) -> Iterator[Chunk]:
     """Hold the cases in order, as many at a time as the slots take; each chunk replaces the one before."""
-    n = probe.n_slots // 2
-    for start in range(0, len(cases), n):
-        part = cases[start : start + n]
-        yield Chunk(probe, part, with_spans=with_spans, first=first + start)
+    part: list[Case] = []
+    for case in cases:
+        if part and sum(len(each.prompts) for each in (*part, case)) > probe.n_slots:
+            yield Chunk(probe, part, with_spans=with_spans, first=first)
+            first += len(part)
+            part = []
+        part.append(case)
+    if part:
+        yield Chunk(probe, part, with_spans=with_spans, first=first)

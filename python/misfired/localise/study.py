@@ -7,10 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from misfired.localise.ablation import CHOOSING_METHOD, ablation_test, split_scenarios
-from misfired.localise.cases import Case, build_cases, choose_cases, longest
+from misfired.localise.cases import FAILED, Case, build_cases, choose_cases, longest
 from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import chunks
 from misfired.localise.options import LocaliseOptions
@@ -20,14 +21,23 @@ from misfired.localise.probes._common import get_probe
 from misfired.localise.result import Localisation
 from misfired.localise.run import RunData, check_base, read_run
 from misfired.options import takes_options
+from misfired.prompts.primings import CONDITIONS
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.model import Model, open_model
 from misfired.scoring.llama.session import Session
 from misfired.scoring.model_file import find_model, model_sha256
+from misfired.suites.false_questions import false_questions
 
 #: The model that made the run, as tables name it; the other is `base`.
 MODEL, BASE = "instruct", "base"
+
+#: Types of columns of `cases` that may be null throughout.
+_CASES = {
+    "evidence_stereotyped": pl.Float64(),
+    "evidence_contrast": pl.Float64(),
+    "unaligned": pl.String(),
+}
 
 
 @takes_options(LocaliseOptions)
@@ -92,10 +102,17 @@ class _Study:
         self.options, self.progress = options, progress
         self.kinds = {name: get_probe(name) for name in PROBES if name in options.probes}
 
-        def build(chosen: pl.DataFrame) -> list[Case]:
-            return build_cases(data.pairs, chosen, session, data.priming)
+        self.false = false_questions(data.pairs)
+        twinned = self.false.drop_nulls("stereotyped")["id"]
+        self.evidence = data.outcomes.filter(FAILED, pl.col("id").is_in(twinned)).height > 0
+        asked = self.false if self.evidence else None
 
-        cases = build(choose_cases(data.outcomes, n_pairs=options.n_pairs, seed=options.seed))
+        def build(chosen: pl.DataFrame) -> list[Case]:
+            return build_cases(data.pairs, chosen, session, data.priming, asked)
+
+        among = twinned.to_list() if self.evidence else None
+        drawn = choose_cases(data.outcomes, n_pairs=options.n_pairs, seed=options.seed, among=among)
+        cases = build(drawn)
         self.failures = [case for case in cases if case.kind == "failure"]
         self.controls = [case for case in cases if case.kind == "control"]
         self.cases = [*self.failures, *self.controls]
@@ -106,7 +123,7 @@ class _Study:
         self.rows: dict[str, list[pl.DataFrame]] = {}
         self.tables: dict[str, pl.DataFrame] = {}
         self.checks: dict[str, Any] = {}
-        self.margins: list[float] = []
+        self.margins: list[list[float]] = []
         self.done, self.total = 0, 2 * len(self.cases) + len(self.tested)
 
     def probe_model(self, name: str, model: Model) -> None:
@@ -117,7 +134,7 @@ class _Study:
         with Probe(
             model, longest=n_longest, n_threads=options.n_threads, mode=options.mode
         ) as probe:
-            check = check_probe(probe, self.cases[0].prompts) | {"n_cells": probe.n_ctx}
+            check = check_probe(probe, self.cases[0].prompts[:2]) | {"n_cells": probe.n_ctx}
             self.checks[name] = check
             prepared = {
                 key: kind.prepare(probe, self.cases, options)
@@ -130,13 +147,15 @@ class _Study:
             n_failures = len(self.failures)
             controls = chunks(probe, self.controls, with_spans=with_spans, first=n_failures)
             for chunk in chain(failures, controls):
-                check["redecoding"] = max(check["redecoding"], redecoding(chunk))
+                chunk.noise = redecoding(chunk)
+                check["redecoding"] = max(check["redecoding"], chunk.noise)
                 for key, kind in kinds.items():
                     takes = kind.on_controls or chunk.first < n_failures
                     if kind.sweep is not None and takes:
                         self._keep(key, name, kind.sweep(chunk, options, prepared.get(key)))
                 if name == MODEL:
-                    self.margins += chunk.margins.tolist()
+                    ends = np.cumsum([len(case.prompts) for case in chunk.cases])[:-1]
+                    self.margins += [part.tolist() for part in np.split(chunk.margins, ends)]
                     self._advance(2 * len(chunk.cases))
             for key, kind in kinds.items():
                 if kind.sweep_all is not None:
@@ -157,13 +176,28 @@ class _Study:
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
 
+    def _false_questions(self) -> dict[str, Any]:
+        """Count the pairs of the suite with false questions, and why the others have none."""
+        counted = self.false.drop_nulls("reason")["reason"].value_counts(sort=True)
+        reasons = dict(counted.iter_rows())
+        return {"n_pairs": len(self.false) - sum(reasons.values()), "none": reasons}
+
+    def _table_of_cases(self) -> pl.DataFrame:
+        rows = []
+        for case, margins in zip(self.cases, self.margins, strict=True):
+            sides = np.reshape(margins, (-1, 2))
+            evidence = sides.sum(axis=0).tolist() if len(sides) == 2 else (None, None)
+            named = {
+                f"{name}_{condition}": value
+                for name, values in (("margin", sides[0].tolist()), ("evidence", evidence))
+                for condition, value in zip(CONDITIONS, values, strict=True)
+            }
+            rows.append({**case.keys, **named, "unaligned": case.unaligned})
+        return pl.DataFrame(rows, schema_overrides=_CASES, infer_schema_length=None)
+
     def found(self, **provenance: Any) -> Localisation:
         """Make the tables, and the manifest, which ends with what is given."""
-        cases = pl.DataFrame([case.keys for case in self.cases]).with_columns(
-            pl.Series("margin_stereotyped", self.margins[::2]),
-            pl.Series("margin_contrast", self.margins[1::2]),
-            pl.Series("unaligned", [case.unaligned for case in self.cases], pl.String),
-        )
+        cases = self._table_of_cases()
         rows = {name: pl.concat(frames) for name, frames in self.rows.items()}
         tables, figures = dict(self.tables), []
         for name, kind in self.kinds.items():
@@ -180,6 +214,8 @@ class _Study:
             "n_failures": len(self.failures),
             "n_controls": len(self.controls),
             "n_tested": len(self.tested),
+            "quantity": "evidence" if self.evidence else "margin",
+            "false_questions": self._false_questions(),
             "n_unaligned": len(unaligned),
             "unaligned": unaligned,
             "versions": versions(),

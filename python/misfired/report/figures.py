@@ -106,22 +106,41 @@ def _panels(n_rows: int, n_columns: int, *, width: float, height: float) -> tupl
 
 
 def layers(curves: pl.DataFrame) -> Figure:
-    """Draw the margin by layer through the lens, stereotyped and contrast, failures and controls."""
+    """Draw the evidence by layer through the lens, stereotyped and contrast, failures and controls.
+
+    Below it are the margins of yes that it is made of: where those of the true and the false question go
+    together, the layer leans. Without false questions there is the margin of the right answer alone.
+    """
     kinds = curves.filter(pl.col("condition") != "gap").partition_by("kind")
-    figure, panels = _panels(1, len(kinds), width=3.2, height=2.5)
-    for axes, part in zip(panels[0], kinds, strict=True):
+    told = curves["quantity"][0] == "evidence"
+    figure, panels = _panels(1 + told, len(kinds), width=3.2, height=2.5)
+    for column, part in zip(panels.T, kinds, strict=True):
         for (model, name), curve in part.group_by("model", "condition", maintain_order=True):
-            _curve(axes, curve, str(name), base=model == "base")
-        _layer_axis(axes, f"{TITLES[part['kind'][0]]} ({part['n_pairs'][0]} pairs)", levels=[0])
-    panels[0][0].set_ylabel("margin of the right answer (logits)")
-    panels[0][0].legend(frameon=False)
+            _curve(column[0], curve, str(name), base=model == "base")
+            if told and model != "base":
+                _questions(column[1], curve, str(name))
+        title = f"{TITLES[part['kind'][0]]} ({part['n_pairs'][0]} pairs)"
+        for axes in column:
+            _layer_axis(axes, title if axes is column[0] else "", levels=[0])
+    names = ["evidence", "margin of yes"] if told else ["margin, may be a leaning"]
+    for row, name in zip(panels, names, strict=True):
+        row[0].set_ylabel(f"{name} (logits)")
+        row[0].legend(frameon=False)
     return figure
+
+
+def _questions(axes: Axes, part: pl.DataFrame, name: str) -> None:
+    for question, line in (("true", "-"), ("false", ":")):
+        label = f"{TITLES.get(name, name)}, {question} question"
+        values = part[f"{question}_question"].to_numpy()
+        axes.plot(part["layer"], values, line, color=COLOURS[name], label=label)
 
 
 def _curve(axes: Axes, part: pl.DataFrame, name: str, *, base: bool = False) -> None:
     line = {"linestyle": "--", "marker": "", "alpha": 0.8} if base else {"marker": MARKERS[name]}
     label, colour = f"{TITLES.get(name, name)}{', base' if base else ''}", COLOURS[name]
-    layer, value, low, high = part.select("layer", "value", "low", "high")
+    # Null becomes NaN, which is not drawn.
+    layer, value, low, high = part.select("layer", "value", "low", "high").to_numpy().T
     axes.plot(layer, value, color=colour, label=label, **line)
     if not base:
         axes.fill_between(layer, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -7,16 +7,27 @@ from typing import Any
 import polars as pl
 
 from misfired.localise import Localisation
-from misfired.report.table import interval, number, text_table
+from misfired.report.table import interval, number, paragraph, text_table
 
 #: Heads of each model that are shown.
 _N_SHOWN = 5
 
+#: Measures of an ablation that are shown of random heads, and of the chosen ones beside them.
+_OF_RANDOM = ("mar", "recovery_rate", "kept")
+_OF_CHOSEN = (
+    *("accuracy_stereotyped", "accuracy_contrast", "yes_rate"),
+    *("choice_accuracy_stereotyped", "choice_accuracy_contrast"),
+)
+_NOTES = (
+    "recovery_rate: failures that turn right, with both false questions answered rightly.",
+    "choice_accuracy: stories whose true question has the larger margin of yes; 50 is chance.",
+)
+
 
 def localisation_json(found: Localisation, out: Path) -> dict[str, Any]:
     """Return counts, checks and the small tables of a localisation, ready for JSON."""
-    names = ("n_failures", "n_controls", "n_tested", "n_unaligned", "check")
-    told: dict[str, Any] = {"out": str(out)} | {name: found.manifest[name] for name in names}
+    names = ("n_failures", "n_controls", "n_tested", "n_unaligned", "quantity", "false_questions")
+    told = {"out": str(out)} | {name: found.manifest[name] for name in (*names, "check")}
     tables = {name: found.tables[name] for name in _TABLES if name in found.tables}
     return told | {name: json.loads(table.write_json()) for name, table in tables.items()}
 
@@ -28,20 +39,37 @@ def localisation_report(found: Localisation, out: Path) -> str:
     head = (
         f"{counts['n_failures']} failures, {counts['n_controls']} controls; persons not aligned in "
         f"{counts['n_unaligned']}\n"
-        f"noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects"
+        f"noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects\n"
+        f"{paragraph(_quantity(counts))}"
     )
     tables = [show(found.tables[name]) for name, show in _TABLES.items() if name in found.tables]
     return "\n\n".join([head, *tables, f"tables, figures and manifest in {out}"])
 
 
+def _quantity(manifest: dict[str, Any]) -> str:
+    """Say what the numbers are of, and for how many pairs there were no false questions."""
+    asked, none = manifest["false_questions"]["n_pairs"], manifest["false_questions"]["none"]
+    because = "; ".join(f"{reason} ({n})" for reason, n in none.items())
+    if manifest["quantity"] == "margin":
+        return (
+            f"What follows may be a leaning: margins of the right answer alone, since no failure has a "
+            f"false question about its stories: {because}."
+        )
+    left = f" Not studied, since they have none: {because}." if none else ""
+    return (
+        "Evidence: the margin of yes for the true question minus that for the false question about the "
+        f"same story, for {asked} pairs.{left}"
+    )
+
+
 def _figures(figures: pl.DataFrame) -> str:
-    shown = figures.filter(pl.col("kind") == "failure", pl.col("value").is_not_null())
+    # A patch that recovers nothing is one of many; a curve that suppresses nothing is a finding.
+    told = pl.col("value").is_not_null() | (pl.col("probe") == "lens")
+    shown = figures.filter(pl.col("kind") == "failure", told)
     rows = []
     for row in shown.iter_rows(named=True):
         probe = row["probe"] + ("" if row["model"] == "instruct" else f", {row['model']}")
-        rows.append(
-            (probe, row["measure"], number(row["value"], digits=2), interval(row, digits=2))
-        )
+        rows.append((probe, row["measure"], number(row["value"], digits=2), _interval(row)))
     return text_table(("probe", "measure", "value", "interval"), rows)
 
 
@@ -50,18 +78,27 @@ def _heads(table: pl.DataFrame) -> str:
     names = ("model", "method", "layer", "head")
     rows = []
     for row in shown.sort("model", "rank", descending=[True, False]).iter_rows(named=True):
-        values = (number(row["specificity"], digits=2), interval(row, digits=2))
+        values = (number(row["specificity"], digits=2), _interval(row))
         rows.append((*(row[name] for name in names), *values, "yes" if row["passes"] else "no"))
     return text_table((*names, "specificity", "interval", "passes"), rows)
 
 
 def _ablation(table: pl.DataFrame) -> str:
-    shown = table.filter(pl.col("measure").is_in(["mar", "recovery_rate", "kept"]))
+    chosen = pl.col("set") == "chosen"
+    shown = table.filter(
+        pl.col("measure").is_in(_OF_RANDOM) | chosen & pl.col("measure").is_in(_OF_CHOSEN)
+    )
     rows = []
     for row in shown.iter_rows(named=True):
-        values = (number(row[name], digits=2) for name in ("before", "after"))
-        rows.append((row["set"], row["heads"], row["measure"], *values, interval(row, digits=2)))
-    return text_table(("heads ablated", "which", "measure", "before", "after", "change"), rows)
+        values = (number(row[name], digits=1) for name in ("before", "after"))
+        rows.append((row["set"], row["heads"], row["measure"], *values, _interval(row, digits=1)))
+    header = ("heads ablated", "which", "measure", "before", "after", "change")
+    return "\n".join([text_table(header, rows), *map(paragraph, _NOTES)])
+
+
+def _interval(row: dict[str, Any], *, digits: int = 2) -> str:
+    """Return the interval of a row, or why there is none."""
+    return row["reason"] or "-" if row["low"] is None else interval(row, digits=digits)
 
 
 _TABLES = {"figures": _figures, "head_map": _heads, "ablation": _ablation}

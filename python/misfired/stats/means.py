@@ -14,14 +14,25 @@ __all__ = ["Floats", "MeanInterval", "mean_interval", "sign_flip"]
 #: Resamples drawn at a time: memory is this times the scenarios, whatever n_resamples is.
 _CHUNK = 1_000
 
+#: Ends of an interval that differ by less, relative to their size, are equal.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """An estimate with a percentile interval; `low` and `high` have the shape of `value`."""
+    """Estimates with percentile intervals; all four have one entry for each estimate.
+
+    Attributes:
+        value: The estimates; NaN where there is none.
+        low: Lower ends; NaN where there is no interval.
+        high: Upper ends.
+        reason: Why there is no value or no interval, or None.
+    """
 
     value: Floats
     low: Floats
     high: Floats
+    reason: list[str | None]
 
 
 def mean_interval(
@@ -29,29 +40,32 @@ def mean_interval(
     scenarios: Sequence[str],
     statistic: Callable[[Floats], Floats] = lambda means: means,
     *,
+    undefined: str = "undefined",
     n_resamples: int = DEFAULTS.n_resamples,
     confidence_level: float = DEFAULTS.confidence_level,
     rng: int = 0,
 ) -> MeanInterval:
-    r"""Return the percentile interval of a function of means, with whole scenarios resampled.
+    r"""Return percentile intervals of functions of means, with whole scenarios resampled.
 
     With :math:`w` a multinomial draw of as many scenarios as there are, a resample has the means
     :math:`\sum_s w_s \sum_{i \in s} x_i / \sum_s w_s n_s`. Resamples on which the statistic is not
-    finite are left out of the interval. Where the statistic itself is not finite, value and both
-    ends are NaN.
+    finite are left out of the interval. There is no interval, with a reason, where there is a single
+    scenario (`one_unit`), where its two ends are equal (`constant`), and where the statistic itself is
+    not finite (`undefined`, or what this argument says).
 
     Args:
         values: Shape (n, k): one row for each pair, k quantities; at least one row.
         scenarios: The scenario of each row.
         statistic: From means, shape (..., k), to statistics, shape (..., m).
+        undefined: The reason where the statistic is not finite.
         n_resamples: At least 1.
         confidence_level: Between 0 and 1.
         rng: Seed; the same seed gives the same bits.
 
     Example:
         >>> found = mean_interval(np.array([[1.0], [3.0]]), ["a", "a"])
-        >>> found.value.tolist(), found.low.tolist()
-        ([2.0], [2.0])
+        >>> found.value.tolist(), found.low.tolist(), found.reason
+        ([2.0], [nan], ['one_unit'])
     """
     sums, sizes = _by_scenario(values, scenarios)
     check_count("n_resamples", n_resamples)
@@ -72,9 +86,15 @@ def mean_interval(
     low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=0)
     low[hopeless] = high[hopeless] = np.nan
     value = np.asarray(statistic(sums.sum(axis=0) / sizes.sum()), np.float64)
-    undefined = ~np.isfinite(value)
-    value[undefined] = low[undefined] = high[undefined] = np.nan
-    return MeanInterval(value, low, high)
+    none = ~np.isfinite(value)
+    value[none] = np.nan
+    # Rounding alone makes no interval.
+    equal = ~(high - low > _ROUNDING * np.maximum(np.abs(low), np.abs(high)))
+    reasons = np.full(value.shape, "", object)
+    for fits, reason in ((equal, "constant"), (n == 1, "one_unit"), (none, undefined)):
+        reasons[fits] = reason
+    low[reasons != ""] = high[reasons != ""] = np.nan
+    return MeanInterval(value, low, high, [each or None for each in reasons.tolist()])
 
 
 def sign_flip(

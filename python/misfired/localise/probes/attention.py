@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from misfired.localise.cases import Case
+from misfired.localise.cases import QUESTIONS, Case
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes._common import ProbeKind, by_condition, head_means, interval_rows
@@ -16,7 +16,7 @@ from misfired.stats.means import mean_interval
 PERSONS = ("asked", "other")
 
 _SCHEMA = {
-    **dict.fromkeys(("id", "category", "scenario", "kind", "condition"), pl.String),
+    **dict.fromkeys(("id", "category", "scenario", "kind", "condition", "question"), pl.String),
     **dict.fromkeys(("layer", "head"), pl.Int64),
     **dict.fromkeys(PERSONS, pl.Float64),
 }
@@ -28,8 +28,8 @@ def attention(probe: Probe, cases: Sequence[Case]) -> pl.DataFrame:
     Cases whose persons cannot be aligned have no rows.
 
     Returns:
-        Columns `id`, `category`, `scenario`, `kind`, `condition`, `layer`, `head`, `asked` (weight on
-        all mentions of the person asked about) and `other`.
+        Columns `id`, `category`, `scenario`, `kind`, `condition`, `question`, `layer`, `head`, `asked`
+        (weight on all mentions of the person asked about) and `other`.
 
     Raises:
         ArgumentError: The probe runs in mode `fast`, where the weights may never be computed.
@@ -39,12 +39,15 @@ def attention(probe: Probe, cases: Sequence[Case]) -> pl.DataFrame:
     weights = iter(probe.attention([prompt.ids for case in aligned for prompt in case.prompts]))
     layers, numbers = np.array(probe.heads).T
     frames = [pl.DataFrame(schema=_SCHEMA)]
+    # The false questions come last, where there are any.
+    names = list(product(QUESTIONS, CONDITIONS))
     for case in aligned:
-        for condition, prompt in zip(CONDITIONS, case.prompts, strict=True):
+        for (question, condition), prompt in zip(names, case.prompts, strict=False):
             weight = next(weights)
             parts = {name: weight[:, :, list(getattr(prompt, name))] for name in PERSONS}
             sums = {name: part.sum(axis=2, dtype=float).ravel() for name, part in parts.items()}
-            frames.append(case.rows(condition=condition, layer=layers, head=numbers, **sums))
+            keys = {"condition": condition, "question": question}
+            frames.append(case.rows(**keys, layer=layers, head=numbers, **sums))
     return pl.concat(frames)
 
 
@@ -52,16 +55,22 @@ def attention_map(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
     """Average the attention on the person asked about and on the other, stereotyped minus contrast.
 
     Returns:
-        Columns `kind`, `layer`, `head`, `person` (`asked` or `other`), `stereotyped`, `contrast`
-        (mean weights), `difference`, `low`, `high`, `n_pairs`, `n_scenarios`; none without rows.
+        Columns `kind`, `question`, `layer`, `head`, `person` (`asked` or `other`), `stereotyped`,
+        `contrast` (mean weights), `difference`, `low`, `high`, `n_pairs`, `n_scenarios`, `reason`; none
+        without rows.
     """
     frames = []
-    for kind, person in product(rows["kind"].unique(maintain_order=True), PERSONS):
-        part = rows.filter(kind=kind)
+    labels = (rows[name].unique(maintain_order=True) for name in ("kind", "question"))
+    for kind, question, person in product(*labels, PERSONS):
+        part = rows.filter(kind=kind, question=question)
         left, right, scenarios = by_condition(part, pl.col(person))
         found = mean_interval(left - right, scenarios, **options.statistics)
         keys = head_means(part, left, right).select(
-            pl.lit(kind).alias("kind"), "layer", "head", pl.lit(person).alias("person"), *CONDITIONS
+            pl.lit(kind).alias("kind"),
+            pl.lit(question).alias("question"),
+            *("layer", "head"),
+            pl.lit(person).alias("person"),
+            *CONDITIONS,
         )
         frames.append(interval_rows(found, scenarios, **keys.to_dict()))
     if not frames:

@@ -11,7 +11,14 @@ from misfired.localise.cases import Case
 from misfired.localise.held import Chunk, Interventions, chunks
 from misfired.localise.options import HEAD_METHODS, LocaliseOptions
 from misfired.localise.probe import Activations, Probe
-from misfired.localise.probes._common import ProbeKind, by_condition, head_means, interval_rows
+from misfired.localise.probes._common import (
+    ProbeKind,
+    by_condition,
+    head_means,
+    interval_rows,
+    quantity,
+    yes_margins,
+)
 from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import Floats, mean_interval, sign_flip
 from misfired.stats.testing import adjust
@@ -23,9 +30,9 @@ def gather_references(
     """Decode every prompt once for the outputs that mean and resample ablation put in place.
 
     Returns:
-        For `mean` the mean at the last token over all prompts, for `resample` the outputs of the same
-        condition of another case, each of shape (case, condition, layer, width); nothing if neither
-        method is asked for.
+        For `mean` the mean at the last token over all prompts, for `resample` the outputs in the same
+        prompt of another case, each of shape (case, prompt, layer, width); nothing if neither method is
+        asked for.
 
     Raises:
         ArgumentError: Fewer than two cases.
@@ -35,7 +42,8 @@ def gather_references(
     if len(cases) < 2:
         raise ArgumentError(f"cases must be at least 2 for resample ablation, got {len(cases)}")
     found = [chunk.last["attention"] for chunk in chunks(probe, cases)]
-    rows = np.concatenate(found).reshape(len(cases), 2, probe.n_layer, -1)
+    n_layer, width = found[0].shape[1:]
+    rows = np.concatenate(found).reshape(len(cases), -1, n_layer, width)
     # A cyclic shift of a random order: everybody gets a donor, nobody is their own.
     order = np.random.default_rng(options.seed).permutation(len(cases))
     donor = np.empty(len(cases), np.int64)
@@ -58,8 +66,8 @@ def heads(
     Positions `last` changes the last token only, `all` every token (`zero` alone).
 
     Returns:
-        Columns `id`, `category`, `scenario`, `kind`, `method`, `condition`, `before` (margin),
-        `layer`, `head`, `after` (margin).
+        Columns `id`, `category`, `scenario`, `kind`, `method`, `condition`, `question`, `before`
+        (margin), `noise` (noise floor), `layer`, `head`, `after` (margin).
 
     Raises:
         ArgumentError: An unknown method, or one that needs references which are not given.
@@ -74,7 +82,8 @@ def heads(
     runs = Interventions(chunk)
     layers, numbers = np.array(chunk.probe.heads).T
     frames = []
-    for method, (slot, prompt) in product(methods, enumerate(chunk.prompts)):
+    slots = list(zip(chunk.places, chunk.prompts, strict=True))
+    for method, (slot, (place, prompt)) in product(methods, enumerate(slots)):
         start = 0 if positions == "all" else prompt.last
         for layer, head in chunk.probe.heads:
             columns = chunk.probe.head_columns(head)
@@ -85,40 +94,53 @@ def heads(
             else:
                 row = values[method][slot, layer, columns]
                 runs.patch_last(slot, "attention", layer, row, column=columns.start)
-        keys = {"method": method, "condition": CONDITIONS[slot % 2], "before": chunk.margins[slot]}
-        frames.append(chunk.cases[slot // 2].rows(**keys, layer=layers, head=numbers))
+        keys = {"method": method, **place.keys, "before": chunk.margins[slot], "noise": chunk.noise}
+        frames.append(place.case.rows(**keys, layer=layers, head=numbers))
     return pl.concat(frames).with_columns(after=runs.margins())
 
 
 def head_map(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
     r"""Average the specificity of each head on the failures, with intervals and false discovery rate.
 
-    With :math:`\Delta` the change of the margin towards the right answer when the head is changed,
-    specificity is the mean of :math:`\Delta_{stereotyped} - |\Delta_{contrast}|`: a head that merely
+    With :math:`\Delta` the change of the evidence (the margin of yes for the true question minus that
+    for the false one about the same story) when the head is changed, specificity is the mean of :math:`\Delta_{stereotyped} - |\Delta_{contrast}|`: a head that merely
     breaks both answers scores below 0. For method `patch`, where the contrast prompt is given the
     stereotyped prompt's output and so should lose what the other gains, it is the mean of
     :math:`(\Delta_{stereotyped} - \Delta_{contrast}) / 2`. A head `passes` if a one-sided sign-flip
-    test over scenarios finds its specificity above `min_effect` times the mean \|margin\| of all runs,
-    at false discovery rate `alpha` over the whole map of one method.
+    test over scenarios finds its specificity above `min_effect` times the mean \|margin\| of all runs
+    (and above the noise floor), at false discovery rate `alpha` over the whole map of one method.
+    A head that moves the margin of yes alike for both questions is a leaning, not evidence: compare
+    `true_question` and `false_question`, its mean changes in the stereotyped story. Without false
+    questions :math:`\Delta` is of the margin of the right answer, which cannot tell the two apart.
 
     Returns:
         Columns `model`, `method`, `layer`, `head`, `stereotyped`, `contrast` (mean changes),
-        `specificity`, `low`, `high`, `p_value`, `q_value`, `passes`, `rank` (1 is the most specific).
+        `specificity`, `low`, `high`, `p_value`, `q_value`, `passes`, `rank` (1 is the most specific),
+        `true_question`, `false_question` (null without false questions), `quantity` (`evidence` or
+        `margin`), `reason` (why there is no interval).
     """
     frames = []
     own = rows.filter(kind="failure")
     for (model, method), part in own.group_by("model", "method", maintain_order=True):
         specificity, scenarios, means = specificity_of(part)
         found = mean_interval(specificity, scenarios, **options.statistics)
-        bar = options.min_effect * float(part["before"].abs().mean())  # type: ignore[arg-type]
+        size, noise = part.select(pl.col("before").abs().mean(), pl.col("noise").max()).row(0)
+        bar = max(options.min_effect * size, noise)
+        own_story = part.filter(condition=CONDITIONS[0])
+        yes = yes_margins(own_story, pl.col("after") - pl.col("before"))
         # A p-value can be no smaller than 1 / (1 + flips): enough flips for one head to pass alone.
         n_flips = max(options.n_resamples, int(np.ceil(2 * specificity.shape[1] / options.alpha)))
         p = sign_flip(specificity - bar, scenarios, n_resamples=n_flips, rng=options.seed)
         q = adjust(p, method="bh")
         table = interval_rows(found, scenarios, model=model, method=method, **means.to_dict())
         rank = pl.col("value").rank("ordinal", descending=True)
-        frames.append(table.with_columns(p_value=p, q_value=q, passes=q < options.alpha, rank=rank))
-    return pl.concat(frames).rename({"value": "specificity"}).drop("n_pairs", "n_scenarios")
+        tested = table.select(
+            pl.exclude("n_pairs", "n_scenarios", "reason"), p_value=p, q_value=q,
+            passes=q < options.alpha, rank=rank, **yes, quantity=pl.lit(quantity(part)),
+            reason="reason",
+        )  # fmt: skip
+        frames.append(tested)
+    return pl.concat(frames).rename({"value": "specificity"})
 
 
 def specificity_of(rows: pl.DataFrame) -> tuple[Floats, list[str], pl.DataFrame]:

@@ -1,0 +1,185 @@
+"""False questions: what a pair's two stories are asked to see whether the model reads them at all.
+
+A pair asks about the right person of each story. Its twin asks the same two stories about the other
+person, so that the right answer is no.
+"""
+
+import re
+from collections.abc import Hashable, Sequence
+
+import polars as pl
+
+#: Before a difference two texts agree again where this many words or tokens in a row are the same.
+_N_AGREE = 2
+
+#: Where a sentence ends and the next begins; "No. 3" is no end.
+_BREAK = re.compile(r"[.!?]['\")\u2019\u201d]*\s+(?=['\"(\u2018\u201c]*[^\W\d_a-z])")
+
+#: Words before a person that are no part of the name.
+_DETERMINERS = frozenset(("the", "a", "my", "your", "his", "her", "our", "their", "this", "that"))
+
+#: Why there is no false question.
+NOT_YES = "the pair does not expect yes twice"
+NO_SWAP = "the stories differ in more than who did what"
+NO_QUESTION = "the text does not end in a question about the person"
+OTHER_STORY = "its twin tells other stories"
+
+
+def false_questions(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return for each pair the false questions about its two stories.
+
+    They are those of the suite's twins (rows with `twin_of`), where it has any; else they are built by
+    `swap_questions`.
+
+    Args:
+        pairs: A suite (see `misfired.read_suite`).
+
+    Returns:
+        One row per pair, twins not counted: `id`, `stereotyped`, `contrast` (the story of that prompt,
+        asked about the other person; the right answer is no), `reason` (why there are none, or null).
+
+    Example:
+        >>> pairs = pl.DataFrame({
+        ...     "id": ["p"], "expected_stereotyped": ["yes"], "expected_contrast": ["yes"],
+        ...     "stereotyped": ["A cat met a dog. The cat ran. Did the cat run?"],
+        ...     "contrast": ["A dog met a cat. The dog ran. Did the dog run?"],
+        ... })
+        >>> false_questions(pairs).row(0)[1:]
+        ('A cat met a dog. The cat ran. Did the dog run?', 'A dog met a cat. The dog ran. Did the cat run?', None)
+    """
+    twins: dict[str, dict[str, str]] = {}
+    if "twin_of" in pairs.columns:
+        is_twin = pl.col("twin_of").is_not_null()
+        twins = {row["twin_of"]: row for row in pairs.filter(is_twin).iter_rows(named=True)}
+        pairs = pairs.filter(~is_twin)
+    rows = []
+    for pair in pairs.iter_rows(named=True):
+        found: tuple[str, str] | str
+        if {pair["expected_stereotyped"], pair["expected_contrast"]} != {"yes"}:
+            found = NOT_YES
+        elif pair["id"] in twins:
+            found = _of_twin(pair, twins[pair["id"]])
+        else:
+            found = swap_questions(pair["stereotyped"], pair["contrast"])
+        texts = (None, None, found) if isinstance(found, str) else (*found, None)
+        rows.append((pair["id"], *texts))
+    names = ("id", "stereotyped", "contrast", "reason")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def swap_questions(stereotyped: str, contrast: str) -> tuple[str, str] | str:
+    """Return each prompt's story with the other prompt's question, or why that is not a false one.
+
+    It is where the prompts are exact swaps: each is the other with the two persons exchanged (in lower
+    case, "an" counted as "a"), and both persons occur in the story.
+
+    Example:
+        >>> swap_questions("The cat ran. Did the cat run?", "The dog ran. Did the dog run?")
+        'the stories differ in more than who did what'
+    """
+    left, right = _words(stereotyped), _words(contrast)
+    plain, other = (["a" if w == "an" else w for w in map(str.lower, s)] for s in (left, right))
+    a, b = last_difference(plain, other)
+    persons = [plain[i] for i in a], [other[i] for i in b]
+    if not all(persons) or _exchanged(plain, *persons) != other:
+        return NO_SWAP
+    cuts = []
+    for words, place in ((left, a), (right, b)):
+        before = "".join(words[: place.start])
+        ends = [found.end() for found in _BREAK.finditer(before + "".join(words[place.start :]))]
+        # The person stands in the last sentence, which is a question.
+        if (
+            not ends
+            or ends[-1] > len(before)
+            or not words[-1:]
+            or "".join(words).rstrip()[-1] != "?"
+        ):
+            return NO_QUESTION
+        cuts.append(ends[-1])
+    if not _names_fit(plain, a, persons, _words(stereotyped[: cuts[0]].lower())):
+        return NO_SWAP
+    return stereotyped[: cuts[0]] + contrast[cuts[1] :], contrast[: cuts[1]] + stereotyped[
+        cuts[0] :
+    ]
+
+
+def last_difference(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[range, range]:
+    """Return the last, shortest stretch by which two texts differ; empty where they are equal.
+
+    Example:
+        >>> last_difference("the cat saw the cat run".split(), "the dog saw the dog run".split())
+        (range(4, 5), range(4, 5))
+    """
+    n_same = 0
+    while n_same < min(len(a), len(b)) and a[-1 - n_same] == b[-1 - n_same]:
+        n_same += 1
+    a_stop, b_stop = len(a) - n_same, len(b) - n_same
+    for total in range(1, a_stop + b_stop + 1):
+        # Of equal totals the most even: a name for a name.
+        for short in range(total // 2, -1, -1):
+            for i, j in {(short, total - short), (total - short, short)}:
+                starts = a_stop - i, b_stop - j
+                if min(starts) >= 0 and _end(a, starts[0]) == _end(b, starts[1]):
+                    return range(starts[0], a_stop), range(starts[1], b_stop)
+    return range(a_stop), range(b_stop)
+
+
+def _end(text: Sequence[Hashable], stop: int) -> Sequence[Hashable]:
+    return text[max(0, stop - _N_AGREE) : stop]
+
+
+def _of_twin(pair: dict[str, str], twin: dict[str, str]) -> tuple[str, str] | str:
+    """Return a twin's prompts by story: its condition is the person asked about."""
+    if {twin["expected_stereotyped"], twin["expected_contrast"]} != {"no"}:
+        return NOT_YES
+    found = twin["contrast"], twin["stereotyped"]
+    for true, false in zip((pair["stereotyped"], pair["contrast"]), found, strict=True):
+        n_same = next(
+            (i for i, (x, y) in enumerate(zip(true, false, strict=False)) if x != y), len(true)
+        )
+        # Two questions about one story differ in the last sentence alone.
+        if any(found.end() > n_same for found in _BREAK.finditer(true)):
+            return OTHER_STORY
+    return found
+
+
+def _words(text: str) -> list[str]:
+    """Return the words and marks of a text, and white space between them; joined they are the text."""
+    return re.findall(r"\w+|\W", text)
+
+
+def _exchanged(words: list[str], a: list[str], b: list[str]) -> list[str]:
+    swaps = sorted(((a, b), (b, a)), key=lambda swap: -len(swap[0]))
+    found: list[str] = []
+    i = 0
+    while i < len(words):
+        for old, new in swaps:
+            if words[i : i + len(old)] == old:
+                found += new
+                i += len(old)
+                break
+        else:
+            found.append(words[i])
+            i += 1
+    return found
+
+
+def _names_fit(
+    words: list[str], place: range, persons: Sequence[list[str]], story: list[str]
+) -> bool:
+    """True if the story has both persons, each beside the word that one has beside it in the question.
+
+    "Is the White man late?" for "the White woman": the story must have a White man.
+    """
+    before, after = words[: place.start][-_N_AGREE:], words[place.stop :][:_N_AGREE]
+    if not before or before[0] in _DETERMINERS:
+        before = []
+    own, other = persons
+    for phrases in ((before + own, before + other), (own + after, other + after)):
+        if _holds(story, phrases[0]) and not _holds(story, phrases[1]):
+            return False
+    return all(_holds(story, person) for person in persons)
+
+
+def _holds(words: list[str], some: list[str]) -> bool:
+    return any(words[i : i + len(some)] == some for i in range(len(words)))
