@@ -108,7 +108,10 @@ _LAYER = {"layer": "Layer, from 0."}
 _HEAD = _LAYER | {"head": "Head, from 0."}
 _INTERVAL = {"low": "Lower end of the interval.", "high": "Upper end of the interval."}
 _COUNTS = {"n_pairs": "Pairs.", "n_scenarios": "Scenarios."}
-_CONDITION = {"condition": "`stereotyped` or `contrast`."}
+_CONDITION = {"condition": "Whose story it is: `stereotyped` or `contrast`."}
+_QUESTION = {"question": "`true` (the pair's own, right answer yes), or `false` (about the other person of the same story, right answer no)."}
+_QUANTITY = {"quantity": "`evidence`: margin of yes for the true question minus that for the false question about the same story; `margin` of the right answer where no failure has a false question: it may be a leaning."}
+_REASON = {"reason": "Why there is no value or no interval: `one_unit` (a single scenario), `constant` (nothing varies), or that nothing was found; else null."}
 _PATCH = {
     "site": "What is replaced: `residual`, `attention` or `feed_forward`.",
     "target": "Where: the `last` token, or the `span` of the person asked about.",
@@ -119,27 +122,38 @@ _PATCH = {
 LOCALISE = {
     "figures": {"probe": "Probe, and for patches site, target and direction."}
     | _MODEL | _KIND
-    | {"measure": "Name of the number.", "value": "The number."} | _INTERVAL | _COUNTS,
+    | {"measure": "Name of the number.", "value": "The number."}
+    | _INTERVAL | _COUNTS | _REASON | _QUANTITY,
     "cases": _PAIR | _KIND
     | {
         "margin_stereotyped": "Margin of the right answer to the stereotyped prompt.",
         "margin_contrast": "Margin of the right answer to the contrast prompt.",
+        "evidence_stereotyped": "Evidence of the stereotyped story: margin of yes for its true question minus that for its false one; null without false questions.",
+        "evidence_contrast": "Evidence of the contrast story.",
         "unaligned": "Why the persons' mentions could not be aligned, or null.",
     },
     "lens_curves": _MODEL | _KIND | _CONDITION | _LAYER
-    | {"value": "Mean margin after the layer."} | _INTERVAL | _COUNTS,
-    "lens_rows": _MODEL | _PAIR | _KIND | _CONDITION | _LAYER
-    | {"margin": "Margin after the layer."},
+    | {"value": "Mean evidence after the layer (see `quantity`); `condition` is also `gap`: contrast minus stereotyped."}
+    | _INTERVAL | _COUNTS | _REASON
+    | {
+        "true_question": "Mean margin of yes for the true question; null without false questions.",
+        "false_question": "Mean margin of yes for the false question.",
+    }
+    | _QUANTITY,
+    "lens_rows": _MODEL | _PAIR | _KIND | _CONDITION | _QUESTION | _LAYER
+    | {"margin": "Margin of the right answer after the layer."},
     "recovery_curves": _PATCH | _LAYER
-    | {"value": "Recovery: (patched - before) / (donor - before), a ratio of means."}
-    | _INTERVAL | _COUNTS | {"flipped": "Percent of pairs whose answer flips."},
-    "patch_rows": _MODEL | _PAIR | _KIND | _PATCH
+    | {"value": "Recovery: (patched - before) / (donor - before), a ratio of means of the evidence (see `quantity`)."}
+    | _INTERVAL | _COUNTS | _REASON
+    | {"flipped": "Percent of pairs whose answer to the true question flips while that to the false one is right."}
+    | _QUANTITY,
+    "patch_rows": _MODEL | _PAIR | _KIND | _PATCH | _QUESTION
     | {"before": "Margin without the patch.", "donor": "Margin of the other prompt."}
     | _LAYER | {"patched": "Margin with the patch."},
     "head_map": _MODEL | {"method": "What replaced the head's output."} | _HEAD
     | {
-        "stereotyped": "Mean change of the stereotyped prompt's margin.",
-        "contrast": "Mean change of the contrast prompt's margin.",
+        "stereotyped": "Mean change of the stereotyped story's evidence (see `quantity`).",
+        "contrast": "Mean change of the contrast story's evidence.",
         "specificity": "Mean of the change on the stereotyped prompt minus the absolute change on the contrast prompt.",
     }
     | _INTERVAL
@@ -148,10 +162,13 @@ LOCALISE = {
         "q_value": "p-value corrected for the false discovery rate over the map.",
         "passes": "True if `q_value` is at most `alpha`.",
         "rank": "Rank by specificity, from 1.",
-    },
+        "true_question": "Mean change of the margin of yes for the true question about the stereotyped story; null without false questions.",
+        "false_question": "The same for the false question: equal changes of both are a leaning.",
+    }
+    | _QUANTITY | _REASON,
     "heads_rows": _MODEL | _PAIR | _KIND
-    | {"method": "What replaced the head's output."} | _CONDITION
-    | {"before": "Margin before."} | _HEAD | {"after": "Margin with the head's output replaced."},
+    | {"method": "What replaced the head's output."} | _CONDITION | _QUESTION
+    | {"before": "Margin before.", "noise": "Noise floor (see `redecoding`) of the batch of pairs."} | _HEAD | {"after": "Margin with the head's output replaced."},
     "ablation": {
         "set": "`chosen` heads, or a set of random heads.",
         "heads": "The heads, as layer.head.",
@@ -160,27 +177,27 @@ LOCALISE = {
         "after": "Value with ablation.",
         "change": "`after` - `before`.",
     }
-    | _INTERVAL | _COUNTS,
-    "attention_map": _KIND | _HEAD
+    | _INTERVAL | _COUNTS | _REASON,
+    "attention_map": _KIND | _QUESTION | _HEAD
     | {
         "person": "`asked` (about) or `other`.",
         "stereotyped": "Mean weight from the last token in the stereotyped prompt.",
         "contrast": "Mean weight in the contrast prompt.",
         "difference": "`stereotyped` - `contrast`.",
     }
-    | _INTERVAL | _COUNTS,
-    "attention_rows": _MODEL | _PAIR | _KIND | _CONDITION | _HEAD
+    | _INTERVAL | _COUNTS | _REASON,
+    "attention_rows": _MODEL | _PAIR | _KIND | _CONDITION | _QUESTION | _HEAD
     | {
         "asked": "Weight from the last token on all mentions of the person asked about.",
         "other": "Weight on all mentions of the other person.",
     },
-    "substitution_rows": _MODEL | _PAIR | _KIND
+    "substitution_rows": _MODEL | _PAIR | _KIND | _QUESTION
     | {
-        "best_layer": "Layer after which the lens gives the best margin.",
-        "best_margin": "That margin.",
+        "best_layer": "Layer after which the lens gives the most evidence.",
+        "best_margin": "This question's margin there.",
         "before": "Margin of the unchanged run.",
     }
-    | _LAYER | {"after": "Margin with the best layer's residual written into this layer."},
+    | _LAYER | {"after": "Margin with the best layer's residual of the same run written into this layer."},
 }  # fmt: skip
 
 #: Which runs have a column of the answers, by the words of `Column.only`.

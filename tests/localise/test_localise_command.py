@@ -19,7 +19,7 @@ from misfired.report import figures
 
 pytestmark = pytest.mark.model
 
-FEW = ["--n-pairs", "6", "--n-resamples", "100", "--n-threads", "1", "--n-random", "1"]
+FEW = ["--n-pairs", "6", "--n-resamples", "100", "--n-threads", "1", "--n-random", "1", "--anyway"]
 
 
 @pytest.fixture
@@ -34,6 +34,9 @@ def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     assert "onset_of_recovery" in result.stdout
     assert "noise floor: " in result.stdout
+    assert "what follows\nmay be a leaning." in result.stdout
+    for measure in ("accuracy_contrast", "yes_rate", "choice_accuracy_k", "recovery_rate"):
+        assert measure in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()[:-1]) <= 80
     for name in ("layers", "recovery", "heads"):
         root = ET.parse(tmp_path / "out" / f"{name}.svg").getroot()  # noqa: S314  our own file

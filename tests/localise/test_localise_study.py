@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from misfired.errors import ArgumentError, DataError, MisfiredError, ModelError
-from misfired.localise import Localisation, localise
+from misfired.localise import Localisation, LocaliseOptions, localise
+from misfired.localise.probes.lens import lens_curves, lens_figures
 from misfired.runs.pipeline import run
 from misfired.scoring.protocol import get_protocol
 
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.model
 
 MakeFile = Callable[..., Path]
 
-OPTIONS = {"n_pairs": 8, "n_resamples": 200, "n_threads": 1}
+# Random weights read nothing.
+OPTIONS = {"n_pairs": 8, "n_resamples": 200, "n_threads": 1, "anyway": True}
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +45,12 @@ def test_every_probe_has_rows_for_every_case(found: Localisation) -> None:
     n_failures = found.manifest["n_failures"]
     assert n_failures >= 4
     sizes = {name: len(frame) for name, frame in found.rows.items()}
-    layers, heads = 3, 4
-    assert sizes["lens"] == 2 * n * 2 * layers
-    assert sizes["patch"] == n_failures * 3 * 2 * 2 * layers
-    assert sizes["heads"] == 2 * n_failures * 2 * layers * heads * 4
-    assert sizes["attention"] == n * 2 * layers * heads
+    layers, heads, questions = 3, 4, 2
+    assert sizes["lens"] == 2 * n * 2 * questions * layers
+    assert sizes["patch"] == n_failures * 3 * 2 * 2 * questions * layers
+    assert sizes["heads"] == 2 * n_failures * 2 * questions * layers * heads * 4
+    assert sizes["attention"] == n * 2 * questions * layers * heads
+    assert sizes["substitution"] <= n_failures * questions * (layers - 1)
     assert found.manifest["n_unaligned"] == 0
 
 
@@ -63,7 +66,10 @@ def test_patching_every_last_layer_recovers_all(found: Localisation) -> None:
         site="residual", target="last", layer=found.tables["recovery_curves"]["layer"].max()
     )
     np.testing.assert_allclose(curves["value"], 1, atol=1e-3)
-    assert curves["flipped"].to_list() == [100.0, 100.0]
+    rows = found.rows["patch"].filter(site="residual", target="last", question="false")
+    for direction, flipped in curves.select("direction", "flipped").iter_rows():
+        donors = rows.filter(direction=direction, layer=2)["donor"]
+        assert flipped == pytest.approx(100 * (donors > 0).mean())
 
 
 def test_head_map_ranks_by_specificity(found: Localisation) -> None:
@@ -73,10 +79,14 @@ def test_head_map_ranks_by_specificity(found: Localisation) -> None:
     best = table.filter(rank=1)
     assert array[best["layer"][0], best["head"][0]] == array.max()
     rows = found.rows["heads"].filter(method="zero", model="instruct")
-    sides = [
-        rows.filter(condition=c).sort("id", "layer", "head") for c in ("stereotyped", "contrast")
+    change = [
+        sum(
+            (part["after"] - part["before"]).to_numpy().reshape(-1, 3, 4)
+            for question in ("true", "false")
+            for part in [rows.filter(condition=c, question=question).sort("id", "layer", "head")]
+        )
+        for c in ("stereotyped", "contrast")
     ]
-    change = [(side["after"] - side["before"]).to_numpy().reshape(-1, 3, 4) for side in sides]
     np.testing.assert_allclose(array, (change[0] - abs(change[1])).mean(axis=0), atol=1e-12)
 
 
@@ -86,6 +96,23 @@ def test_heads_are_tested_where_they_were_not_chosen(found: Localisation) -> Non
     before = table.filter(measure="mar")["before"].unique()
     assert len(before) == 1
     assert 0 < found.manifest["n_tested"] < 240
+
+
+def test_no_interval_has_width_zero(found: Localisation) -> None:
+    for name, table in found.tables.items():
+        if name == "lens_curves":
+            assert set(table["quantity"]) == {"evidence"}
+        assert (table["low"] < table["high"]).drop_nulls().all(), name
+        assert table.filter(pl.col("low").is_null())["reason"].null_count() == 0, name
+        assert not table.select(pl.selectors.float().is_nan().any()).row(0).count(True), name
+
+
+def test_one_scenario_gives_no_interval(found: Localisation) -> None:
+    one = found.rows["lens"].filter(scenario=found.rows["lens"]["scenario"][0])
+    options = LocaliseOptions(n_resamples=100)
+    for table in (lens_curves(one, options), lens_figures(one, options)):
+        assert table["low"].null_count() == len(table)
+        assert set(table["reason"]) <= {"one_unit", "no_suppression", "nothing_to_count"}
 
 
 def test_files(found: Localisation, tmp_path: Path) -> None:
@@ -186,7 +213,7 @@ def test_nothing_to_study(pairs: pl.DataFrame, model_file: MakeFile, tmp_path: P
     same = pairs.head(6).with_columns(pl.col("contrast").alias("stereotyped"))
     run(model_file("llama"), same, out=tmp_path / "r", protocol="logit-bare", n_resamples=10)
     with pytest.raises(DataError, match="no failures to study: of 6 pairs"):
-        localise(model_file("llama"), tmp_path / "r")
+        localise(model_file("llama"), tmp_path / "r", anyway=True)
 
 
 def test_a_protocol_that_is_not_read_by_first_tokens(

@@ -11,7 +11,6 @@ import polars as pl
 from misfired.localise.cases import Case
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probes._common import share
-from misfired.prompts.primings import CONDITIONS
 from misfired.stats import summarize
 from misfired.stats.means import Floats, MeanInterval, mean_interval
 
@@ -66,7 +65,7 @@ def measure_changes(
     """Return what an intervention changes, in percent, with intervals over scenarios.
 
     - `RATES` of all pairs.
-    - `yes_rate`: prompts answered yes, and `choice_accuracy_stereotyped`, `choice_accuracy_contrast`:
+    - `yes_rate`: prompts answered yes, and `choice_accuracy_s`, `choice_accuracy_k`:
       stories whose true question has the larger margin of yes than the false one. Both are of pairs with
       false questions; without any they are null with the reason `no_false_questions`.
     - `recovery_rate`: failures that turn right while the false questions about both stories are answered
@@ -130,7 +129,7 @@ def _rates(before: Answers, after: Answers, options: LocaliseOptions) -> list[di
 def _balanced(before: Answers, after: Answers, options: LocaliseOptions) -> list[dict[str, Any]]:
     """Return the rows of measures of stories that are asked twice."""
     both = np.flatnonzero(before.asked_twice)
-    names = ["yes_rate", *(f"choice_accuracy_{condition}" for condition in CONDITIONS)]
+    names = ["yes_rate", "choice_accuracy_s", "choice_accuracy_k"]
     if not len(both):
         nothing: dict[str, Any] = dict.fromkeys(("before", "after", "change", "low", "high"))
         counts = {"n_pairs": 0, "n_scenarios": 0, "reason": "no_false_questions"}

@@ -89,6 +89,7 @@ class LocaliseOptions(DrawOptions, CaseOptions):
         MIN_EFFECT, help="Least effect of a head that passes, as a share of the mean |margin|."
     )
     mode: Mode = _same(DecodingOptions, "mode")  # noqa: RUF009  it returns a field
+    anyway: bool = option(False, help="Look also into a run that does not read its stories.")
 
     @property
     def head_methods(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from misfired.scoring.model_file import find_model, model_sha256
 from misfired.scoring.options import Devices, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import build_outcomes
+from misfired.stats.verdict import Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class RunData:
 
     Attributes:
         outcomes: Of the priming under study, one row per pair.
+        verdict: Whether the run reads under this priming, and which way it leans.
         template: The chat template, as the manifest has it.
     """
 
     path: Path
     model: Path
     outcomes: pl.DataFrame
+    verdict: Verdict
     pairs: pl.DataFrame
     priming: Priming
     protocol: Protocol
@@ -93,8 +96,10 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     outcomes, pairs = build_outcomes(answers).filter(priming=priming), read_pairs(path)
     shots = () if settings.shots is None else settings.shots.demonstrations
     return RunData(
-        path, model, outcomes, pairs, primings[priming], protocol, settings.template, shots
-    )
+        path=path, model=model, outcomes=outcomes, verdict=verdict(answers, priming=priming),
+        pairs=pairs, priming=primings[priming], protocol=protocol, template=settings.template,
+        shots=shots,
+    )  # fmt: skip
 
 
 def check_base(model: Model, base: Model, prompts: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes import PROBES
 from misfired.localise.probes._common import get_probe
+from misfired.localise.reading import asked_here, check_reading, choose_asked, told_by_run
 from misfired.localise.result import Localisation
 from misfired.localise.run import RunData, check_base, read_run
 from misfired.options import takes_options
@@ -52,7 +53,11 @@ def localise(
     """Find where in a model the evidence is overruled.
 
     The failures of a run (stereotyped prompt wrong, contrast prompt right) are studied beside as many
-    controls of the same categories (both right).
+    controls of the same categories (both right). What is reported is the evidence: the margin of yes for
+    the true question minus that for the false question about the same story, which a leaning to yes or no
+    does not move. The false questions are those of the suite's twins, or built by the rules of
+    `misfired.suites.twins`. If no failure has any, margins of the right answer are reported instead,
+    with the words "may be a leaning".
 
     Args:
         model: The GGUF file that the run was made with.
@@ -64,7 +69,8 @@ def localise(
 
     Raises:
         ArgumentError: An option out of range.
-        DataError: A run of another model, or no failures to study.
+        DataError: A run of another model, no failures to study, or a run that does not read its stories
+            (see `misfired.verdict`), unless `anyway`.
         ModelError: A model that cannot be probed, or a base that does not match.
     """
     chosen = LocaliseOptions.of(options)
@@ -72,6 +78,8 @@ def localise(
     if base is not None:
         try_loading(base)
     data = read_run(run, model, priming=chosen.priming)
+    if not chosen.anyway:
+        check_reading(told_by_run(data.verdict), data.path)
     with data.open(chosen.devices) as session:
         study = _Study(session, data, chosen, progress)
         study.probe_model(MODEL, session.model)
@@ -99,18 +107,19 @@ class _Study:
         options: LocaliseOptions,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.options, self.progress = options, progress
+        self.options, self.progress, self.data = options, progress, data
+        self.reading = told_by_run(data.verdict)
         self.kinds = {name: get_probe(name) for name in PROBES if name in options.probes}
 
         self.false = false_questions(data.pairs)
-        twinned = self.false.drop_nulls("stereotyped")["id"]
+        twinned = self.false.drop_nulls("stereotyped")["id"].to_list()
         self.evidence = data.outcomes.filter(FAILED, pl.col("id").is_in(twinned)).height > 0
         asked = self.false if self.evidence else None
 
         def build(chosen: pl.DataFrame) -> list[Case]:
             return build_cases(data.pairs, chosen, session, data.priming, asked)
 
-        among = twinned.to_list() if self.evidence else None
+        among = twinned if self.evidence else None
         drawn = choose_cases(data.outcomes, n_pairs=options.n_pairs, seed=options.seed, among=among)
         cases = build(drawn)
         self.failures = [case for case in cases if case.kind == "failure"]
@@ -120,6 +129,10 @@ class _Study:
         if "heads" in options.probes:
             self.chosen_on, tested = split_scenarios(data.outcomes, seed=options.seed)
             self.tested = build(tested)
+        self.asked: list[Case] = []
+        if self.reading["reads"] is None and self.evidence:
+            known = data.outcomes.filter(pl.col("id").is_in(twinned))
+            self.asked = build(choose_asked(known))
         self.rows: dict[str, list[pl.DataFrame]] = {}
         self.tables: dict[str, pl.DataFrame] = {}
         self.checks: dict[str, Any] = {}
@@ -128,12 +141,15 @@ class _Study:
 
     def probe_model(self, name: str, model: Model) -> None:
         """Run all probes on the model under study, and some on a base."""
-        options, n_longest = self.options, longest([*self.cases, *self.tested])
+        options = self.options
+        n_longest = longest([*self.cases, *self.tested, *self.asked])
         kinds = {key: kind for key, kind in self.kinds.items() if name == MODEL or kind.on_base}
         spans = [kind for kind in kinds.values() if kind.with_spans]
         with Probe(
             model, longest=n_longest, n_threads=options.n_threads, mode=options.mode
         ) as probe:
+            if name == MODEL:
+                self._ask_whether_it_reads(probe)
             check = check_probe(probe, self.cases[0].prompts[:2]) | {"n_cells": probe.n_ctx}
             self.checks[name] = check
             prepared = {
@@ -165,6 +181,13 @@ class _Study:
                 self.tables["ablation"] = ablation_test(
                     probe, rows, self.chosen_on, self.tested, options, progress=self._advance
                 )
+
+    def _ask_whether_it_reads(self, probe: Probe) -> None:
+        """Ask the false questions where the run has none, and refuse a model that does not read."""
+        if self.asked:
+            self.reading = asked_here(probe, self.asked, self.options)
+        if not self.options.anyway:
+            check_reading(self.reading, self.data.path)
 
     def _keep(self, probe: str, model: str, frame: pl.DataFrame | None) -> None:
         if frame is not None:
@@ -214,6 +237,7 @@ class _Study:
             "n_failures": len(self.failures),
             "n_controls": len(self.controls),
             "n_tested": len(self.tested),
+            "reading": self.reading,
             "quantity": "evidence" if self.evidence else "margin",
             "false_questions": self._false_questions(),
             "n_unaligned": len(unaligned),

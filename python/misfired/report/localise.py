@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from misfired.localise import Localisation
+from misfired.localise.reading import in_words
 from misfired.report.table import interval, number, paragraph, text_table
 
 #: Heads of each model that are shown.
@@ -16,8 +17,10 @@ _N_SHOWN = 5
 _OF_RANDOM = ("mar", "recovery_rate", "kept")
 _OF_CHOSEN = (
     *("accuracy_stereotyped", "accuracy_contrast", "yes_rate"),
-    *("choice_accuracy_stereotyped", "choice_accuracy_contrast"),
+    *("choice_accuracy_s", "choice_accuracy_k"),
 )
+#: Why it is not known whether a run reads, in words.
+_UNKNOWN = {"no_expected_no": "it asks no question whose answer is no"}
 _NOTES = (
     "recovery_rate: failures that turn right, with both false questions answered rightly.",
     "choice_accuracy: stories whose true question has the larger margin of yes; 50 is chance.",
@@ -26,7 +29,15 @@ _NOTES = (
 
 def localisation_json(found: Localisation, out: Path) -> dict[str, Any]:
     """Return counts, checks and the small tables of a localisation, ready for JSON."""
-    names = ("n_failures", "n_controls", "n_tested", "n_unaligned", "quantity", "false_questions")
+    names = (
+        "n_failures",
+        "n_controls",
+        "n_tested",
+        "n_unaligned",
+        "quantity",
+        "false_questions",
+        "reading",
+    )
     told = {"out": str(out)} | {name: found.manifest[name] for name in (*names, "check")}
     tables = {name: found.tables[name] for name in _TABLES if name in found.tables}
     return told | {name: json.loads(table.write_json()) for name, table in tables.items()}
@@ -42,6 +53,8 @@ def localisation_report(found: Localisation, out: Path) -> str:
         f"noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects\n"
         f"{paragraph(_quantity(counts))}"
     )
+    doubt = _doubt(counts["reading"])
+    head = head if doubt is None else f"{head}\n{paragraph(doubt)}"
     tables = [show(found.tables[name]) for name, show in _TABLES.items() if name in found.tables]
     return "\n\n".join([head, *tables, f"tables, figures and manifest in {out}"])
 
@@ -62,13 +75,25 @@ def _quantity(manifest: dict[str, Any]) -> str:
     )
 
 
+def _doubt(reading: dict[str, Any]) -> str | None:
+    """Say whether the run reads, unless it does."""
+    if reading["reads"] is None:
+        why = _UNKNOWN.get(reading["reason"], reading["reason"])
+        return f"Unknown whether this model reads its stories: {why}."
+    if reading["reads"]:
+        return None
+    return f"This model does not read its stories ({in_words(reading)}): what follows may be a leaning."
+
+
 def _figures(figures: pl.DataFrame) -> str:
     # A patch that recovers nothing is one of many; a curve that suppresses nothing is a finding.
     told = pl.col("value").is_not_null() | (pl.col("probe") == "lens")
-    shown = figures.filter(pl.col("kind") == "failure", told)
+    controls = (pl.col("measure") == "rises_then_falls") & (pl.col("model") == "instruct")
+    shown = figures.filter((pl.col("kind") == "failure") & told | controls)
     rows = []
     for row in shown.iter_rows(named=True):
-        probe = row["probe"] + ("" if row["model"] == "instruct" else f", {row['model']}")
+        probe = row["probe"] + (", controls" if row["kind"] == "control" else "")
+        probe += "" if row["model"] == "instruct" else f", {row['model']}"
         rows.append((probe, row["measure"], number(row["value"], digits=2), _interval(row)))
     return text_table(("probe", "measure", "value", "interval"), rows)
 

@@ -9,27 +9,70 @@ from collections.abc import Hashable, Sequence
 
 import polars as pl
 
+from misfired.suites.twins import gold_no_twins
+
 #: Before a difference two texts agree again where this many words or tokens in a row are the same.
 _N_AGREE = 2
 
 #: Where a sentence ends and the next begins; "No. 3" is no end.
 _BREAK = re.compile(r"[.!?]['\")\u2019\u201d]*\s+(?=['\"(\u2018\u201c]*[^\W\d_a-z])")
 
-#: Words before a person that are no part of the name.
-_DETERMINERS = frozenset(("the", "a", "my", "your", "his", "her", "our", "their", "this", "that"))
+#: Words and marks beside a person that are no part of the name.
+_BESIDE = frozenset(
+    (
+        *(
+            "the",
+            "a",
+            "my",
+            "your",
+            "his",
+            "her",
+            "our",
+            "their",
+            "this",
+            "that",
+            "and",
+            "or",
+            "but",
+        ),
+        *("who", "while", "with", "in", "at", "on", "to", "from", "by", "of", "for"),
+        *("is", "was", "are", "were", "has", "had", "have", "does", "did", "do", "can", "could"),
+        *(
+            "will",
+            "would",
+            "should",
+            "must",
+            "may",
+            "might",
+            ".",
+            ",",
+            ";",
+            ":",
+            "!",
+            "?",
+            "'",
+            "\u2019",
+        ),
+    )
+)
+
+#: A negated question; what follows "that" is a statement, and may be negated.
+_NEGATED = re.compile(r"n['\u2019]t\b|\bnot\b|\bnever\b", re.IGNORECASE)
+_THAT = re.compile(r"\sthat\s.*$", re.DOTALL)
 
 #: Why there is no false question.
 NOT_YES = "the pair does not expect yes twice"
 NO_SWAP = "the stories differ in more than who did what"
 NO_QUESTION = "the text does not end in a question about the person"
+NEGATED = "the question is negated, so that no can mean either"
 OTHER_STORY = "its twin tells other stories"
 
 
 def false_questions(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return for each pair the false questions about its two stories.
 
-    They are those of the suite's twins (rows with `twin_of`), where it has any; else they are built by
-    `swap_questions`.
+    They are those of the suite's twins (rows with `twin_of`); for a pair without one they are built by
+    `swap_questions`, or by `gold_no_twins` where the suite names the persons.
 
     Args:
         pairs: A suite (see `misfired.read_suite`).
@@ -51,7 +94,8 @@ def false_questions(pairs: pl.DataFrame) -> pl.DataFrame:
     if "twin_of" in pairs.columns:
         is_twin = pl.col("twin_of").is_not_null()
         twins = {row["twin_of"]: row for row in pairs.filter(is_twin).iter_rows(named=True)}
-        pairs = pairs.filter(~is_twin)
+        pairs = pairs.filter(~is_twin).drop("twin_of")
+    named = {row["twin_of"]: row for row in gold_no_twins(pairs).iter_rows(named=True)}
     rows = []
     for pair in pairs.iter_rows(named=True):
         found: tuple[str, str] | str
@@ -61,6 +105,8 @@ def false_questions(pairs: pl.DataFrame) -> pl.DataFrame:
             found = _of_twin(pair, twins[pair["id"]])
         else:
             found = swap_questions(pair["stereotyped"], pair["contrast"])
+            if found == NO_SWAP and pair["id"] in named:
+                found = _of_twin(pair, named[pair["id"]])
         texts = (None, None, found) if isinstance(found, str) else (*found, None)
         rows.append((pair["id"], *texts))
     names = ("id", "stereotyped", "contrast", "reason")
@@ -98,6 +144,8 @@ def swap_questions(stereotyped: str, contrast: str) -> tuple[str, str] | str:
         cuts.append(ends[-1])
     if not _names_fit(plain, a, persons, _words(stereotyped[: cuts[0]].lower())):
         return NO_SWAP
+    if _NEGATED.search(_THAT.sub("", stereotyped[cuts[0] :])):
+        return NEGATED
     return stereotyped[: cuts[0]] + contrast[cuts[1] :], contrast[: cuts[1]] + stereotyped[
         cuts[0] :
     ]
@@ -167,19 +215,25 @@ def _exchanged(words: list[str], a: list[str], b: list[str]) -> list[str]:
 def _names_fit(
     words: list[str], place: range, persons: Sequence[list[str]], story: list[str]
 ) -> bool:
-    """True if the story has both persons, each beside the word that one has beside it in the question.
+    """True if the story has both persons, each with the words that one has beside it in the question.
 
     "Is the White man late?" for "the White woman": the story must have a White man.
     """
     before, after = words[: place.start][-_N_AGREE:], words[place.stop :][:_N_AGREE]
-    if not before or before[0] in _DETERMINERS:
-        before = []
     own, other = persons
-    for phrases in ((before + own, before + other), (own + after, other + after)):
-        if _holds(story, phrases[0]) and not _holds(story, phrases[1]):
+    if not (_followers(story, own) and _followers(story, other)):
+        return False
+    if before and before[0] not in _BESIDE:
+        own_name, other_name = before + own, before + other
+        if _followers(story, own_name) and not _followers(story, other_name):
             return False
-    return all(_holds(story, person) for person in persons)
+    continues = tuple(after) in _followers(story, own)
+    others = _followers(story, other)
+    return not continues or tuple(after) in others or all(_BESIDE & set(each) for each in others)
 
 
-def _holds(words: list[str], some: list[str]) -> bool:
-    return any(words[i : i + len(some)] == some for i in range(len(words)))
+def _followers(words: list[str], some: list[str]) -> list[tuple[str, ...]]:
+    """Return what follows each place where some words stand in a row."""
+    n = len(some)
+    places = (i for i in range(len(words) - n + 1) if words[i : i + n] == some)
+    return [(*words[i + n : i + n + _N_AGREE], ".")[:_N_AGREE] for i in places]

@@ -150,7 +150,8 @@ def _flips(rows: pl.DataFrame) -> Floats:
     turns = (pl.col("patched") > 0) != (pl.col("before") > 0)
     counts = pl.when(question=QUESTIONS[0]).then(turns).otherwise(pl.col("patched") > 0)
     n_met, _ = wide(rows, counts)
-    return 100.0 * (n_met == rows["question"].n_unique()).mean(axis=0)
+    shares: Floats = 100.0 * (n_met == rows["question"].n_unique()).mean(axis=0)
+    return shares
 
 
 def _first_half(means: Floats) -> Floats:
