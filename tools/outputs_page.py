@@ -109,9 +109,15 @@ _HEAD = _LAYER | {"head": "Head, from 0."}
 _INTERVAL = {"low": "Lower end of the interval.", "high": "Upper end of the interval."}
 _COUNTS = {"n_pairs": "Pairs.", "n_scenarios": "Scenarios."}
 _CONDITION = {"condition": "Whose story it is: `stereotyped` or `contrast`."}
-_QUESTION = {"question": "`true` (the pair's own, right answer yes), or `false` (about the other person of the same story, right answer no)."}
-_QUANTITY = {"quantity": "`evidence`: margin of yes for the true question minus that for the false question about the same story; `margin` of the right answer where no failure has a false question: it may be a leaning."}
-_REASON = {"reason": "Why there is no value or no interval: `one_unit` (a single scenario), `constant` (nothing varies), or that nothing was found; else null."}
+_QUESTION = {
+    "question": "`true` (the pair's own, right answer yes), or `false` (about the other person of the same story, right answer no)."
+}
+_QUANTITY = {
+    "quantity": "`evidence`: margin of yes for the true question minus that for the false question about the same story; `margin` of the right answer where no failure has a false question: it may be a leaning."
+}
+_REASON = {
+    "reason": "Why there is no value or no interval: `one_unit` (a single scenario), `constant` (nothing varies), or that nothing was found; else null."
+}
 _PATCH = {
     "site": "What is replaced: `residual`, `attention` or `feed_forward`.",
     "target": "Where: the `last` token, or the `span` of the person asked about.",

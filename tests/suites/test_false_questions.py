@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from misfired import build_pairs
-from misfired.suites.organism import build_organism_suite
 from misfired.suites.false_questions import (
     NEGATED,
     NO_QUESTION,
@@ -16,6 +15,7 @@ from misfired.suites.false_questions import (
     false_questions,
     swap_questions,
 )
+from misfired.suites.organism import build_organism_suite
 
 
 def test_those_built_are_the_suites_own() -> None:

@@ -56,7 +56,7 @@ def localise(
     controls of the same categories (both right). What is reported is the evidence: the margin of yes for
     the true question minus that for the false question about the same story, which a leaning to yes or no
     does not move. The false questions are those of the suite's twins, or built by the rules of
-    `misfired.suites.twins`. If no failure has any, margins of the right answer are reported instead,
+    `misfired.suites.false_questions`. If no failure has any, margins of the right answer are reported instead,
     with the words "may be a leaning".
 
     Args:
