@@ -33,6 +33,9 @@ COMMANDS = {
     "doctor": ("doctor", "doctor", "Check the installation, and a model if one is given."),
 }
 
+#: Commands that load the model they are given first.
+_LOADING = ("run", "score", "localise", "doctor")
+
 _HELP = """\
 Usage: misfired COMMAND [OPTIONS]
 
@@ -99,7 +102,18 @@ def _run(words: list[str]) -> int:
     return _invoke(name, arguments)
 
 
+def _begin_early(name: str, arguments: list[str]) -> None:
+    """Begin to try a model file in a process of its own, while this one imports for half a second."""
+    model = arguments[0] if arguments else ""
+    is_file = model.endswith(".gguf") or model.startswith("pypi:")
+    if name in _LOADING and is_file and not {"--ray", "--help"} & set(arguments):
+        from misfired.scoring.llama.guard import begin
+
+        begin(model, hashing=False)
+
+
 def _invoke(name: str, arguments: list[str]) -> int:
+    _begin_early(name, arguments)
     import typer
 
     from misfired.cli.options import plain

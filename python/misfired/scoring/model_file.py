@@ -6,12 +6,10 @@ A name is a path, or that of an installed Python package with a GGUF file inside
 import functools
 import os
 import re
-from importlib import metadata
 from pathlib import Path
 
 from misfired.background import Background
 from misfired.errors import ModelError
-from misfired.files import file_sha256
 
 #: What the name of a package begins with where a model file is named.
 PACKAGE = "pypi:"
@@ -42,6 +40,8 @@ def find_model(name: Path | str) -> Path:
     text = os.fspath(name)
     if not text.startswith(PACKAGE):
         return Path(name)
+    from importlib import metadata  # noqa: PLC0415  slow to import
+
     package = text.removeprefix(PACKAGE)
     try:
         files = metadata.files(package) or ()
@@ -96,6 +96,9 @@ def start_hashing(path: Path) -> Background[str]:
 
 @functools.lru_cache(maxsize=64)
 def _hashing(versions: tuple[Version, ...]) -> Background[str]:
+    # Here, since a trial begins before anything heavy is imported.
+    from misfired.files import file_sha256  # noqa: PLC0415
+
     return Background(lambda: file_sha256(*(path for path, *_ in versions)))
 
 

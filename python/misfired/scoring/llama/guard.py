@@ -27,12 +27,13 @@ LOAD_SECONDS, LOAD_BYTES_A_SECOND = 60, 50e6
 PROGRAM = Path(__file__).with_name("trial_load.py")
 
 
-def begin(path: Path | str) -> None:
+def begin(path: Path | str, *, hashing: bool = True) -> None:
     """Begin to try a model file and to hash it; `try_loading` and `model_sha256` wait for the results."""
     with contextlib.suppress(OSError, ModelError):
         file = find_model(path)
-        start_hashing(file)
         _trial(version_of(file), vocab_only=False)
+        if hashing:
+            start_hashing(file)
 
 
 def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:
