@@ -47,10 +47,12 @@ def test_bca_counts_true_ties(weights, data):
 @pytest.mark.parametrize("method", [m for m in INTERVAL_METHODS if m not in {"logit", "wilson"}])
 @pytest.mark.parametrize("n_resamples", [500, 140_000])
 def test_a_change_that_is_the_same_in_every_resample_is_constant(method, n_resamples):
-    # In each scenario of 3 k pairs, two thirds misfire in the first run and one third in the second.
+    # The rates differ between scenarios; their change is a third of the 3 k pairs of each.
     sizes = np.array([1, 2, 3, 5, 7, 4, 6])
-    first = np.concatenate([np.repeat([2, 2, 0], k) for k in sizes])
-    second = np.concatenate([np.repeat([2, 0, 0], k) for k in sizes])
+    rates = [([2, 2, 0], [2, 0, 0]), ([2, 2, 2], [2, 2, 0]), ([2, 0, 0], [0, 0, 0])]
+    pairs = [(k, *rates[i % 3]) for i, k in enumerate(sizes)]
+    first = np.concatenate([np.repeat(one, k) for k, one, _ in pairs])
+    second = np.concatenate([np.repeat(two, k) for k, _, two in pairs])
     scenario = np.repeat(np.arange(len(sizes)), 3 * sizes)
     found = estimate([first, second], scenario, CHANGE, method, n_resamples=n_resamples)
     assert found.value == pytest.approx(100 / 3)
