@@ -52,7 +52,7 @@ def mcnemar(b: _Counts, c: _Counts, *, alternative: str, mid_p: bool) -> _Floats
 def permutation(
     codes: _Codes, scenario: _Numbers, *, measure: str | None, unit: str, alternative: str,
     n_resamples: int, seed: int, n_threads: int | None,
-) -> tuple[float, float, bool, int, int]: ...  # fmt: skip
+) -> tuple[float, float, float, bool, int, int]: ...  # fmt: skip
 def adjust(p_values: _Floats, method: str) -> _Floats: ...
 def proportion_interval(
     hits: float, n: float, *, method: str, confidence_level: float

@@ -277,14 +277,14 @@ def test_a_matrix_in_fortran_order_is_refused():
         ({"unit": "prompt"}, "unit must be one of pair, scenario"),
         ({"method": "magic"}, "method must be one of percentile"),
         ({"measures": ["mad"]}, "measure must be one of .*mar_joint"),
-        ({"measures": []}, "measures must name at least 1 measure, got 0"),
+        ({"measures": []}, "measures must be from 1 to 10, got 0"),
         ({"confidence_level": 1.0}, "confidence_level must be above 0 and below 1, got 1"),
-        ({"n_resamples": 0}, "n_resamples must be at least 1, got 0"),
+        ({"n_resamples": 0}, "n_resamples must be from 1 to 1000000000000, got 0"),
         (
             {"n_resamples": None, "unit": "pair"},
             "n_resamples must be a number if the unit is the pair",
         ),
-        ({"n_threads": 0}, "n_threads must be at least 1, got 0"),
+        ({"n_threads": 0}, "n_threads must be from 1 to 1024, got 0"),
         ({"paired": False, "unit": "pair"}, "paired must be 1 if the unit is the pair, got 0"),
         (
             {"codes": [[0, 1]] * 17, "weights": [[1] * 17]},

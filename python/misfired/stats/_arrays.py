@@ -85,18 +85,19 @@ def permute(
     measure: str | None,
     options: SamplingOptions,
     alternative: str = "two-sided",
-) -> tuple[float | None, float | None, bool, int, int]:
+) -> tuple[float | None, float | None, float | None, bool, int, int]:
     """Test the change of a measure between two series, or without measure the asymmetry of one.
 
-    Return statistic, p value, True if the test is exact, the number of clusters, and how many of them
-    a flip changes.
+    Return statistic, p value, its logarithm, True if the test is exact, the number of clusters, and
+    how many of them a flip changes.
     """
-    statistic, p_value, exact, n_clusters, n_informative = permutation(
+    *numbers, exact, n_clusters, n_informative = permutation(
         np.ascontiguousarray(codes), scenario, measure=measure, unit=options.unit,
         alternative=alternative, n_resamples=options.n_resamples, seed=options.seed,
         n_threads=options.n_threads,
     )  # fmt: skip
-    return no_nan(statistic), no_nan(p_value), exact, n_clusters, n_informative
+    statistic, p_value, log_p_value = map(no_nan, numbers)
+    return statistic, p_value, log_p_value, exact, n_clusters, n_informative
 
 
 def no_nan(number: float) -> float | None:

@@ -1,7 +1,6 @@
 """Tests on paired outcomes, and corrections for families of them."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -140,12 +139,11 @@ def permutation_test(
     options = SamplingOptions(unit=unit, n_resamples=n_resamples, rng=rng, n_threads=n_threads)
     groups = as_groups(scenario, codes.shape[1], "scenario")
     found = permute(codes, groups, measure, options, alternative)
-    value, p_value, exact, n_clusters, n_informative = found
+    value, p_value, log_p, exact, n_clusters, n_informative = found
     name = "sign_flip" if exact else "sign_flip_sampled"
+    reason = None
     if p_value is None:
-        reason, log_p = "no_value" if value is None else "no_discordant_pair", None
-    else:
-        reason, log_p = None, float(np.log(p_value)) if p_value > 0 else -math.inf
+        reason = "no_value" if value is None else "no_discordant_pair"
     seed = None if exact or reason else options.seed
     warnings = warnings_of(reason, n_informative, fewest=_FEWEST)
     return TestResult(value, p_value, log_p, alternative, name, n_clusters, reason, seed, warnings)

@@ -13,6 +13,8 @@ pub enum Kind {
     Argument,
     /// A file or table does not hold what it should (`misfired.DataError`).
     Data,
+    /// The call was told to stop; the exception is that of whoever told it.
+    Interrupted,
 }
 
 /// An error of this crate. Messages name the argument, the value and the limit.
@@ -29,6 +31,9 @@ pub enum Error {
         /// The length of the others.
         expected: usize,
     },
+    /// The call was told to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// The statistics refuse their arguments.
     #[error(transparent)]
     Stats(#[from] StatsError),
@@ -43,6 +48,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::LengthMismatch { .. } => Kind::Argument,
+            Self::Interrupted => Kind::Interrupted,
             Self::Stats(error) => error.kind(),
             Self::Bbq(_) => Kind::Data,
         }

@@ -6,6 +6,7 @@ mod error;
 pub mod matching;
 pub mod stats;
 pub mod veto;
+pub mod work;
 
 pub use bbq::BbqError;
 pub use error::{Error, Kind, Result};

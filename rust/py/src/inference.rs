@@ -2,14 +2,15 @@
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
 use misfired_core::stats::{
-    self, Agreement, Alternative, Design, Items, PermutationOptions, Permuted, RankingRequest,
-    Ratings, Undefined,
+    self, Agreement, Alternative, Design, PermutationOptions, Permuted, RankingRequest, Ratings,
+    Undefined,
 };
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use crate::errors;
-use crate::stats::{Values, c_order};
+use crate::arguments::{Whole, c_order, elements, items};
+use crate::errors::{enter_core, enter_pool};
+use crate::stats::Values;
 
 type Floats<'py> = Bound<'py, PyArray1<f64>>;
 
@@ -23,9 +24,10 @@ pub(crate) fn mcnemar<'py>(
     alternative: &str,
     mid_p: bool,
 ) -> PyResult<Floats<'py>> {
-    let (b, c) = (b.as_slice()?, c.as_slice()?);
-    let log_p: Vec<f64> = errors::enter_core(py, || {
+    let (b, c) = (elements(&b, "b")?, elements(&c, "c")?);
+    let log_p: Vec<f64> = enter_core(py, || {
         let alternative: Alternative = alternative.parse()?;
+        stats::check_counts(b, c)?;
         let one = |(&b, &c)| stats::mcnemar(b, c, alternative, mid_p).unwrap_or(f64::NAN);
         Ok(b.iter().zip(c).map(one).collect())
     })?;
@@ -33,7 +35,7 @@ pub(crate) fn mcnemar<'py>(
 }
 
 /// Cluster permutation test: asymmetry of one series, or change of a measure between two.
-/// (statistic, p value, exact, clusters, clusters that a flip changes)
+/// (statistic, p value, its logarithm, exact, clusters, clusters that a flip changes)
 #[pyfunction]
 #[pyo3(signature = (codes, scenario, *, measure, unit, alternative, n_resamples, seed, n_threads))]
 #[expect(
@@ -47,22 +49,22 @@ pub(crate) fn permutation(
     measure: Option<&str>,
     unit: &str,
     alternative: &str,
-    n_resamples: u64,
-    seed: u64,
-    n_threads: Option<usize>,
-) -> PyResult<(f64, f64, bool, u64, u64)> {
-    let (codes, scenario) = (c_order(&codes, "codes")?, scenario.as_slice()?);
-    let items = Items { codes, scenario, category: scenario };
-    let found: Permuted = errors::enter_core(py, || {
+    n_resamples: Whole,
+    seed: Whole,
+    n_threads: Option<Whole>,
+) -> PyResult<(f64, f64, f64, bool, u64, u64)> {
+    let items = items(&codes, &scenario, &scenario)?;
+    let (n_resamples, seed) = (n_resamples.named(py, "n_resamples")?, seed.named(py, "seed")?);
+    let found: Permuted = enter_pool(py, n_threads, |stop| {
         let (unit, alternative) = (unit.parse()?, alternative.parse()?);
-        let options = PermutationOptions { unit, alternative, n_resamples, seed, n_threads };
+        let options = PermutationOptions { unit, alternative, n_resamples, seed, stop };
         match measure {
             Some(measure) => stats::change(&items, measure.parse()?, &options),
             None => stats::asymmetry(&items, &options),
         }
     })?;
-    let Permuted { statistic, p_value, exact, n_clusters, n_informative } = found;
-    Ok((statistic, p_value, exact, n_clusters, n_informative))
+    let Permuted { statistic, p_value, log_p_value, exact, n_clusters, n_informative } = found;
+    Ok((statistic, p_value, log_p_value, exact, n_clusters, n_informative))
 }
 
 /// Adjusted p values of a family.
@@ -72,8 +74,8 @@ pub(crate) fn adjust<'py>(
     p_values: PyReadonlyArray1<'py, f64>,
     method: &str,
 ) -> PyResult<Floats<'py>> {
-    let p_values = p_values.as_slice()?;
-    let adjusted = errors::enter_core(py, || Ok(stats::adjust(p_values, method.parse()?)))?;
+    let p_values = elements(&p_values, "p_values")?;
+    let adjusted = enter_core(py, || stats::adjust(p_values, method.parse()?))?;
     Ok(adjusted.into_pyarray(py))
 }
 
@@ -87,16 +89,16 @@ pub(crate) fn proportion_interval(
     method: &str,
     confidence_level: f64,
 ) -> PyResult<(f64, f64)> {
-    errors::enter_core(py, || {
-        let ends = stats::proportion_interval(hits, n, method.parse()?, confidence_level);
+    enter_core(py, || {
+        let ends = stats::proportion_interval(hits, n, method.parse()?, confidence_level)?;
         Ok(ends.unwrap_or((f64::NAN, f64::NAN)))
     })
 }
 
-/// The quantile of Student's t.
+/// The quantile of Student's t; NaN where p is outside 0 to 1 or the degrees are not positive.
 #[pyfunction]
-pub(crate) fn t_quantile(p: f64, degrees: f64) -> f64 {
-    stats::t_quantile(p, degrees)
+pub(crate) fn t_quantile(py: Python<'_>, p: f64, degrees: f64) -> PyResult<f64> {
+    enter_core(py, || Ok(stats::t_quantile(p, degrees)))
 }
 
 /// Intra-class correlation of hits in trials.
@@ -106,14 +108,19 @@ pub(crate) fn intraclass_correlation(
     hits: PyReadonlyArray1<'_, u32>,
     trials: PyReadonlyArray1<'_, u32>,
 ) -> PyResult<f64> {
-    let (hits, trials) = (hits.as_slice()?, trials.as_slice()?);
-    errors::enter_core(py, || Ok(stats::intraclass_correlation(hits, trials)))
+    let (hits, trials) = (elements(&hits, "hits")?, elements(&trials, "trials")?);
+    enter_core(py, || stats::intraclass_correlation(hits, trials))
 }
 
 /// Kish's design effect of clusters of these sizes.
 #[pyfunction]
-pub(crate) fn design_effect(sizes: PyReadonlyArray1<'_, i64>, correlation: f64) -> PyResult<f64> {
-    Ok(stats::design_effect(sizes.as_slice()?, correlation))
+pub(crate) fn design_effect(
+    py: Python<'_>,
+    sizes: PyReadonlyArray1<'_, i64>,
+    correlation: f64,
+) -> PyResult<f64> {
+    let sizes = elements(&sizes, "sizes")?;
+    enter_core(py, || stats::design_effect(sizes, correlation))
 }
 
 /// Power by formula (no simulations), or the shares of simulated studies that `McNemar`, its mid-p
@@ -132,17 +139,19 @@ pub(crate) fn power<'py>(
     correlation: f64,
     alpha: f64,
     alternative: &str,
-    n_simulations: Option<u64>,
-    seed: u64,
-    n_threads: Option<usize>,
+    n_simulations: Option<Whole>,
+    seed: Whole,
+    n_threads: Option<Whole>,
 ) -> PyResult<Floats<'py>> {
-    let sizes = sizes.as_slice()?.to_vec();
-    let answer = errors::enter_core(py, || {
+    let sizes = elements(&sizes, "sizes")?.to_vec();
+    let n_simulations = n_simulations.map(|n| n.named(py, "n_simulations")).transpose()?;
+    let seed = seed.named(py, "seed")?;
+    let answer = enter_pool(py, n_threads, |stop| {
         let alternative = alternative.parse()?;
         let design = Design { sizes, gain, loss, correlation, alpha, alternative };
         match n_simulations {
             None => Ok(vec![design.power()?]),
-            Some(n) => Ok(design.simulated_power(n, seed, n_threads)?.to_vec()),
+            Some(n) => Ok(design.simulated_power(n, seed, stop)?.to_vec()),
         }
     })?;
     Ok(answer.into_pyarray(py))
@@ -159,20 +168,22 @@ pub(crate) fn agreement(
     py: Python<'_>,
     codes: PyReadonlyArray2<'_, u8>,
     cluster: PyReadonlyArray1<'_, u32>,
-    n_values: usize,
+    n_values: Whole,
     method: &str,
     confidence_level: f64,
-    n_resamples: u64,
-    seed: u64,
-    n_threads: Option<usize>,
+    n_resamples: Whole,
+    seed: Whole,
+    n_threads: Option<Whole>,
 ) -> PyResult<(f64, f64, f64, u64)> {
     let n_raters = codes.as_array().ncols();
-    let (codes, cluster) = (c_order(&codes, "codes")?, cluster.as_slice()?);
+    let (codes, cluster) = (c_order(&codes, "codes")?, elements(&cluster, "cluster")?);
+    let n_values = n_values.named(py, "n_values")? as usize;
     let ratings = Ratings { codes, n_raters, n_values };
-    let draws = (confidence_level, n_resamples);
-    errors::enter_core(py, || {
+    let draws = (confidence_level, n_resamples.named(py, "n_resamples")?);
+    let seed = seed.named(py, "seed")?;
+    enter_pool(py, n_threads, |stop| {
         let method: Agreement = method.parse()?;
-        Ok(method.estimate(ratings, cluster, draws, seed, n_threads))
+        method.estimate(ratings, cluster, draws, seed, stop)
     })
 }
 
@@ -192,20 +203,12 @@ pub(crate) fn ranking<'py>(
     unit: &str,
     stratified: bool,
     confidence_level: f64,
-    n_threads: Option<usize>,
+    n_threads: Option<Whole>,
 ) -> PyResult<Values<'py>> {
-    let codes = c_order(&codes, "codes")?;
-    let items = Items { codes, scenario: scenario.as_slice()?, category: category.as_slice()? };
-    let ranked = errors::enter_core(py, || {
+    let items = items(&codes, &scenario, &category)?;
+    let ranked = enter_pool(py, n_threads, |stop| {
         let (unit, measure) = (unit.parse()?, measure.parse()?);
-        stats::ranking(&RankingRequest {
-            items,
-            measure,
-            unit,
-            stratified,
-            confidence_level,
-            n_threads,
-        })
+        stats::ranking(&RankingRequest { items, measure, unit, stratified, confidence_level, stop })
     })?;
     let numbers = ranked.iter().flat_map(|r| {
         [r.value, r.low, r.high, f64::from(r.rank), f64::from(r.rank_low), f64::from(r.rank_high)]

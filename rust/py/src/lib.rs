@@ -1,6 +1,7 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod errors;
 mod generate;
 mod inference;

@@ -5,7 +5,8 @@ use misfired_core::matching::{self, Match, Roles, Text};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use crate::errors::{enter, raise};
+use crate::arguments::{Whole, elements};
+use crate::errors::{enter_pool, raise};
 
 type Matches<'py> = (
     Bound<'py, PyArray1<i64>>,
@@ -23,12 +24,14 @@ pub(crate) fn match_texts<'py>(
     py: Python<'py>,
     left: Side<'py>,
     right: Side<'py>,
-    max_pairs: usize,
+    max_pairs: Whole,
 ) -> PyResult<Matches<'py>> {
     let left_texts = texts(py, &left)?;
     let right_texts = texts(py, &right)?;
-    let (left_groups, right_groups) = (left.1.as_slice()?, right.1.as_slice()?);
-    let matched = enter(py, || {
+    let left_groups = elements(&left.1, "left_groups")?;
+    let right_groups = elements(&right.1, "right_groups")?;
+    let max_pairs = max_pairs.named(py, "max_pairs")? as usize;
+    let matched = enter_pool(py, None, |_| {
         matching::match_groups((&left_texts, left_groups), (&right_texts, right_groups), max_pairs)
     })?;
     let numbers =

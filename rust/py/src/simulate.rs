@@ -5,7 +5,8 @@ use misfired_core::stats::{self, Coverage, CoverageRequest, Method, Population};
 use numpy::{PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use crate::errors;
+use crate::arguments::{Whole, elements};
+use crate::errors::enter_pool;
 
 /// Coverage of intervals: [method, (MAR, change), (covered, below, above, undefined, width)].
 #[pyfunction]
@@ -25,13 +26,15 @@ pub(crate) fn coverage<'py>(
     methods: Vec<String>,
     unit: &str,
     confidence_level: f64,
-    n_simulations: u64,
-    n_resamples: u64,
-    seed: u64,
-    n_threads: Option<usize>,
+    n_simulations: Whole,
+    n_resamples: Whole,
+    seed: Whole,
+    n_threads: Option<Whole>,
 ) -> PyResult<Bound<'py, PyArray3<f64>>> {
-    let sizes = sizes.as_slice()?.to_vec();
-    let rows = errors::enter_core(py, || {
+    let sizes = elements(&sizes, "sizes")?.to_vec();
+    let n_simulations = n_simulations.named(py, "n_simulations")?;
+    let (n_resamples, seed) = (n_resamples.named(py, "n_resamples")?, seed.named(py, "seed")?);
+    let rows = enter_pool(py, n_threads, |stop| {
         let methods =
             methods.iter().map(|word| word.parse()).collect::<Result<Vec<Method>, _>>()?;
         stats::coverage(&CoverageRequest {
@@ -42,7 +45,7 @@ pub(crate) fn coverage<'py>(
             n_simulations,
             n_resamples,
             seed,
-            n_threads,
+            stop,
         })
     })?;
     PyArray1::from_iter(py, rows.iter().flatten().flat_map(numbers)).reshape([rows.len(), 2, 5])

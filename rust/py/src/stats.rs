@@ -1,15 +1,16 @@
 //! Resampling: arrays in, arrays out.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
-use misfired_core::stats::{self, Items, Measure, Question, Request, Summary, Undefined};
+use misfired_core::stats::{self, Measure, Question, Request, Summary, Undefined};
 use numpy::ndarray::{Array, ArrayView1, ArrayView2, IntoDimension};
 use numpy::{
-    Element, IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray1, PyReadonlyArray2,
+    IntoPyArray, PyArray2, PyArray3, PyArray4, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
-use crate::errors;
+use crate::arguments::{Whole, c_order, items};
+use crate::errors::{enter_core, enter_pool, raise};
 
 type Estimates<'py> = (
     Bound<'py, PyArray4<f64>>,
@@ -44,17 +45,20 @@ pub(crate) fn resample<'py>(
     stratified: bool,
     method: Option<&str>,
     confidence_level: f64,
-    n_resamples: Option<u64>,
-    seed: u64,
-    n_threads: Option<usize>,
+    n_resamples: Option<Whole>,
+    seed: Whole,
+    n_threads: Option<Whole>,
 ) -> PyResult<Estimates<'py>> {
-    let items = Items {
-        codes: c_order(&codes, "codes")?,
-        scenario: scenario.as_slice()?,
-        category: category.as_slice()?,
-    };
+    let items = items(&codes, &scenario, &category)?;
+    let (n_series, n_weights) = (codes.shape()[0], weights.shape()[1]);
+    if n_weights != n_series {
+        let message = format!("weights must have {n_series} columns, got {n_weights}");
+        return Err(raise(py, "ArgumentError", message));
+    }
     let questions = questions(weights.as_array(), paired);
-    let summaries = errors::enter_core(py, || {
+    let n_resamples = n_resamples.map(|n| n.named(py, "n_resamples")).transpose()?;
+    let seed = seed.named(py, "seed")?;
+    let summaries = enter_pool(py, n_threads, |stop| {
         let measures =
             measures.iter().map(|word| word.parse()).collect::<Result<Vec<Measure>, _>>()?;
         let (unit, method) = (unit.parse()?, method.map(str::parse).transpose()?);
@@ -69,7 +73,7 @@ pub(crate) fn resample<'py>(
             confidence_level,
             n_resamples,
             seed,
-            n_threads,
+            stop,
         };
         stats::resample(&request)
     })?;
@@ -83,32 +87,25 @@ pub(crate) fn measure_values<'py>(
     counts: PyReadonlyArray2<'py, f64>,
     measures: Vec<String>,
 ) -> PyResult<Values<'py>> {
+    let n_columns = counts.shape()[1];
+    if n_columns != 4 {
+        let message = format!("counts must have 4 columns, got {n_columns}");
+        return Err(raise(py, "ArgumentError", message));
+    }
     let rows: Vec<[f64; 4]> = c_order(&counts, "counts")?
         .chunks_exact(4)
         .map(|row| [row[0], row[1], row[2], row[3]])
         .collect();
     let shape = [rows.len(), measures.len()];
-    let (values, reasons): (Vec<f64>, Vec<_>) = errors::enter_core(py, || {
+    let (values, reasons): (Vec<f64>, Vec<_>) = enter_core(py, || {
         let measures =
             measures.iter().map(|word| word.parse()).collect::<Result<Vec<Measure>, _>>()?;
+        stats::check_table(&rows)?;
         let cells = rows.iter().flat_map(|&row| measures.iter().map(move |m| (m, row)));
         let values = cells.map(|(m, row)| (m.value(row), m.undefined(row).map(Undefined::name)));
         Ok(values.unzip())
     })?;
     Ok((array(shape, values.into_iter()).into_pyarray(py), reasons))
-}
-
-/// The elements of a matrix row by row. `as_slice` would also hand out a Fortran-ordered one.
-pub(crate) fn c_order<'a, T: Element>(
-    matrix: &'a PyReadonlyArray2<'_, T>,
-    name: &str,
-) -> PyResult<&'a [T]> {
-    if !matrix.is_c_contiguous() {
-        let message =
-            format!("{name} must be a matrix in C order, got one in Fortran order or with gaps");
-        return Err(errors::raise(matrix.py(), "ArgumentError", message));
-    }
-    Ok(matrix.as_slice()?)
 }
 
 /// One question for each row of weights; a series with weight 0 takes no part.

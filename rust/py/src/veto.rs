@@ -7,7 +7,7 @@ use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::errors::enter;
+use crate::errors::{enter_core, enter_pool};
 
 type TextColumns<'py> = Vec<(&'static str, Bound<'py, PyList>)>;
 type Ids<'py> = Bound<'py, PyArray1<i64>>;
@@ -21,7 +21,7 @@ pub(crate) fn veto_pairs(
 ) -> PyResult<(TextColumns<'_>, Ids<'_>, Ids<'_>)> {
     let files: Vec<File> =
         files.into_iter().map(|(path, category)| File { path, category }).collect();
-    let pairs = enter(py, || veto::build(&files))?;
+    let pairs = enter_pool(py, None, |_| veto::build(&files))?;
     let ids = |of: fn(&Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
     Ok((
         text_columns(py, &Pair::TEXT_COLUMNS, &pairs)?,
@@ -39,7 +39,7 @@ pub(crate) fn strict_pairs(
 ) -> PyResult<(TextColumns<'_>, [Ids<'_>; 3], Bound<'_, PyArray1<bool>>)> {
     let files: Vec<File> =
         files.into_iter().map(|(path, category)| File { path, category }).collect();
-    let pairs = enter(py, || strict::build(&files))?;
+    let pairs = enter_pool(py, None, |_| strict::build(&files))?;
     let numbers =
         |of: fn(&strict::Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
     let swaps: Vec<bool> = pairs.iter().map(|pair| pair.exact_swap).collect();
@@ -67,8 +67,12 @@ fn text_columns<'py, P>(
 
 /// The statement that a BBQ question asks to verify of an answer, or nothing.
 #[pyfunction]
-pub(crate) fn bbq_statement(question: &str, answer: &str) -> Option<String> {
-    strict::statement(question, answer)
+pub(crate) fn bbq_statement(
+    py: Python<'_>,
+    question: &str,
+    answer: &str,
+) -> PyResult<Option<String>> {
+    enter_core(py, || Ok(strict::statement(question, answer)))
 }
 
 /// Misprints of BBQ and what was meant.

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::StatsError;
+use super::{StatsError, refuse};
+use crate::Result;
 
 /// A correction for a family of p values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Adjustment {
 impl FromStr for Adjustment {
     type Err = StatsError;
 
-    fn from_str(word: &str) -> Result<Self, StatsError> {
+    fn from_str(word: &str) -> std::result::Result<Self, StatsError> {
         match word {
             "bh" => Ok(Self::BenjaminiHochberg),
             "by" => Ok(Self::BenjaminiYekutieli),
@@ -34,8 +35,13 @@ impl FromStr for Adjustment {
 
 /// Adjusted p values in the order given. NaN (a test that could not be made) stays NaN and does not
 /// count towards the size of the family.
-#[must_use]
-pub fn adjust(p_values: &[f64], adjustment: Adjustment) -> Vec<f64> {
+///
+/// # Errors
+/// If a p value is outside 0 to 1.
+pub fn adjust(p_values: &[f64], adjustment: Adjustment) -> Result<Vec<f64>> {
+    if let Some(&p) = p_values.iter().find(|&&p| p < 0.0 || p > 1.0) {
+        return refuse("p_values", p, "be from 0 to 1");
+    }
     let mut order: Vec<usize> = (0..p_values.len()).filter(|&i| !p_values[i].is_nan()).collect();
     order.sort_by(|&i, &j| p_values[i].total_cmp(&p_values[j]));
     let n = order.len() as f64;
@@ -47,7 +53,7 @@ pub fn adjust(p_values: &[f64], adjustment: Adjustment) -> Vec<f64> {
             floor = floor.max((n - place as f64) * p_values[index]).min(1.0);
             adjusted[index] = floor;
         }
-        return adjusted;
+        return Ok(adjusted);
     }
     let factor = if adjustment == Adjustment::BenjaminiHochberg { n } else { n * harmonic };
     let mut ceiling = 1.0_f64;
@@ -55,5 +61,5 @@ pub fn adjust(p_values: &[f64], adjustment: Adjustment) -> Vec<f64> {
         ceiling = ceiling.min(factor * p_values[index] / (place + 1) as f64);
         adjusted[index] = ceiling;
     }
-    adjusted
+    Ok(adjusted)
 }

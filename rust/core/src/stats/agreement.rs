@@ -4,8 +4,13 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use super::resample::with_threads;
 use super::{Dice, Keys, Purpose, StatsError, Streams, quantile_pair};
+use super::{check_length, check_level, check_resamples, refuse};
+use crate::Result;
+use crate::work::Stop;
+
+/// Most resamples, whose values are held: 1 GiB of them.
+const MOST_VALUES: u64 = 1 << 27;
 
 /// A coefficient of agreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +26,7 @@ pub enum Agreement {
 impl FromStr for Agreement {
     type Err = StatsError;
 
-    fn from_str(word: &str) -> Result<Self, StatsError> {
+    fn from_str(word: &str) -> std::result::Result<Self, StatsError> {
         match word {
             "cohen" => Ok(Self::Cohen),
             "fleiss" => Ok(Self::Fleiss),
@@ -98,15 +103,23 @@ impl Agreement {
 
     /// The coefficient and its percentile interval, resampling clusters of items: (value, low, high),
     /// and how many resamples have no value. An end is NaN if no resample has one, or all the same.
-    #[must_use]
+    ///
+    /// # Errors
+    /// If an argument is out of range, or the call was told to stop.
     pub fn estimate(
         self,
         ratings: Ratings<'_>,
         cluster: &[u32],
         (level, n_resamples): (f64, u64),
         seed: u64,
-        n_threads: Option<usize>,
-    ) -> (f64, f64, f64, u64) {
+        stop: &Stop,
+    ) -> Result<(f64, f64, f64, u64)> {
+        self.check(ratings, cluster)?;
+        check_level(level)?;
+        check_resamples(n_resamples)?;
+        if n_resamples > MOST_VALUES {
+            return refuse("n_resamples", n_resamples as f64, "be at most 134217728");
+        }
         let rows = self.cluster_rows(ratings, cluster);
         let width = rows.first().map_or(2 + ratings.n_values, Vec::len);
         let sum = |indices: &mut dyn Iterator<Item = usize>| {
@@ -123,19 +136,31 @@ impl Agreement {
             let mut indices = Vec::with_capacity(rows.len());
             let mut words = streams.stream(resample);
             dice.roll(&mut words, rows.len(), |index| indices.push(index as usize));
-            sum(&mut indices.into_iter())
+            let found = sum(&mut indices.into_iter());
+            // Sums of fractions in another order: what differs by rounding alone is a tie.
+            stop.check().map(|()| if (found - value).abs() <= 1e-12 { value } else { found })
         };
-        let values: Vec<f64> =
-            with_threads(n_threads, || (0..n_resamples).into_par_iter().map(draw).collect());
+        let values: Vec<f64> = (0..n_resamples).into_par_iter().map(draw).collect::<Result<_>>()?;
         let mut keys = Keys::default();
         keys.extend(&values);
         let at = keys.position(value);
         if value.is_nan() || at.n_equal == at.n_defined {
-            return (value, f64::NAN, f64::NAN, keys.n_nan);
+            return Ok((value, f64::NAN, f64::NAN, keys.n_nan));
         }
         let tail = (1.0 - level) / 2.0;
         let (low, high) = quantile_pair(&mut keys, tail, 1.0 - tail);
-        (value, low, high, keys.n_nan)
+        Ok((value, low, high, keys.n_nan))
+    }
+
+    fn check(self, ratings: Ratings<'_>, cluster: &[u32]) -> Result<()> {
+        let Ratings { codes, n_raters, n_values } = ratings;
+        if n_raters == 0 || self == Self::Cohen && n_raters != 2 {
+            return refuse("codes", n_raters as f64, "be of at least 1 rater, of 2 for cohen");
+        }
+        if n_values > 255 {
+            return refuse("n_values", n_values as f64, "be at most 255");
+        }
+        check_length("cluster", cluster.len(), codes.len() / n_raters)
     }
 
     fn cluster_rows(self, ratings: Ratings<'_>, cluster: &[u32]) -> Vec<Vec<f64>> {

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::Kind;
+use crate::{Error, Kind, Result};
 
 /// An error of the statistics. Messages name the argument, the value and the limit.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -47,4 +47,44 @@ impl StatsError {
             Self::TooManyPairs { .. } => Kind::Data,
         }
     }
+}
+
+/// An error, as the answer of a check.
+pub(crate) fn refuse<T>(name: &'static str, value: f64, rule: &'static str) -> Result<T> {
+    Err(StatsError::OutOfRange { name, value, rule }.into())
+}
+
+/// Refuse what is not between 0 and 1, NaN too.
+pub(crate) fn check_level(level: f64) -> Result<()> {
+    if level > 0.0 && level < 1.0 {
+        return Ok(());
+    }
+    refuse("confidence_level", level, "be above 0 and below 1")
+}
+
+/// Most resamples, and most simulations: no count of them can overflow.
+const MOST_RESAMPLES: u64 = 1_000_000_000_000;
+
+/// Refuse no resamples, and more than can be counted.
+pub(crate) fn check_resamples(n: u64) -> Result<()> {
+    if (1..=MOST_RESAMPLES).contains(&n) {
+        return Ok(());
+    }
+    refuse("n_resamples", n as f64, "be from 1 to 1000000000000")
+}
+
+/// Refuse no simulations, and more than can be counted.
+pub(crate) fn check_simulations(n: u64) -> Result<()> {
+    if (1..=MOST_RESAMPLES).contains(&n) {
+        return Ok(());
+    }
+    refuse("n_simulations", n as f64, "be from 1 to 1000000000000")
+}
+
+/// Refuse a column that is not as long as those it belongs to.
+pub(crate) fn check_length(name: &'static str, actual: usize, expected: usize) -> Result<()> {
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Error::LengthMismatch { name, actual, expected })
 }

@@ -3,7 +3,8 @@
 use std::f64::consts::{LN_2, PI};
 use std::str::FromStr;
 
-use super::StatsError;
+use super::{StatsError, check_length, refuse};
+use crate::Result;
 
 /// Which departures from the null hypothesis count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Alternative {
 impl FromStr for Alternative {
     type Err = StatsError;
 
-    fn from_str(word: &str) -> Result<Self, StatsError> {
+    fn from_str(word: &str) -> std::result::Result<Self, StatsError> {
         match word {
             "two-sided" => Ok(Self::TwoSided),
             "greater" => Ok(Self::Greater),
@@ -33,9 +34,22 @@ impl FromStr for Alternative {
     }
 }
 
+/// Refuse counts that do not belong together, or that have no float of their own.
+///
+/// # Errors
+/// If the two are not equally many, or a sum passes 2^53.
+pub fn check_counts(b: &[u64], c: &[u64]) -> Result<()> {
+    check_length("c", c.len(), b.len())?;
+    let sums = b.iter().zip(c).map(|(&b, &c)| b.saturating_add(c));
+    match sums.max() {
+        Some(sum) if sum > 1 << 53 => refuse("b + c", sum as f64, "be at most 9007199254740992"),
+        _ => Ok(()),
+    }
+}
+
 /// ln of the exact p value: c of b + c discordant pairs against a fair coin; `Greater` asks for
 /// P(C >= c). With `mid_p`, half the probability of the observed count is taken off each tail.
-/// `None` without discordant pairs.
+/// `None` without discordant pairs. Right up to 2^53 pairs ([`check_counts`]).
 #[must_use]
 pub fn mcnemar(b: u64, c: u64, alternative: Alternative, mid_p: bool) -> Option<f64> {
     if b + c == 0 {
@@ -86,7 +100,7 @@ fn log_pmf(n: u64, k: u64) -> f64 {
 }
 
 /// ln n! - ln(sqrt(2 pi n) (n/e)^n)
-fn stirling_error(n: f64) -> f64 {
+pub(super) fn stirling_error(n: f64) -> f64 {
     if n < 16.0 {
         return libm::lgamma(n + 1.0) - (n + 0.5) * n.ln() + n - 0.5 * (2.0 * PI).ln();
     }
@@ -95,7 +109,7 @@ fn stirling_error(n: f64) -> f64 {
 }
 
 /// x ln(x / m) + m - x, without cancellation where x is near m.
-fn deviance(x: f64, m: f64) -> f64 {
+pub(super) fn deviance(x: f64, m: f64) -> f64 {
     if (x - m).abs() >= 0.1 * (x + m) {
         return x * (x / m).ln() + m - x;
     }

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use super::StatsError;
 use super::detection::{z_rate, z_slopes};
+use super::{StatsError, refuse};
 
 /// Why a measure has no value, or no interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,6 +232,17 @@ impl Measure {
             _ if c + d == 0.0 => Some(Undefined::NoExpectedNo),
             _ => None,
         }
+    }
+}
+
+/// Refuse counts that no pairs can have.
+///
+/// # Errors
+/// If a count is negative or not finite.
+pub fn check_table(rows: &[[f64; 4]]) -> crate::Result<()> {
+    match rows.iter().flatten().find(|count| !(0.0..f64::INFINITY).contains(*count)) {
+        Some(&count) => refuse("counts", count, "be at least 0 and finite"),
+        None => Ok(()),
     }
 }
 

@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use super::order::{Keys, Position, quantile_pair};
 use super::{Spread, StatsError, Undefined, Unit, normal_cdf, normal_quantile};
-use super::{beta_quantile, t_quantile};
+use super::{beta_quantile, refuse, t_quantile};
+
+/// Most trials whose exact interval takes no noticeable time.
+const MOST_TRIALS: f64 = 1e9;
 
 /// An interval method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +133,16 @@ impl Method {
         if !bias.is_finite() || !slope.is_finite() {
             return Err(Undefined::OneSided);
         }
-        let point = |z: f64| normal_cdf(bias + (bias + z) / (1.0 - slope * (bias + z)));
+        let point = |z: f64| {
+            let (z, stretch) = (bias + z, 1.0 - slope * (bias + z));
+            // The point runs to an end of the distribution where the stretch reaches 0. Past it the
+            // formula comes back from the other end.
+            if stretch <= 0.0 {
+                f64::from(u8::from(z > 0.0))
+            } else {
+                normal_cdf(bias + z / stretch)
+            }
+        };
         Ok((point(normal_quantile(tail)), point(normal_quantile(1.0 - tail))))
     }
 
@@ -242,15 +254,36 @@ fn wilson(share: f64, size: f64, z: f64) -> (f64, f64) {
 
 /// The Wilson or Clopper-Pearson interval of `hits` in `n` independent trials, in percent.
 ///
+/// A negative level has tails beyond a half, as a one-sided bound at less than 50 % wants.
+///
 /// # Errors
-/// If there is no trial, or the method is another.
-pub fn proportion_interval(hits: f64, n: f64, method: Method, level: f64) -> Ends {
+/// If the hits are not from 0 to n, the level is outside -1 to 1, or the method is another.
+pub fn proportion_interval(
+    hits: f64,
+    n: f64,
+    method: Method,
+    level: f64,
+) -> crate::Result<Option<(f64, f64)>> {
+    if !(0.0..=MOST_TRIALS).contains(&n) {
+        return refuse("n", n, "be from 0 to 1000000000");
+    }
+    if !(0.0..=n).contains(&hits) {
+        return refuse("hits", hits, "be from 0 to n");
+    }
+    if !(level > -1.0 && level < 1.0) {
+        return refuse("confidence_level", level, "be above -1 and below 1");
+    }
     let upper = f64::midpoint(1.0, level);
     match method {
-        _ if n <= 0.0 => Err(Undefined::NoScoredPair),
-        Method::Wilson => Ok(wilson(hits / n, n, normal_quantile(upper))),
-        Method::ClopperPearson => Ok(clopper_pearson(hits / n, n, 1.0 - upper)),
-        _ => Err(Undefined::NotARate),
+        Method::Wilson | Method::ClopperPearson if n <= 0.0 => Ok(None),
+        Method::Wilson => Ok(Some(wilson(hits / n, n, normal_quantile(upper)))),
+        Method::ClopperPearson => Ok(Some(clopper_pearson(hits / n, n, 1.0 - upper))),
+        _ => Err(StatsError::UnknownName {
+            name: "method",
+            value: method.name().to_owned(),
+            known: "wilson, clopper_pearson".to_owned(),
+        }
+        .into()),
     }
 }
 

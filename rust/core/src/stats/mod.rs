@@ -2,9 +2,11 @@
 
 mod adjust;
 mod agreement;
+mod beta;
 mod detection;
 mod draw;
 mod error;
+mod flips;
 mod joint;
 mod mcnemar;
 mod measure;
@@ -28,8 +30,8 @@ mod units;
 pub use adjust::{Adjustment, adjust};
 pub use agreement::{Agreement, Ratings};
 pub use error::StatsError;
-pub use mcnemar::{Alternative, mcnemar};
-pub use measure::{Measure, Undefined};
+pub use mcnemar::{Alternative, check_counts, mcnemar};
+pub use measure::{Measure, Undefined, check_table};
 pub use method::{Method, proportion_interval};
 pub use normal::t_quantile;
 pub use permutation::{PermutationOptions, Permuted, asymmetry, change};
@@ -40,11 +42,13 @@ pub use resample::resample;
 pub use simulate::{Coverage, CoverageRequest, Population, coverage};
 pub use units::{Items, Question, Unit};
 
+use beta::beta_quantile;
 use draw::{Dice, Purpose, Streams, Words};
+use error::{check_length, check_level, check_resamples, check_simulations, refuse};
+use flips::sign_flip_exact;
 use joint::Joint;
 use method::{Ends, Observed};
-use normal::{beta_quantile, normal_cdf, normal_quantile};
+use normal::{normal_cdf, normal_quantile};
 use order::{Keys, Position, quantile_pair};
-use permutation::sign_flip_exact;
 use spread::Spread;
 use units::Units;

@@ -2,62 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::resample::with_threads;
+use super::flips::{PValue, sign_flip_exact};
 use super::units::{Items, Question, Unit, Units};
-use super::{Alternative, Measure, Purpose, StatsError, Streams};
+use super::{Alternative, Measure, Purpose, Streams, check_resamples, refuse};
 use crate::Result;
-
-/// Steps that the exact distribution may take: about a second.
-const MOST_STEPS: u64 = 2_000_000_000;
-
-/// The exact p value of a sign-flip test on whole differences, one for each cluster: the share of
-/// all 2^G sign patterns whose sum is as extreme as the observed one.
-///
-/// The distribution of the sum is built cluster by cluster over all sums that it can take, so the
-/// cost is G times the sum of the absolute differences, not 2^G. `None` if all differences are 0.
-///
-/// # Errors
-/// If the cost would pass `MOST_STEPS`.
-pub(super) fn sign_flip_exact(
-    differences: &[i64],
-    alternative: Alternative,
-) -> Result<Option<f64>> {
-    let sizes: Vec<usize> =
-        differences.iter().map(|d| d.unsigned_abs() as usize).filter(|&size| size > 0).collect();
-    let total: usize = sizes.iter().sum();
-    if total == 0 {
-        return Ok(None);
-    }
-    if total as u64 * sizes.len() as u64 > MOST_STEPS {
-        let name = "differences";
-        let rule = "have a product of their number and their sum below 2e9";
-        let value = total as f64 * sizes.len() as f64;
-        return Err(StatsError::OutOfRange { name, value, rule }.into());
-    }
-    // chance[u]: probability that the positive part of the sum is u; the sum is then 2u - total.
-    let mut chance = vec![0.0; total + 1];
-    chance[0] = 1.0;
-    let mut reach = 0;
-    for size in sizes {
-        reach += size;
-        for u in (0..=reach).rev() {
-            let flipped = if u >= size { chance[u - size] } else { 0.0 };
-            chance[u] = 0.5 * (chance[u] + flipped);
-        }
-    }
-    let observed: i64 = differences.iter().sum();
-    let total = total as i64;
-    let at_least = |sum: i64| -> f64 {
-        let first = i64::midpoint(sum, total);
-        chance[first as usize..].iter().rev().sum()
-    };
-    Ok(Some(match alternative {
-        Alternative::Greater => at_least(observed),
-        Alternative::Less => at_least(-observed),
-        Alternative::TwoSided if observed == 0 => 1.0,
-        Alternative::TwoSided => (2.0 * at_least(observed.abs())).min(1.0),
-    }))
-}
+use crate::work::Stop;
 
 /// The p value of a swap test on a measure that is no whole number: in each resample the two series
 /// of a cluster change places with probability 1/2, (1 + as extreme) / (1 + resamples).
@@ -67,12 +16,10 @@ pub(super) fn swap_test(
     first: &[[u32; 4]],
     second: &[[u32; 4]],
     measure: Measure,
-    alternative: Alternative,
-    n_resamples: u64,
-    seed: u64,
-    n_threads: Option<usize>,
-) -> Option<f64> {
-    let streams = Streams::new(seed, Purpose::Permutation);
+    options: &PermutationOptions<'_>,
+) -> Result<Option<PValue>> {
+    let PermutationOptions { n_resamples, stop, .. } = *options;
+    let streams = Streams::new(options.seed, Purpose::Permutation);
     let difference = |totals: [[f64; 4]; 2]| measure.value(totals[0]) - measure.value(totals[1]);
     let draw = |index: u64| {
         let mut words = streams.stream(index);
@@ -95,18 +42,18 @@ pub(super) fn swap_test(
     };
     let observed = difference([sum(first), sum(second)]);
     if observed.is_nan() || first == second {
-        return None;
+        return Ok(None);
     }
     // Sums are whole numbers, but their ratios round: ties within 1e-9 are ties.
-    let extreme = |value: f64| match alternative {
+    let extreme = |value: f64| match options.alternative {
         Alternative::Greater => value >= observed - 1e-9,
         Alternative::Less => value <= observed + 1e-9,
         Alternative::TwoSided => value.abs() >= observed.abs() - 1e-9,
     };
-    let n_extreme = with_threads(n_threads, || {
-        (0..n_resamples).into_par_iter().filter(|&index| extreme(draw(index))).count()
-    });
-    Some((1 + n_extreme) as f64 / (1 + n_resamples) as f64)
+    let count = |index| stop.check().map(|()| u64::from(extreme(draw(index))));
+    let n_extreme: Result<u64> =
+        (0..n_resamples).into_par_iter().map(count).try_reduce(|| 0, |x, y| Ok(x + y));
+    Ok(Some(PValue::of((1 + n_extreme?) as f64 / (1 + n_resamples) as f64)))
 }
 
 /// Result of a permutation test. NaN stands for an absent number.
@@ -116,6 +63,8 @@ pub struct Permuted {
     pub statistic: f64,
     /// The p value.
     pub p_value: f64,
+    /// Its natural logarithm, finite also where the p value underflows to 0.
+    pub log_p_value: f64,
     /// True if the p value is exact, not sampled.
     pub exact: bool,
     /// Clusters.
@@ -126,7 +75,7 @@ pub struct Permuted {
 
 /// Settings of a permutation test.
 #[derive(Debug, Clone, Copy)]
-pub struct PermutationOptions {
+pub struct PermutationOptions<'a> {
     /// The clusters.
     pub unit: Unit,
     /// Which departures count.
@@ -135,8 +84,33 @@ pub struct PermutationOptions {
     pub n_resamples: u64,
     /// Seed.
     pub seed: u64,
-    /// Threads.
-    pub n_threads: Option<usize>,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+}
+
+impl PermutationOptions<'_> {
+    fn check(&self, items: &Items<'_>, n_series: usize) -> Result<()> {
+        items.check()?;
+        check_resamples(self.n_resamples)?;
+        if items.n_pairs() > 0 && items.n_series() != n_series {
+            return refuse(
+                "codes",
+                items.n_series() as f64,
+                "have 2 series with a measure, else 1",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn found(
+    statistic: f64,
+    p_value: Option<PValue>,
+    exact: bool,
+    (n_clusters, n_informative): (u64, u64),
+) -> Permuted {
+    let PValue { p: p_value, log_p: log_p_value } = p_value.unwrap_or(PValue::of(f64::NAN));
+    Permuted { statistic, p_value, log_p_value, exact, n_clusters, n_informative }
 }
 
 /// Asymmetry of one series (is c larger than b?): under the null hypothesis the two prompts of a pair
@@ -144,16 +118,16 @@ pub struct PermutationOptions {
 ///
 /// # Errors
 /// If the columns differ in length, or the problem is too large.
-pub fn asymmetry(items: &Items<'_>, options: &PermutationOptions) -> Result<Permuted> {
-    items.check()?;
+pub fn asymmetry(items: &Items<'_>, options: &PermutationOptions<'_>) -> Result<Permuted> {
+    options.check(items, 1)?;
     let terms = vec![(0, 1.0)];
     let units = Units::collect(items, None, &Question::paired(terms), options.unit, false)?;
     let differences = units.expand(|row| i64::from(row[0][2]) - i64::from(row[0][1]));
     let [total] = units.totals()[..] else { unreachable!("one term") };
-    let p_value = sign_flip_exact(&differences, options.alternative)?.unwrap_or(f64::NAN);
-    let statistic = Measure::Discrepancy.value(total);
+    let p_value = sign_flip_exact(&differences, options.alternative, options.stop)?;
     let n_informative = differences.iter().filter(|&&difference| difference != 0).count() as u64;
-    Ok(Permuted { statistic, p_value, exact: true, n_clusters: units.n_units(), n_informative })
+    let counts = (units.n_units(), n_informative);
+    Ok(found(Measure::Discrepancy.value(total), p_value, true, counts))
 }
 
 /// Change of a measure between two series on the same pairs (first - second): under the null
@@ -165,9 +139,9 @@ pub fn asymmetry(items: &Items<'_>, options: &PermutationOptions) -> Result<Perm
 pub fn change(
     items: &Items<'_>,
     measure: Measure,
-    options: &PermutationOptions,
+    options: &PermutationOptions<'_>,
 ) -> Result<Permuted> {
-    items.check()?;
+    options.check(items, 2)?;
     measure.of_one_table()?;
     let question = Question::paired(vec![(0, 1.0), (1, -1.0)]);
     let units = Units::collect(items, None, &question, options.unit, false)?;
@@ -181,17 +155,15 @@ pub fn change(
         };
         let differences = units.expand(|row| (top(row[0]) - top(row[1])) as i64);
         n_informative = differences.iter().filter(|&&difference| difference != 0).count() as u64;
-        sign_flip_exact(&differences, options.alternative)?
+        sign_flip_exact(&differences, options.alternative, options.stop)?
     } else {
         let rows = units.expand(|row| (row[0], row[1]));
         let (first, second): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         n_informative =
             std::iter::zip(&first, &second).filter(|(one, two)| one != two).count() as u64;
-        let PermutationOptions { alternative, n_resamples, seed, n_threads, .. } = *options;
-        swap_test(&first, &second, measure, alternative, n_resamples, seed, n_threads)
+        swap_test(&first, &second, measure, options)?
     };
-    let p_value = p_value.unwrap_or(f64::NAN);
-    Ok(Permuted { statistic, p_value, exact, n_clusters: units.n_units(), n_informative })
+    Ok(found(statistic, p_value, exact, (units.n_units(), n_informative)))
 }
 
 impl Units {
@@ -203,33 +175,5 @@ impl Units {
             all.extend(std::iter::repeat_n(of_row(&row), n as usize));
         }
         all
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exact_p_values_by_hand() {
-        // Signs of 3 and 1: sums 4, 2, -2, -4.
-        let p = |alternative| sign_flip_exact(&[3, 1], alternative).unwrap().unwrap();
-        assert!((p(Alternative::Greater) - 0.25).abs() < 1e-15);
-        assert!((p(Alternative::TwoSided) - 0.5).abs() < 1e-15);
-        assert!((p(Alternative::Less) - 1.0).abs() < 1e-15);
-        assert_eq!(sign_flip_exact(&[0, 0], Alternative::Greater), Ok(None));
-    }
-
-    #[test]
-    fn a_problem_too_large_is_refused() {
-        assert!(sign_flip_exact(&[1_000_000_000, 2], Alternative::Greater).is_err());
-    }
-
-    #[test]
-    fn single_pairs_make_it_mcnemar() {
-        let differences: Vec<i64> = (0..40).map(|i| if i < 27 { 1 } else { -1 }).collect();
-        let p = sign_flip_exact(&differences, Alternative::TwoSided).unwrap().unwrap();
-        let expected = super::super::mcnemar(13, 27, Alternative::TwoSided, false).unwrap().exp();
-        assert!((p - expected).abs() < 1e-14);
     }
 }

@@ -3,17 +3,26 @@
 use rand_distr::{Distribution, Gamma};
 use rayon::prelude::*;
 
-use super::resample::with_threads;
-use super::simulate::uniform;
+use super::simulate::{check_sizes, uniform};
 use super::{Alternative, Purpose, Streams, Words, mcnemar, normal_cdf, normal_quantile};
-use super::{StatsError, sign_flip_exact};
+use super::{check_length, check_simulations, refuse, sign_flip_exact};
 use crate::Result;
+use crate::work::Stop;
+
+/// Most pairs of a study.
+const MOST_PAIRS: u64 = 100_000_000;
 
 /// Intra-class correlation of a binary outcome by analysis of variance: for each cluster the number
 /// of hits and of trials. NaN if it cannot be estimated: fewer than two clusters with trials, no
 /// cluster with two, or no variation.
-#[must_use]
-pub fn intraclass_correlation(hits: &[u32], trials: &[u32]) -> f64 {
+///
+/// # Errors
+/// If there are not as many trials as hits, or fewer trials than hits in a cluster.
+pub fn intraclass_correlation(hits: &[u32], trials: &[u32]) -> Result<f64> {
+    check_length("trials", trials.len(), hits.len())?;
+    if let Some((&x, _)) = hits.iter().zip(trials).find(|&(x, n)| x > n) {
+        return refuse("hits", f64::from(x), "be at most the trials of the cluster");
+    }
     let clusters: Vec<(f64, f64)> = hits
         .iter()
         .zip(trials)
@@ -27,17 +36,26 @@ pub fn intraclass_correlation(hits: &[u32], trials: &[u32]) -> f64 {
     let within: f64 = clusters.iter().map(|(x, n)| x * (1.0 - x / n)).sum();
     let (between, within) = (between / (k - 1.0), within / (n - k));
     let size = (n - clusters.iter().map(|(_, n)| n * n).sum::<f64>() / n) / (k - 1.0);
-    (between - within) / (between + (size - 1.0) * within)
+    Ok((between - within) / (between + (size - 1.0) * within))
 }
 
 /// Kish's design effect of clusters of m items: 1 + (sum m^2 / sum m - 1) correlation. The variance of
 /// a mean exceeds that of independent items by this factor.
-#[must_use]
-pub fn design_effect<T: Copy + Into<i64>>(sizes: &[T], correlation: f64) -> f64 {
-    let size = |&m: &T| -> i64 { m.into() };
-    let sum: i64 = sizes.iter().map(size).sum();
-    let squares: i64 = sizes.iter().map(|m| size(m).pow(2)).sum();
-    1.0 + (squares as f64 / sum as f64 - 1.0) * correlation
+///
+/// # Errors
+/// If a size is negative, or the correlation is outside -1 to 1.
+pub fn design_effect<T: Copy + Into<i64>>(sizes: &[T], correlation: f64) -> Result<f64> {
+    let sizes = || sizes.iter().map(|&m| -> i64 { m.into() });
+    if let Some(size) = sizes().find(|&size| size < 0) {
+        return refuse("sizes", size as f64, "be at least 0");
+    }
+    if !(-1.0..=1.0).contains(&correlation) {
+        return refuse("correlation", correlation, "be from -1 to 1");
+    }
+    let sum: i128 = sizes().map(i128::from).sum();
+    // A few squares of 63 bits pass 128 bits of no data that fit in memory; the sum of floats would round.
+    let squares = sizes().fold(0_i128, |sum, size| sum.saturating_add(i128::from(size).pow(2)));
+    Ok(1.0 + (squares as f64 / sum as f64 - 1.0) * correlation)
 }
 
 /// A comparison of paired outcomes: of each pair's two answers, the first alone is wrong with
@@ -60,7 +78,6 @@ pub struct Design {
 
 impl Design {
     fn check(&self) -> Result<()> {
-        let refuse = |name, value, rule| Err(StatsError::OutOfRange { name, value, rule }.into());
         for (name, value) in [("gain", self.gain), ("loss", self.loss)] {
             if !(0.0..=1.0).contains(&value) || self.gain + self.loss > 1.0 {
                 return refuse(name, value, "be between 0 and 1, and gain + loss at most 1");
@@ -72,10 +89,7 @@ impl Design {
         if !(self.alpha > 0.0 && self.alpha < 1.0) {
             return refuse("alpha", self.alpha, "be above 0 and below 1");
         }
-        if self.sizes.iter().all(|&size| size == 0) {
-            return refuse("sizes", 0.0, "hold at least 1 pair");
-        }
-        Ok(())
+        check_sizes(&self.sizes, MOST_PAIRS)
     }
 
     /// Power of the cluster sign-flip test by its normal approximation: the difference has variance
@@ -90,7 +104,7 @@ impl Design {
         let n: f64 = self.sizes.iter().map(|&m| f64::from(m)).sum();
         let effect = self.gain - self.loss;
         let both = self.gain + self.loss;
-        let deff = design_effect(&self.sizes, self.correlation);
+        let deff = design_effect(&self.sizes, self.correlation)?;
         let squares: f64 = self.sizes.iter().map(|&m| f64::from(m).powi(2)).sum();
         let variance = deff * (both - effect * effect) / n;
         let null = (variance + effect * effect * squares / (n * n)).sqrt();
@@ -145,25 +159,21 @@ impl Design {
     ///
     /// # Errors
     /// If a share is outside its limits.
-    pub fn simulated_power(
-        &self,
-        n_simulations: u64,
-        seed: u64,
-        n_threads: Option<usize>,
-    ) -> Result<[f64; 3]> {
+    pub fn simulated_power(&self, n_simulations: u64, seed: u64, stop: &Stop) -> Result<[f64; 3]> {
         self.check()?;
+        check_simulations(n_simulations)?;
         let streams = Streams::new(seed, Purpose::Simulation);
         let alternative = self.alternative;
         let simulate = |index: u64| {
+            stop.check()?;
             let (differences, gain, loss) = self.draw(&mut streams.stream(index));
             let plain = |mid_p| mcnemar(loss, gain, alternative, mid_p).map_or(1.0, f64::exp);
-            let flip = sign_flip_exact(&differences, alternative)?.unwrap_or(1.0);
+            let flip = sign_flip_exact(&differences, alternative, stop)?.map_or(1.0, |flip| flip.p);
             Ok([plain(false), plain(true), flip].map(|p| u64::from(p <= self.alpha)))
         };
         let add = |x: [u64; 3], y: [u64; 3]| Ok(std::array::from_fn(|i| x[i] + y[i]));
-        let rejections: Result<[u64; 3]> = with_threads(n_threads, || {
-            (0..n_simulations).into_par_iter().map(simulate).try_reduce(|| [0; 3], add)
-        });
+        let rejections: Result<[u64; 3]> =
+            (0..n_simulations).into_par_iter().map(simulate).try_reduce(|| [0; 3], add);
         Ok(rejections?.map(|n| n as f64 / n_simulations as f64))
     }
 }

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::resample::with_threads;
 use super::units::{Items, Question, Unit, Units};
-use super::{Ends, Measure, Method, Observed, StatsError, Undefined, mover};
+use super::{Ends, Measure, Method, Observed, Undefined, check_level, mover};
 use crate::Result;
+use crate::work::Stop;
 
 /// Series to rank.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,8 @@ pub struct RankingRequest<'a> {
     pub stratified: bool,
     /// Of all intervals together, and of all ranks together; between 0 and 1.
     pub confidence_level: f64,
-    /// Threads.
-    pub n_threads: Option<usize>,
+    /// Read once a series or difference: the call may be told to stop.
+    pub stop: &'a Stop,
 }
 
 /// A series in a ranking.
@@ -55,18 +55,15 @@ pub struct Ranked {
 pub fn ranking(request: &RankingRequest<'_>) -> Result<Vec<Ranked>> {
     request.check()?;
     let n = request.items.n_series();
-    let estimates: Vec<(f64, Ends)> = with_threads(request.n_threads, || {
-        (0..n).into_par_iter().map(|series| request.single(series, n)).collect::<Result<_>>()
-    })?;
+    let estimates: Vec<(f64, Ends)> =
+        (0..n).into_par_iter().map(|series| request.single(series, n)).collect::<Result<_>>()?;
     let scored: Vec<usize> = (0..n).filter(|&series| !estimates[series].0.is_nan()).collect();
     let mut couples = Vec::new();
     for (place, &i) in scored.iter().enumerate() {
         couples.extend(scored[place + 1..].iter().map(|&j| (i, j)));
     }
-    let signs: Vec<i8> = with_threads(request.n_threads, || {
-        let sign = |&(i, j): &(usize, usize)| request.sign(i, j, couples.len());
-        couples.par_iter().map(sign).collect::<Result<_>>()
-    })?;
+    let sign = |&(i, j): &(usize, usize)| request.sign(i, j, couples.len());
+    let signs: Vec<i8> = couples.par_iter().map(sign).collect::<Result<_>>()?;
     let surely = |lower: usize, higher: usize| {
         couples.iter().zip(&signs).any(|(&couple, &sign)| {
             sign < 0 && couple == (lower, higher) || sign > 0 && couple == (higher, lower)
@@ -93,17 +90,11 @@ impl RankingRequest<'_> {
     fn check(&self) -> Result<()> {
         self.items.check()?;
         self.measure.of_one_table()?;
-        let refuse = |name, value, rule| Err(StatsError::OutOfRange { name, value, rule }.into());
-        if !(self.confidence_level > 0.0 && self.confidence_level < 1.0) {
-            return refuse("confidence_level", self.confidence_level, "be above 0 and below 1");
-        }
-        if self.n_threads == Some(0) {
-            return refuse("n_threads", 0.0, "be at least 1");
-        }
-        Ok(())
+        check_level(self.confidence_level)
     }
 
     fn units(&self, question: &Question) -> Result<Units> {
+        self.stop.check()?;
         Units::collect(&self.items, None, question, self.unit, self.stratified)
     }
 

@@ -3,10 +3,15 @@
 use super::detection::{adjusted_mar, adjusted_mar_gradient};
 use super::units::{Items, Question};
 use super::{Ends, Measure, Method, Observed, StatsError, Undefined, Unit, Units};
+use super::{check_level, check_resamples, refuse};
 use crate::Result;
+use crate::work::Stop;
 
 /// Most resamples that are enumerated: 8^8 is below, 9^9 above.
 const MOST_RESAMPLES: u64 = 100_000_000;
+
+/// Most categories, each of which is a slice.
+const MOST_CATEGORIES: usize = 1 << 16;
 
 /// Settings of a resampling pass.
 #[derive(Debug, Clone)]
@@ -31,8 +36,8 @@ pub struct Request<'a> {
     pub n_resamples: Option<u64>,
     /// Seed; the same seed gives the same bits.
     pub seed: u64,
-    /// Threads to use; as many as there are cores if `None`.
-    pub n_threads: Option<usize>,
+    /// Whether to stop.
+    pub stop: &'a Stop,
 }
 
 /// A measure of a question in a slice. NaN where there is no number.
@@ -74,24 +79,36 @@ pub struct Summary {
 impl Request<'_> {
     pub(crate) fn check(&self) -> Result<()> {
         self.items.check()?;
-        let level = self.confidence_level;
-        let n_series = self.items.n_series();
-        let known = |question: &Question| question.terms.iter().all(|&(at, _)| at < n_series);
-        let refuse = |name, value, rule| Err(StatsError::OutOfRange { name, value, rule }.into());
-        if !(level > 0.0 && level < 1.0) {
-            return refuse("confidence_level", level, "be above 0 and below 1");
-        }
-        if self.n_resamples == Some(0) {
-            return refuse("n_resamples", 0.0, "be at least 1");
-        }
+        check_level(self.confidence_level)?;
+        check_resamples(self.n_resamples.unwrap_or(1))?;
         if self.n_resamples.is_none() && self.unit == Unit::Pair {
             return refuse("n_resamples", f64::NAN, "be a number if the unit is the pair");
         }
-        if self.n_threads == Some(0) {
-            return refuse("n_threads", 0.0, "be at least 1");
+        let n_measures = self.measures.len();
+        if n_measures == 0 || n_measures > Measure::ALL.len() {
+            return refuse("measures", n_measures as f64, "be from 1 to 10");
         }
-        if self.measures.is_empty() {
-            return refuse("measures", 0.0, "name at least 1 measure");
+        if self.by_category && self.items.n_categories() > MOST_CATEGORIES {
+            let last = (self.items.n_categories() - 1) as f64;
+            return refuse("category", last, "be numbered from 0 to 65535");
+        }
+        self.check_questions()
+    }
+
+    fn check_questions(&self) -> Result<()> {
+        let n_series = self.items.n_series();
+        let known = |question: &Question| question.terms.iter().all(|&(at, _)| at < n_series);
+        if self.questions.is_empty() {
+            return refuse("weights", 0.0, "have at least 1 row");
+        }
+        if self.questions.iter().any(|question| question.terms.is_empty()) {
+            return refuse("weights", 0.0, "have one that is not 0 in each row");
+        }
+        let mut weights = self.questions.iter().flat_map(|question| &question.terms);
+        if let Some(&(_, weight)) =
+            weights.find(|&&(_, weight)| weight.abs().is_nan() || weight.abs() > 1e6)
+        {
+            return refuse("weights", weight, "be from -1000000 to 1000000");
         }
         if self.items.n_pairs() > 0 && !self.questions.iter().all(known) {
             return refuse("questions", n_series as f64, "name existing series only");

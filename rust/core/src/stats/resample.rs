@@ -30,25 +30,8 @@ pub fn resample(request: &Request<'_>) -> Result<Vec<Vec<Summary>>> {
     request.check()?;
     let n_categories = if request.by_category { request.items.n_categories() } else { 0 };
     let categories = (0..n_categories as u32).map(Some);
-    with_threads(request.n_threads, || {
-        std::iter::once(None)
-            .chain(categories)
-            .map(|slice| summarise_slice(request, slice))
-            .collect()
-    })
-}
-
-/// Run `work` on a pool of `n_threads`, or on the common pool.
-pub(crate) fn with_threads<T: Send>(
-    n_threads: Option<usize>,
-    work: impl FnOnce() -> T + Send,
-) -> T {
-    let pool = n_threads.and_then(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().ok());
-    match pool {
-        Some(pool) => pool.install(work),
-        // On a thread of the common pool, so that its parts need not be handed over one by one.
-        None => rayon::scope(|_| work()),
-    }
+    let slices = std::iter::once(None).chain(categories);
+    slices.map(|slice| summarise_slice(request, slice)).collect()
 }
 
 fn summarise_slice(request: &Request<'_>, slice: Option<u32>) -> Result<Vec<Summary>> {
@@ -137,7 +120,7 @@ fn resample_by(
         let known = known.collect();
         let measured = measures.iter().map(|&at| request.measures[at]).collect();
         let sample = Sample::new(request, method, measured, chosen, joint, known)?;
-        let mut intervals = intervals(request, &sample).into_iter();
+        let mut intervals = intervals(request, &sample)?.into_iter();
         for &index in &members {
             for &at in &measures {
                 resampled[index][at] = intervals.next().map(|(ends, n)| (method, ends, n));
@@ -148,19 +131,19 @@ fn resample_by(
 }
 
 /// The interval of each question and measure of a sample, and how many resamples had no value.
-fn intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)> {
+fn intervals(request: &Request<'_>, sample: &Sample<'_>) -> Result<Vec<(Ends, u64)>> {
     if sample.n_resamples > N_HELD {
         return stream::intervals(sample, request.confidence_level);
     }
     held_intervals(request, sample)
 }
 
-fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)> {
+fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Result<Vec<(Ends, u64)>> {
     let mut values = vec![0.0; sample.n_blocks() * sample.block_len()];
     values
         .par_chunks_mut(sample.block_len())
         .enumerate()
-        .for_each(|(block, values)| sample.evaluate(block, values));
+        .try_for_each(|(block, values)| sample.evaluate(block, values))?;
     let interval = |index: usize| {
         let mut keys = Keys::with_capacity(sample.n_resamples as usize);
         for (block, values) in values.chunks_exact(sample.block_len()).enumerate() {
@@ -172,7 +155,7 @@ fn held_intervals(request: &Request<'_>, sample: &Sample<'_>) -> Vec<(Ends, u64)
         let ends = sample.method.of_keys(observed, &mut keys, request.confidence_level);
         (ends, keys.n_nan)
     };
-    (0..sample.observed.len()).into_par_iter().map(interval).collect()
+    Ok((0..sample.observed.len()).into_par_iter().map(interval).collect())
 }
 
 fn finish(
@@ -216,6 +199,7 @@ fn finish(
 mod tests {
     use super::super::{Items, Unit};
     use super::*;
+    use crate::work::Stop;
 
     #[test]
     fn streaming_gives_the_very_intervals_of_held_values() {
@@ -235,7 +219,7 @@ mod tests {
                     n_resamples: Some(2_001),
                     by_category: false,
                     seed: 4,
-                    n_threads: None,
+                    stop: &Stop::default(),
                 };
                 let units = Units::collect(&request.items, None, &question, unit, false).unwrap();
                 let measures = request.measures.clone();
@@ -244,8 +228,8 @@ mod tests {
                 let asked = (vec![&question], vec![&units]);
                 let sample =
                     Sample::new(&request, method, measures, asked, None, observed).unwrap();
-                let held = held_intervals(&request, &sample);
-                assert_eq!(stream::intervals(&sample, 0.9), held, "{method:?} {unit:?}");
+                let held = held_intervals(&request, &sample).unwrap();
+                assert_eq!(stream::intervals(&sample, 0.9).unwrap(), held, "{method:?} {unit:?}");
                 assert!(held.iter().all(|(ends, _)| ends.is_ok()));
             }
         }

@@ -120,10 +120,14 @@ impl<'a> Sample<'a> {
 
     /// Fill `values`, laid out as `[question][measure][resample of the block]`: the resampled value,
     /// or its distance from the observed one in standard errors if studentised.
-    pub(crate) fn evaluate(&self, block: usize, values: &mut [f64]) {
+    ///
+    /// # Errors
+    /// If the call was told to stop.
+    pub(crate) fn evaluate(&self, block: usize, values: &mut [f64]) -> Result<()> {
+        self.request.stop.check()?;
         if let Some(rows) = &self.packed {
             self.fill(0, block, &[self.draw_sums(rows, block)], values);
-            return;
+            return Ok(());
         }
         let shared = match (self.request.unit, self.joint) {
             (Unit::Scenario, _) => self.draw_scenarios(block),
@@ -144,6 +148,7 @@ impl<'a> Sample<'a> {
                 self.studentise(index, drawn, &totals, values);
             }
         }
+        Ok(())
     }
 
     /// The values of all measures of a question.

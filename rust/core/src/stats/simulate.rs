@@ -3,9 +3,29 @@
 use rand_distr::{Beta, Distribution};
 use rayon::prelude::*;
 
-use super::resample::{resample, with_threads};
-use super::{Items, Measure, Method, Purpose, Question, Request, StatsError, Streams, Unit, Words};
+use super::resample::resample;
+use super::{Items, Measure, Method, Purpose, Question, Request, Streams, Unit, Words};
+use super::{check_simulations, refuse};
 use crate::Result;
+use crate::work::Stop;
+
+/// Most pairs of a simulated benchmark.
+const MOST_PAIRS: u64 = 10_000_000;
+
+/// Benchmarks whose intervals are held at once.
+const N_HELD: u64 = 4096;
+
+/// Refuse more pairs than a simulation can draw between two looks at whether to stop.
+pub(crate) fn check_sizes(sizes: &[u32], most: u64) -> Result<()> {
+    let n_pairs: u64 = sizes.iter().map(|&size| u64::from(size)).sum();
+    if n_pairs == 0 {
+        return refuse("sizes", 0.0, "hold at least 1 pair");
+    }
+    if n_pairs.max(sizes.len() as u64) > most {
+        return refuse("sizes", n_pairs as f64, "hold no more pairs than can be simulated");
+    }
+    Ok(())
+}
 
 /// A population of benchmarks like the real one.
 #[derive(Debug, Clone)]
@@ -44,6 +64,9 @@ pub(crate) fn scenario_rate(words: &mut Words, mean: f64, correlation: f64) -> f
     }
     if correlation <= 0.0 || mean <= 0.0 || mean >= 1.0 {
         return mean;
+    }
+    if correlation >= 1.0 {
+        return f64::from(u8::from(uniform(words) < mean));
     }
     Beta::new(mean * total, (1.0 - mean) * total).map_or(mean, |beta| beta.sample(words))
 }
@@ -84,12 +107,10 @@ impl Population {
         ];
         for (name, value) in shares {
             if !(0.0..=1.0).contains(&value) {
-                return Err(
-                    StatsError::OutOfRange { name, value, rule: "be between 0 and 1" }.into()
-                );
+                return refuse(name, value, "be between 0 and 1");
             }
         }
-        Ok(())
+        check_sizes(&self.sizes, MOST_PAIRS)
     }
 }
 
@@ -110,7 +131,7 @@ pub struct Coverage {
 
 /// Settings of a coverage simulation.
 #[derive(Debug, Clone)]
-pub struct CoverageRequest {
+pub struct CoverageRequest<'a> {
     /// The population to simulate.
     pub population: Population,
     /// The methods under trial.
@@ -125,8 +146,8 @@ pub struct CoverageRequest {
     pub n_resamples: u64,
     /// Seed.
     pub seed: u64,
-    /// Threads.
-    pub n_threads: Option<usize>,
+    /// Whether to stop.
+    pub stop: &'a Stop,
 }
 
 /// Draw benchmarks, make intervals of MAR and of its change by each method, and see which hold the
@@ -134,24 +155,30 @@ pub struct CoverageRequest {
 ///
 /// # Errors
 /// If an argument is out of range.
-pub fn coverage(request: &CoverageRequest) -> Result<Vec<[Coverage; 2]>> {
+pub fn coverage(request: &CoverageRequest<'_>) -> Result<Vec<[Coverage; 2]>> {
     request.population.check()?;
+    check_simulations(request.n_simulations)?;
     let truth = request.population.truth();
     let streams = Streams::new(request.seed, Purpose::Simulation);
     let simulate = |index: u64| {
-        let benchmark = request.population.draw(&mut streams.stream(index));
+        let mut words = streams.stream(index);
+        let benchmark = request.population.draw(&mut words);
+        // Of the simulation's own stream: seeds that count up would be shared by neighbouring seeds.
+        let seed = words.next_word();
         let methods = request.methods.iter();
-        methods.map(|&method| intervals(request, &benchmark, method, index)).collect()
+        methods.map(|&method| intervals(request, &benchmark, method, seed)).collect()
     };
-    let answers: Vec<Result<Vec<Intervals>>> = with_threads(request.n_threads, || {
-        (0..request.n_simulations).into_par_iter().map(simulate).collect()
-    });
     let mut total = vec![[Coverage::default(); 2]; request.methods.len()];
-    // Summed in the order of simulations, so that threads cannot change the widths' rounding.
-    for answer in answers {
-        for (total, intervals) in total.iter_mut().zip(answer?) {
-            for ((total, (low, high)), truth) in total.iter_mut().zip(intervals).zip(truth) {
-                total.add(low, high, truth);
+    for first in (0..request.n_simulations).step_by(N_HELD as usize) {
+        let last = (first + N_HELD).min(request.n_simulations);
+        let answers: Result<Vec<Vec<Intervals>>> =
+            (first..last).into_par_iter().map(simulate).collect();
+        // Summed in the order of simulations, so that threads cannot change the widths' rounding.
+        for answer in answers? {
+            for (total, intervals) in total.iter_mut().zip(answer) {
+                for ((total, (low, high)), truth) in total.iter_mut().zip(intervals).zip(truth) {
+                    total.add(low, high, truth);
+                }
             }
         }
     }
@@ -178,10 +205,10 @@ impl Coverage {
 }
 
 fn intervals(
-    request: &CoverageRequest,
+    request: &CoverageRequest<'_>,
     benchmark: &Benchmark,
     method: Method,
-    index: u64,
+    seed: u64,
 ) -> Result<Intervals> {
     let category = vec![0; benchmark.scenario.len()];
     let summaries = resample(&Request {
@@ -201,8 +228,8 @@ fn intervals(
         confidence_level: request.confidence_level,
         n_resamples: Some(request.n_resamples),
         by_category: false,
-        seed: request.seed.wrapping_add(index),
-        n_threads: None,
+        seed,
+        stop: request.stop,
     })?;
     let ends = |question: usize| {
         let estimate = &summaries[0][question].estimates[0];

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::order::interpolate;
 use super::sample::{BLOCK, Sample};
 use super::{Ends, Keys, Method, Observed, Position, Undefined};
+use crate::Result;
 
 const N_BINS: usize = 1 << 16;
 
@@ -19,6 +20,9 @@ struct Tally {
     position: Position,
     n_nan: u64,
 }
+
+/// The ranks at which an interval is read off, or why there is none.
+type Ranks = std::result::Result<[f64; 2], Undefined>;
 
 /// The bin of a value: any function that never falls as the value rises.
 #[derive(Clone, Copy)]
@@ -41,11 +45,11 @@ impl Scale {
 }
 
 /// The interval of each question and measure, and how many resamples had no value.
-pub(crate) fn intervals(sample: &Sample<'_>, level: f64) -> Vec<(Ends, u64)> {
+pub(crate) fn intervals(sample: &Sample<'_>, level: f64) -> Result<Vec<(Ends, u64)>> {
     let method = sample.method;
     let scales: Vec<Scale> = sample.observed.iter().map(|o| scale(method, o)).collect();
-    let tallies = count(sample, &scales);
-    let ranks: Vec<Result<[f64; 2], Undefined>> = tallies
+    let tallies = count(sample, &scales)?;
+    let ranks: Vec<Ranks> = tallies
         .iter()
         .zip(&sample.observed)
         .map(|(tally, observed)| {
@@ -56,16 +60,15 @@ pub(crate) fn intervals(sample: &Sample<'_>, level: f64) -> Vec<(Ends, u64)> {
         .collect();
     let shelves: Vec<Vec<Shelf>> =
         tallies.iter().zip(&ranks).map(|(tally, ranks)| tally.shelves(ranks)).collect();
-    let shelves = collect(sample, &scales, shelves);
-    (0..tallies.len())
-        .map(|index| {
-            let ends = ranks[index].and_then(|[low, high]| {
-                let quantiles = (quantile(&shelves[index], low), quantile(&shelves[index], high));
-                method.at_quantiles(&sample.observed[index], quantiles)
-            });
-            (ends, tallies[index].n_nan)
-        })
-        .collect()
+    let shelves = collect(sample, &scales, shelves)?;
+    let intervals = (0..tallies.len()).map(|index| {
+        let ends = ranks[index].and_then(|[low, high]| {
+            let quantiles = (quantile(&shelves[index], low), quantile(&shelves[index], high));
+            method.at_quantiles(&sample.observed[index], quantiles)
+        });
+        (ends, tallies[index].n_nan)
+    });
+    Ok(intervals.collect())
 }
 
 fn scale(method: Method, observed: &Observed) -> Scale {
@@ -81,24 +84,24 @@ fn for_each_value<S: Send>(
     sample: &Sample<'_>,
     start: impl Fn() -> S + Sync,
     add: impl Fn(&mut S, usize, &[f64]) + Sync,
-) -> Vec<S> {
+) -> Result<Vec<S>> {
     let n_parts = rayon::current_num_threads();
     let run = |part: usize| {
         let mut state = start();
         let mut values = vec![0.0; sample.block_len()];
         for block in (part..sample.n_blocks()).step_by(n_parts) {
             let resamples = sample.resamples(block);
-            sample.evaluate(block, &mut values);
+            sample.evaluate(block, &mut values)?;
             for (index, values) in values.chunks_exact(BLOCK).enumerate() {
                 add(&mut state, index, &values[..(resamples.end - resamples.start) as usize]);
             }
         }
-        state
+        Ok(state)
     };
     (0..n_parts).into_par_iter().map(run).collect()
 }
 
-fn count(sample: &Sample<'_>, scales: &[Scale]) -> Vec<Tally> {
+fn count(sample: &Sample<'_>, scales: &[Scale]) -> Result<Vec<Tally>> {
     let empty = Tally { bins: vec![0; N_BINS], position: Position::default(), n_nan: 0 };
     let start = || vec![empty.clone(); sample.observed.len()];
     let add = |tallies: &mut Vec<Tally>, index: usize, values: &[f64]| {
@@ -108,8 +111,8 @@ fn count(sample: &Sample<'_>, scales: &[Scale]) -> Vec<Tally> {
             tallies[index].add(value, centre, scales[index]);
         }
     };
-    let parts = for_each_value(sample, start, add);
-    parts.into_iter().reduce(Tally::merge).unwrap_or_default()
+    let parts = for_each_value(sample, start, add)?;
+    Ok(parts.into_iter().reduce(Tally::merge).unwrap_or_default())
 }
 
 impl Tally {
@@ -138,7 +141,7 @@ impl Tally {
     }
 
     /// The bins that hold the order statistics on both sides of each rank, still empty.
-    fn shelves(&self, ranks: &Result<[f64; 2], Undefined>) -> Vec<Shelf> {
+    fn shelves(&self, ranks: &Ranks) -> Vec<Shelf> {
         let Ok(ranks) = ranks else { return Vec::new() };
         let wanted = ranks.iter().flat_map(|rank| [rank.floor() as u64, rank.ceil() as u64]);
         let wanted: Vec<u64> = wanted.collect();
@@ -162,7 +165,11 @@ struct Shelf {
     keys: Keys,
 }
 
-fn collect(sample: &Sample<'_>, scales: &[Scale], empty: Vec<Vec<Shelf>>) -> Vec<Vec<Shelf>> {
+fn collect(
+    sample: &Sample<'_>,
+    scales: &[Scale],
+    empty: Vec<Vec<Shelf>>,
+) -> Result<Vec<Vec<Shelf>>> {
     let add = |shelves: &mut Vec<Vec<Shelf>>, index: usize, values: &[f64]| {
         for &value in values.iter().filter(|value| !value.is_nan()) {
             let bin = scales[index].bin(value);
@@ -171,7 +178,7 @@ fn collect(sample: &Sample<'_>, scales: &[Scale], empty: Vec<Vec<Shelf>>) -> Vec
             }
         }
     };
-    let parts = for_each_value(sample, || empty.clone(), add);
+    let parts = for_each_value(sample, || empty.clone(), add)?;
     let mut parts = parts.into_iter();
     let mut total = parts.next().unwrap_or(empty);
     for part in parts {
@@ -180,7 +187,7 @@ fn collect(sample: &Sample<'_>, scales: &[Scale], empty: Vec<Vec<Shelf>>) -> Vec
         }
     }
     total.iter_mut().flatten().for_each(|shelf| shelf.keys.sort());
-    total
+    Ok(total)
 }
 
 /// The value at a fractional rank among all resamples.
