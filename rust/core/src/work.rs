@@ -22,7 +22,7 @@ const MOST_THREADS: usize = 1024;
 /// Pools that are kept between calls, which saves 0.1 to 3 ms a call.
 const MOST_POOLS: usize = 4;
 
-/// Whether a call was told to stop. Long work reads it once a block.
+/// A flag that is up once a call was told to stop. Long work reads it once a block.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicBool);
 

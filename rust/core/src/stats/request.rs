@@ -36,7 +36,7 @@ pub struct Request<'a> {
     pub n_resamples: Option<u64>,
     /// Seed; the same seed gives the same bits.
     pub seed: u64,
-    /// Whether to stop.
+    /// Read once a block: the call may be told to stop.
     pub stop: &'a Stop,
 }
 

@@ -146,7 +146,7 @@ pub struct CoverageRequest<'a> {
     pub n_resamples: u64,
     /// Seed.
     pub seed: u64,
-    /// Whether to stop.
+    /// Read once a block: the call may be told to stop.
     pub stop: &'a Stop,
 }
 
