@@ -93,8 +93,7 @@ CORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "ranking": {
         "codes": CODES, "scenario": GROUPS, "category": GROUPS, "measure": WORDS, "unit": WORDS,
-        "stratified": st.booleans(), "confidence_level": SHARES, "n_resamples": FEW, "seed": COUNTS,
-        "n_threads": THREADS,
+        "stratified": st.booleans(), "confidence_level": SHARES, "n_threads": THREADS,
     },
     "match_texts": {"left": SIDES, "right": SIDES, "max_pairs": COUNTS},
     "veto_pairs": {"files": st.lists(st.tuples(st.sampled_from(["", "/", "no/such\0file"]), WORDS))},

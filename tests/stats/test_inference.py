@@ -261,3 +261,25 @@ def test_few_clusters_cannot_reject_and_the_result_says_so():
     found = permutation_test(*flags([2] * 5), scenario=range(5))
     assert (found.p_value, found.warnings) == (0.0625, ("few_units",))
     assert permutation_test(*flags([2] * 6), scenario=range(6)).warnings == ()
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_p_value_that_underflows_keeps_its_logarithm(clustered):
+    # 1,200 misfires and no reverse: one pattern of 2^1200, by pair and by scenarios of one pair.
+    scenario = np.arange(1_200) if clustered else None
+    found = permutation_test(
+        np.zeros(1_200), np.ones(1_200), scenario=scenario, alternative="greater"
+    )
+    assert found.p_value == 0.0
+    assert found.log_p_value == pytest.approx(-1_200 * math.log(2))
+
+
+def test_fifty_thousand_single_pairs_are_a_binomial():
+    rng = np.random.default_rng(4)
+    wrong = rng.random((2, 50_000)) < 0.51
+    stereotyped, contrast = wrong[0], ~wrong[0]
+    found = permutation_test(stereotyped, contrast)
+    n_for = int(np.sum(~stereotyped & contrast))
+    expected = scipy_stats.binomtest(n_for, 50_000).pvalue
+    assert found.p_value == pytest.approx(expected, rel=1e-9)
+    assert found.log_p_value == pytest.approx(math.log(expected), rel=1e-9)
