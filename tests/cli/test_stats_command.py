@@ -1,4 +1,5 @@
 import json
+import re
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from misfired.stats import (
     summarize,
 )
 from misfired.stats.outcomes import build_outcomes
+from stats.answerers import answers_of
 
 
 @pytest.fixture
@@ -184,6 +186,27 @@ def test_leaderboard_lists_runs_and_published_figures(outcomes, tmp_path):
     assert "br 0.0 is printed" in csv or "br 0 is printed" in csv
     failed = run(file, "--published", tmp_path / "absent.csv", command="leaderboard")
     assert isinstance(failed.exception, DataError)
+
+
+def test_runs_without_support_or_reading_stand_below_the_leaderboard(outcomes):
+    wide = pl.DataFrame({
+        "id": [f"p{i}" for i in range(360)], "scenario": [f"q{i // 6}" for i in range(360)],
+        "category": "Age", "priming": "none", "contrast": True,
+        "stereotyped": [i % 8 > 0 for i in range(360)],
+    })  # fmt: skip
+    wide.write_parquet(outcomes / "wide.parquet")
+    wide.head(2).with_columns(stereotyped=True).write_parquet(outcomes / "two.parquet")
+    answers_of("always_yes", 1).write_parquet(outcomes / "yes.parquet")
+    files = [outcomes / f"{name}.parquet" for name in ("wide", "two", "yes")]
+    lines = run(*files, command="leaderboard").stdout.splitlines()
+    assert lines[0] == "mar, priming none; 360 pairs that all scored"
+    place = lines.index("not ranked, each on its own pairs")
+    ranked, below = "\n".join(lines[2:place]), "\n".join(lines[place:])
+    assert "12.5" in ranked
+    assert "1-1" in ranked
+    # Neither 0.0 stands bare: that of two pairs is left out, and the answerer is said not to read.
+    assert re.search(r"little support +- +\[0.0, \d+.\d\] +2 +2", below)
+    assert re.search(r"does not read +0.0 +\[0.0, \d+.\d\] +360 +360", below)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from misfired.report.notes import Notes
 from misfired.report.table import Table, interval, number, p_value
 from misfired.report.verdict import evidence_tables
 from misfired.runs.analyses import Analyses
+from misfired.stats.support import FEWEST_EFFECTIVE
 
 _Row = Mapping[str, Any]
 
@@ -241,9 +242,10 @@ def ranking_tables(ranking: pl.DataFrame, title: str) -> list[Table]:
     tables = [Table(header, rows, title + shared, n_words=1)]
     below: list[tuple[object, ...]] = []
     for row in ranking.filter(~is_ranked).iter_rows(named=True):
-        value = None if row["reason"] == "little_support" else row["value"]
+        little = row["n_effective"] is not None and row["n_effective"] < FEWEST_EFFECTIVE
+        value = number(None if little else row["value"])
         why = str(row["reason"]).replace("_", " ")
-        below.append((row["run"], why, number(value), interval(row), *_base(row)))
+        below.append((row["run"], why, value, interval(row), *_base(row)))
     if below:
         columns = ("run", "why", "value", "interval", "n", "eff. n")
         tables.append(Table(columns, below, "not ranked, each on its own pairs", n_words=2))
