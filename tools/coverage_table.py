@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    n, n_tests, n_models = (200, 1_000, 50) if quick else (2_000, 20_000, 1_000)
+    n, n_tests, n_models = (100, 1_000, 50) if quick else (1_000, 20_000, 1_000)
     start = time.process_time()
 
     def say(done: str) -> None:

@@ -42,8 +42,19 @@ def exact(share: float, size: float, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def interval(data: Clusters, level: float, *, floor: bool = True) -> tuple[float, float]:
-    """The ends in shares of 1."""
+def design_effect(data: Clusters) -> float:
+    """Pairs over the independent pairs that they are worth; NaN where nothing varies."""
+    share, n, g = rate(data), sum(m for _, m in data), len(data)
+    squares = sum(pull**2 for pull in pulls(data))
+    if not 0 < share < 1:
+        return math.nan
+    return max(1.0, n * g / (g - 1) * squares / (share * (1 - share)))
+
+
+def interval(
+    data: Clusters, level: float, *, floor: bool = True, effect: float = math.nan
+) -> tuple[float, float]:
+    """The ends in shares of 1; `effect` stands in for the design effect at a rate of 0 or 1."""
     share, n, g = rate(data), sum(m for _, m in data), len(data)
     n_bases = sum(m > 0 for _, m in data)
     z = stats.norm.ppf((1 + level) / 2)
@@ -58,6 +69,8 @@ def interval(data: Clusters, level: float, *, floor: bool = True) -> tuple[float
         degrees = min(g - 1, 2 / excess) if excess > 1e-12 else g - 1
     else:
         size, degrees = (n_bases if not 0 < share < 1 else n), g - 1
+        if not 0 < share < 1 and not math.isnan(effect):
+            size = max(size, n / effect)
     low, high = exact(share, size * shrink(degrees), level)
     if not floor:
         return low, high
@@ -77,11 +90,13 @@ def mover(terms: Sequence[Clusters], weights: Sequence[float], level: float) -> 
         squares = math.prod(sum(x * x for x in own[k]) for k in (i, j))
         return products / math.sqrt(squares) if squares > 0 else 0.0
 
+    known = [each for each in map(design_effect, terms) if not math.isnan(each)]
+    effect = max(known, default=math.nan)
     ends = []
     for side in (0, 1):
         arms = []
         for w, data in zip(weights, terms, strict=True):
-            low, high = interval(data, level, floor=False)
+            low, high = interval(data, level, floor=False, effect=effect)
             down, up = rate(data) - low, high - rate(data)
             arms.append(w * (down if (w > 0) == (side == 0) else up))
         n = range(len(arms))

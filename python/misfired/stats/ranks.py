@@ -128,7 +128,7 @@ def _by_outcomes(
 
 
 def _without_rank(row: _Row, reason: str) -> _Row:
-    why = row[-1] if reason == "little_support" and row[-1] is not None else reason
+    why = row[-1] if reason == "little_support" and row[2] is None else reason
     return (*row[:5], *[None] * 3, *row[8:-1], why)
 
 

@@ -9,7 +9,8 @@ use super::{Ends, Measure, Observed, Undefined, Unit};
 /// With e_i = weight times the distance from rate i to the end of its own interval that lowers the
 /// sum, and r_ij the correlation of rates i and j over units, the lower end is
 /// value - sqrt(sum over i and j of r_ij e_i e_j); the upper end likewise with the other ends. The
-/// intervals of the rates are `ClopperPearson`'s, without its floor.
+/// intervals of the rates are `ClopperPearson`'s, without its floor. A rate of 0 or 100 tells nothing of
+/// how alike the pairs of a unit are: it takes the largest design effect of the other rates.
 ///
 /// # Errors
 /// If the measure is no rate, or the sum does not vary over units.
@@ -27,9 +28,9 @@ pub(super) fn interval(
     if whole.spread.standard_error == 0.0 {
         return Err(Undefined::Constant);
     }
+    let rates = rates(question, units, measure, unit);
     let mut arms = Vec::new();
-    for (term, &(_, weight)) in question.terms.iter().enumerate() {
-        let rate = Observed::of(measure, &Question::rate(), &units.alone(term), unit);
+    for (rate, &(_, weight)) in rates.iter().zip(&question.terms) {
         let (low, high) = rate.exact(level, unit)?;
         let arm = (weight * (rate.value - low), weight * (high - rate.value));
         arms.push(if weight < 0.0 { (arm.1, arm.0) } else { arm });
@@ -48,6 +49,24 @@ pub(super) fn interval(
         (whole.value - spread(|arm| arm.0)).max(least),
         (whole.value + spread(|arm| arm.1)).min(most),
     ))
+}
+
+/// What is observed of each term alone.
+fn rates(question: &Question, units: &Units, measure: Measure, unit: Unit) -> Vec<Observed> {
+    let alone: Vec<Units> = (0..question.terms.len()).map(|term| units.alone(term)).collect();
+    let observe = |units: &Units| Observed::of(measure, &Question::rate(), units, unit);
+    let mut rates: Vec<Observed> = alone.iter().map(observe).collect();
+    let sizes: Vec<f64> = alone.iter().map(|units| units.base(measure).1).collect();
+    let varies = |rate: &Observed| rate.value > 0.0 && rate.value < 100.0;
+    let known = rates.iter().zip(&sizes).filter(|(rate, _)| varies(rate));
+    let effects = known.filter_map(|(rate, size)| rate.effective_size.map(|n| size / n));
+    let effect = effects.fold(f64::NAN, f64::max);
+    for (rate, size) in rates.iter_mut().zip(&sizes).filter(|(rate, _)| !varies(rate)) {
+        if effect.is_finite() {
+            rate.effective_size = rate.effective_size.map(|n| n.max(size / effect.max(1.0)));
+        }
+    }
+    rates
 }
 
 impl Units {
