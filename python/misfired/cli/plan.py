@@ -62,7 +62,7 @@ def plan_power(
     Examples:
       misfired plan power --gain 0.08 --loss 0.04
       misfired plan power --gain 0.08 --loss 0.04 --suite pairs.parquet --json
-      misfired plan power --gain 0.2 --loss 0.05 --n-scenarios 25 --pairs-per-scenario 4,8,20
+      misfired plan power --gain 0.2 --loss 0.05 --pairs-per-scenario 4,8,20
     """
     found = power(gain, loss, **_design(design))
     _print({"power": found}, as_json=as_json)
@@ -103,7 +103,7 @@ def plan_size(
 
     Examples:
       misfired plan size --rate 10 --width 4
-      misfired plan size --rate 5 --width 2 --correlation 0.3 --suite pairs.parquet --json
+      misfired plan size --rate 5 --width 2 --suite pairs.parquet --json
     """
     asked = _design(design | {"n_scenarios": None})
     asked.pop("n_scenarios")

@@ -165,7 +165,7 @@ def leaderboard(
     as_csv: _Csv = False,
     **options: Any,
 ) -> None:
-    """Rank runs, with intervals and ranks that hold jointly.
+    """Rank runs, with intervals and joint ranks.
 
     Runs are ranked on the pairs that all of them scored. Runs that do not read, or whose rate rests on
     too few pairs, stand below, unranked.
