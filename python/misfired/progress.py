@@ -18,6 +18,9 @@ class Listener:
     def __call__(self, done: int, total: int) -> None:
         """`done` of `total` prompts are answered."""
 
+    def end(self) -> None:
+        """The run is over, or has failed."""
+
     def tell_new(self, known: Mapping[str, str]) -> None:
         """Tell what this has not told yet."""
         told: dict[str, str] = self.__dict__.setdefault("_told", {})

@@ -25,6 +25,9 @@ class Heard(Listener):
     def tell(self, name: str, text: str) -> None:
         self.all.append(("tell", name, text))
 
+    def end(self) -> None:
+        self.all.append(("end",))
+
     def __call__(self, done: int, total: int) -> None:
         self.all.append(("count", str(done), str(total)))
 
@@ -39,7 +42,8 @@ def test_a_run_tells_stages_facts_and_counts(small_model) -> None:
     assert re.search(r"llama, [\d.]+[kM] parameters, .*B: f32 100 %", told["model"])
     assert told["device"] == "1 CPU thread"
     assert told["pairs"].endswith("24 prompts")
-    assert heard.all[-3:] == [("count", "24", "24"), ("stage", "check"), ("stage", "statistics")]
+    assert heard.all[-4:-1] == [("count", "24", "24"), ("stage", "check"), ("stage", "statistics")]
+    assert heard.all[-1] == ("end",)
 
 
 def test_a_function_hears_the_counts(small_model) -> None:
@@ -66,7 +70,9 @@ def test_a_stage_that_says_nothing_is_told_after_a_while(capsys, monkeypatch) ->
     monkeypatch.setattr(progress, "INTERVAL", 0.5)
     with progress.progress_shown() as shown:
         shown("base").stage("loading")
+        shown("over").end()
         time.sleep(2.2)
-    first, second, *_ = capsys.readouterr().err.splitlines()
+    first, second, *more = capsys.readouterr().err.splitlines()
     assert first == "[0:00] base: loading"
     assert re.fullmatch(r"\[0:0[12]\] base: loading, for 0:0[12]", second)
+    assert not any("over" in line for line in more)

@@ -10,6 +10,8 @@ from misfired.progress import Listener
 
 #: Seconds between lines where nothing new is told.
 INTERVAL = 30.0
+#: Seconds of a stage before its rate is told: the first batch holds what all prompts share.
+SETTLED = 3.0
 
 #: Makes what listens to the run of a name; "" where there is one run only.
 Shown = Callable[[str], Listener]
@@ -41,6 +43,7 @@ class Lines(Listener):
         self._lock, self._started = threading.Lock(), clock()
         self._stage, self._begun, self._written = "", self._started, self._started
         self._counts: list[tuple[int, int]] = []
+        self._over = False
 
     def stage(self, name: str) -> None:
         """Write that a stage begins."""
@@ -58,13 +61,20 @@ class Lines(Listener):
         with self._lock:
             self._counts[1:] = [(done, total)]
             if len(self._counts) > 1 and self._written == self._begun and done > self._counts[0][0]:
-                self._say_state(self._clock())
+                now = self._clock()
+                if now - self._begun >= SETTLED:
+                    self._say_state(now)
+
+    def end(self) -> None:
+        """Say nothing any more."""
+        with self._lock:
+            self._over = True
 
     def tick(self) -> None:
         """Write how far it is, if nothing was written for `INTERVAL` seconds."""
         with self._lock:
             now = self._clock()
-            if now - self._written >= INTERVAL:
+            if now - self._written >= INTERVAL and not self._over:
                 self._say_state(now)
 
     def _say_state(self, now: float) -> None:
@@ -143,6 +153,9 @@ def _bars() -> Iterator[Shown]:
 
             def tell(self, name: str, text: str) -> None:
                 console.print(f"{self._label} {name:<9} {text}".strip(), soft_wrap=True)
+
+            def end(self) -> None:
+                shown.update(self._task, visible=False)
 
             def __call__(self, done: int, total: int) -> None:
                 shown.update(self._task, completed=done, total=total)

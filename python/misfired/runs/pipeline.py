@@ -148,6 +148,7 @@ def _measure(
         pairs = with_reading_check(pairs, pair_order(left, seed=options.seed))
     plan = plan_for(pairs, options, _base(options, pairs))
     with contextlib.ExitStack() as stack:
+        stack.callback(heard.end)
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
         heard.tell_new(backend.about())
         settings = run_settings(pairs, options, shots, backend.settings(), n_block=plan.n_block)
