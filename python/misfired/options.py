@@ -106,6 +106,11 @@ def between(low: float, high: float) -> Check:
     return _rule(lambda value: low < value < high, f"between {low} and {high}")
 
 
+def within(low: float, high: float) -> Check:
+    """Return the rule that a number is one of two limits or lies between them."""
+    return _rule(lambda value: low <= value <= high, f"in {low} to {high}")
+
+
 def one_of(allowed: Iterable[str]) -> Check:
     """Return the rule that a value is one of some words."""
     return partial(check_one_of, allowed=tuple(allowed))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from misfired.errors import ArgumentError
-from misfired.options import Options, at_least, more_than, one_of, option
+from misfired.options import Options, at_least, more_than, one_of, option, within
 from misfired.prompts.primings import PRIMINGS, Priming, check_primings
 from misfired.prompts.shots import HELD_OUT
 from misfired.scoring.intervention import Intervention, read_intervention
@@ -30,6 +30,8 @@ PRECISIONS = ("default", "highest")
 
 #: The smallest batch that a plan can work with.
 LEAST_BATCH = 4
+#: llama.cpp takes no more.
+MOST_THREADS = 512
 
 #: Ways of llama.cpp to divide a model among devices: not at all, by layers, or by rows of each matrix.
 SPLIT_MODES = ("none", "layer", "row")
@@ -190,7 +192,7 @@ class DecodingOptions(Options):
         panel=None,
     )
     n_threads: int | None = option(
-        None, help="CPU threads. Default: all cores.", check=at_least(1), panel="More"
+        None, help="CPU threads. Default: all cores.", check=within(1, MOST_THREADS), panel="More"
     )
     intervention: Path | str | Intervention | None = option(
         None, help="TOML file of heads to ablate or a direction to add.", panel="More"

@@ -64,13 +64,20 @@ impl BatchLayout {
     }
 }
 
+/// What llama.cpp calls while it computes, to learn whether to stop.
+pub(crate) type AbortCallback = unsafe extern "C" fn(*mut c_void) -> bool;
+
 macro_rules! api {
     ($($name:ident: fn($($argument:ty),*) $(-> $output:ty)?;)*) => {
-        /// Function pointers into `libllama`; holds the library open.
+        /// Function pointers into `libllama`; holds the library open. They may unwind: llama.cpp is C++,
+        /// and an exception of its own must pass through frames that expect one.
         #[derive(Debug)]
         pub struct Api {
-            $(pub(crate) $name: unsafe extern "C" fn($($argument),*) $(-> $output)?,)*
-            library: Library,
+            $(pub(crate) $name: unsafe extern "C-unwind" fn($($argument),*) $(-> $output)?,)*
+            pub(crate) ggml: Ggml,
+            /// None in tests, whose functions are Rust's own.
+            #[expect(dead_code, reason = "held open, never asked")]
+            pub(crate) library: Option<Library>,
         }
 
         impl Api {
@@ -87,7 +94,8 @@ macro_rules! api {
                         })?
                     };
                 )*
-                Ok(Self { $($name,)* library })
+                let ggml = ggml(&library)?;
+                Ok(Self { $($name,)* ggml, library: Some(library) })
             }
         }
     };
@@ -108,6 +116,8 @@ api! {
     llama_n_ctx: fn(*const c_void) -> u32;
     llama_n_batch: fn(*const c_void) -> u32;
     llama_n_seq_max: fn(*const c_void) -> u32;
+    llama_n_threads: fn(*mut c_void) -> i32;
+    llama_set_abort_callback: fn(*mut c_void, AbortCallback, *mut c_void);
     llama_get_memory: fn(*const c_void) -> *mut c_void;
     llama_memory_clear: fn(*mut c_void, bool);
     llama_memory_seq_rm: fn(*mut c_void, i32, i32, i32) -> bool;
@@ -132,17 +142,17 @@ impl Api {
             .map_err(|error| Error::NotLoaded { path: name.clone(), reason: error.to_string() })?;
         Self::resolve(library, &name)
     }
+}
 
-    /// The ggml that this library is linked with.
-    ///
-    /// # Errors
-    /// [`Error::NotLoaded`] or [`Error::MissingSymbol`].
-    pub(crate) fn ggml(&self) -> Result<Ggml> {
-        #[cfg(unix)]
-        return Ggml::resolve(&self.library, "libllama");
-        // Windows looks a symbol up in the one library only, not in those that it was linked with.
-        #[cfg(windows)]
-        return Library::open_already_loaded("ggml-base.dll")
+/// The ggml that `libllama` is linked with.
+fn ggml(library: &Library) -> Result<Ggml> {
+    #[cfg(unix)]
+    return Ggml::resolve(library, "libllama");
+    // Windows looks a symbol up in the one library only, not in those that it was linked with.
+    #[cfg(windows)]
+    return {
+        let _ = library;
+        Library::open_already_loaded("ggml-base.dll")
             .map_err(|error| Error::NotLoaded {
                 path: "ggml-base.dll".to_owned(),
                 reason: error.to_string(),
@@ -151,8 +161,8 @@ impl Api {
                 let ggml = Ggml::resolve(&library, "ggml-base.dll");
                 std::mem::forget(library);
                 ggml
-            });
-    }
+            })
+    };
 }
 
 #[cfg(unix)]

@@ -55,6 +55,58 @@ pub enum Error {
     /// A context and a model that do not belong together.
     #[error("context must belong to the model, got one of another model")]
     ForeignContext,
+    /// A model or context that is owned already.
+    #[error("{what} must be adopted once, got one that is owned already")]
+    AdoptedTwice {
+        /// Model or context.
+        what: &'static str,
+    },
+    /// A watcher of two contexts.
+    #[error("watcher must serve one context, got that of another")]
+    WatcherTaken,
+    /// Somebody else has used the cache.
+    #[error(
+        "context must be used by one scorer, generator or prober at a time, but another has taken its cache since"
+    )]
+    CacheTaken,
+    /// A step without a block.
+    #[error("step must follow the start of a block, but none was started or the last step failed")]
+    NotStarted,
+    /// The work was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A batch that llama.cpp would not survive.
+    #[error("a batch must have 1 to {n_batch} tokens, got {n_tokens}")]
+    BatchSize {
+        /// Its tokens.
+        n_tokens: usize,
+        /// The most that the context takes.
+        n_batch: usize,
+    },
+    /// A sequence that cannot be cut, as in a recurrent model.
+    #[error("sequence {sequence} of the cache cannot be cut back to {len} tokens")]
+    NotCut {
+        /// Which sequence.
+        sequence: i32,
+        /// Tokens to keep.
+        len: usize,
+    },
+    /// A slot that two jobs of a request would use.
+    #[error("job {index}: slot {slot} must not be one that another job of the request fills")]
+    SlotShared {
+        /// The later of the jobs.
+        index: usize,
+        /// The slot.
+        slot: usize,
+    },
+    /// A panic while llama.cpp called back.
+    #[error("the callback panicked at node {node}: {reason}")]
+    Panic {
+        /// Name of the node.
+        node: String,
+        /// The panic's message.
+        reason: String,
+    },
     /// A sequence holds no token.
     #[error("sequence {index} must have at least 1 token, got 0")]
     EmptySequence {
@@ -233,7 +285,13 @@ impl Error {
             | Self::NodeType { .. }
             | Self::NodeShape { .. }
             | Self::CellOrder { .. } => Kind::Model,
-            Self::Tokenize { .. } | Self::Decode { .. } | Self::NoLogits { .. } => Kind::Scoring,
+            Self::Tokenize { .. }
+            | Self::Decode { .. }
+            | Self::NoLogits { .. }
+            | Self::Interrupted
+            | Self::NotCut { .. }
+            | Self::BatchSize { .. }
+            | Self::Panic { .. } => Kind::Scoring,
             _ => Kind::Argument,
         }
     }

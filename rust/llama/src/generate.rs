@@ -8,13 +8,13 @@ mod schedule;
 
 use std::sync::Arc;
 
-use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::handle::Context;
 use crate::logprob::{Choice, choose};
-use crate::plan::{HEADER, Packing, Plan, Ragged};
+use crate::plan::{HEADER, Limits, Packing, Plan, Ragged};
 use crate::run::{Run, Work};
 use crate::tokenizer::Tokenizer;
+use crate::turn::{Lease, Turn};
 use schedule::{Place, Schedule};
 
 /// Why a text ended.
@@ -80,6 +80,7 @@ pub struct Generation {
     tokenizer: Tokenizer,
     rules: Rules,
     schedule: Schedule,
+    n_batch: usize,
 }
 
 impl Generator {
@@ -95,18 +96,20 @@ impl Generator {
         packing: Packing,
     ) -> Result<Self> {
         let tokenizer = Tokenizer::new(Arc::clone(context.model()));
-        let decoder = Decoder::new(context);
+        let capacity = context.capacity();
         for (name, value) in [("n_generate", rules.n_generate), ("n_places", rules.n_places)] {
             if value < 1 {
                 return Err(Error::TooSmall { name, value, least: 1 });
             }
         }
-        let n_places = rules.n_places.min(decoder.n_seq_max.saturating_sub(1)).min(decoder.n_batch);
+        let n_places =
+            rules.n_places.min(capacity.n_seq_max.saturating_sub(1)).min(capacity.n_batch);
         // Every place may hold a whole prompt and a whole text beside the header.
-        let n_longest = (decoder.n_ctx / decoder.n_seq_max).saturating_sub(rules.n_generate);
-        let plan = Plan::new(prompts, decoder.limits(n_longest, packing, n_block))?;
+        let n_longest = (capacity.n_ctx / capacity.n_seq_max).saturating_sub(rules.n_generate);
+        let plan = Plan::new(prompts, Limits::new(capacity, n_longest, packing, n_block))?;
         let schedule = Schedule::new(n_places);
-        Ok(Self::with(decoder, plan, Generation { tokenizer, rules, schedule }))
+        let work = Generation { tokenizer, rules, schedule, n_batch: capacity.n_batch };
+        Ok(Self::with(Lease::take(context), plan, work))
     }
 }
 
@@ -118,27 +121,27 @@ impl Work for Generation {
         Ok(())
     }
 
-    fn step(&mut self, plan: &Plan, decoder: &mut Decoder) -> Result<Option<Vec<Generated>>> {
+    fn step(&mut self, plan: &Plan, turn: &mut Turn<'_>) -> Result<Option<Vec<Generated>>> {
         let header = plan.header().len();
         for sequence in self.schedule.admit(header) {
             if self.rules.n_places == 1 && header == 0 {
                 // A prompt alone finds an empty cache, so that its cells stand where they always do.
-                decoder.truncate(0);
+                turn.truncate(0)?;
             }
-            decoder.remove(sequence);
+            turn.remove(sequence)?;
             if header > 0 {
-                decoder.copy_whole(HEADER, sequence);
+                turn.copy_whole(HEADER, sequence);
             }
         }
-        let batch = self.schedule.batch(plan, decoder.n_batch);
+        let batch = self.schedule.batch(plan, self.n_batch);
         if batch.tokens.is_empty() {
             return Ok(None);
         }
         let rows: Vec<usize> = batch.outputs.iter().map(|&(row, _)| row).collect();
-        decoder.decode(&batch.tokens, &rows)?;
+        let logits = turn.decode(&batch.tokens, &rows)?;
         let mut finished = vec![];
         for &(row, place) in &batch.outputs {
-            let choice = choose(decoder.logits(row, batch.tokens.len())?);
+            let choice = choose(logits.row(row)?);
             if let Some(stop) = self.extend(place, choice) {
                 self.finish(plan, place, stop, &mut finished);
             }

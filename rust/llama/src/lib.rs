@@ -5,8 +5,9 @@
 //! tokens. [`probe`] reads and overwrites activations. All `unsafe` of the workspace is here.
 
 mod api;
-mod decoder;
 mod error;
+#[cfg(test)]
+mod fake;
 mod generate;
 mod handle;
 mod logprob;
@@ -14,14 +15,18 @@ mod plan;
 pub mod probe;
 mod run;
 mod scorer;
+#[cfg(test)]
+mod sharing;
 mod tokenizer;
+mod turn;
 
 pub use api::{Api, BatchLayout};
 pub use error::{Error, Kind, Result};
 pub use generate::{Generated, Generation, Generator, Rules};
-pub use handle::{Context, Model};
+pub use handle::{Context, Interrupted, Model};
 pub use logprob::Position;
 pub use plan::{Packing, Plan, Ragged};
 pub use run::{Run, Work};
 pub use scorer::{Scored, Scorer, Scoring};
 pub use tokenizer::{SpecialToken, Tokenizer};
+pub use turn::{Lease, Turn};

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::handle::Capacity;
 use packed::Packed;
 pub(crate) use solo::{GROUP, LEAST};
 use solo::{Solo, chunk_end};
@@ -62,6 +63,18 @@ pub struct Limits {
     pub packing: Packing,
     /// A block is closed at the best boundary after this many decoded tokens.
     pub n_block: usize,
+}
+
+impl Limits {
+    /// Those of a context, for sequences of at most `n_longest` tokens.
+    pub(crate) fn new(
+        Capacity { n_batch, n_seq_max, n_vocab, .. }: Capacity,
+        n_longest: usize,
+        packing: Packing,
+        n_block: usize,
+    ) -> Self {
+        Self { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block }
+    }
 }
 
 /// Ragged rows in one flat array.

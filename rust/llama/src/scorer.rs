@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::handle::Context;
 use crate::logprob::{Position, position};
-use crate::plan::{Packing, Plan, Ragged, Walk};
+use crate::plan::{Limits, Packing, Plan, Ragged, Walk};
 use crate::run::{Run, Work};
+use crate::turn::{Lease, Turn};
 
 /// One answer: what the model says after a sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,11 +41,11 @@ impl Scorer {
         n_block: usize,
         packing: Packing,
     ) -> Result<Self> {
-        let decoder = Decoder::new(context);
-        check_wanted(&wanted, sequences.len(), decoder.n_vocab)?;
-        let n_longest = decoder.n_ctx.saturating_sub(decoder.n_batch);
-        let plan = Plan::new(sequences, decoder.limits(n_longest, packing, n_block))?;
-        Ok(Self::with(decoder, plan, Scoring { wanted, walk: None }))
+        let capacity = context.capacity();
+        check_wanted(&wanted, sequences.len(), capacity.n_vocab)?;
+        let n_longest = capacity.n_ctx.saturating_sub(capacity.n_batch);
+        let plan = Plan::new(sequences, Limits::new(capacity, n_longest, packing, n_block))?;
+        Ok(Self::with(Lease::take(context), plan, Scoring { wanted, walk: None }))
     }
 }
 
@@ -57,21 +57,21 @@ impl Work for Scoring {
         Ok(())
     }
 
-    fn step(&mut self, plan: &Plan, decoder: &mut Decoder) -> Result<Option<Vec<Scored>>> {
+    fn step(&mut self, plan: &Plan, turn: &mut Turn<'_>) -> Result<Option<Vec<Scored>>> {
         let Some(step) = self.walk.as_mut().and_then(|walk| walk.step(plan)) else {
             self.walk = None;
             return Ok(None);
         };
         if let Some(len) = step.truncate {
-            decoder.truncate(len);
+            turn.truncate(len)?;
         }
-        step.removes.iter().for_each(|&sequence| decoder.remove(sequence));
-        step.copies.iter().for_each(|&copy| decoder.copy(copy));
+        step.removes.iter().try_for_each(|&sequence| turn.remove(sequence))?;
+        step.copies.iter().for_each(|&copy| turn.copy(copy));
         let rows: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
-        decoder.decode(&step.tokens, &rows)?;
+        let logits = turn.decode(&step.tokens, &rows)?;
         let mut scored = vec![];
         for &(row, leaf) in &step.outputs {
-            let logits = decoder.logits(row, step.tokens.len())?;
+            let logits = logits.row(row)?;
             for &sequence in plan.leaf_sequences(leaf) {
                 let position = position(logits, self.wanted.row(sequence));
                 scored.push(Scored { sequence, position });

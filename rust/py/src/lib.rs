@@ -1,5 +1,5 @@
 //! `misfired._core`: a table of contents; every function is in a module of its subject.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod arguments;
 mod errors;

@@ -9,7 +9,7 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::errors::enter;
+use crate::errors::{enter, interrupted};
 
 /// The functions of a `libllama` that is loaded already, after a check of its layout.
 #[pyclass(frozen, module = "misfired._core")]
@@ -25,7 +25,8 @@ impl Library {
     }
 }
 
-/// A model, owned. Its users keep it alive.
+/// A model, owned. Its users keep it alive. `address` must be that of a model that this library has
+/// loaded and that nobody else frees.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Model(Arc<misfired_llama::Model>);
 
@@ -34,19 +35,22 @@ impl Model {
     #[new]
     fn new(py: Python<'_>, library: &Library, address: usize) -> PyResult<Self> {
         let api = Arc::clone(&library.0);
-        enter(py, || misfired_llama::Model::adopt(api, address)).map(|model| Self(Arc::new(model)))
+        #[expect(unsafe_code, reason = "llama-cpp-python's address, by contract of the class")]
+        // SAFETY: the caller owns a live model.
+        let adopt = || unsafe { misfired_llama::Model::adopt(api, address) };
+        enter(py, adopt).map(|model| Self(Arc::new(model)))
     }
 }
 
-/// The callback of a context while it computes; the context's parameters name it.
+/// The callback of one context while it computes; the context's parameters name it.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Watcher(probe::Watcher);
 
 #[pymethods]
 impl Watcher {
     #[new]
-    fn new(py: Python<'_>, library: &Library) -> PyResult<Self> {
-        enter(py, || probe::Watcher::new(&library.0)).map(Self)
+    fn new(library: &Library) -> Self {
+        Self(probe::Watcher::new(&library.0))
     }
 
     /// Addresses of the callback and of its user data, for a context's parameters.
@@ -56,7 +60,8 @@ impl Watcher {
     }
 }
 
-/// A context, owned. Its users keep it alive and take turns.
+/// A context, owned. Its users keep it alive and take turns. `address` must be that of a context that was
+/// made for this model and that nobody else frees or uses.
 #[pyclass(frozen, module = "misfired._core")]
 pub(crate) struct Context(pub(crate) Arc<misfired_llama::Context>);
 
@@ -71,11 +76,15 @@ impl Context {
         watcher: Option<PyRef<'_, Watcher>>,
     ) -> PyResult<Self> {
         let (model, watcher) = (Arc::clone(&model.0), watcher.map(|watcher| watcher.0.clone()));
-        enter(py, || misfired_llama::Context::adopt(model, address, watcher))
-            .map(|context| Self(Arc::new(context)))
+        #[expect(unsafe_code, reason = "llama-cpp-python's address, by contract of the class")]
+        // SAFETY: the caller owns a live context.
+        let adopt =
+            || unsafe { misfired_llama::Context::adopt(model, address, watcher, interrupted) };
+        enter(py, adopt).map(|context| Self(Arc::new(context)))
     }
 
-    /// Replace a head's output at every position from now on, by zeros if there are no values.
+    /// Replace a head's output at every position from now on, by zeros if there are no values; the cache is
+    /// emptied.
     #[pyo3(signature = (layer, head, values=None))]
     fn ablate(
         &self,

@@ -1,7 +1,7 @@
 //! Probe requests and the prober: activations are read and overwritten.
 #![expect(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use misfired_llama::probe::{self, Job, Row, Site};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
@@ -13,10 +13,17 @@ use crate::ragged::Rows;
 
 type Floats<'py> = Bound<'py, PyArray1<f32>>;
 
-/// Jobs, and what is overwritten and read in each; filled step by step, then run.
+/// Jobs, and what is overwritten and read in each; filled step by step, then run. A run takes it as it is:
+/// what is added meanwhile is not part of it.
 #[pyclass(module = "misfired._core")]
 #[derive(Default)]
-pub(crate) struct ProbeRequest(probe::Request);
+pub(crate) struct ProbeRequest(Arc<probe::Request>);
+
+impl ProbeRequest {
+    fn change(&mut self) -> &mut probe::Request {
+        Arc::make_mut(&mut self.0)
+    }
+}
 
 #[pymethods]
 impl ProbeRequest {
@@ -38,7 +45,7 @@ impl ProbeRequest {
     ) -> PyResult<usize> {
         let (tokens, wanted) = (tokens.as_slice()?.to_vec(), wanted.as_slice()?.to_vec());
         let (parent, keep) = (parent.map(index), keep.map(index));
-        Ok(self.0.add(Job { tokens, wanted, parent, n_shared: index(n_shared), keep }))
+        Ok(self.change().add(Job { tokens, wanted, parent, n_shared: index(n_shared), keep }))
     }
 
     /// Overwrite columns of one row, from `column` on.
@@ -55,7 +62,7 @@ impl ProbeRequest {
         column: i64,
     ) -> PyResult<()> {
         let row = row(py, job, site, layer, position)?;
-        self.0.write(row, index(column), values.as_slice()?.to_vec());
+        self.change().write(row, index(column), values.as_slice()?.to_vec());
         Ok(())
     }
 
@@ -73,7 +80,7 @@ impl ProbeRequest {
         n_columns: i64,
     ) -> PyResult<()> {
         let row = row(py, job, site, layer, position)?;
-        self.0.zero(row, index(column), index(n_columns));
+        self.change().zero(row, index(column), index(n_columns));
         Ok(())
     }
 
@@ -86,38 +93,41 @@ impl ProbeRequest {
         layer: i64,
         position: i64,
     ) -> PyResult<()> {
-        self.0.read(row(py, job, site, layer, position)?);
+        self.change().read(row(py, job, site, layer, position)?);
         Ok(())
     }
 }
 
-/// A context whose activations can be read and overwritten.
+/// A context whose activations can be read and overwritten. The shape is outside the lock: see `Run`.
 #[pyclass(frozen, module = "misfired._core")]
-pub(crate) struct Prober(Mutex<probe::Prober>);
+pub(crate) struct Prober {
+    prober: Mutex<probe::Prober>,
+    shape: probe::Shape,
+}
 
 #[pymethods]
 impl Prober {
     #[new]
     #[pyo3(signature = (context, *, n_slots))]
     fn new(py: Python<'_>, context: &Context, n_slots: usize) -> PyResult<Self> {
-        enter(py, || probe::Prober::new(&context.0, n_slots)).map(|p| Self(Mutex::new(p)))
+        let prober = enter(py, || probe::Prober::new(&context.0, n_slots))?;
+        Ok(Self { shape: prober.shape(), prober: Mutex::new(prober) })
     }
 
     /// (layers, heads, [width of a row at each site]).
     #[getter]
     fn shape(&self) -> (usize, usize, [usize; 3]) {
-        let shape = self.lock().shape();
-        (shape.n_layer, shape.n_head, shape.widths)
+        (self.shape.n_layer, self.shape.n_head, self.shape.widths)
     }
 
     /// Decode the jobs; for each the logits of its wanted tokens, and the rows read.
     fn run<'py>(
         &self,
         py: Python<'py>,
-        request: PyRef<'_, ProbeRequest>,
+        request: &Bound<'_, ProbeRequest>,
     ) -> PyResult<(Vec<Floats<'py>>, Vec<Floats<'py>>)> {
-        let request = &request.0;
-        let answer = enter(py, || self.lock().run(request))?;
+        let request = Arc::clone(&request.borrow().0);
+        let answer = enter(py, || self.lock().run(&request))?;
         Ok((arrays(py, answer.logits), arrays(py, answer.rows)))
     }
 
@@ -142,9 +152,10 @@ impl Prober {
 }
 
 impl Prober {
-    /// Every decode begins by setting the whole state, so that a panic leaves nothing behind.
+    /// Every decode begins by setting the whole state, and a sequence is recorded as holding what it shares
+    /// before it is used: a panic leaves nothing behind.
     fn lock(&self) -> MutexGuard<'_, probe::Prober> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.prober.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

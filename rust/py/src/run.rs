@@ -1,5 +1,6 @@
 //! The common part of `Scorer` and `Generator`: the plan, its blocks and the counters.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use misfired_llama::{Plan, Result, Work};
@@ -17,7 +18,7 @@ impl<W: Work> Locked<W> {
         self.lock().step()
     }
 
-    /// A panic cannot leave the run half-changed in a way that later calls would not notice.
+    /// A run that panicked in a step has to be started again, like one that failed in it.
     fn lock(&self) -> MutexGuard<'_, misfired_llama::Run<W>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -26,24 +27,23 @@ impl<W: Work> Locked<W> {
 /// A run, whatever its work is.
 trait AnyRun: Send + Sync {
     fn start(&self, block: usize) -> Result<()>;
-    fn n_decoded(&self) -> usize;
 }
 
 impl<W: Work + Send> AnyRun for Locked<W> {
     fn start(&self, block: usize) -> Result<()> {
         self.lock().start(block)
     }
-
-    fn n_decoded(&self) -> usize {
-        self.lock().n_decoded()
-    }
 }
 
 /// Works through token sequences block by block.
+///
+/// What its getters return is outside the lock: a getter that waited for a decode, with the GIL held,
+/// would stop all threads, and for good if the decode logs something through Python.
 #[pyclass(frozen, subclass, module = "misfired._core")]
 pub(crate) struct Run {
     plan: Arc<Plan>,
-    run: Arc<dyn AnyRun>,
+    n_decoded: Arc<AtomicUsize>,
+    locked: Arc<dyn AnyRun>,
 }
 
 impl Run {
@@ -51,9 +51,9 @@ impl Run {
     pub(crate) fn share<W: Work + Send + 'static>(
         run: misfired_llama::Run<W>,
     ) -> (Self, Arc<Locked<W>>) {
-        let plan = Arc::clone(run.plan());
+        let (plan, n_decoded) = (Arc::clone(run.plan()), Arc::clone(run.n_decoded()));
         let run = Arc::new(Locked(Mutex::new(run)));
-        (Self { plan, run: Arc::<Locked<W>>::clone(&run) }, run)
+        (Self { plan, n_decoded, locked: Arc::<Locked<W>>::clone(&run) }, run)
     }
 }
 
@@ -71,7 +71,7 @@ impl Run {
 
     #[getter]
     fn n_decoded_tokens(&self) -> usize {
-        self.run.n_decoded()
+        self.n_decoded.load(Ordering::Relaxed)
     }
 
     fn block_sequences<'py>(
@@ -84,6 +84,6 @@ impl Run {
     }
 
     fn start(&self, py: Python<'_>, block: usize) -> PyResult<()> {
-        enter(py, || self.run.start(block))
+        enter(py, || self.locked.start(block))
     }
 }

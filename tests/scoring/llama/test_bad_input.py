@@ -78,6 +78,8 @@ def test_an_answer_form_that_cannot_be_told_apart(small_model) -> None:
         ({"protocol": "oracle"}, "protocol must be logit, .*, got 'oracle'"),
         ({"priming": ["hint"]}, "priming must be none, cue, .*, got 'hint'"),
         ({"n_batch": 0}, "n_batch must be at least 4, got 0"),
+        ({"n_threads": 0}, "n_threads must be in 1 to 512, got 0"),
+        ({"n_threads": 513}, "n_threads must be in 1 to 512, got 513"),
         ({"n_batch": 2}, "n_batch must be at least 4, got 2"),
     ],
 )

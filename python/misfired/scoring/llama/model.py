@@ -53,6 +53,12 @@ class Context(AbstractContextManager["Context"]):
         self.close()
 
 
+class _Pointer(ctypes.c_void_p):
+    """An address whose object lives as long as this does: over a call that it is an argument of."""
+
+    handle: CoreModel
+
+
 class Model(AbstractContextManager["Model"]):
     """A GGUF model loaded through the installed llama-cpp-python.
 
@@ -208,8 +214,9 @@ class Model(AbstractContextManager["Model"]):
             params.cb_eval = capi.ggml_backend_sched_eval_callback(callback)
             params.cb_eval_user_data = user_data
         what = f"make a context of {n_ctx} tokens"
-        address = self._made(what, capi.llama_init_from_model, self.pointer, params)
-        handle = CoreContext(self._opened()[0], address, watcher)
+        pointer = self.pointer
+        address = self._made(what, capi.llama_init_from_model, pointer, params)
+        handle = CoreContext(pointer.handle, address, watcher)
         if intervention is not None:
             for each in ablations:
                 handle.ablate(each.layer, each.head, intervention.outputs(each, self.sizes.n_head))
@@ -234,9 +241,10 @@ class Model(AbstractContextManager["Model"]):
 
     @property
     def pointer(self) -> Any:
-        """The model's address, as llama.cpp's own functions take it."""
-        self._opened()
-        return ctypes.c_void_p(self._address)
+        """The model's address, as llama.cpp's own functions take it; it keeps the model alive."""
+        pointer = _Pointer(self._address)
+        pointer.handle = self._opened()[0]
+        return pointer
 
 
 def open_model(

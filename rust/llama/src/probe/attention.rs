@@ -1,11 +1,10 @@
 //! Attention weights, read from the softmax node.
 
-use std::sync::Arc;
-
 use super::callback::{Read, Task, Work};
-use super::prober::{Prober, check_rows};
+use super::prober::{Prober, Watched, check_rows};
 use crate::error::{Error, Result};
 use crate::plan::{Ragged, Token};
+use crate::turn::Turn;
 
 impl Prober {
     /// Attention weights of each prompt's last token: prompt after prompt, `[layer][head][token]`.
@@ -17,19 +16,21 @@ impl Prober {
     /// # Errors
     /// [`Error::NodeMissing`] with flash attention on; [`Error::CellOrder`]; what a decode refuses.
     pub fn attention(&mut self, prompts: &Ragged) -> Result<Vec<f32>> {
-        check_prompts(prompts, (self.decoder.n_vocab, self.decoder.n_batch))?;
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
+        let capacity = self.watched.capacity;
+        check_prompts(prompts, (capacity.n_vocab, capacity.n_batch))?;
+        let mut turn = self.lease.turn()?;
         let mut weights = vec![];
         for index in 0..prompts.len() {
-            self.empty();
-            weights.extend(self.attention_of(prompts.row(index))?);
+            self.sequences.empty(&mut turn);
+            weights.extend(self.watched.attention_of(&mut turn, prompts.row(index))?);
         }
-        self.empty();
+        self.sequences.empty(&mut turn);
         Ok(weights)
     }
+}
 
-    fn attention_of(&mut self, prompt: &[i32]) -> Result<Vec<f32>> {
+impl Watched {
+    fn attention_of(&self, turn: &mut Turn<'_>, prompt: &[i32]) -> Result<Vec<f32>> {
         let (n_layer, n_head, n_tokens) = (self.shape.n_layer, self.shape.n_head, prompt.len());
         let token = |(pos, &id)| Token { id, pos, sequences: vec![0] };
         let tokens: Vec<Token> = prompt.iter().enumerate().map(token).collect();
@@ -42,7 +43,8 @@ impl Prober {
         let node = |layer| format!("kq_soft_max-{layer}");
         let work = (0..n_layer).map(|layer| (node(layer), work(layer))).collect();
         let task = Task { n_tokens, n_outputs: 1, n_head, work, ..Task::default() };
-        Ok(self.decode(&tokens, &[n_tokens - 1], task, n_layer * n_head * n_tokens)?.values)
+        let n_out = n_layer * n_head * n_tokens;
+        Ok(self.decode(turn, &tokens, &[n_tokens - 1], task, n_out)?.0.values)
     }
 }
 

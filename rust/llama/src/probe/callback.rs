@@ -1,7 +1,10 @@
 //! The eval callback: reads and overwrites rows of named nodes while llama.cpp computes a batch.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ggml::Ggml;
@@ -73,20 +76,33 @@ pub(crate) struct Seen {
 
 /// The callback's side of a context: its task in the next batch, and the results of the last.
 #[derive(Debug, Clone)]
-pub struct Watcher(Arc<Mutex<State>>);
+pub struct Watcher(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// True once a context has it.
+    is_taken: AtomicBool,
+}
 
 impl Watcher {
-    /// # Errors
-    /// [`Error::MissingSymbol`].
-    pub fn new(api: &Api) -> Result<Self> {
+    /// Make a watcher, for one context.
+    #[must_use]
+    pub fn new(api: &Api) -> Self {
         let state = State {
-            ggml: api.ggml()?,
+            ggml: api.ggml,
             ablations: HashMap::new(),
             task: Task::default(),
             seen: Seen::default(),
             error: None,
         };
-        Ok(Self(Arc::new(Mutex::new(state))))
+        let (state, is_taken) = (Mutex::new(state), AtomicBool::new(false));
+        Self(Arc::new(Shared { state, is_taken }))
+    }
+
+    /// Give it to a context; false if one has it already.
+    pub(crate) fn claim(&self) -> bool {
+        !self.0.is_taken.swap(true, Ordering::Relaxed)
     }
 
     /// Addresses of the callback and of its user data, for a context's parameters.
@@ -97,19 +113,19 @@ impl Watcher {
 
     /// Replace a head's output from now on.
     pub(crate) fn ablate(&self, node: String, ablation: Ablation) {
-        lock(&self.0).ablations.entry(node).or_default().push(ablation);
+        self.0.lock().ablations.entry(node).or_default().push(ablation);
     }
 
     /// Set the work for the next decode, with room for `n_out` values read.
     pub(crate) fn give(&self, task: Task, n_out: usize) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.task = task;
         state.seen.values = vec![0.0; n_out];
     }
 
     /// Reset before a decode.
     pub(crate) fn open(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.seen.sizes.clear();
         state.error = None;
     }
@@ -119,7 +135,7 @@ impl Watcher {
     /// # Errors
     /// The first thing that went wrong inside the callback, or [`Error::NodeMissing`].
     pub(crate) fn check(&self) -> Result<()> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if let Some(error) = state.error.take() {
             return Err(error);
         }
@@ -132,15 +148,17 @@ impl Watcher {
 
     /// Return the results; the callback asks for nothing more.
     pub(crate) fn take(&self) -> Seen {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.task = Task::default();
         std::mem::take(&mut state.seen)
     }
 }
 
-/// A panic inside the callback leaves an error or a task behind, which the next decode overwrites.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    /// A panic leaves an error or a task behind, which the next decode overwrites.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Behind the callback's user data.
@@ -293,19 +311,33 @@ fn check_cells(node: &str, cells: &[f32], n: usize) -> Result<()> {
     Err(Error::CellOrder { node: node.to_owned(), stray: format!("{:.2e}", all - own) })
 }
 
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(owned).unwrap_or("no reason given").to_owned()
+}
+
 /// The function that llama.cpp calls twice for every node: to ask if it is wanted, and once it is computed.
 ///
 /// # Safety
 /// `user_data` is [`Watcher::callback`]'s, of a watcher that is alive, and `tensor` a live `ggml_tensor`.
 unsafe extern "C" fn eval_callback(tensor: *mut c_void, ask: bool, user_data: *mut c_void) -> bool {
     // SAFETY: by contract.
-    let mut state = lock(unsafe { &*user_data.cast::<Mutex<State>>() });
+    let mut state = unsafe { &*user_data.cast::<Shared>() }.lock();
     if ask {
         // SAFETY: by contract.
         return state.error.is_none() && state.wants(unsafe { state.ggml.name(tensor) });
     }
+    // A panic must not reach llama.cpp. What it leaves half done is discarded with the batch.
     // SAFETY: by contract.
-    if let Err(error) = unsafe { state.visit(tensor) } {
+    let visit = || unsafe { state.visit(tensor) };
+    let visited = catch_unwind(AssertUnwindSafe(visit)).unwrap_or_else(|panic| {
+        // SAFETY: by contract.
+        let node = String::from_utf8_lossy(unsafe { state.ggml.name(tensor) }).into_owned();
+        Err(Error::Panic { node, reason: message(panic.as_ref()) })
+    });
+    if let Err(error) = visited {
         // Returning false would stop one part of the graph only; the decode runs on and is discarded.
         state.error.get_or_insert(error);
     }

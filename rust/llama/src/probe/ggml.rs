@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 /// Function pointers into the ggml that `libllama` is linked with; `Api` holds that library open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ggml {
-    get_name: unsafe extern "C" fn(*const c_void) -> *const c_char,
-    n_elements: unsafe extern "C" fn(*const c_void) -> i64,
-    n_rows: unsafe extern "C" fn(*const c_void) -> i64,
-    n_bytes: unsafe extern "C" fn(*const c_void) -> usize,
-    is_contiguous: unsafe extern "C" fn(*const c_void) -> bool,
-    tensor_get: unsafe extern "C" fn(*const c_void, *mut c_void, usize, usize),
-    tensor_set: unsafe extern "C" fn(*mut c_void, *const c_void, usize, usize),
+    pub(crate) get_name: unsafe extern "C-unwind" fn(*const c_void) -> *const c_char,
+    pub(crate) n_elements: unsafe extern "C-unwind" fn(*const c_void) -> i64,
+    pub(crate) n_rows: unsafe extern "C-unwind" fn(*const c_void) -> i64,
+    pub(crate) n_bytes: unsafe extern "C-unwind" fn(*const c_void) -> usize,
+    pub(crate) is_contiguous: unsafe extern "C-unwind" fn(*const c_void) -> bool,
+    pub(crate) tensor_get: unsafe extern "C-unwind" fn(*const c_void, *mut c_void, usize, usize),
+    pub(crate) tensor_set: unsafe extern "C-unwind" fn(*mut c_void, *const c_void, usize, usize),
 }
 
 impl Ggml {

@@ -1,13 +1,12 @@
 //! Logits of the residual stream after any layer.
 
-use std::sync::Arc;
-
 use super::callback::{BatchRow, Task, Work, Write};
 use super::pack::round_up;
-use super::prober::{Prober, check_rows};
+use super::prober::{Prober, Watched, check_rows, pick};
 use super::request::Site;
 use crate::error::{Error, Result};
 use crate::plan::{Ragged, Token};
+use crate::turn::{Logits, Turn};
 
 impl Prober {
     /// Logits that the model makes of rows of the residual stream after its last layer.
@@ -18,33 +17,36 @@ impl Prober {
     /// # Errors
     /// [`Error::Length`] if `rows` does not hold a row for each of `wanted`; what a decode refuses.
     pub fn unembed(&mut self, rows: &[f32], wanted: &Ragged) -> Result<Vec<f32>> {
-        let width = self.shape.width(Site::Residual);
+        let width = self.watched.shape.width(Site::Residual);
         if rows.len() != wanted.len() * width {
             let expected = wanted.len() * width;
             return Err(Error::Length { name: "rows", actual: rows.len(), expected });
         }
-        check_rows(wanted, self.decoder.n_vocab)?;
-        let context = Arc::clone(self.decoder.context());
-        let _turn = context.turn();
+        check_rows(wanted, self.watched.capacity.n_vocab)?;
+        let mut turn = self.lease.turn()?;
         let mut logits = vec![];
-        let n_each = self.room.n_temporary.min(self.decoder.n_batch);
+        let n_each = self.room.n_temporary.min(self.room.n_batch);
         for (number, part) in rows.chunks(n_each * width).enumerate() {
-            self.unembed_batch(part, wanted, number * n_each, &mut logits)?;
+            let n = round_up(part.len() / width);
+            let sequences = self.sequences.emptied(&mut turn, n)?;
+            let found = self.watched.unembed(&mut turn, &sequences, part)?;
+            for i in 0..part.len() / width {
+                logits.extend(pick(found.row(i)?, wanted.row(number * n_each + i)));
+            }
         }
         Ok(logits)
     }
+}
 
-    fn unembed_batch(
-        &mut self,
+impl Watched {
+    /// The logits of some rows, each in a batch row of its own.
+    fn unembed<'a>(
+        &self,
+        turn: &'a mut Turn<'_>,
+        sequences: &[i32],
         rows: &[f32],
-        wanted: &Ragged,
-        first: usize,
-        logits: &mut Vec<f32>,
-    ) -> Result<()> {
-        let (shape, width) = (self.shape, self.shape.width(Site::Residual));
-        let n_rows = rows.len() / width;
-        let n = round_up(n_rows);
-        let sequences = self.sequences.emptied(&mut self.decoder, n);
+    ) -> Result<Logits<'a>> {
+        let (shape, width, n) = (self.shape, self.shape.width(Site::Residual), sequences.len());
         let token = |&sequence: &i32| Token { id: 0, pos: 0, sequences: vec![sequence] };
         let write = |(i, row): (usize, &[f32])| Write {
             row: BatchRow { token: i, output: Some(i) },
@@ -56,10 +58,7 @@ impl Prober {
         task.work
             .insert(Site::Residual.node(shape.n_layer - 1), Work { width, writes, reads: vec![] });
         let tokens: Vec<Token> = sequences.iter().map(token).collect();
-        self.decode(&tokens, &(0..n).collect::<Vec<_>>(), task, 0)?;
-        for i in 0..n_rows {
-            self.read_logits(i, n, wanted.row(first + i), logits)?;
-        }
-        Ok(())
+        let outputs: Vec<usize> = (0..n).collect();
+        self.decode(turn, &tokens, &outputs, task, 0).map(|(_, logits)| logits)
     }
 }

@@ -8,7 +8,7 @@
 
 mod attention;
 mod batch;
-mod callback;
+pub(crate) mod callback;
 mod embeddings;
 mod ggml;
 mod lens;

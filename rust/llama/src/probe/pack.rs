@@ -8,11 +8,13 @@
 use std::ops::Range;
 
 use super::request::Request;
+use crate::error::{Error, Result};
 use crate::plan::{GROUP, LEAST};
 
 /// Limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
+    /// Tokens of a batch, in whole groups.
     pub(super) n_batch: usize,
     /// Sequences that carry interventions.
     pub(super) n_temporary: usize,
@@ -44,11 +46,23 @@ pub(super) fn size(request: &Request, jobs: &Range<usize>) -> Size {
 }
 
 impl Room {
-    /// The room in batches of `n_batch` tokens on `n_seq_max` sequences, if `n_slots` of them keep prompts;
-    /// None if it does not hold the smallest batch.
-    pub(super) fn new(n_batch: usize, n_seq_max: usize, n_slots: usize) -> Option<Self> {
-        let n_temporary = n_seq_max.saturating_sub(n_slots) / GROUP * GROUP;
-        (n_temporary.min(n_batch) >= LEAST).then_some(Self { n_batch, n_temporary })
+    /// The room in batches of `n_batch` tokens on `n_seq_max` sequences, if `n_slots` of them keep prompts.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`] if a batch would not hold the longest of short jobs, rounded up.
+    pub(super) fn new(n_batch: usize, n_seq_max: usize, n_slots: usize) -> Result<Self> {
+        let least_batch = LEAST * (LEAST - 1);
+        for (name, value, least) in [
+            ("n_batch", n_batch, least_batch),
+            ("n_seq_max", n_seq_max, n_slots.saturating_add(LEAST)),
+        ] {
+            if value < least {
+                return Err(Error::TooSmall { name, value, least });
+            }
+        }
+        let n_temporary = (n_seq_max - n_slots) / GROUP * GROUP;
+        // What is rounded up to whole groups still fits.
+        Ok(Self { n_batch: n_batch / GROUP * GROUP, n_temporary })
     }
 
     /// Runs of jobs that share a batch, in order.

@@ -1,6 +1,6 @@
 //! Requests to a prober: jobs, edits, reads. Nothing here calls llama.cpp.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -127,7 +127,7 @@ impl Values {
 }
 
 /// Everything for one call: jobs, and what is overwritten and read in each.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     pub(crate) jobs: Vec<Job>,
     pub(crate) edits: Vec<Edit>,
@@ -172,6 +172,7 @@ impl Request {
         for (index, job) in self.jobs.iter().enumerate() {
             check_job(index, job, bounds)?;
         }
+        self.check_slots()?;
         for (index, edit) in self.edits.iter().enumerate() {
             let width = self.check_row("edit", index, &edit.row, bounds)?;
             within("edit", index, "column", edit.column, 0..width)?;
@@ -179,6 +180,24 @@ impl Request {
         }
         for (index, row) in self.reads.iter().enumerate() {
             self.check_row("read", index, row, bounds)?;
+        }
+        Ok(())
+    }
+
+    /// Refuse a slot that one job fills and another fills or continues: what it holds would depend on
+    /// the order of batches.
+    fn check_slots(&self) -> Result<()> {
+        let mut filled = HashMap::new();
+        for (index, job) in self.jobs.iter().enumerate() {
+            if let Some(slot) = job.keep.filter(|&slot| filled.insert(slot, index).is_some()) {
+                return Err(Error::SlotShared { index, slot });
+            }
+        }
+        for (index, job) in self.jobs.iter().enumerate() {
+            let is_foreign = |slot: &usize| filled.get(slot).is_some_and(|&by| by != index);
+            if let Some(slot) = job.parent.filter(is_foreign) {
+                return Err(Error::SlotShared { index, slot });
+            }
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::pack::{Room, Size};
 use super::request::{Job, Request};
-use crate::decoder::Decoder;
+use crate::error::Result;
+use crate::turn::Turn;
 
 /// Sequences of a prober: sequence i is slot i and keeps a prompt, those above carry interventions.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ impl Sequences {
     }
 
     /// Empty the cache.
-    pub(super) fn empty(&mut self, decoder: &mut Decoder) {
-        decoder.clear(true);
+    pub(super) fn empty(&mut self, turn: &mut Turn<'_>) {
+        turn.clear(true);
         self.slots.fill(0);
         self.others.fill(None);
     }
@@ -45,11 +46,11 @@ impl Sequences {
     /// all of them, in order.
     pub(super) fn prepare(
         &mut self,
-        decoder: &mut Decoder,
+        turn: &mut Turn<'_>,
         request: &Request,
         jobs: &Range<usize>,
         size: Size,
-    ) -> Vec<i32> {
+    ) -> Result<Vec<i32>> {
         let mut temporary = self.slots.len();
         let mut sequences = vec![];
         for job in &request.jobs[jobs.clone()] {
@@ -57,39 +58,36 @@ impl Sequences {
                 temporary += 1;
                 temporary - 1
             });
-            self.take_over(decoder, job, sequence);
+            self.take_over(turn, job, sequence)?;
             self.record(job, sequence);
             sequences.push(sequence as i32);
         }
         let n_more = size.n_sequences - jobs.len();
-        sequences.extend(self.emptied_from(decoder, temporary, n_more));
-        sequences
+        sequences.extend(self.emptied_from(turn, temporary, n_more)?);
+        Ok(sequences)
     }
 
     /// The first `n` sequences above the slots, with nothing in them.
-    pub(super) fn emptied(&mut self, decoder: &mut Decoder, n: usize) -> Vec<i32> {
-        self.emptied_from(decoder, self.slots.len(), n)
+    pub(super) fn emptied(&mut self, turn: &mut Turn<'_>, n: usize) -> Result<Vec<i32>> {
+        self.emptied_from(turn, self.slots.len(), n)
     }
 
-    fn emptied_from(&mut self, decoder: &mut Decoder, first: usize, n: usize) -> Vec<i32> {
+    fn emptied_from(&mut self, turn: &mut Turn<'_>, first: usize, n: usize) -> Result<Vec<i32>> {
         (first..first + n)
-            .map(|sequence| {
-                self.drop_all(decoder, sequence);
-                sequence as i32
-            })
+            .map(|sequence| self.drop_all(turn, sequence).map(|()| sequence as i32))
             .collect()
     }
 
-    fn take_over(&mut self, decoder: &mut Decoder, job: &Job, sequence: usize) {
+    fn take_over(&mut self, turn: &mut Turn<'_>, job: &Job, sequence: usize) -> Result<()> {
         let to = sequence as i32;
         match job.parent {
-            None => self.drop_all(decoder, sequence),
+            None => self.drop_all(turn, sequence),
             Some(slot) if slot == sequence || self.begins_with(sequence, slot, job.n_shared) => {
-                decoder.cut(to, job.n_shared);
+                turn.cut(to, job.n_shared)
             }
             Some(slot) => {
-                decoder.copy_whole(slot as i32, to);
-                decoder.cut(to, job.n_shared);
+                turn.copy_whole(slot as i32, to);
+                turn.cut(to, job.n_shared)
             }
         }
     }
@@ -116,20 +114,27 @@ impl Sequences {
         held.is_some_and(|p| (p.slot, p.filling) == (slot, filling) && p.len >= n_shared)
     }
 
-    fn drop_all(&mut self, decoder: &mut Decoder, sequence: usize) {
-        decoder.remove(sequence as i32);
+    fn drop_all(&mut self, turn: &mut Turn<'_>, sequence: usize) -> Result<()> {
         if let Some(held) = self.prefix(sequence) {
             *held = None;
         }
+        turn.remove(sequence as i32)
     }
 
     /// After a batch: record what the slots hold now. Other sequences are cut when they are used again.
-    pub(super) fn settle(&mut self, decoder: &mut Decoder, request: &Request, jobs: &Range<usize>) {
+    pub(super) fn settle(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &Request,
+        jobs: &Range<usize>,
+    ) -> Result<()> {
         for job in &request.jobs[jobs.clone()] {
             if let Some(slot) = job.keep {
-                self.slots[slot] = job.n_shared + job.tokens.len();
-                decoder.cut(slot as i32, self.slots[slot]);
+                let len = job.n_shared + job.tokens.len();
+                turn.cut(slot as i32, len)?;
+                self.slots[slot] = len;
             }
         }
+        Ok(())
     }
 }

@@ -13,10 +13,12 @@ fn room(n_batch: usize, n_temporary: usize) -> Room {
 
 #[test]
 fn there_is_room_for_the_smallest_batch_or_none() {
-    assert_eq!(Room::new(64, 18, 3), Some(room(64, 12)));
-    assert_eq!(Room::new(64, 10, 3), None);
-    assert_eq!(Room::new(64, 3, 4), None);
-    assert_eq!(Room::new(7, 18, 3), None);
+    assert_eq!(Room::new(64, 18, 3), Ok(room(64, 12)));
+    let too_small = |name, value, least| Err(Error::TooSmall { name, value, least });
+    assert_eq!(Room::new(64, 10, 3), too_small("n_seq_max", 10, 11));
+    assert_eq!(Room::new(64, 3, 4), too_small("n_seq_max", 3, 12));
+    assert_eq!(Room::new(55, 18, 3), too_small("n_batch", 55, 56));
+    assert_eq!(Room::new(59, 18, 3), Ok(room(56, 12)));
 }
 
 #[test]

@@ -70,6 +70,17 @@ fn tokens_are_checked() {
 }
 
 #[test]
+fn a_slot_that_a_job_fills_belongs_to_it() {
+    let job = |parent, keep| Job { tokens: vec![1], wanted: vec![], parent, n_shared: 0, keep };
+    let check = |jobs: Vec<Job>| Request { jobs, ..Request::default() }.check(&bounds(&[2, 2]));
+    let shared = |index, slot| Err(Error::SlotShared { index, slot });
+    assert_eq!(check(vec![job(None, Some(0)), job(Some(0), None)]), shared(1, 0));
+    assert_eq!(check(vec![job(Some(1), None), job(None, Some(1))]), shared(0, 1));
+    assert_eq!(check(vec![job(None, Some(1)), job(None, Some(1))]), shared(1, 1));
+    assert_eq!(check(vec![job(Some(0), Some(0)), job(Some(1), Some(1)), job(None, None)]), Ok(()));
+}
+
+#[test]
 fn rows_behind_the_heads_of_the_last_layer_become_outputs() {
     let mut request = request();
     request.reads = vec![row(Site::Heads, 2, 2), row(Site::Residual, 1, 2)];
