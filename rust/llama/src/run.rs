@@ -54,7 +54,7 @@ impl<W: Work> Run<W> {
         &self.plan
     }
 
-    /// The number of tokens decoded, which goes on counting.
+    /// The number of tokens decoded so far, still counting.
     #[must_use]
     pub fn n_decoded(&self) -> &Arc<AtomicUsize> {
         self.lease.n_decoded()

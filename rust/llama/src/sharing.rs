@@ -77,7 +77,7 @@ fn assert_written(texts: &[Generated]) {
     }
 }
 
-/// Two prompts in slots; the last token of the first one goes on with the second's residual in layer 0.
+/// Two prompts in slots; the last token of the first one takes the second's residual in layer 0.
 fn patch(prober: &mut Prober) -> crate::Result<()> {
     let [from, to] = [1, 2].map(|i| rows()[i].clone());
     let wanted: Vec<i32> = (0..N_VOCAB as i32).collect();

@@ -45,7 +45,7 @@ impl Lease {
         turn
     }
 
-    /// The number of tokens decoded, which goes on counting.
+    /// The number of tokens decoded so far, still counting.
     pub(crate) fn n_decoded(&self) -> &Arc<AtomicUsize> {
         &self.n_decoded
     }
