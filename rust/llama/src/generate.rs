@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::handle::Context;
-use crate::logprob::{Choice, choose};
+use crate::logprob::Choice;
 use crate::plan::{HEADER, Limits, Packing, Plan, Ragged};
 use crate::run::{Run, Work};
 use crate::tokenizer::Tokenizer;
@@ -138,11 +138,10 @@ impl Work for Generation {
             return Ok(None);
         }
         let rows: Vec<usize> = batch.outputs.iter().map(|&(row, _)| row).collect();
-        let logits = turn.decode(&batch.tokens, &rows)?;
+        let read = turn.decode(&batch.tokens, &rows)?.read(&rows)?;
         let mut finished = vec![];
-        for &(row, place) in &batch.outputs {
-            let choice = choose(logits.row(row)?);
-            if let Some(stop) = self.extend(place, choice) {
+        for (row, &(_, place)) in read.iter().zip(&batch.outputs) {
+            if let Some(stop) = self.extend(place, row.choice()) {
                 self.finish(plan, place, stop, &mut finished);
             }
         }

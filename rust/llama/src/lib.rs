@@ -10,7 +10,7 @@ mod error;
 mod fake;
 mod generate;
 mod handle;
-mod logprob;
+pub mod logprob;
 mod plan;
 pub mod probe;
 mod run;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::handle::Context;
-use crate::logprob::{Position, position};
+use crate::logprob::Position;
 use crate::plan::{Limits, Packing, Plan, Ragged, Walk};
 use crate::run::{Run, Work};
 use crate::turn::{Lease, Turn};
@@ -68,14 +68,14 @@ impl Work for Scoring {
         step.removes.iter().try_for_each(|&sequence| turn.remove(sequence))?;
         step.copies.iter().for_each(|&copy| turn.copy(copy));
         let rows: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
-        let logits = turn.decode(&step.tokens, &rows)?;
+        let read = turn.decode(&step.tokens, &rows)?.read(&rows)?;
         let mut scored = vec![];
-        for &(row, leaf) in &step.outputs {
-            let logits = logits.row(row)?;
-            for &sequence in plan.leaf_sequences(leaf) {
-                let position = position(logits, self.wanted.row(sequence));
-                scored.push(Scored { sequence, position });
-            }
+        for (row, &(_, leaf)) in read.iter().zip(&step.outputs) {
+            let of = |&sequence: &usize| Scored {
+                sequence,
+                position: row.position(self.wanted.row(sequence)),
+            };
+            scored.extend(plan.leaf_sequences(leaf).iter().map(of));
         }
         Ok(Some(scored))
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::fake::{self, N_HEAD, N_LAYER, N_VOCAB, WIDTH, logits_after};
 use crate::generate::{Generated, Rules};
 use crate::handle::{Context, Model};
-use crate::logprob::{choose, position};
+use crate::logprob;
 use crate::plan::{Packing, Ragged, Token};
 use crate::probe::callback::{BatchRow, Read, Task, Work};
 use crate::probe::{Job, Prober, Request, Row, Site, Watcher};
@@ -61,7 +61,7 @@ fn block<W: crate::Work>(run: &mut crate::Run<W>, index: usize) -> crate::Result
 
 fn assert_scored(scored: &[Scored]) {
     for Scored { sequence, position: found } in scored {
-        assert_eq!(*found, position(&logits_after(&rows()[*sequence]), &WANTED));
+        assert_eq!(*found, logprob::Row::new(&logits_after(&rows()[*sequence])).position(&WANTED));
     }
 }
 
@@ -69,7 +69,7 @@ fn assert_written(texts: &[Generated]) {
     for text in texts {
         let mut ids = rows()[text.sequence].clone();
         let chosen = (0..text.n_tokens).map(|_| {
-            let choice = choose(&logits_after(&ids));
+            let choice = logprob::Row::new(&logits_after(&ids)).choice();
             ids.push(choice.token);
             choice.logp
         });

@@ -10,6 +10,7 @@ use std::sync::{Arc, MutexGuard};
 use crate::api::{Api, Batch};
 use crate::error::{Error, Result};
 use crate::handle::{Context, Raw};
+use crate::logprob::{self, Row};
 use crate::plan::{Copy, HEADER, Token};
 use crate::probe::Watcher;
 
@@ -214,5 +215,14 @@ impl<'a> Logits<'a> {
         // SAFETY: a row of n_vocab floats, valid until the next decode, which needs the turn that is
         // borrowed here.
         Ok(unsafe { std::slice::from_raw_parts(logits, turn.context.capacity().n_vocab) })
+    }
+
+    /// Read rows of the batch, on the context's threads.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`].
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<Row<'a>>> {
+        let rows: Vec<&[f32]> = rows.iter().map(|&row| self.row(row)).collect::<Result<_>>()?;
+        Ok(logprob::read(&rows, self.turn.context.capacity().n_threads))
     }
 }
