@@ -1,6 +1,6 @@
 //! A llama.cpp in Rust, for tests: small, exact, and able to fail.
 //!
-//! Its contexts are plain memory without locks, so that Miri and ThreadSanitizer see two threads in one.
+//! Its contexts are plain memory without locks, so that Miri and thread sanitizers see two threads in one.
 //! A token's hidden row depends on the tokens before it in its sequence, and on what the callback writes.
 
 use std::ffi::{CString, c_char, c_void};
@@ -29,7 +29,7 @@ pub(crate) struct FakeContext {
     eval: Option<(EvalCallback, usize)>,
     abort: Option<(AbortCallback, usize)>,
     n_calls: usize,
-    /// One batch of so many, on average, is aborted after half of it; none if 0.
+    /// One batch in this many, on average, is aborted after half of it; none if 0.
     pub(crate) fail_every: usize,
     /// As for a recurrent model.
     pub(crate) refuses_cuts: bool,

@@ -92,7 +92,7 @@ impl<W: Work> Run<W> {
         if self.cache != Cache::Header {
             return Err(Error::NotStarted);
         }
-        // Only a step that ends well leaves a cache that another may go on with.
+        // Only a step that ends well leaves a cache for another one.
         self.cache = Cache::Unknown;
         let done = self.work.step(&self.plan, &mut self.lease.turn()?)?;
         self.cache = Cache::Header;

@@ -1,6 +1,6 @@
 //! One context and several users: turns, leases, failures in the middle, and threads.
 //!
-//! Under ThreadSanitizer and Miri these tests check the locking itself (design/llama-cpp.md):
+//! Under `ThreadSanitizer` and Miri these tests check the locking itself (design/llama-cpp.md):
 //! `RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu -p misfired-llama sharing`.
 
 use std::sync::Arc;
@@ -145,9 +145,9 @@ fn a_step_after_a_failed_step_is_refused_and_the_block_can_be_repeated() {
     unsafe { (*raw).fail_every = 0 };
     assert_eq!(scorer.step(), Err(Error::NotStarted));
     for index in 0..scorer.plan().n_blocks() {
-        let scored = block(&mut scorer, index).unwrap();
-        assert_eq!(scored.len(), scorer.plan().block_sequences(index).unwrap().len());
-        assert_scored(&scored);
+        let done = block(&mut scorer, index).unwrap();
+        assert_eq!(done.len(), scorer.plan().block_sequences(index).unwrap().len());
+        assert_scored(&done);
     }
     assert_eq!(scorer.step(), Ok(None));
 }
@@ -312,9 +312,9 @@ fn three_threads_share_a_context() {
             let (mut scorer, mut index) = (scorer(&context), 0);
             repeat(&mut || {
                 index = (index + 1) % scorer.plan().n_blocks();
-                let scored = block(&mut scorer, index)?;
-                assert_scored(&scored);
-                Ok(scored.len())
+                let done = block(&mut scorer, index)?;
+                assert_scored(&done);
+                Ok(done.len())
             })
         });
         let write = scope.spawn(|| {

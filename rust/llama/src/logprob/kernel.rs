@@ -97,6 +97,7 @@ fn pass_here(row: &[f32]) -> Pass {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "see above")]
 #[expect(clippy::float_cmp, reason = "a value of the row itself")]
+#[expect(clippy::needless_bitwise_bool, reason = "no branch, so that vectors compare")]
 fn place_of(row: &[f32], value: f32) -> usize {
     let holds = |chunk: &[f32; WIDE]| chunk.iter().fold(false, |found, &x| found | (x == value));
     let (chunks, _) = row.as_chunks::<WIDE>();
@@ -135,8 +136,7 @@ fn sum_exp(row: &[f32], max: f64) -> f64 {
     let mut last = [f32::NEG_INFINITY; LANES];
     last[..rest.len()].copy_from_slice(rest);
     add_exp(&mut sums, &last, max);
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + b) + (c + d)) + ((e + f) + (g + h))
+    sums.iter().sum()
 }
 
 /// Coefficients of r to the power of 0, 1, 2, ...: the Chebyshev series of exp on -ln(2)/2..ln(2)/2, with
