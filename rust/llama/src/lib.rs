@@ -25,7 +25,7 @@ pub use error::{Error, Kind, Result};
 pub use generate::{Generated, Generation, Generator, Rules};
 pub use handle::{Context, Interrupted, Model};
 pub use logprob::Position;
-pub use plan::{Packing, Plan, Ragged};
+pub use plan::{Limits, Packing, Plan, Ragged};
 pub use run::{Run, Work};
 pub use scorer::{Scored, Scorer, Scoring};
 pub use tokenizer::{SpecialToken, Tokenizer};

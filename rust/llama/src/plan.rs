@@ -7,6 +7,7 @@
 //! [`Packing::Solo`] gives each sequence batches of its own and rolls the cache back to the shared
 //! prefix. Nothing here calls llama.cpp; `design/scoring.md` says why it is done this way.
 
+mod order;
 mod packed;
 mod solo;
 mod step;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::handle::Capacity;
+use order::Order;
 use packed::Packed;
 pub(crate) use solo::{GROUP, LEAST};
 use solo::{Solo, chunk_end};
@@ -52,11 +54,11 @@ impl FromStr for Packing {
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Tokens a batch.
-    pub(crate) n_batch: usize,
+    pub n_batch: usize,
     /// Cache sequences, the header's included; at least 3.
-    pub(crate) n_seq_max: usize,
+    pub n_seq_max: usize,
     /// Longest sequence that the context can hold beside one batch.
-    pub(crate) n_longest: usize,
+    pub n_longest: usize,
     /// Size of the vocabulary.
     pub n_vocab: usize,
     /// The way in which sequences share batches and cache.
@@ -133,16 +135,9 @@ impl Plan {
     /// [`Error::EmptySequence`], [`Error::TooLong`], [`Error::TokenOutOfRange`] or [`Error::TooSmall`].
     pub fn new(sequences: Ragged, limits: Limits) -> Result<Self> {
         check(&sequences, &limits)?;
-        let mut order: Vec<usize> = (0..sequences.len()).collect();
-        order.sort_by(|&a, &b| sequences.row(a).cmp(sequences.row(b)).then(a.cmp(&b)));
-        let leaves = equal_runs(&sequences, &order);
-        let mut shared: Vec<usize> = leaves
-            .windows(2)
-            .map(|pair| {
-                let [a, b] = [&pair[0], &pair[1]].map(|leaf| sequences.row(order[leaf.start]));
-                common_prefix(a, b)
-            })
-            .collect();
+        let Order { indices: order, shared: common } = Order::new(&sequences);
+        let leaves = equal_runs(&sequences, &order, &common);
+        let mut shared: Vec<usize> = leaves.iter().skip(1).map(|leaf| common[leaf.start]).collect();
         // A header shorter than every sequence leaves each its own last token to be read.
         let shortest = leaves.iter().map(|leaf| sequences.row(order[leaf.start]).len()).min();
         let header = shared.iter().copied().min().unwrap_or(0).min(shortest.unwrap_or(1) - 1);
@@ -266,6 +261,17 @@ impl Plan {
     }
 }
 
+/// Refuse ids outside the vocabulary; `index` is the number of their row.
+pub(crate) fn check_ids(index: usize, ids: &[i32], n_vocab: usize) -> Result<()> {
+    let is_outside = |id: i32| u64::from(id as u32) >= n_vocab as u64;
+    // Without an early end the whole row is compared by vectors.
+    if ids.iter().fold(false, |found, &id| found | is_outside(id)) {
+        let token = ids.iter().copied().find(|&id| is_outside(id)).unwrap_or(-1);
+        return Err(Error::TokenOutOfRange { index, token, n_vocab });
+    }
+    Ok(())
+}
+
 fn check(sequences: &Ragged, limits: &Limits) -> Result<()> {
     for (name, value, least) in [
         ("n_batch", limits.n_batch, 1),
@@ -284,22 +290,20 @@ fn check(sequences: &Ragged, limits: &Limits) -> Result<()> {
         if row.len() > limits.n_longest {
             return Err(Error::TooLong { index, n_tokens: row.len(), limit: limits.n_longest });
         }
-        if let Some(&token) = row.iter().find(|&&id| id < 0 || id as usize >= limits.n_vocab) {
-            return Err(Error::TokenOutOfRange { index, token, n_vocab: limits.n_vocab });
-        }
+        check_ids(index, row, limits.n_vocab)?;
     }
     Ok(())
 }
 
-fn common_prefix(a: &[i32], b: &[i32]) -> usize {
-    a.iter().zip(b).take_while(|(x, y)| x == y).count()
-}
-
-fn equal_runs(sequences: &Ragged, order: &[usize]) -> Vec<Range<usize>> {
+/// Runs of equal sequences: those that share all of their tokens.
+fn equal_runs(sequences: &Ragged, order: &[usize], shared: &[usize]) -> Vec<Range<usize>> {
+    let len = |place: usize| sequences.row(order[place]).len();
     let mut runs: Vec<Range<usize>> = vec![];
-    for (place, &index) in order.iter().enumerate() {
+    for place in 0..order.len() {
         match runs.last_mut() {
-            Some(run) if sequences.row(order[run.start]) == sequences.row(index) => run.end += 1,
+            Some(run) if shared[place] == len(place) && shared[place] == len(place - 1) => {
+                run.end += 1;
+            }
             _ => runs.push(place..place + 1),
         }
     }
@@ -326,4 +330,4 @@ impl Walk {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::handle::Context;
 use crate::logprob::Position;
-use crate::plan::{Limits, Packing, Plan, Ragged, Walk};
+use crate::plan::{Limits, Packing, Plan, Ragged, Walk, check_ids};
 use crate::run::{Run, Work};
 use crate::turn::{Lease, Turn};
 
@@ -85,11 +85,5 @@ fn check_wanted(wanted: &Ragged, n_sequences: usize, n_vocab: usize) -> Result<(
     if wanted.len() != n_sequences {
         return Err(Error::Offsets { name: "wanted", n_values: n_sequences });
     }
-    for index in 0..wanted.len() {
-        let outside = |&&id: &&i32| id < 0 || id as usize >= n_vocab;
-        if let Some(&token) = wanted.row(index).iter().find(outside) {
-            return Err(Error::TokenOutOfRange { index, token, n_vocab });
-        }
-    }
-    Ok(())
+    (0..wanted.len()).try_for_each(|index| check_ids(index, wanted.row(index), n_vocab))
 }

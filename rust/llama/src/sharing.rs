@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind};
-use crate::fake::{self, N_HEAD, N_LAYER, N_VOCAB, WIDTH, logits_after};
+use crate::fake::{self, N_COPIES, N_HEAD, N_LAYER, N_VOCAB, WIDTH, logits_after};
 use crate::generate::{Generated, Rules};
 use crate::handle::{Context, Model};
 use crate::logprob;
@@ -261,6 +261,39 @@ fn a_panic_in_the_callback_is_an_error_of_the_batch() {
     watcher.take();
     turn.clear(false);
     assert_eq!(turn.decode(&token, &[0]).unwrap().row(0).unwrap(), logits_after(&[1]));
+}
+
+#[test]
+fn a_node_is_copied_out_and_back_once_whatever_is_changed_in_it() {
+    let (context, _) = fake::context(64, N_SEQ_MAX, never);
+    let head = vec![0.25; WIDTH / N_HEAD];
+    context.ablate(0, 1, Some(head)).unwrap();
+    let mut scorer = scorer(&context);
+    N_COPIES.set(0);
+    scorer.start(0).unwrap();
+    // One batch: one copy out and one back, for all of its rows.
+    assert_eq!(N_COPIES.get(), 2);
+    let mut prober = Prober::new(&context, 2).unwrap();
+    let mut request = Request::default();
+    for id in 1..9 {
+        let job = request.add(Job { tokens: vec![id], wanted: vec![1, 2], ..Job::default() });
+        let row = Row { job, site: Site::FeedForward, layer: 1, position: 0 };
+        request.write(row, 1, vec![id as f32, 2.0]);
+        request.read(row);
+    }
+    N_COPIES.set(0);
+    let together = prober.run(&request).unwrap();
+    assert_eq!(N_COPIES.get(), 2 + 2);
+    for (id, row) in (1_i16..9).zip(&together.rows) {
+        assert_eq!(row[1..3], [f32::from(id), 2.0]);
+        let mut alone = Request::default();
+        let token = vec![i32::from(id)];
+        alone.add(Job { tokens: token, wanted: vec![1, 2], ..Job::default() });
+        let place = Row { job: 0, site: Site::FeedForward, layer: 1, position: 0 };
+        alone.write(place, 1, vec![f32::from(id), 2.0]);
+        let logits = &prober.run(&alone).unwrap().logits[0];
+        assert_eq!(*logits, together.logits[id as usize - 1]);
+    }
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);

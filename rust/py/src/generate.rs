@@ -43,11 +43,12 @@ impl Generator {
         packing: &str,
     ) -> PyResult<PyClassInitializer<Self>> {
         let context = Arc::clone(&context.0);
-        let prompts = tokens.ragged("tokens")?;
+        let tokens = tokens.slices()?;
         let stop = stop.into_iter().map(String::into_bytes).collect();
         let rules = Rules { n_generate, stop, n_places };
         let generator = enter(py, || {
-            misfired_llama::Generator::new(context, prompts?, rules, n_block, packing.parse()?)
+            let prompts = tokens.ragged("tokens")?;
+            misfired_llama::Generator::new(context, prompts, rules, n_block, packing.parse()?)
         })?;
         let (base, run) = Run::share(generator);
         Ok(PyClassInitializer::from(base).add_subclass(Self(run)))

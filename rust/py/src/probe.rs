@@ -138,15 +138,15 @@ impl Prober {
         rows: PyReadonlyArray1<'_, f32>,
         wanted: Rows<'_>,
     ) -> PyResult<Floats<'py>> {
-        let (rows, wanted) = (rows.as_slice()?, wanted.ragged("wanted")?);
-        let logits = enter(py, || self.lock().unembed(rows, &wanted?))?;
+        let (rows, wanted) = (rows.as_slice()?, wanted.slices()?);
+        let logits = enter(py, || self.lock().unembed(rows, &wanted.ragged("wanted")?))?;
         Ok(logits.into_pyarray(py))
     }
 
     /// Attention weights of each prompt's last token, [layer][head][token], prompt after prompt.
     fn attention<'py>(&self, py: Python<'py>, tokens: Rows<'_>) -> PyResult<Floats<'py>> {
-        let prompts = tokens.ragged("tokens")?;
-        let weights = enter(py, || self.lock().attention(&prompts?))?;
+        let tokens = tokens.slices()?;
+        let weights = enter(py, || self.lock().attention(&tokens.ragged("tokens")?))?;
         Ok(weights.into_pyarray(py))
     }
 }

@@ -9,10 +9,23 @@ use pyo3::prelude::*;
 pub(crate) struct Rows<'py>(PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, i64>);
 
 impl Rows<'_> {
-    /// The same in Rust, or what is wrong with the offsets, to be raised like any other error.
-    pub(crate) fn ragged(&self, name: &'static str) -> PyResult<Result<Ragged>> {
+    /// The same as slices, which may be read without the GIL.
+    pub(crate) fn slices(&self) -> PyResult<Slices<'_>> {
+        Ok(Slices { values: self.0.as_slice()?, offsets: self.1.as_slice()? })
+    }
+}
+
+/// Numbers and offsets of rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Slices<'a> {
+    values: &'a [i32],
+    offsets: &'a [i64],
+}
+
+impl Slices<'_> {
+    /// Copy the rows, of which there may be gigabytes.
+    pub(crate) fn ragged(self, name: &'static str) -> Result<Ragged> {
         let offset = |&offset: &i64| usize::try_from(offset).unwrap_or(usize::MAX);
-        let offsets = self.1.as_slice()?.iter().map(offset).collect();
-        Ok(Ragged::new(name, self.0.as_slice()?.to_vec(), offsets))
+        Ragged::new(name, self.values.to_vec(), self.offsets.iter().map(offset).collect())
     }
 }

@@ -37,9 +37,10 @@ impl Scorer {
         packing: &str,
     ) -> PyResult<PyClassInitializer<Self>> {
         let context = Arc::clone(&context.0);
-        let (tokens, wanted) = (tokens.ragged("tokens")?, wanted.ragged("wanted")?);
+        let (tokens, wanted) = (tokens.slices()?, wanted.slices()?);
         let scorer = enter(py, || {
-            misfired_llama::Scorer::new(context, tokens?, wanted?, n_block, packing.parse()?)
+            let (tokens, wanted) = (tokens.ragged("tokens")?, wanted.ragged("wanted")?);
+            misfired_llama::Scorer::new(context, tokens, wanted, n_block, packing.parse()?)
         })?;
         let (base, run) = Run::share(scorer);
         Ok(PyClassInitializer::from(base).add_subclass(Self(run)))

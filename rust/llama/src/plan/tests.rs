@@ -15,7 +15,7 @@ fn limits(n_batch: usize, n_seq_max: usize) -> Limits {
     }
 }
 
-fn ragged(rows: &[Vec<i32>]) -> Ragged {
+pub(crate) fn ragged(rows: &[Vec<i32>]) -> Ragged {
     let mut offsets = vec![0];
     offsets.extend(rows.iter().scan(0, |n, row| {
         *n += row.len();

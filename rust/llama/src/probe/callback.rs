@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -190,75 +191,124 @@ impl State {
             unsafe { (self.ggml.name(tensor).to_vec(), self.ggml.n_values(tensor)) };
         let node = String::from_utf8_lossy(&name).into_owned();
         let Some(n_values) = n_values else { return Err(Error::NodeType { node }) };
-        // SAFETY: by contract.
-        unsafe { self.replace_heads(tensor, &node, n_values) }?;
         let is_second = self.seen.sizes.insert(node.clone(), n_values).is_some();
-        let Some(work) = self.task.work.get(&node) else { return Ok(()) };
-        if is_second {
-            return Err(Error::NodeTwice { node });
-        }
-        if self.task.measure {
-            return Ok(());
-        }
+        let nothing = Work::default();
+        let work = match self.task.work.get(&node) {
+            Some(_) if is_second => return Err(Error::NodeTwice { node }),
+            Some(work) if !self.task.measure => work,
+            _ => &nothing,
+        };
+        let ablations = self.ablations.get(&node).map_or(&[][..], Vec::as_slice);
         let shape = NodeShape { node: &node, n_values, task: &self.task };
-        for write in &work.writes {
-            let offset = shape.row(work.width, write.row)? + write.column;
-            // SAFETY: the row lies inside the tensor, and columns were checked against the width.
-            unsafe { self.ggml.set(tensor, offset, &write.values) };
+        // SAFETY: by contract.
+        unsafe {
+            edit(self.ggml, tensor, &shape, ablations, work, &mut self.seen.values)?;
+            read_attention(self.ggml, tensor, &shape, &work.reads, &mut self.seen.values)
         }
-        for &read in &work.reads {
-            match read {
-                Read::Row { row, out } => {
-                    let offset = shape.row(work.width, row)?;
-                    let values = &mut self.seen.values[out..out + work.width];
-                    // SAFETY: the row lies inside the tensor.
-                    unsafe { self.ggml.get(tensor, offset, values) };
-                }
-                Read::Attention { token, n, out } => {
-                    let n_cells = shape.n_cells(n)?;
-                    let mut cells = vec![0.0; n_cells];
-                    for head in 0..self.task.n_head {
-                        let offset = (head * self.task.n_tokens + token) * n_cells;
-                        // SAFETY: n_head * n_tokens rows of n_cells values are the whole tensor.
-                        unsafe { self.ggml.get(tensor, offset, &mut cells) };
-                        check_cells(&node, &cells, n)?;
-                        let out = out + head * n;
-                        self.seen.values[out..out + n].copy_from_slice(&cells[..n]);
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 
-impl State {
-    /// Overwrite the heads that are ablated, in every row. A batch of several streams comes in parts, and
-    /// the node is computed in each.
-    ///
-    /// # Safety
-    /// As for [`State::visit`]; the tensor holds `n_values`.
-    unsafe fn replace_heads(&self, tensor: *mut c_void, node: &str, n_values: usize) -> Result<()> {
-        let Some(ablations) = self.ablations.get(node) else { return Ok(()) };
-        // SAFETY: by contract.
-        let n_rows = unsafe { self.ggml.n_rows(tensor) };
-        let width = n_values / n_rows.max(1);
-        for ablation in ablations {
-            let head_width = width / ablation.n_head;
-            let zeros = vec![0.0; head_width];
-            let values = ablation.values.as_ref().unwrap_or(&zeros);
-            if values.len() != head_width || head_width * ablation.n_head != width {
-                let (name, actual) = ("the output of an ablated head", values.len());
-                return Err(Error::Length { name, actual, expected: head_width });
-            }
-            for row in 0..n_rows {
-                let offset = row * width + ablation.head * head_width;
-                // SAFETY: the head's columns lie inside the row, and the row inside the tensor.
-                unsafe { self.ggml.set(tensor, offset, values) };
-            }
-        }
-        Ok(())
+/// Overwrite and read rows of a node. The part that is touched is copied out once, changed, and put back
+/// once: on a GPU every copy waits for the device.
+///
+/// # Safety
+/// As for [`State::visit`]; the tensor holds the values of `shape`.
+unsafe fn edit(
+    ggml: Ggml,
+    tensor: *mut c_void,
+    shape: &NodeShape<'_>,
+    ablations: &[Ablation],
+    work: &Work,
+    out: &mut [f32],
+) -> Result<()> {
+    let offset = |row| shape.row(work.width, row);
+    let mut writes = vec![];
+    for write in &work.writes {
+        writes.push((offset(write.row)? + write.column, write.values.as_slice()));
     }
+    let mut reads = vec![];
+    for &read in &work.reads {
+        if let Read::Row { row, out } = read {
+            reads.push((offset(row)?, out));
+        }
+    }
+    let touched = if ablations.is_empty() {
+        let written = writes.iter().map(|&(at, values)| at..at + values.len());
+        cover(written.chain(reads.iter().map(|&(at, _)| at..at + work.width)))
+    } else {
+        0..shape.n_values
+    };
+    let mut values = vec![0.0; touched.len()];
+    let is_overwritten = ablations.is_empty() && reads.is_empty() && writes.len() < 2;
+    if !is_overwritten {
+        // SAFETY: rows lie inside the tensor, and columns were checked against the width.
+        unsafe { ggml.get(tensor, touched.start, &mut values) };
+    }
+    if !ablations.is_empty() {
+        // SAFETY: by contract.
+        replace_heads(&mut values, unsafe { ggml.n_rows(tensor) }, ablations)?;
+    }
+    for &(at, new) in &writes {
+        values[at - touched.start..][..new.len()].copy_from_slice(new);
+    }
+    if !(ablations.is_empty() && writes.is_empty()) {
+        // SAFETY: as above.
+        unsafe { ggml.set(tensor, touched.start, &values) };
+    }
+    for &(at, place) in &reads {
+        out[place..place + work.width].copy_from_slice(&values[at - touched.start..][..work.width]);
+    }
+    Ok(())
+}
+
+/// The range that holds all of these.
+fn cover(ranges: impl Iterator<Item = Range<usize>>) -> Range<usize> {
+    ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
+}
+
+/// Overwrite the heads that are ablated, in every row. A batch of several streams comes in parts, and the
+/// node is computed in each.
+fn replace_heads(values: &mut [f32], n_rows: usize, ablations: &[Ablation]) -> Result<()> {
+    let width = values.len() / n_rows.max(1);
+    for ablation in ablations {
+        let head_width = width / ablation.n_head;
+        let zeros = vec![0.0; head_width];
+        let new = ablation.values.as_ref().unwrap_or(&zeros);
+        if new.len() != head_width || head_width * ablation.n_head != width {
+            let (name, actual) = ("the output of an ablated head", new.len());
+            return Err(Error::Length { name, actual, expected: head_width });
+        }
+        for row in values.chunks_exact_mut(width.max(1)) {
+            row[ablation.head * head_width..][..head_width].copy_from_slice(new);
+        }
+    }
+    Ok(())
+}
+
+/// Read attention weights, head after head.
+///
+/// # Safety
+/// As for [`edit`].
+unsafe fn read_attention(
+    ggml: Ggml,
+    tensor: *mut c_void,
+    shape: &NodeShape<'_>,
+    reads: &[Read],
+    out: &mut [f32],
+) -> Result<()> {
+    for &read in reads {
+        let Read::Attention { token, n, out: place } = read else { continue };
+        let n_cells = shape.n_cells(n)?;
+        let mut cells = vec![0.0; n_cells];
+        for head in 0..shape.task.n_head {
+            let offset = (head * shape.task.n_tokens + token) * n_cells;
+            // SAFETY: n_head * n_tokens rows of n_cells values are the whole tensor.
+            unsafe { ggml.get(tensor, offset, &mut cells) };
+            check_cells(shape.node, &cells, n)?;
+            out[place + head * n..][..n].copy_from_slice(&cells[..n]);
+        }
+    }
+    Ok(())
 }
 
 struct NodeShape<'a> {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::callback::{BatchRow, Read, Seen, Task, Watcher, Work};
 use super::prober::watch;
-use super::request::check_ids;
 use crate::error::{Error, Result};
 use crate::handle::Context;
-use crate::plan::Token;
+use crate::plan::{Token, check_ids};
 use crate::turn::Turn;
 
 const NODE: &str = "embd";

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::batch::{Call, Layout};
 use super::callback::{Seen, Task, Watcher, Work};
 use super::pack::{self, Room};
-use super::request::{Bounds, Request, Shape, Site, check_ids};
+use super::request::{Bounds, Request, Shape, Site};
 use super::sequences::Sequences;
 use crate::error::{Error, Result};
 use crate::handle::{Capacity, Context};
-use crate::plan::{Ragged, Token};
+use crate::plan::{Ragged, Token, check_ids};
 use crate::turn::{Lease, Logits, Turn};
 
 /// Results of a request.

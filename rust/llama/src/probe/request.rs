@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::plan::check_ids;
 
 /// A place in every layer where activations can be read and overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -266,14 +267,6 @@ fn check_job(index: usize, job: &Job, bounds: &Bounds<'_>) -> Result<()> {
     }
     check_ids(index, &job.tokens, bounds.n_vocab)?;
     check_ids(index, &job.wanted, bounds.n_vocab)
-}
-
-/// Refuse ids outside the vocabulary; `index` is the number of their row.
-pub(crate) fn check_ids(index: usize, ids: &[i32], n_vocab: usize) -> Result<()> {
-    match ids.iter().find(|&&id| id < 0 || id as usize >= n_vocab) {
-        Some(&token) => Err(Error::TokenOutOfRange { index, token, n_vocab }),
-        None => Ok(()),
-    }
 }
 
 /// Numbers of the edits and reads of each job.
