@@ -203,6 +203,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri asks for no library")]
     fn a_library_that_is_not_loaded_is_not_opened() {
         let error =
             Api::open(Path::new("/nowhere/libllama.so"), &BatchLayout::COMPILED).unwrap_err();
