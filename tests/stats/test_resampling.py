@@ -247,6 +247,12 @@ def test_too_many_pairs_for_a_count_are_refused():
     scenario = np.concatenate([np.zeros(n), np.arange(n)])
     with pytest.raises(DataError, match="at most 4294967295, got 70000 units of up to 70001 pairs"):
         resample(np.zeros(2 * n), scenario, np.zeros(2 * n))
+    # Where series count their own pairs, any of them may be the one that passes.
+    unscored = np.full(2 * n, 255)
+    with pytest.raises(DataError, match="70000 units of up to 70001 pairs"):
+        resample(
+            [unscored, np.zeros(2 * n)], scenario, np.zeros(2 * n), [[1.0, -1.0]], paired=False
+        )
 
 
 def test_a_matrix_in_fortran_order_is_refused():

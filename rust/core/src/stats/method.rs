@@ -303,3 +303,33 @@ fn logit(share: f64, error: f64, quantile: f64) -> Ends {
     let back = |x: f64| 100.0 / (1.0 + (-x).exp());
     Ok((back(centre - step), back(centre + step)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bca_does_not_come_back_from_beyond_its_pole() {
+        // Bias 3 and z 3.29: 1 - 0.16 * 6.29 is below 0, where the formula gives the lowest resample
+        // for the upper end.
+        let spread = Spread {
+            standard_error: 1.0,
+            degrees: 9.0,
+            effective_degrees: 9.0,
+            acceleration: 0.16,
+        };
+        let range = (0.0, 100.0);
+        let observed = Observed { value: 50.0, spread, effective_size: None, n_bases: 10.0, range };
+        let n_below = (normal_cdf(3.0) * 1e9) as u64;
+        let at = Position { n_below, n_equal: 0, n_defined: 1_000_000_000 };
+        let (low, high) = Method::Bca.probabilities(&observed, at, 0.999).unwrap();
+        assert!(0.0 < low && low < high, "{low} {high}");
+        assert_eq!(high.to_bits(), 1.0_f64.to_bits());
+        let mirrored = Position { n_below: at.n_defined - n_below, ..at };
+        let spread = Spread { acceleration: -0.16, ..spread };
+        let observed = Observed { spread, ..observed };
+        let (low, high) = Method::Bca.probabilities(&observed, mirrored, 0.999).unwrap();
+        assert_eq!(low.to_bits(), 0.0_f64.to_bits());
+        assert!(high < 1.0);
+    }
+}

@@ -16,8 +16,11 @@ pub(crate) struct Products {
     table: Table,
 }
 
+/// Rows of counts and products, padded with zeros so that each begins at a whole vector.
 enum Table {
-    /// Indices are drawn and no sum can pass 32 bits: half the memory traffic.
+    /// Indices are drawn and no sum can pass 16 bits: a quarter of the memory traffic of floats.
+    Small(Vec<u16>),
+    /// Indices are drawn and no sum can pass 32 bits.
     Narrow(Vec<u32>),
     /// Indices are drawn.
     Wide(Vec<f64>),
@@ -25,11 +28,15 @@ enum Table {
     Multiplied(Vec<f64>),
 }
 
+/// Elements to which rows are padded: 16 bytes of the smallest.
+const LANES: usize = 8;
+
 impl Products {
     pub(crate) fn new(units: &Units, unit: Unit) -> Self {
         let n_cells = 4 * units.terms.len();
         let stride = n_cells + n_cells * (n_cells + 1) / 2;
-        let mut table = Vec::with_capacity(stride * units.n_rows());
+        let padded = stride.next_multiple_of(LANES);
+        let mut table = Vec::with_capacity(padded * units.n_rows());
         for row in 0..units.n_rows() {
             let cells = units.terms.iter().flat_map(|rows| rows[row].map(f64::from));
             let cells: Vec<f64> = cells.collect();
@@ -37,10 +44,14 @@ impl Products {
             for i in 0..n_cells {
                 table.extend(cells[i..].iter().map(|x| x * cells[i]));
             }
+            table.resize((row + 1) * padded, 0.0);
         }
         let largest = table.iter().copied().fold(0.0, f64::max) * units.n_rows() as f64;
         let table = match unit {
             Unit::Pair => Table::Multiplied(table),
+            Unit::Scenario if largest <= f64::from(u16::MAX) => {
+                Table::Small(table.iter().map(|&x| x as u16).collect())
+            }
             Unit::Scenario if largest < f64::from(u32::MAX) => {
                 Table::Narrow(table.iter().map(|&x| x as u32).collect())
             }
@@ -52,49 +63,37 @@ impl Products {
         Self { n_cells, stride, sizes: units.strata.iter().map(size).collect(), table }
     }
 
+    /// Numbers that `sum_into` writes.
+    pub(crate) fn n_sums(&self) -> usize {
+        self.sizes.len() * self.stride
+    }
+
     /// Sums over the drawn units of each stratum.
-    pub(crate) fn sums(&self, units: &Units, drawn: &[u32]) -> Vec<f64> {
-        let mut sums = Vec::with_capacity(units.strata.len() * self.stride);
-        for stratum in &units.strata {
+    pub(crate) fn sum_into(&self, units: &Units, drawn: &[u32], sums: &mut [f64]) {
+        for (stratum, sums) in units.strata.iter().zip(sums.chunks_exact_mut(self.stride)) {
             match &self.table {
-                Table::Narrow(table) => {
-                    sums.extend(self.sum_drawn(table, &drawn[stratum.clone()]).map(f64::from));
-                }
-                Table::Wide(table) => sums.extend(self.sum_drawn(table, &drawn[stratum.clone()])),
+                Table::Small(table) => sum_drawn(table, &drawn[stratum.clone()], sums),
+                Table::Narrow(table) => sum_drawn(table, &drawn[stratum.clone()], sums),
+                Table::Wide(table) => sum_drawn(table, &drawn[stratum.clone()], sums),
                 Table::Multiplied(table) => {
-                    let mut sum = vec![0.0; self.stride];
+                    sums.fill(0.0);
+                    let padded = self.stride.next_multiple_of(LANES);
                     for row in stratum.clone() {
                         let times = f64::from(drawn[row]);
-                        let row = &table[row * self.stride..(row + 1) * self.stride];
-                        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += times * x);
+                        let row = &table[row * padded..(row + 1) * padded];
+                        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += times * x);
                     }
-                    sums.extend(sum);
                 }
             }
         }
-        sums
     }
 
-    fn sum_drawn<T: Copy + Default + AddAssign>(
-        &self,
-        table: &[T],
-        drawn: &[u32],
-    ) -> impl Iterator<Item = T> + use<T> {
-        // Constant lengths keep the sums in registers: one term, two, four.
-        let sum = match self.stride {
-            14 => sum_rows::<T, 14>(table, drawn),
-            44 => sum_rows::<T, 44>(table, drawn),
-            152 => sum_rows::<T, 152>(table, drawn),
-            stride => {
-                let mut sum = vec![T::default(); stride];
-                for &index in drawn {
-                    let row = &table[index as usize * stride..(index as usize + 1) * stride];
-                    sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
-                }
-                sum
-            }
+    /// (a, b, c, d) of a term from what `sum_into` wrote.
+    pub(crate) fn totals(&self, sums: &[f64], term: usize) -> [f64; 4] {
+        let cell = |cell: usize| {
+            sums.chunks_exact(self.stride).map(|sums| sums[4 * term + cell]).sum::<f64>()
         };
-        sum.into_iter()
+        std::array::from_fn(cell)
     }
 
     /// The variance of the sum of a linear form over units drawn within strata.
@@ -119,13 +118,38 @@ impl Products {
     }
 }
 
-fn sum_rows<T: Copy + Default + AddAssign, const N: usize>(table: &[T], drawn: &[u32]) -> Vec<T> {
+fn sum_drawn<T: Copy + Default + AddAssign + Into<f64>>(
+    table: &[T],
+    drawn: &[u32],
+    sums: &mut [f64],
+) {
+    // Constant lengths keep the sums in registers: one term, two, four.
+    match sums.len().next_multiple_of(LANES) {
+        16 => sum_rows::<T, 16>(table, drawn, sums),
+        48 => sum_rows::<T, 48>(table, drawn, sums),
+        152 => sum_rows::<T, 152>(table, drawn, sums),
+        padded => {
+            let mut sum = vec![T::default(); padded];
+            for &index in drawn {
+                let row = &table[index as usize * padded..][..padded];
+                sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+            }
+            sums.iter_mut().zip(sum).for_each(|(out, sum)| *out = sum.into());
+        }
+    }
+}
+
+fn sum_rows<T: Copy + Default + AddAssign + Into<f64>, const N: usize>(
+    table: &[T],
+    drawn: &[u32],
+    sums: &mut [f64],
+) {
+    let (rows, _) = table.as_chunks::<N>();
     let mut sum = [T::default(); N];
     for &index in drawn {
-        let row = &table[index as usize * N..][..N];
-        for (sum, &x) in sum.iter_mut().zip(row) {
+        for (sum, &x) in sum.iter_mut().zip(&rows[index as usize]) {
             *sum += x;
         }
     }
-    sum.to_vec()
+    sums.iter_mut().zip(sum).for_each(|(out, sum)| *out = sum.into());
 }

@@ -20,11 +20,11 @@ const MOST_PACKED: u32 = 0xffff;
 struct Totals([[f64; BLOCK]; 4]);
 
 impl Totals {
-    fn collect(sums: impl Iterator<Item = [u32; 4]>) -> Self {
+    fn collect<T: Into<f64>>(sums: impl Iterator<Item = [T; 4]>) -> Self {
         let mut columns = [[0.0; BLOCK]; 4];
         for (slot, sum) in sums.enumerate() {
             for (column, n) in columns.iter_mut().zip(sum) {
-                column[slot] = f64::from(n);
+                column[slot] = n.into();
             }
         }
         Self(columns)
@@ -142,10 +142,21 @@ impl<'a> Sample<'a> {
                 _ => Vec::new(),
             };
             let drawn = if own.is_empty() { &shared } else { &own };
-            let totals: Vec<_> = units.terms.iter().map(|rows| self.sums(rows, drawn)).collect();
-            self.fill(index, block, &totals, values);
-            if !self.products.is_empty() {
-                self.studentise(index, drawn, &totals, values);
+            if let Some(products) = self.products.get(index) {
+                let sums = self.product_sums(products, units, drawn);
+                let term = |term| {
+                    Totals::collect(
+                        sums.chunks_exact(products.n_sums().max(1))
+                            .map(|s| products.totals(s, term)),
+                    )
+                };
+                let totals: Vec<Totals> = (0..units.terms.len()).map(term).collect();
+                self.fill(index, block, &totals, values);
+                self.studentise(index, &sums, &totals, values);
+            } else {
+                let totals: Vec<_> =
+                    units.terms.iter().map(|rows| self.sums(rows, drawn)).collect();
+                self.fill(index, block, &totals, values);
             }
         }
         Ok(())
@@ -241,21 +252,31 @@ impl<'a> Sample<'a> {
         Totals::collect(drawn.chunks_exact(rows.len().max(1)).map(|drawn| sum(rows, drawn)))
     }
 
+    /// Sums of counts and products, resample by resample.
+    fn product_sums(&self, products: &Products, units: &Units, drawn: &[u32]) -> Vec<f64> {
+        let n_rows = units.n_rows().max(1);
+        let mut sums = vec![0.0; products.n_sums() * (drawn.len() / n_rows)];
+        let resamples =
+            drawn.chunks_exact(n_rows).zip(sums.chunks_exact_mut(products.n_sums().max(1)));
+        for (drawn, sums) in resamples {
+            products.sum_into(units, drawn, sums);
+        }
+        sums
+    }
+
     /// Turn values into distances from the observed one in the resample's own standard errors.
     /// A gap of exactly 0 is a distance of 0 even where the standard error is 0 too.
-    fn studentise(&self, index: usize, drawn: &[u32], totals: &[Totals], values: &mut [f64]) {
+    fn studentise(&self, index: usize, sums: &[f64], totals: &[Totals], values: &mut [f64]) {
         let (question, products) = (self.questions[index], &self.products[index]);
-        let units = &*self.units[index];
         let mut at = vec![[0.0; 4]; totals.len()];
         let mut gradient = at.clone();
-        for (slot, drawn) in drawn.chunks_exact(units.n_rows().max(1)).enumerate() {
+        for (slot, sums) in sums.chunks_exact(products.n_sums().max(1)).enumerate() {
             for (at, totals) in at.iter_mut().zip(totals) {
                 *at = totals.at(slot);
             }
-            let sums = products.sums(units, drawn);
             for (k, &measure) in self.measures.iter().enumerate() {
                 question.gradient_into(measure, &at, &mut gradient);
-                let error = products.variance(&sums, gradient.as_flattened()).sqrt();
+                let error = products.variance(sums, gradient.as_flattened()).sqrt();
                 let value = &mut values[k * BLOCK + slot];
                 let distance = *value - self.observed[index * self.measures.len() + k].value;
                 *value = if distance == 0.0 { 0.0 } else { distance / error };

@@ -92,6 +92,13 @@ impl Population {
         benchmark
     }
 
+    /// A benchmark, and the seed of its resamples. The seed is of the simulation's own stream: seeds that
+    /// count up would be shared by neighbouring seeds of the simulation.
+    fn simulate(&self, streams: &Streams, index: u64) -> (Benchmark, u64) {
+        let mut words = streams.stream(index);
+        (self.draw(&mut words), words.next_word())
+    }
+
     /// The true MAR and the true change in MAR, in percent.
     #[must_use]
     pub fn truth(&self) -> [f64; 2] {
@@ -161,10 +168,7 @@ pub fn coverage(request: &CoverageRequest<'_>) -> Result<Vec<[Coverage; 2]>> {
     let truth = request.population.truth();
     let streams = Streams::new(request.seed, Purpose::Simulation);
     let simulate = |index: u64| {
-        let mut words = streams.stream(index);
-        let benchmark = request.population.draw(&mut words);
-        // Of the simulation's own stream: seeds that count up would be shared by neighbouring seeds.
-        let seed = words.next_word();
+        let (benchmark, seed) = request.population.simulate(&streams, index);
         let methods = request.methods.iter();
         methods.map(|&method| intervals(request, &benchmark, method, seed)).collect()
     };
@@ -236,4 +240,26 @@ fn intervals(
         (estimate.low, estimate.high)
     };
     Ok([ends(0), ends(1)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_seeds_share_no_resamples() {
+        let population = Population {
+            sizes: vec![3; 4],
+            mar: 0.2,
+            primed: 0.1,
+            accuracy_contrast: 0.9,
+            correlation: 0.1,
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let streams = Streams::new(seed, Purpose::Simulation);
+            seen.extend((0..20).map(|index| population.simulate(&streams, index).1));
+        }
+        assert_eq!(seen.len(), 400);
+    }
 }
