@@ -13,8 +13,9 @@ from misfired._core import ProbeRequest
 from misfired.errors import ModelError, ScoringError
 from misfired.localise import SITES, Held, Interventions, Probe, Prompt
 from misfired.localise.cases import Case
-from misfired.localise.check import check_probe
+from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import Chunk
+from misfired.localise.probe import GPU, Room
 from misfired.localise.probes.attention import attention
 from misfired.localise.probes.heads import heads
 from misfired.localise.probes.lens import lens
@@ -289,16 +290,35 @@ def test_a_sweep_has_the_bits_of_one_intervention_at_a_time(
     assert together == sweeps_of(probe, cases)
 
 
-def test_a_small_cache_changes_no_bits(
+def test_the_room_of_the_device_changes_no_bits(
     open_probe: OpenProbe, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = make_case()
-    wide = open_probe("gpt2", "q4_K")
-    monkeypatch.setattr("misfired.localise.probe.MAX_CACHE_BYTES", 0)
+    usual = open_probe("gpt2", "q4_K")
+    monkeypatch.setattr("misfired.localise.probe.CPU", Room(8, 32, 256, cache_bytes=0))
     narrow = open_probe("gpt2", "q4_K")
-    assert (narrow.n_slots, narrow.n_ctx) == (2, 10 * 256)
-    assert wide.n_ctx > narrow.n_ctx
-    assert sweeps_of(wide, [case]) == sweeps_of(narrow, [case])
+    monkeypatch.setattr("misfired.localise.probe.CPU", GPU)
+    wide = open_probe("gpt2", "q4_K")
+    assert (narrow.n_slots, narrow.n_streams) == (4, 8)
+    assert (wide.n_slots, wide.n_streams) == (32, 192)
+    assert sweeps_of(narrow, [case]) == sweeps_of(usual, [case]) == sweeps_of(wide, [case])
+
+
+def test_the_noise_floor_is_measured_in_batches_as_wide_as_those_of_a_sweep(
+    open_probe: OpenProbe, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device whose wide batches differ: only a floor that fills one sees it."""
+    probe = open_probe()
+    held = Held(probe, make_case().prompts)
+    quiet = redecoding(held)
+    right = Interventions.margins
+
+    def margins(runs: Interventions) -> np.ndarray:
+        return right(runs) + (0.3 if len(runs.slots) >= probe.n_streams else 0.0)
+
+    monkeypatch.setattr(Interventions, "margins", margins)
+    assert redecoding(held) == pytest.approx(0.3 + quiet, abs=1e-4)
+    assert quiet < 1e-4
 
 
 def test_a_model_whose_writes_are_ignored_is_refused(

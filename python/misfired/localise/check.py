@@ -79,11 +79,19 @@ def check_probe(probe: Probe, prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def redecoding(held: Held) -> float:
-    """Return the noise floor: how far re-decoding the last token alone moves any margin."""
-    runs = Interventions(held)
-    for slot in range(len(held.prompts)):
-        runs.add(slot)
-    return _largest(runs.margins() - held.margins)
+    """Return the noise floor: how far re-decoding the last token alone moves any margin.
+
+    A device may compute wide and narrow batches differently. So each prompt is decoded in a batch as wide
+    as those of a sweep, and in one as narrow as the last of a sweep may be.
+    """
+    n = len(held.prompts)
+    slots = [i % n for i in range(-(-held.probe.n_streams // n) * n)]
+    runs = [Interventions(held) for _ in range(2)]
+    for one, some in zip(runs, (slots, range(n)), strict=True):
+        for slot in some:
+            one.add(slot)
+    wide, narrow = (one.margins() for one in runs)
+    return max(_largest(wide - held.margins[slots]), _largest(narrow - held.margins))
 
 
 def _run_at_every_site(

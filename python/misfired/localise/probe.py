@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -23,14 +23,30 @@ Activations = npt.NDArray[np.float32]
 #: them is to overwrite what attention adds to the residual stream, in every architecture.
 SITES = ("residual", "attention", "feed_forward")
 
-#: Most and fewest interventions in a batch, each on a stream of the cache for itself.
-MOST_STREAMS, LEAST_STREAMS = 32, 8
 
-#: Bytes of the cache above which there are fewer streams, down to the fewest.
-MAX_CACHE_BYTES = 2 << 30
+@dataclass(frozen=True)
+class Room:
+    """How much is computed at a time.
 
-#: Tokens a batch: room for the span of a person in each stream.
-N_BATCH = 256
+    Attributes:
+        n_slots: Most prompts that are held.
+        n_streams: Most interventions in a batch, each on a stream of the cache for itself.
+        n_batch: Tokens a batch: room for the span of a person in each stream.
+        cache_bytes: Size of the cache above which there are fewer slots and streams.
+    """
+
+    n_slots: int
+    n_streams: int
+    n_batch: int
+    cache_bytes: int
+
+
+#: A CPU gains nothing from wider batches. A GPU is idle in narrow ones: one token of each of 32 streams
+#: takes it as long as one of each of 192. llama.cpp has at most 256 sequences.
+CPU, GPU = Room(8, 32, 256, 2 << 30), Room(32, 192, 1024, 8 << 30)
+
+#: Fewest interventions in a batch.
+LEAST_STREAMS = 8
 
 #: Tokens by which a batch may round a prompt up.
 _N_ROUND = 8
@@ -53,7 +69,7 @@ class Probe(AbstractContextManager["Probe"]):
     Args:
         model: A loaded model; it stays open.
         longest: Tokens of the longest prompt.
-        n_slots: Most prompts kept in the cache at a time.
+        n_slots: Most prompts kept in the cache at a time; default: as the device allows (`Room`).
         n_threads: CPU threads; all cores by default.
         mode: `exact`, or `fast` (f16 cache, flash attention where possible: no attention weights).
 
@@ -66,7 +82,7 @@ class Probe(AbstractContextManager["Probe"]):
         model: Model,
         *,
         longest: int,
-        n_slots: int = 8,
+        n_slots: int | None = None,
         n_threads: int | None = None,
         mode: Mode = "exact",
     ) -> None:
@@ -77,10 +93,12 @@ class Probe(AbstractContextManager["Probe"]):
             )
         self.model = model
         self.mode = mode
-        self.n_batch = -(-max(N_BATCH, longest) // CELLS) * CELLS
+        room = GPU if model.uses_gpu else CPU
+        room = replace(room, n_slots=room.n_slots if n_slots is None else n_slots)
+        self.n_batch = -(-max(room.n_batch, longest) // CELLS) * CELLS
         n_each = -(-(longest + _N_ROUND) // CELLS) * CELLS
-        self.n_slots, n_streams = _slots_and_streams(model, mode, n_each, n_slots)
-        n_sequences = self.n_slots + n_streams
+        self.n_slots, self.n_streams = _slots_and_streams(model, mode, n_each, room)
+        n_sequences = self.n_slots + self.n_streams
         self.n_ctx = n_sequences * n_each
         self._context = model.context(
             self.n_ctx,
@@ -171,13 +189,14 @@ class Probe(AbstractContextManager["Probe"]):
         self.close()
 
 
-def _slots_and_streams(model: Model, mode: Mode, n_cells: int, n_slots: int) -> tuple[int, int]:
+def _slots_and_streams(model: Model, mode: Mode, n_cells: int, room: Room) -> tuple[int, int]:
     """Return how many slots and streams of `n_cells` cells fit into the cache."""
     arch, sizes = model.metadata.get("general.architecture", ""), model.sizes
     width = int(model.metadata.get(f"{arch}.attention.key_length", sizes.n_embd // sizes.n_head))
     n_bytes = 4 if MODES[mode].type_k == "f32" else 2
     # Keys and values.
     n_each = 2 * n_bytes * width * model.n_head_kv * sizes.n_layer * n_cells
-    n_fit = MAX_CACHE_BYTES // n_each
-    n_slots = max(2, min(n_slots, n_fit // 8 * 2))
-    return n_slots, max(LEAST_STREAMS, min(MOST_STREAMS, (n_fit - n_slots) // 4 * 4))
+    n_fit = room.cache_bytes // n_each
+    # A case has four prompts.
+    n_slots = max(4, min(room.n_slots, n_fit // 8 * 2))
+    return n_slots, max(LEAST_STREAMS, min(room.n_streams, (n_fit - n_slots) // 4 * 4))
