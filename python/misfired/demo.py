@@ -92,7 +92,7 @@ def _localise(run_folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFr
         **options,
     )
     curves = found.tables["lens_curves"].filter(pl.col("condition") != "gap", kind="failure")
-    lens = curves.select("model", "condition", "layer", margin="margin")
+    lens = curves.select("model", "condition", "layer", margin="true_question")
     planted = card()["organisms"]["instruct"]["planted_head"]
     is_planted = (pl.col("layer") == planted["layer"]) & (pl.col("head") == planted["head"])
     heads = found.tables["head_map"].filter(model="instruct").sort("rank")
