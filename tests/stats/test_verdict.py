@@ -5,7 +5,7 @@ from collections import Counter
 import polars as pl
 import pytest
 
-from misfired.stats import verdict
+from misfired.stats import evidence, verdict
 from misfired.stats.outcomes import build_outcomes
 from stats.answerers import ANSWERERS, answers_of
 
@@ -73,3 +73,21 @@ def test_gold_no_pairs_without_twins_tell_by_the_auc() -> None:
     found = verdict(answers.drop("twin_of"))
     assert (found.reading.measure, found.reads) == ("auc_k", True)
     assert answers["twin_of"].dtype == pl.String
+
+
+def test_other_answers_than_yes_and_no_have_no_verdict() -> None:
+    letters = answers_of("misfire", 0).with_columns(
+        pl.col("expected", "answer").replace({"yes": "A", "no": "B"})
+    )
+    found = verdict(letters)
+    assert (found.reads, found.reads_reason, found.leans) == (None, "no_yes_or_no", None)
+    assert evidence(letters).is_empty()
+
+
+def test_a_run_without_answers_has_no_verdict() -> None:
+    failed = answers_of("misfire", 0, n_scenarios=3).with_columns(
+        answer=pl.lit(None, pl.String), outcome=pl.lit("error"), logit_diff=pl.lit(None, pl.Float64)
+    )
+    found = verdict(failed)
+    assert (found.reads, found.reads_reason, found.leans_reason) == (None, "no_answer", "no_answer")
+    assert found.support.n_pairs == 0

@@ -29,6 +29,7 @@ WORDS = {
     "no_discordant_pair": "no pair has changed between the two",
     "no_answers": "outcomes alone tell no answers",
     "no_answer": "no prompt has an answer of yes or no",
+    "no_yes_or_no": "no prompt expects yes or no",
     "does_not_read": "the model does not read",
     "wide": f"interval wider than {WIDEST:g} points",
     "few_scenarios": f"fewer than {FEWEST_SCENARIOS} scenarios behind it",

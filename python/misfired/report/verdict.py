@@ -49,7 +49,9 @@ def does_not_read(verdict: Verdict | None) -> str:
     """Return the word that stands before the numbers of a run that does not read, or nothing."""
     if verdict is None or verdict.reads:
         return ""
-    return "does not read, " if verdict.reads is False else "not known to read, "
+    if verdict.reads is None:
+        return "not known to read, "
+    return "not shown to read, " if _above_chance(verdict) else "does not read, "
 
 
 def evidence_tables(
@@ -95,7 +97,14 @@ def _reading(verdict: Verdict) -> str:
         how = f"the true question beats the false one in {how}"
     else:
         how = f"the area under its curve on contrast prompts is {_figure(found, 2)} (chance 0.50)"
-    return f"{'Reads' if verdict.reads else 'Does not read'}: {how}."
+    failed = "Not shown to read" if _above_chance(verdict) else "Does not read"
+    return f"{'Reads' if verdict.reads else failed}: {how}."
+
+
+def _above_chance(verdict: Verdict) -> bool:
+    """True if reading has a value above chance, whatever its interval."""
+    chance = 50.0 if verdict.reading.measure.startswith("choice") else 0.5
+    return verdict.reading.value is not None and verdict.reading.value > chance
 
 
 def _leaning(verdict: Verdict) -> str:

@@ -84,7 +84,8 @@ def evidence(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         options: Fields of `SamplingOptions`.
 
     Returns:
-        A frame of schema `EVIDENCE_SCHEMA`, slices and primings as in `summarize`.
+        A frame of schema `EVIDENCE_SCHEMA`, slices and primings as in `summarize`; without rows where no
+        prompt expects yes or no.
 
     Raises:
         DataError: A column is missing, or a prompt is there twice.
@@ -102,6 +103,8 @@ def evidence(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
     """
     sampling = SamplingOptions.of(options)
     run = margins_of_answers(answers)
+    if not run.ids:
+        return pl.DataFrame(schema=EVIDENCE_SCHEMA)
     names = list(run.series)
     rows = dict(zip(names, np.eye(len(names)), strict=True))
     return _frame(run, list(run.series.values()), rows | against_none(rows), sampling)

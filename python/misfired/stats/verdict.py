@@ -33,8 +33,8 @@ class Verdict:
         priming: The priming that counts.
         reads: True if the lower end of `reading` is above chance, False if not, None if it cannot be
             known; then `reads_reason` says why.
-        reads_reason: `no_expected_no` (every prompt expects yes), `no_answers` (outcomes alone), or a
-            reason of `misfired.stats.evidence`.
+        reads_reason: `no_expected_no` (every prompt expects yes), `no_answers` (outcomes alone),
+            `no_answer` (none was given), `no_yes_or_no` (other answers are expected), or a reason of `misfired.stats.evidence`.
         reading: `choice_accuracy_k` with twins (percent, chance 50), else `auc_k` (chance 0.5).
         basis: What `reading` compares: "margin", or "answer" where texts alone were read.
         leans: "yes" or "no" where both are right equally often and one has at least `LEANING` percent of
@@ -105,16 +105,18 @@ def verdict(answers: pl.DataFrame, *, priming: str = "none", **options: Any) -> 
     if "priming" in answers.columns and priming not in answers["priming"]:
         raise DataError(f"answers: no rows of priming {priming!r}")
     has_answers = "condition" in answers.columns
+    yes_or_no = has_answers and answers["expected"].is_in(["yes", "no"]).any()
     outcomes = (build_outcomes(answers) if has_answers else answers).filter(priming=priming)
     keywords = {name: getattr(sampling, name) for name in SamplingOptions.panels()}
     rates = bootstrap(outcomes, measures=["mar", "discrepancy"], **keywords)
     scenario = as_groups(outcomes["scenario"], len(outcomes), "scenario")
     codes = as_codes(outcomes["stereotyped"], outcomes["contrast"])[0]
     support = support_of(codes, scenario)
-    margins, said, basis = _margins(answers, priming) if has_answers else (None, None, "answer")
-    reads, why_not, reading = _reads(margins if basis == "margin" else said, keywords)
-    leans, no_lean, constant, yes_rate = _leans(said, sampling)
-    shift = _none("margin_shift", "no_answers")
+    why = "no_yes_or_no" if has_answers else "no_answers"
+    margins, said, basis = _margins(answers, priming) if yes_or_no else (None, None, "answer")
+    reads, why_not, reading = _reads(margins if basis == "margin" else said, why, keywords)
+    leans, no_lean, constant, yes_rate = _leans(said, why, sampling)
+    shift = _none("margin_shift", why)
     if margins is not None:
         shift = estimate(margins, "margin_shift", **keywords)
     misfires, cause = _misfires(reads, why_not, support, [rates["discrepancy"], shift])
@@ -135,10 +137,12 @@ def _margins(answers: pl.DataFrame, priming: str) -> tuple[Margins, Margins, str
 
 
 def _reads(
-    margins: Margins | None, keywords: dict[str, Any]
+    margins: Margins | None, why: str, keywords: dict[str, Any]
 ) -> tuple[bool | None, str | None, Estimate]:
     if margins is None:
-        return None, "no_answers", _none("choice_accuracy_k", "no_answers")
+        return None, why, _none("choice_accuracy_k", why)
+    if not np.isfinite(margins.cells).any():
+        return None, "no_answer", _none("choice_accuracy_k", "no_answer")
     measure, chance = "auc_k", 0.5
     if margins.has_twins and not margins.one_sided:
         measure, chance = "choice_accuracy_k", 50.0
@@ -149,11 +153,11 @@ def _reads(
 
 
 def _leans(
-    said: Margins | None, sampling: SamplingOptions
+    said: Margins | None, why: str, sampling: SamplingOptions
 ) -> tuple[str | None, str | None, str | None, Estimate]:
     """Return leaning, why it is unknown, the constant answer, and the rate of yes."""
     if said is None:
-        return None, "no_answers", None, _none("yes_rate", "no_answers")
+        return None, why, None, _none("yes_rate", why)
     own = said.by_pair() if sampling.unit == "pair" else said
     means = [_yes(own, expected) for expected in ("yes", "no")]
     known = [mean for mean in means if mean.n]
