@@ -1,9 +1,9 @@
 """Why a table prints a dash, and what makes a number unsure: codes of `misfired.stats` in words."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from misfired.report.table import interval, number
 from misfired.stats.support import FEWEST_EFFECTIVE, FEWEST_SCENARIOS, WIDEST
@@ -43,11 +43,15 @@ class Notes:
 
     dashes: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
     flags: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    places: set[str] = field(default_factory=set)
+
+    _MANY: ClassVar[int] = 3  # Up to this number, all places are named.
 
     def value(
         self, row: Mapping[str, Any], column: str, place: str, sign: str = "", *, digits: int = 1
     ) -> str:
         """Return a number, with a star where it has flags, or a dash whose reason is kept."""
+        self.places.add(place)
         why = row["reason"] if row["value"] is None else row.get("withheld")
         if why is not None or row["value"] is None:
             self._dash(why, column, place)
@@ -60,7 +64,7 @@ class Notes:
         """Return an interval, or a dash whose reason is kept."""
         if row["low"] is None or row.get("withheld"):
             if row["value"] is not None and not row.get("withheld"):
-                self._dash(row["reason"], f"interval of {column}", place)
+                self._dash(row["reason"], f"interval of {column}".removesuffix(" of "), place)
             return "-"
         return interval(row, digits=digits)
 
@@ -68,11 +72,19 @@ class Notes:
         """Return a line for each reason and each flag."""
         found = []
         for reason, columns in self.dashes.items():
-            where = "; ".join(f"{column} ({', '.join(columns[column])})" for column in columns)
+            alike = defaultdict(list)  # Columns by their places.
+            for column, places in columns.items():
+                alike[tuple(places)].append(column)
+            where = "; ".join(f"{', '.join(alike[at])} ({self._named(at)})" for at in alike)
+            where = where.removeprefix(" (").removesuffix(")") if "" in columns else where
             found.append(f"- {where}: {reason}, {WORDS.get(reason, 'see the documentation')}")
         for flag, places in self.flags.items():
-            found.append(f"* {', '.join(dict.fromkeys(places))}: {flag}, {WORDS[flag]}")
+            found.append(f"* {self._named(dict.fromkeys(places))}: {flag}, {WORDS[flag]}")
         return found
+
+    def _named(self, places: Collection[str]) -> str:
+        every = len(places) == len(self.places) > self._MANY
+        return "all" if every else ", ".join(places)
 
     def _dash(self, reason: str | None, column: str, place: str) -> None:
         places = self.dashes[reason or "no_value"].setdefault(column, [])

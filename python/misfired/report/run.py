@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from misfired.report.stats import analyses_tables, summary_tables
 from misfired.report.table import paragraph, text
 from misfired.report.verdict import does_not_read, verdict_sentences
@@ -58,7 +60,7 @@ def _header(scores: Scores, manifest: Manifest, out: Path | None) -> Iterator[st
     yield paragraph(f"model  {model.path} ({model.description})")
     mode = "" if settings.mode is None else f", mode {settings.mode}"
     yield paragraph(
-        f"suite  {settings.suite}, {settings.n_pairs - settings.reading_check:,} pairs, "
+        f"suite  {settings.suite}, {_pairs_and_twins(scores, settings.n_pairs)}, "
         f"{len(scores.answers):,} prompts, protocol {settings.protocol.name}{mode}"
     )
     cache = settings.kv_cache
@@ -66,6 +68,13 @@ def _header(scores: Scores, manifest: Manifest, out: Path | None) -> Iterator[st
         yield f"cache  K {cache.type_k}, V {cache.type_v}, flash attention {cache.flash_attention}"
     if out is not None:
         yield paragraph(f"run    {out}")
+
+
+def _pairs_and_twins(scores: Scores, n: int) -> str:
+    answers, n_twins = scores.answers, 0
+    if "twin_of" in answers.columns:
+        n_twins = answers.filter(pl.col("twin_of").is_not_null())["id"].n_unique()
+    return f"{n - n_twins:,} pairs" + (f" and {n_twins:,} twins" if n_twins else "")
 
 
 def _notes(scores: Scores, manifest: Manifest) -> Iterator[str]:

@@ -286,7 +286,9 @@ def _lines(
         else:
             cells.append(f"{mar['n_base']:,}/{mar['n_informative']}")
             for measure, column in others.items():
-                cells.append(notes.value({**found[measure], "flags": None}, column, name))
+                row = found[measure]
+                limit = "at_limit" if "at_limit" in (row["flags"] or "") else None
+                cells.append(notes.value({**row, "flags": limit}, column, name))
         yield name, str(priming), cells
 
 

@@ -80,8 +80,8 @@ def _evidence_table(rows: pl.DataFrame, title: str, *, changes: bool) -> Table:
     for name in _CHANGES if changes else EVIDENCE_MEASURES:
         row = by_name[name]
         digits = 2 if name.startswith(_LOGITS) else 1
-        value = notes.value(row, "value", name, "+" if changes else "", digits=digits)
-        ends = notes.interval(row, "value", name, digits=digits)
+        value = notes.value(row, "", name, "+" if changes else "", digits=digits)
+        ends = notes.interval(row, "", name, digits=digits)
         cells.append((name, value, ends, row["n_pairs"], row["n_scenarios"]))
     header = ("measure", "value", "interval", "pairs", "scenarios")
     return Table(header, cells, title, n_words=1, notes=notes.lines())
