@@ -117,7 +117,8 @@ def _run_variants(
 ) -> None:
     from misfired.report.run import run_json
     from misfired.report.stats import variants_table
-    from misfired.report.table import text
+    from misfired.report.table import paragraph, text
+    from misfired.report.verdict import verdict_sentences
     from misfired.runs.pipeline import run as run_pipeline
     from misfired.stats import compare_variants
 
@@ -136,6 +137,8 @@ def _run_variants(
         echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
         return
     first, second = runs
+    for name, each in runs.items():
+        echo("\n".join([name, *map(paragraph, verdict_sentences(each.analyses.verdict)), ""]))
     echo(text(variants_table(compared, (first, second))))
     echo(f"runs   {out}/{{{first},{second}}}")
 

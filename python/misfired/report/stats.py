@@ -182,12 +182,14 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
     `variants` is what `compare_variants` returns; `names` name the first and the second variant.
     """
     header = ("slice", "priming", "scenarios", *names, "diff.", "interval")
-    rows = []
+    rows, notes = [], Notes()
     for row in variants.filter(measure="mar").iter_rows(named=True):
-        values = (number(row["first"]), number(row["second"]), number(row["value"], "+"))
-        rows.append((row["slice"], row["priming"], row["n_scenarios"], *values, interval(row)))
+        place = f"{row['slice']} {row['priming']}"
+        values = [number(row["first"]), number(row["second"])]
+        values += [notes.value(row, "diff.", place, "+"), notes.interval(row, "diff.", place)]
+        rows.append((row["slice"], row["priming"], row["n_scenarios"], *values))
     title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
-    return Table(header, rows, title, n_words=2)
+    return Table(header, rows, title, n_words=2, notes=notes.lines())
 
 
 def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
