@@ -7,6 +7,7 @@ import pytest
 
 from misfired import build_outcomes, read_answers
 from misfired.stats import compare_variants
+from misfired.suites.twins import READING
 
 PEOPLE = [("the cook", "old"), ("the clerk", "nonOld")]
 DEEDS = [
@@ -75,10 +76,11 @@ def test_both_variants_side_by_side(misfired, asked, tmp_path):
     ):
         assert [slice_, priming, "6"] in rows
     answers = [read_answers(tmp_path / "runs" / name) for name in ("paper", "strict")]
-    assert [frame["twin_of"].count() if "twin_of" in frame.columns else 0 for frame in answers] == [
-        0,
-        36,
-    ]
+    # Those of `paper` check that the model reads.
+    twins = [frame.filter(pl.col("twin_of").is_not_null()) for frame in answers]
+    assert [frame["id"].str.ends_with(READING).all() for frame in twins] == [True, False]
+    assert [len(frame) for frame in twins] == [36, 36]
+    assert "contrast stories" in done.out
     told = json.loads(misfired(*asked, "--variant", "paper,strict", "--json").out)
     assert list(told["variants"]) == ["paper", "strict"]
     expected = compare_variants(*map(build_outcomes, answers), n_resamples=200)

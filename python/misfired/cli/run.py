@@ -137,8 +137,8 @@ def _run_variants(
         echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
         return
     first, second = runs
-    for name, each in runs.items():
-        echo("\n".join([name, *map(paragraph, verdict_sentences(each.analyses.verdict)), ""]))
+    for name, one in runs.items():
+        echo("\n".join([name, *map(paragraph, verdict_sentences(one.analyses.verdict)), ""]))
     echo(text(variants_table(compared, (first, second))))
     echo(f"runs   {out}/{{{first},{second}}}")
 
