@@ -63,7 +63,7 @@ def test_the_command_prints_one_table_and_names_what_failed(misfired, two_models
     assert "missing.gguf: no such model file" in done.err
     table = done.out.splitlines()
     assert table[0].strip() == "MAR, priming none"
-    assert [line.split()[0] for line in table[2:4]] == ["a", "b"]
+    assert [line.split()[0] for line in table if line.startswith(("a ", "b "))] == ["a", "b"]
 
 
 @pytest.mark.slow
