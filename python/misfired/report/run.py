@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from misfired.report.ending import ending_lines
 from misfired.report.stats import analyses_tables, summary_tables
 from misfired.report.table import paragraph, text
 from misfired.report.verdict import does_not_read, verdict_sentences
@@ -51,7 +52,7 @@ def run_json(run: Run, out: Path) -> dict[str, Any]:
 
 def scores_json(scores: Scores, out: Path) -> dict[str, Any]:
     """Return the outcomes of scoring for JSON, and for a server its tokens and fingerprints."""
-    told = ("outcomes", "usage", "fingerprints")
+    told = ("outcomes", "until", "usage", "fingerprints")
     return {"run": str(out)} | {k: scores.manifest[k] for k in told if k in scores.manifest}
 
 
@@ -68,6 +69,7 @@ def _header(scores: Scores, manifest: Manifest, out: Path | None) -> Iterator[st
         yield f"cache  K {cache.type_k}, V {cache.type_v}, flash attention {cache.flash_attention}"
     if out is not None:
         yield paragraph(f"run    {out}")
+    yield from map(paragraph, ending_lines(manifest))
 
 
 def _pairs_and_twins(scores: Scores, n: int) -> str:

@@ -109,9 +109,9 @@ def _until_decided(
             f"{options.against}: must share at least {least} scenarios with the pairs (min_scenarios), "
             f"got {shared['scenario'].n_unique()}"
         )
-    level, n_pairs = options.confidence_level, tuple(looks.values())
+    level, asked = options.confidence_level, tuple(looks.values())
     rule = Settled(
-        points=points, base=base, n_pairs=n_pairs, confidence_level=level, unit=options.unit
+        points=points, base=base, n_scenarios=asked, confidence_level=level, unit=options.unit
     )
     sha256 = pairs_sha256(base.select("id", *CONDITIONS).sort("id"))
     stated = _stated(options) | {"until_decided": points, "against_sha256": sha256}
@@ -145,13 +145,12 @@ def block_size(n_scenarios: int) -> int:
 
 
 def _looks(counted: pl.DataFrame, blocks: list[pl.Series], least: int) -> dict[int, int]:
-    """Return the blocks after which a rule looks, and how many of the counted pairs are asked by then."""
+    """Return the blocks after which a rule looks, and how many scenarios of the counted pairs it sees."""
     found: dict[int, int] = {}
-    n_scenarios = n_pairs = 0
+    n_scenarios = 0
     for block, ids in enumerate(blocks):
-        part = counted.filter(pl.col("id").is_in(ids.to_list()))
-        n_scenarios += part["scenario"].n_unique()
-        n_pairs += len(part)
-        if len(part) and n_scenarios >= least:
-            found[block] = n_pairs
+        n_new = counted.filter(pl.col("id").is_in(ids.to_list()))["scenario"].n_unique()
+        n_scenarios += n_new
+        if n_new and n_scenarios >= least:
+            found[block] = n_scenarios
     return found

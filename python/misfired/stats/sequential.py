@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -23,8 +23,6 @@ from misfired.stats.resampling import Bootstrap, bootstrap
 MEASURE, PRIMING = "mar", "none"
 #: Points of a Gauss-Legendre rule: the bounds are then exact to 1e-9 (tests/reference/sequential.py).
 _N_POINTS = 160
-#: A look with less than this share of the error decides nothing: no interval is sound that far out.
-_LEAST_ALPHA = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def spending_bounds(shares: Sequence[float], *, alpha: float = 0.05) -> list[flo
 def _bound(score: Any, mass: Any, scale: float, spend: float) -> float:
     """Return the bound of |score| that a step of standard deviation `scale` passes with `spend`."""
     low, high = 0.0, float(np.max(score)) + 40 * scale
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         tails = [math.erfc((middle - place) / (scale * math.sqrt(2))) for place in score.tolist()]
         low, high = (middle, high) if float(mass @ np.array(tails)) > spend else (low, middle)
@@ -132,9 +130,10 @@ class HalfWidth:
         asked = outcomes.filter(priming=PRIMING)
         alpha = (1 - self.confidence_level) * asked["scenario"].n_unique() / self.n_scenarios
         found = bootstrap(asked, measures=[MEASURE], unit=self.unit, confidence_level=1 - alpha)
-        return _look(asked, found, self._ended)
+        return _look(asked, found, self.met)
 
-    def _ended(self, low: float, high: float) -> str | None:
+    def met(self, low: float, high: float) -> str | None:
+        """Return `narrow` if an interval is narrow enough."""
         return "narrow" if (high - low) / 2 <= self.points else None
 
 
@@ -150,28 +149,31 @@ class Settled:
     Attributes:
         points: Points of MAR.
         base: Outcomes of the other run, as for `summarize`.
-        n_pairs: Pairs of both runs that are asked up to each look, ascending.
+        n_scenarios: Scenarios of both runs that are asked up to each look, ascending.
 
     Example:
         >>> outcomes = pl.DataFrame({
         ...     "id": [str(i) for i in range(90)], "scenario": [str(i // 2) for i in range(90)],
         ...     "priming": "none", "stereotyped": [i % 9 > 0 for i in range(90)], "contrast": True})
-        >>> rule = Settled(points=2, base=outcomes.with_columns(stereotyped=True), n_pairs=(90, 180))
+        >>> rule = Settled(points=2, base=outcomes.with_columns(stereotyped=True), n_scenarios=(45, 90))
         >>> look = rule.look(outcomes)
         >>> round(look.value, 1), round(look.confidence_level, 4), look.ended
         (11.1, 0.9969, 'different')
     """
 
+    #: A look that may err less often decides nothing: no interval is sound that far out.
+    LEAST_ALPHA: ClassVar[float] = 1e-9
+
     points: float
     base: pl.DataFrame
-    n_pairs: tuple[int, ...]
+    n_scenarios: tuple[int, ...]
     confidence_level: float = DEFAULTS.confidence_level
     unit: str = "scenario"
 
     @cached_property
     def alphas(self) -> list[float]:
         """The error that the interval of each look may make."""
-        shares = [n / self.n_pairs[-1] for n in self.n_pairs]
+        shares = [n / self.n_scenarios[-1] for n in self.n_scenarios]
         bounds = spending_bounds(shares, alpha=1 - self.confidence_level)
         return [math.erfc(bound / math.sqrt(2)) for bound in bounds]
 
@@ -179,17 +181,19 @@ class Settled:
         """Return the look at the outcomes of all scenarios asked so far, as for `summarize`."""
         base = self.base.filter(priming=PRIMING).select("id", *CONDITIONS)
         both = outcomes.filter(priming=PRIMING).join(base, on="id", maintain_order="left")
-        alpha = self.alphas[self.n_pairs.index(len(both))]
-        if alpha < _LEAST_ALPHA:
-            return Look(both["scenario"].n_unique(), len(both), None, None, None, 1 - alpha)
+        n_scenarios = both["scenario"].n_unique()
+        alpha = self.alphas[self.n_scenarios.index(n_scenarios)]
+        if alpha < self.LEAST_ALPHA:
+            return Look(n_scenarios, len(both), None, None, None, 1 - alpha)
         sides = ([both[side].to_list(), both[f"{side}_right"].to_list()] for side in CONDITIONS)
         found = bootstrap(
             *(np.array(side, dtype=np.float64) for side in sides), scenario=both["scenario"],
             weights=[1, -1], measures=[MEASURE], unit=self.unit, method="t", confidence_level=1 - alpha,
         )  # fmt: skip
-        return _look(both, found, self._ended)
+        return _look(both, found, self.met)
 
-    def _ended(self, low: float, high: float) -> str | None:
+    def met(self, low: float, high: float) -> str | None:
+        """Return `different` or `alike` if an interval settles it."""
         if low > 0 or high < 0:
             return "different"
         return "alike" if -self.points < low and high < self.points else None
