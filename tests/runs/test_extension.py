@@ -33,11 +33,11 @@ def without_counts(folder):
 def test_a_larger_limit_asks_only_what_is_new(organism, tmp_path) -> None:
     model, suite = organism
     grown, whole = tmp_path / "grown", tmp_path / "whole"
-    run(model, suite, out=grown, limit=40, priming=["cue"], **ORGANISM)
+    run(model, suite, out=grown, limit=20, priming=["cue"], **ORGANISM)
     n_before = len(read_answers(grown))
-    extended = run(model, suite, out=grown, limit=90, priming=["cue"], **ORGANISM)
-    run(model, suite, out=whole, limit=90, priming=["cue"], **ORGANISM)
-    assert n_before == 40 * 3
+    extended = run(model, suite, out=grown, limit=45, priming=["cue"], **ORGANISM)
+    run(model, suite, out=whole, limit=45, priming=["cue"], **ORGANISM)
+    assert n_before == 20 * 3
     assert extended.scores.manifest["times"]["n_resumed_from"] == n_before
     assert without_counts(grown) == without_counts(whole)
 
