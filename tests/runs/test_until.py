@@ -108,7 +108,7 @@ def test_interrupted_it_ends_at_the_same_place(model, suite, tmp_path) -> None:
     assert len({json.dumps(each["until"]) for each in manifests}) == 1
 
 
-def test_a_comparison_ends_once_it_is_settled(model, suite, whole, tmp_path) -> None:
+def test_a_comparison_ends_once_it_is_settled(model, suite, tmp_path) -> None:
     base = tmp_path / "base"
     run(models()["base"], suite, out=base, **OPTIONS)
     rule = {"against": base, "until_decided": 2, "confidence_level": 0.8}
@@ -117,11 +117,27 @@ def test_a_comparison_ends_once_it_is_settled(model, suite, whole, tmp_path) -> 
     assert told["ended"] == "different"
     assert told["looks"][-1]["low"] > 0
     assert told["looks"][-1]["n_scenarios"] < 30
-    # The same model as its own base: no difference at all.
-    rule = {"against": whole, "until_decided": 2}
+
+
+@pytest.mark.ci
+def test_runs_that_differ_little_are_alike_and_equal_ones_ask_all(
+    model, suite, whole, tmp_path
+) -> None:
+    answers = read_answers(whole)
+    # Every tenth answer is the other one.
+    other = (
+        pl.when(pl.col("outcome") == "correct").then(pl.lit("wrong")).otherwise(pl.lit("correct"))
+    )
+    tenth = pl.int_range(pl.len()) % 10 == 0
+    flipped = pl.when(tenth).then(other).otherwise("outcome")
+    answers.with_columns(outcome=flipped).write_parquet(tmp_path / "base.parquet")
+    rule = {"against": tmp_path / "base.parquet", "until_decided": 40}
     alike = run(model, suite, out=tmp_path / "alike", **OPTIONS, **rule)
-    assert alike.scores.manifest["until"]["ended"] in {"alike", None}
-    run(model, suite, out=tmp_path / "alike", **OPTIONS)
+    assert alike.scores.manifest["until"]["ended"] == "alike"
+    assert len(alike.scores.answers) < 300
+    # Without any difference there is no standard error, and no interval to decide by.
+    equal = run(model, suite, out=tmp_path / "alike", **OPTIONS, **rule | {"against": whole})
+    assert equal.scores.manifest["until"]["ended"] is None
     assert comparable(tmp_path / "alike") == comparable(whole)
 
 
@@ -190,4 +206,4 @@ def test_the_command_says_where_it_ended(misfired, model, suite, tmp_path) -> No
     assert done.code == 0, done.err
     (line,) = (line for line in done.out.splitlines() if line.startswith("asked  "))
     assert "of 30 scenarios" in line
-    assert "--until 15" in done.out
+    assert "narrow enough (--until 15)" in " ".join(done.out.split())
