@@ -162,8 +162,18 @@ def test_a_starred_p_value_is_below_its_bounds(outcomes):
     assert "few_pairs" in few
 
 
+def twelve_scenarios(folder):
+    """The outcomes with two pairs a scenario, which then stand in the file."""
+    file = folder / "outcomes.parquet"
+    frame = pl.read_parquet(file)
+    number = pl.col("id").str.strip_prefix("p").cast(pl.Int64) // 2
+    frame = frame.with_columns(scenario=pl.format("q{}", number))
+    frame.write_parquet(file)
+    return frame
+
+
 def test_compare_shows_differences_with_p_values(outcomes):
-    frame = pl.read_parquet(outcomes / "outcomes.parquet")
+    frame = twelve_scenarios(outcomes)
     frame.with_columns(stereotyped=True).write_parquet(outcomes / "other.parquet")
     files = (outcomes / "outcomes.parquet", outcomes / "other.parquet")
     table = run(*files, command="compare").stdout
@@ -174,6 +184,23 @@ def test_compare_shows_differences_with_p_values(outcomes):
     ]
     assert rows[0]["slice"] == "overall"
     assert rows[0]["value"] > 0
+
+
+def test_compare_says_how_much_is_shared_and_refuses_too_little(outcomes):
+    whole = twelve_scenarios(outcomes)
+    order = whole["scenario"].unique(maintain_order=True).to_list()
+    for name, n in (("ten", 10), ("three", 3)):
+        whole.filter(pl.col("scenario").is_in(order[:n])).write_parquet(
+            outcomes / f"{name}.parquet"
+        )
+    file, ten, three = (outcomes / f"{name}.parquet" for name in ("outcomes", "ten", "three"))
+    n_pairs, n_ten = whole["id"].n_unique(), pl.read_parquet(ten)["id"].n_unique()
+    shown = " ".join(run(file, ten, command="compare").stdout.split())
+    of = f"of {n_pairs} in the first and {n_ten} in the second"
+    assert f"Shared: {n_ten} pairs of 10 scenarios, {of}." in shown
+    failed = run(file, three, command="compare")
+    assert isinstance(failed.exception, DataError)
+    assert "must share at least 8 scenarios, got 3 (" in str(failed.exception)
 
 
 def test_leaderboard_lists_runs_and_published_figures(outcomes, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from misfired.errors import ArgumentError
-from misfired.stats import bootstrap, compare
+from misfired.stats import compare, summarize
 from misfired.stats.sequential import HalfWidth, Settled, spending_bounds
 from reference import sequential as twin
 from sequential_table import decided, until
@@ -61,30 +61,24 @@ def outcomes(n_scenarios: int, rate: float, seed: int) -> pl.DataFrame:
     })  # fmt: skip
 
 
-def test_the_interval_of_a_look_is_that_of_bootstrap_at_its_level():
+def test_the_interval_of_a_look_is_that_of_the_summary():
     frame = outcomes(50, 0.1, 0)
     primed = frame.with_columns(priming=pl.lit("cue"), stereotyped=False)
-    look = HalfWidth(points=3, n_scenarios=200).look(pl.concat([frame, primed]))
-    plain = bootstrap(frame, measures=["mar"], confidence_level=1 - 0.05 / 4)["mar"]
-    assert (look.value, look.low, look.high) == (plain.value, plain.low, plain.high)
-    assert look.confidence_level == pytest.approx(0.9875)
+    both = pl.concat([frame, primed])
+    look = HalfWidth(points=3).look(both)
+    row = summarize(both).filter(slice="overall", priming="none", measure="mar").row(0, named=True)
+    assert (look.value, look.low, look.high) == (row["value"], row["low"], row["high"])
     assert (look.n_scenarios, look.n_pairs) == (50, 250)
-    half = (plain.high - plain.low) / 2
-    assert HalfWidth(points=half + 1e-9, n_scenarios=200).look(frame).ended == "narrow"
-    assert HalfWidth(points=half - 1e-9, n_scenarios=200).look(frame).ended is None
-
-
-def test_all_scenarios_have_the_plain_interval():
-    frame = outcomes(50, 0.1, 1)
-    look = HalfWidth(points=3, n_scenarios=50).look(frame)
-    plain = bootstrap(frame, measures=["mar"])["mar"]
-    assert (look.low, look.high) == (plain.low, plain.high)
+    half = (look.high - look.low) / 2
+    assert HalfWidth(points=half + 1e-9).look(frame).ended == "narrow"
+    assert HalfWidth(points=half - 1e-9).look(frame).ended is None
+    wider = HalfWidth(points=half, confidence_level=0.99).look(frame)
+    assert wider.ended is None
+    assert wider.high > look.high
 
 
 def test_nothing_to_count_ends_nothing():
-    look = HalfWidth(points=50, n_scenarios=9).look(
-        outcomes(5, 0.1, 1).with_columns(contrast=False)
-    )
+    look = HalfWidth(points=50).look(outcomes(5, 0.1, 1).with_columns(contrast=False))
     assert (look.value, look.ended) == (None, None)
 
 
@@ -93,14 +87,14 @@ def test_the_last_interval_of_a_comparison_is_that_of_compare_at_its_level():
     missing = base.with_columns(stereotyped=pl.when(pl.col("id") != "p7").then("stereotyped"))
     rule = Settled(points=2, base=missing, n_scenarios=(20, 60))
     look = rule.look(new)
-    bounds = spending_bounds([1 / 3, 1])
+    bounds = spending_bounds([1 / 3, 1], alpha=0.8 * 0.05)
     assert look.confidence_level == pytest.approx(1 - 2 * scipy_stats.norm.sf(bounds[-1]))
     compared = compare(new, missing, method="t", confidence_level=look.confidence_level)
     row = compared.filter(slice="overall", measure="mar").row(0, named=True)
     assert (look.value, look.low, look.high) == (row["value"], row["low"], row["high"])
     assert look.n_pairs == row["n_pairs"] == 299
     assert look.ended == "different"
-    # At a third of the scenarios the bound is 3.7 standard errors.
+    # At a third of the scenarios the bound is about 3.8 standard errors.
     first = rule.look(new.head(100))
     assert first.n_scenarios == 20
     assert first.confidence_level == pytest.approx(1 - 2 * scipy_stats.norm.sf(bounds[0]))
@@ -126,5 +120,5 @@ def test_error_and_coverage_by_simulation(rate, correlation):
     n = 600
     error = decided(rate, 0, correlation, False, n)["different"] / 100
     assert error <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / n)
-    covered = {key: row[0] / 100 for key, row in until(rate, correlation, n).items()}
-    assert covered[3.0, True] >= 0.94 - 2.6 * np.sqrt(0.94 * 0.06 / n)
+    covered = until(rate, correlation, n)[3.0][0] / 100
+    assert covered >= 0.94 - 2.6 * np.sqrt(0.94 * 0.06 / n)

@@ -38,6 +38,7 @@ from misfired.stats.options import (
     UnitOptions,
 )
 from misfired.stats.outcomes import build_outcomes
+from misfired.stats.sharing import shared_pairs
 
 _Runs = Annotated[
     list[Path], Argument(metavar="RUNS", help="Run folders, or answers or outcomes files.")
@@ -131,7 +132,8 @@ def compare(
 ) -> None:
     """Print what differs between two runs on the same pairs.
 
-    Values are first - second. First come the answers that differ, in both directions, and the mean
+    Values are first - second, on the pairs that both runs have; fewer than 8 scenarios are not
+    compared. First come the answers that differ, in both directions, and the mean
     difference of the margins: a rate can stay where it was while most answers change.
 
     Examples:
@@ -139,7 +141,10 @@ def compare(
     """
     asked = _statistics(options)
     answers = [read_answers(path) for path in (first, second)]
-    frame = compare_runs(*map(_outcomes, answers), **asked)
+    outcomes = list(map(_outcomes, answers))
+    shared = shared_pairs(*outcomes)
+    shared.check(first, second)
+    frame = compare_runs(*outcomes, **asked)
     tables = [show.comparison_table(frame, f"{first} - {second}")]
     if all(map(_are_answers, answers)):
         changed, moved = flips(*answers, **asked), compare_evidence(*answers, **asked)
@@ -151,6 +156,7 @@ def compare(
     for path, each in zip((first, second), answers, strict=True):
         judged = verdict(each, priming=verdict_priming(each), **asked)
         shown.append("\n".join([str(path), *map(paragraph, verdict_sentences(judged))]))
+    shown.append(paragraph(show.shared_words(shared)))
     _print(frame, "\n\n".join([*shown, *map(text, tables)]), as_json=as_json, as_csv=as_csv)
 
 

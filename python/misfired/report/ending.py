@@ -33,8 +33,7 @@ def ending_lines(manifest: Manifest) -> list[str]:
 
 def _interval(look: Mapping[str, Any], n_looks: int, *, compared: bool) -> str:
     what = "MAR minus that of the other run" if compared else "MAR"
-    level, numbers = 100 * look["confidence_level"], "{value:.1f} ({low:.1f} to {high:.1f})"
-    return (
-        f"{what} {numbers.format(**look)} after {look['n_scenarios']} scenarios; the {level:.2f} % interval "
-        f"of look {n_looks} allows for a run that chooses its end"
-    )
+    numbers = "{value:.1f} ({low:.1f} to {high:.1f})".format(**look)
+    level = f"{100 * look['confidence_level']:.4g} % interval"
+    jointly = "; those of all looks hold jointly" if compared else ""
+    return f"{what} {numbers} at look {n_looks}, after {look['n_scenarios']} scenarios ({level}{jointly})"

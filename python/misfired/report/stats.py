@@ -10,6 +10,7 @@ from misfired.report.notes import Notes
 from misfired.report.table import Table, interval, number, p_value
 from misfired.report.verdict import evidence_tables
 from misfired.runs.analyses import Analyses
+from misfired.stats.sharing import Shared
 from misfired.stats.support import FEWEST_EFFECTIVE
 
 _Row = Mapping[str, Any]
@@ -299,3 +300,10 @@ def _sign_flip(joint: _Row, notes: Notes, place: str) -> str:
     if joint["p_value"] is None and joint["value"] is not None:
         return notes.value({"value": None, "reason": "no_discordant_pair"}, "p", place)
     return p_value(joint["p_value"])
+
+
+def shared_words(shared: Shared) -> str:
+    """Return on how many pairs a comparison rests."""
+    other = max(shared.n_first, shared.n_second) > shared.n_pairs
+    of = f", of {shared.n_first:,} in the first and {shared.n_second:,} in the second" * other
+    return f"Shared: {shared.n_pairs:,} pairs of {shared.n_scenarios:,} scenarios{of}."

@@ -89,10 +89,7 @@ def plan_for(
 def _until(pairs: pl.DataFrame, options: RunOptions, points: float) -> Plan:
     blocks = in_blocks(pairs, seed=options.seed)
     looks = _looks(pairs, blocks, options.min_scenarios)
-    n_scenarios, level = pairs["scenario"].n_unique(), options.confidence_level
-    rule = HalfWidth(
-        points=points, n_scenarios=n_scenarios, confidence_level=level, unit=options.unit
-    )
+    rule = HalfWidth(points=points, confidence_level=options.confidence_level, unit=options.unit)
     stated = _stated(options) | {"until": points}
     return Plan(pairs=pairs, blocks=blocks, rule=rule, stated=stated, look_after=tuple(looks))
 
