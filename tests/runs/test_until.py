@@ -183,7 +183,6 @@ def test_twins_come_with_their_pairs_and_are_not_counted() -> None:
     plan = plan_for(both, RunOptions(until=3, min_scenarios=10))
     assert [len(ids) for ids in plan.blocks] == [40, 40, 16]
     assert plan.look_after == (0, 1, 2)
-    assert plan.rule.n_scenarios == 24
     assert plan.n_block == 10
 
 
