@@ -94,7 +94,7 @@ def misfired_ready(
     """Everything before the first token is done, the choice of packing too."""
     settings = DecodingOptions(mode=mode, n_threads=n_threads)
     with open_context(model, job, settings) as context:
-        packing = choose_packing(context, job, settings)
+        packing = choose_packing(context, job, settings).facts
         yield lambda: _answer_all(context, job, packing), packing
 
 

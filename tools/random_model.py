@@ -155,6 +155,7 @@ def make_model(
     sliding_window: int = 32,
     tied: bool | None = None,
     scale: float = 2.0,
+    n_vocab: int | None = None,
 ) -> Path:
     """Write a GGUF model with random weights; the same arguments give the same bytes.
 
@@ -176,6 +177,7 @@ def make_model(
             models have 512 to 4,096; the small default makes the window matter for short prompts.
         tied: Whether the output rows are the token embedding; None is as in the real models.
         scale: Standard deviation of the logits over the vocabulary, about.
+        n_vocab: Tokens up to which the built-in vocabulary is filled with unused ones.
 
     Raises:
         ValueError: An argument is out of range, or the vocabulary file holds no vocabulary.
@@ -204,7 +206,7 @@ def make_model(
         scale=scale,
     )
     _check(arch, shape, stated_head_dim=head_dim is not None, quantisation=quantisation)
-    tokenizer = builtin_tokenizer() if vocab is None else read_tokenizer(Path(vocab))
+    tokenizer = builtin_tokenizer(n_vocab) if vocab is None else read_tokenizer(Path(vocab))
     tokenizer = with_chat_template(tokenizer, chat_template)
     return _write(
         Path(path), arch, shape, tokenizer=tokenizer, quantisation=quantisation, seed=seed

@@ -196,13 +196,18 @@ def _learn_merges(words: list[str]) -> list[tuple[str, str]]:
 
 
 @cache
-def builtin_tokenizer() -> Tokenizer:
-    """A byte-level BPE of about 1,150 tokens: bytes, common English words, five special tokens."""
+def builtin_tokenizer(n_vocab: int | None = None) -> Tokenizer:
+    """A byte-level BPE of about 1,150 tokens: bytes, common English words, five special tokens.
+
+    It is filled up to `n_vocab` with tokens that no text has.
+    """
     after_space = [f" {word}" for word in (*WORDS.split(), *CAPITALISED.split())]
     merges = _learn_merges([*after_space, *CAPITALISED.split(), *BARE])
     plain = [*byte_symbols().values(), *dict.fromkeys("".join(pair) for pair in merges)]
     special = {token: len(plain) + rank for rank, token in enumerate(SPECIAL_TOKENS)}
     types = [TokenType.NORMAL] * len(plain) + [TokenType.CONTROL] * len(special)
+    unused = [f"<unused{rank}>" for rank in range((n_vocab or 0) - len(types))]
+    types += [TokenType.UNUSED] * len(unused)
 
     def text(value: str) -> Metadata:
         return Metadata(value, GGUFValueType.STRING)
@@ -216,7 +221,7 @@ def builtin_tokenizer() -> Tokenizer:
     return {
         "tokenizer.ggml.model": text("gpt2"),
         "tokenizer.ggml.pre": text("gpt-2"),
-        "tokenizer.ggml.tokens": array([*plain, *special], GGUFValueType.STRING),
+        "tokenizer.ggml.tokens": array([*plain, *special, *unused], GGUFValueType.STRING),
         "tokenizer.ggml.token_type": array([int(t) for t in types], GGUFValueType.INT32),
         "tokenizer.ggml.merges": array([" ".join(m) for m in merges], GGUFValueType.STRING),
         "tokenizer.ggml.bos_token_id": token_id("<|endoftext|>"),

@@ -121,7 +121,14 @@ class Run:
 @final
 class Scorer(Run):
     def __new__(
-        cls, context: Context, tokens: _Rows, wanted: _Rows, *, n_block: int, packing: str
+        cls,
+        context: Context,
+        tokens: _Rows,
+        wanted: _Rows,
+        *,
+        n_block: int,
+        packing: str,
+        seed: int = 0,
     ) -> Scorer: ...
     def step(self) -> _Scored | None: ...
 

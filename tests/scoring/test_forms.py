@@ -155,7 +155,7 @@ def check_one_by_one(path: Path, protocol) -> None:
         job = prepare(tokenizer, prompts_of(texts))
         with open_context(model, job, DecodingOptions()) as context:
             job = calibrate(context, job)
-            packing = choose_packing(context, job, DecodingOptions())["packing"]
+            packing = choose_packing(context, job, DecodingOptions()).packing
             engine = Engine(context, job, packing=packing)
             rows = answer_all(engine)
             packed = {row: (measured, engine.logp[row]) for row, measured in rows.items()}

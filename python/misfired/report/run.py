@@ -86,7 +86,7 @@ def _notes(scores: Scores, manifest: Manifest) -> Iterator[str]:
     if (check := manifest.batch_invariance) is not None:
         yield paragraph(
             f"{invariance(check)}; {check.label_flips} answers flip, "
-            f"{check.n_within} of all lie that close to the boundary."
+            f"{check.n_within} of all lie that close to the boundary." + _what_it_says(check)
         )
 
 
@@ -94,6 +94,23 @@ def invariance(check: BatchInvariance, of: str = "") -> str:
     """Return what scoring a sample again, each prompt alone, has changed."""
     alone = f"{check.n_checked} prompts scored alone differ by at most {check.max_difference:.1e}"
     return f"Batch invariance{of}: {alone}"
+
+
+def _what_it_says(check: BatchInvariance) -> str:
+    if check.share_off is not None and check.bound is not None:
+        rescored = (
+            f" {check.n_rescored:,} answers were scored again alone, since one was off before."
+            if check.n_rescored
+            else ""
+        )
+        share = f"{100 * check.share_off:.1f} %"
+        return (
+            f" At 95 %, at most {share} of all can differ by more than {check.bound:.0e}.{rescored}"
+        )
+    ranges = (check.mar_range or {}).items()
+    told = (f"{name} {pair[0]:.2f} to {pair[1]:.2f} %" for name, pair in ranges if pair is not None)
+    listed = "; ".join(told)
+    return f" If all of those flipped, MAR would lie within: {listed}." if listed else ""
 
 
 def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:

@@ -48,7 +48,7 @@ class Asking:
     def ask(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Ask block after block until the plan ends; return the pairs asked and all their answers, in order."""
         self.progress.stage("trial")
-        self.backend.open(self._all.spread(N_SAMPLE))
+        self.backend.open(self._all.spread(N_SAMPLE), len(self._all))
         self.progress.tell_new(self.backend.about())
         self.progress.stage("scoring")
         frames: list[pl.DataFrame] = []

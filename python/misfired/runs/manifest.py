@@ -82,7 +82,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     seed: Annotated[int, "Seed of everything but the few-shot draw."]
     model_sha256: Annotated[str | None, "SHA-256 of the model file."] = None
     template: Annotated[TemplateSettings | None, "Chat template."] = None
-    mode: Annotated[str | None, "`exact` or `fast`."] = None
+    mode: Annotated[str | None, "`exact`, `stable` or `fast`."] = None
     n_ctx: Annotated[int | None, "Cells of the K/V cache; null: as many as needed."] = None
     n_batch: Annotated[int | None, "Tokens a batch; null: by device and work."] = None
     kv_cache: Annotated[KvCache | None, "`type_k`, `type_v` and `flash_attention`."] = None
@@ -105,10 +105,23 @@ class _ModelFacts(_Section, frozen=True):
 class BatchInvariance(_Section, frozen=True):
     """A sample scored again, each prompt alone."""
 
-    n_checked: Annotated[int, "Prompts scored again."]
+    n_checked: Annotated[int, "Prompts scored again; for `solo` on top of what all share."]
     max_difference: Annotated[float, "Largest difference of a log-probability or decision."]
     label_flips: Annotated[int, "Answers of the sample that flip."]
-    n_within: Annotated[int, "Prompts, of all, that lie within `max_difference` of a flip."]
+    n_within: Annotated[int, "Prompts, of all, that lie within `noise` of a flip."]
+    noise: Annotated[
+        float | None, "Largest difference of a decision; in `stable` and `fast` twice that."
+    ] = None
+    bound: Annotated[float | None, "In `exact`, the largest difference allowed."] = None
+    share_off: Annotated[
+        float | None, "In `exact`, at 95 %, the largest share of prompts that may exceed it."
+    ] = None
+    mar_range: Annotated[
+        dict[str, tuple[float, float] | None] | None,
+        "In `stable` and `fast`, by priming: lowest and highest MAR if all of `n_within` flipped.",
+    ] = None
+    n_rescored: Annotated[int, "Answers scored again alone since one of the sample was off."] = 0
+    n_tokens: Annotated[int | None, "Tokens of the check."] = None
     texts_differ: Annotated[int | None, "Texts of the sample that differ."] = None
 
 
@@ -183,8 +196,9 @@ _MORE_KEYS = {
     "template_markers.n_spelled_out": "Markers spelled out in ordinary tokens.",
     "template_markers.n_untrained": "Markers with embeddings that look untrained.",
     "template_markers.markers": "Each marker: text, tokens, and how it was judged.",
-    "packing.packing": "`packed`, `solo` or `fresh`.",
+    "packing.packing": "`packed`, `stable`, `solo` or `fresh`.",
     "packing.n_tried": "Prompts that were tried first.",
+    "packing.n_tokens": "Tokens of the trial that were decoded twice.",
     "packing.differences": "Largest difference to alone, by packing tried.",
     "intervention_effect.n_tried": "Prompts scored with and without it.",
     "intervention_effect.n_changed": "Prompts for which anything differs.",

@@ -27,6 +27,7 @@ from misfired.scoring.environment import before_loading
 from misfired.scoring.llama.guard import begin
 from misfired.scoring.options import ScoringOptions, ServerOptions
 from misfired.stats import summarize
+from misfired.stats.boundary import mar_range
 from misfired.stats.outcomes import build_outcomes
 from misfired.suites.twins import with_reading_check
 
@@ -169,11 +170,12 @@ def _measure(
             pairs = pairs.filter(pl.col("id").is_in(asked["id"].to_list()))
             settings |= pairs_settings(pairs)
         heard.stage("check")
+        answers, facts = _concluded(backend, PromptSet(asked, options.primings), answers)
         manifest = build_manifest(
             settings,
             asked,
             answers,
-            facts=_facts(backend, PromptSet(asked, options.primings), answers) | plan.told(),
+            facts=facts | plan.told(),
             counts=asking.tallies,
             held_out=suite.join(left, on="id", how="anti")["id"],
             started=started,
@@ -196,10 +198,17 @@ def _begun(model: Path | str, ray: str | None, progress: Progress | None) -> Lis
     return heard
 
 
-def _facts(backend: Backend, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
+def _concluded(
+    backend: Backend, prompts: PromptSet, answers: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return the checked answers, and what the manifest tells of them."""
     from misfired.scoring.llama.library import versions  # noqa: PLC0415  as in `_backend`
 
-    return {"versions": versions(), **backend.facts(prompts, answers)}
+    answers, facts = backend.conclude(prompts, answers)
+    check = facts.get("batch_invariance")
+    if check is not None and check["bound"] is None:
+        check["mar_range"] = mar_range(answers, check["noise"])
+    return answers, {"versions": versions(), **facts}
 
 
 def _base(options: ScoreOptions, pairs: pl.DataFrame) -> pl.DataFrame | None:

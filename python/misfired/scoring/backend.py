@@ -59,8 +59,8 @@ class Backend(Protocol):
             ArgumentError: The model's tokenizer is out of reach.
         """
 
-    def open(self, sample: pl.DataFrame) -> None:
-        """Look at some prompts, spread over the suite, before the first shard."""
+    def open(self, sample: pl.DataFrame, n_prompts: int) -> None:
+        """Look at some of the prompts, spread over the suite, before the first shard."""
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Answer the prompts of a shard, of which some answers are recorded, by number of the row.
@@ -73,8 +73,10 @@ class Backend(Protocol):
             Tallies. A number that depends on how often a run was interrupted belongs to section `times`.
         """
 
-    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """Return what the manifest tells of how the answers were made, once all are there."""
+    def conclude(
+        self, prompts: PromptSet, answers: pl.DataFrame
+    ) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """Return the answers, once all are there and checked, and what the manifest tells of them."""
 
     def close(self) -> None:
         """Give memory and connections back."""

@@ -18,7 +18,7 @@ from misfired.prompts.shots import HELD_OUT
 from misfired.scoring.intervention import Intervention, read_intervention
 from misfired.scoring.protocol import PROTOCOLS, Protocol, get_protocol
 
-Mode = Literal["exact", "fast"]
+Mode = Literal["exact", "stable", "fast"]
 
 #: Types of the K/V cache, as llama.cpp names them; those after bf16 are quantised.
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
@@ -57,7 +57,7 @@ class KvCache:
 
 
 #: The K/V cache of each mode; design/scoring.md measures what they cost.
-MODES = {"exact": KvCache(), "fast": KvCache("f16", "f16", "auto")}
+MODES = {"exact": KvCache(), "stable": KvCache(), "fast": KvCache("f16", "f16", "auto")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ class DecodingOptions(Options):
     )
     mode: Mode = option(
         "exact",
-        help="exact, or fast (f16 cache, flash attention).",
+        help="exact: as if alone; stable: neighbours by seed; fast (f16 cache, flash attention).",
         check=one_of(MODES),
         panel=None,
     )

@@ -106,7 +106,7 @@ impl Generator {
             rules.n_places.min(capacity.n_seq_max.saturating_sub(1)).min(capacity.n_batch);
         // Every place may hold a whole prompt and a whole text beside the header.
         let n_longest = (capacity.n_ctx / capacity.n_seq_max).saturating_sub(rules.n_generate);
-        let plan = Plan::new(prompts, Limits::new(capacity, n_longest, packing, n_block))?;
+        let plan = Plan::new(prompts, Limits::new(capacity, n_longest, packing, n_block, 0))?;
         let schedule = Schedule::new(n_places);
         let work = Generation { tokenizer, rules, schedule, n_batch: capacity.n_batch };
         Ok(Self::with(Lease::take(context), plan, work))

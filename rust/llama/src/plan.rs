@@ -4,6 +4,7 @@
 //! list walks the trie of all sequences depth first. Every distinct prefix inside a block is decoded
 //! once. [`Packing::Packed`] fills every batch: a token that several sequences share is tagged with all
 //! of their ids, and a prefix that is in the cache already is handed on with `llama_memory_seq_cp`.
+//! [`Packing::Stable`] does the same with batches of one shape, and draws by a seed which sequences meet.
 //! [`Packing::Solo`] gives each sequence batches of its own and rolls the cache back to the shared
 //! prefix. Nothing here calls llama.cpp; `design/scoring.md` says why it is done this way.
 
@@ -31,6 +32,8 @@ pub(crate) const HEADER: i32 = 0;
 pub enum Packing {
     /// Full batches of many sequences.
     Packed,
+    /// The same, each batch filled up to one shape, in an order drawn by seed.
+    Stable,
     /// One sequence at a time, its prefix kept from the one before.
     Solo,
     /// One sequence at a time from an empty cache: for recurrent models, which cannot roll back.
@@ -43,6 +46,7 @@ impl FromStr for Packing {
     fn from_str(word: &str) -> Result<Self> {
         match word {
             "packed" => Ok(Self::Packed),
+            "stable" => Ok(Self::Stable),
             "solo" => Ok(Self::Solo),
             "fresh" => Ok(Self::Fresh),
             _ => Err(Error::UnknownPacking { word: word.to_owned() }),
@@ -65,6 +69,8 @@ pub struct Limits {
     pub packing: Packing,
     /// A block is closed at the best boundary after this many decoded tokens.
     pub n_block: usize,
+    /// Draws the order of [`Packing::Stable`].
+    pub seed: u64,
 }
 
 impl Limits {
@@ -74,8 +80,9 @@ impl Limits {
         n_longest: usize,
         packing: Packing,
         n_block: usize,
+        seed: u64,
     ) -> Self {
-        Self { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block }
+        Self { n_batch, n_seq_max, n_longest, n_vocab, packing, n_block, seed }
     }
 }
 
@@ -102,6 +109,12 @@ impl Ragged {
     /// Number of rows.
     pub(crate) fn len(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    /// The same rows with each value changed.
+    fn mapped(&self, change: impl Fn(i32) -> i32) -> Self {
+        let values = self.values.iter().map(|&value| change(value)).collect();
+        Self { values, offsets: self.offsets.clone() }
     }
 
     /// One row.
@@ -135,7 +148,12 @@ impl Plan {
     /// [`Error::EmptySequence`], [`Error::TooLong`], [`Error::TokenOutOfRange`] or [`Error::TooSmall`].
     pub fn new(sequences: Ragged, limits: Limits) -> Result<Self> {
         check(&sequences, &limits)?;
-        let Order { indices: order, shared: common } = Order::new(&sequences);
+        let Order { indices: order, shared: common } = if limits.packing == Packing::Stable {
+            // Still depth first through the trie, with the children of each node in a drawn order.
+            Order::new(&sequences.mapped(|id| drawn(limits.seed, id)))
+        } else {
+            Order::new(&sequences)
+        };
         let leaves = equal_runs(&sequences, &order, &common);
         let mut shared: Vec<usize> = leaves.iter().skip(1).map(|leaf| common[leaf.start]).collect();
         // A header shorter than every sequence leaves each its own last token to be read.
@@ -212,7 +230,7 @@ impl Plan {
     pub(crate) fn walk(&self, block: usize) -> Result<Walk> {
         let leaves = self.block(block)?;
         Ok(match self.limits.packing {
-            Packing::Packed => Walk::Packed(Packed::new(self, leaves)),
+            Packing::Packed | Packing::Stable => Walk::Packed(Packed::new(self, leaves)),
             Packing::Solo | Packing::Fresh => Walk::Solo(Solo::new(self, leaves)),
         })
     }
@@ -273,9 +291,11 @@ pub(crate) fn check_ids(index: usize, ids: &[i32], n_vocab: usize) -> Result<()>
 }
 
 fn check(sequences: &Ragged, limits: &Limits) -> Result<()> {
+    // A stable batch is filled up in a sequence of its own.
+    let n_sequences = if limits.packing == Packing::Stable { 4 } else { 3 };
     for (name, value, least) in [
         ("n_batch", limits.n_batch, 1),
-        ("n_seq_max", limits.n_seq_max, 3),
+        ("n_seq_max", limits.n_seq_max, n_sequences),
         ("n_block", limits.n_block, 1),
     ] {
         if value < least {
@@ -293,6 +313,22 @@ fn check(sequences: &Ragged, limits: &Limits) -> Result<()> {
         check_ids(index, row, limits.n_vocab)?;
     }
     Ok(())
+}
+
+/// A number for a token, in an order that the seed draws; no two tokens have the same.
+///
+/// Each step is one to one on 31 bits, since [`Order`] takes no negative numbers. Source: the last step of
+/// `MurmurHash3` (Appleby, public domain), cut to those bits, twice.
+fn drawn(seed: u64, id: i32) -> i32 {
+    const BITS: u32 = 0x7fff_ffff;
+    let scrambled = |h: u32| {
+        let h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b) & BITS;
+        let h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35) & BITS;
+        h ^ (h >> 16)
+    };
+    let [low, high] = [seed as u32 & BITS, (seed >> 31) as u32 & BITS];
+    let inner = scrambled(id as u32 ^ scrambled(low));
+    scrambled(inner.wrapping_add(scrambled(high)) & BITS) as i32
 }
 
 /// Runs of equal sequences: those that share all of their tokens.

@@ -30,7 +30,8 @@ pub struct Scoring {
 
 impl Scorer {
     /// Plan the scoring of `sequences` on a context with a unified cache, which is emptied. `wanted` holds
-    /// the token ids to read after each sequence.
+    /// the token ids to read after each sequence; `seed` draws
+    /// the order of [`Packing::Stable`].
     ///
     /// # Errors
     /// Those of [`Plan::new`], and wanted ids outside the vocabulary.
@@ -40,11 +41,12 @@ impl Scorer {
         wanted: Ragged,
         n_block: usize,
         packing: Packing,
+        seed: u64,
     ) -> Result<Self> {
         let capacity = context.capacity();
         check_wanted(&wanted, sequences.len(), capacity.n_vocab)?;
         let n_longest = capacity.n_ctx.saturating_sub(capacity.n_batch);
-        let plan = Plan::new(sequences, Limits::new(capacity, n_longest, packing, n_block))?;
+        let plan = Plan::new(sequences, Limits::new(capacity, n_longest, packing, n_block, seed))?;
         Ok(Self::with(Lease::take(context), plan, Scoring { wanted, walk: None }))
     }
 }
@@ -68,7 +70,8 @@ impl Work for Scoring {
         step.removes.iter().try_for_each(|&sequence| turn.remove(sequence))?;
         step.copies.iter().for_each(|&copy| turn.copy(copy));
         let rows: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
-        let read = turn.decode(&step.tokens, &rows)?.read(&rows)?;
+        let made = [rows.as_slice(), step.idle.as_slice()].concat();
+        let read = turn.decode(&step.tokens, &made)?.read(&rows)?;
         let mut scored = vec![];
         for (row, &(_, leaf)) in read.iter().zip(&step.outputs) {
             let of = |&sequence: &usize| Scored {

@@ -27,7 +27,8 @@ type Answers<'py> = (
 #[pymethods]
 impl Scorer {
     #[new]
-    #[pyo3(signature = (context, tokens, wanted, *, n_block, packing))]
+    #[pyo3(signature = (context, tokens, wanted, *, n_block, packing, seed = 0))]
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
         py: Python<'_>,
         context: &Context,
@@ -35,12 +36,13 @@ impl Scorer {
         wanted: Rows<'_>,
         n_block: usize,
         packing: &str,
+        seed: u64,
     ) -> PyResult<PyClassInitializer<Self>> {
         let context = Arc::clone(&context.0);
         let (tokens, wanted) = (tokens.slices()?, wanted.slices()?);
         let scorer = enter(py, || {
             let (tokens, wanted) = (tokens.ragged("tokens")?, wanted.ragged("wanted")?);
-            misfired_llama::Scorer::new(context, tokens, wanted, n_block, packing.parse()?)
+            misfired_llama::Scorer::new(context, tokens, wanted, n_block, packing.parse()?, seed)
         })?;
         let (base, run) = Run::share(scorer);
         Ok(PyClassInitializer::from(base).add_subclass(Self(run)))

@@ -1,24 +1,26 @@
 """A GGUF model in this process that answers prompts."""
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from misfired.errors import ModelError
-from misfired.prompts.prompt_set import PromptSet
+from misfired.prompts.prompt_set import N_SHARD, PromptSet
 from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
 from misfired.scoring.environment import default_threads
 from misfired.scoring.llama.device import computed_on, placed
-from misfired.scoring.llama.engine import Job, alone, engine_for, without_text
-from misfired.scoring.llama.invariance import check_invariance, choose_packing, measure_effect
+from misfired.scoring.llama.engine import Job, answer_all, engine_for, without_text
+from misfired.scoring.llama.invariance import Costs, check_run, choose_packing, measure_effect
+from misfired.scoring.llama.lanes import open_engines, run_blocks
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.markers import describe, find_markers
 from misfired.scoring.llama.model import Context
@@ -76,14 +78,14 @@ class LocalBackend:
             "template": self.session.template.name,
         }
         if self.is_open:
-            about["packing"] = self._packing["packing"]
+            about["packing"] = self._trial.packing
         return about
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text on its own, special tokens read as text."""
         return self.session.tokenizer.count_tokens(texts)
 
-    def open(self, sample: pl.DataFrame) -> None:
+    def open(self, sample: pl.DataFrame, n_prompts: int) -> None:
         """Measure on a sample whether prompts can share batches, and calibrate.
 
         Raises:
@@ -93,7 +95,9 @@ class LocalBackend:
         session, job = self.session, self.session.prepare(sample)
         with session.context(job) as context:
             self._calibrated = job = calibrate(context, job)
-            self._packing = choose_packing(context, job, self.options)
+            self._costs = Costs.of(job, n_prompts)
+            self._trial = choose_packing(context, job, self.options, n_prompts)
+            self._kept = {job.prompts[row].key: row_ for row, row_ in self._trial.kept.items()}
             if session.intervention is None:
                 return
             with session.context(job, unchanged=True) as unchanged:
@@ -122,50 +126,85 @@ class LocalBackend:
             keys = job_keys(job, self._scope(context))
             shard_cache = ShardCache(self.cache, keys, recorded)
             yield list(shard_cache.known.items())
+            # What the trial has decoded alone is answered.
+            found = {row: self._kept.get(prompt.key) for row, prompt in job.prompts.items()}
+            kept = {
+                row: keyed(answer, keys[row])
+                for row, answer in found.items()
+                if answer is not None and row not in shard_cache.known
+            }
+            shard_cache.learn(kept.values())
+            yield list(kept.items())
             times = shard_cache.counts
             # Planned whatever is recorded, so that an interrupted run keeps its bits.
-            if asked := [row for row in job.prompts if row not in shard_cache.known]:
-                noise = self._packing["differences"].get("packed", 0.0)
-                packing = self._packing["packing"]
-                engine = engine_for(context, job.only(asked), packing=packing, noise=noise)
-                for block, rows in enumerate(engine.blocks()):
-                    if not all(row in recorded for row in rows):
-                        for answered in engine.run_block(block):
-                            fresh = [(row, keyed(answer, keys[row])) for row, answer in answered]
-                            shard_cache.learn(answer for _, answer in fresh)
-                            yield fresh
-                times["n_decoded_tokens"] = engine.scorer.n_decoded_tokens
-                # With a cache the plan depends on what it knew, which says nothing about the answers.
-                if self.cache is None:
-                    tokens["distinct"] = engine.scorer.n_distinct_tokens
+            known = shard_cache.known.keys() | kept.keys()
+            if asked := [row for row in job.prompts if row not in known]:
+                another = functools.partial(self.session.context, job)
+                todo, seed = job.only(asked), self.options.seed
+                with open_engines(context, another, todo, self._trial, seed=seed) as engines:
+                    needed = [
+                        block
+                        for block, rows in enumerate(engines[0].blocks())
+                        if not all(row in recorded for row in rows)
+                    ]
+                    for answered in run_blocks(engines, needed):
+                        fresh = [(row, keyed(answer, keys[row])) for row, answer in answered]
+                        shard_cache.learn(answer for _, answer in fresh)
+                        yield fresh
+                    decoded = (engine.scorer.n_decoded_tokens for engine in engines)
+                    times["n_decoded_tokens"] = sum(decoded)
+                    # With a cache the plan depends on what it knew, which says nothing about the answers.
+                    if self.cache is None:
+                        tokens["distinct"] = engines[0].scorer.n_distinct_tokens
             # Not before: an interrupted shard finds the cache as it was, and plans the same batches.
             shard_cache.store()
             return {"tokens": tokens, "times": times}
 
-    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """Return model, example prompt, scored tokens, packing, and the check of batch invariance."""
+    def conclude(
+        self, prompts: PromptSet, answers: pl.DataFrame
+    ) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """Check a sample; return the answers, and model, example, scored tokens, packing, the check.
+
+        Raises:
+            ScoringError: In mode `exact` a prompt alone does not score the same twice.
+        """
         model, texts = self.session.model, self._sample["text"].drop_nulls()
 
         about = {"path": str(model.path), "description": model.description}
 
-        def score_alone(rows: list[int]) -> list[Row]:
-            job = self._prepare(prompts.at(rows))
-            with self.session.context(job) as context:
-                return alone(context, job)
-
-        return {
+        answers, check = check_run(
+            answers,
+            self.session.protocol,
+            functools.partial(self._rescore, prompts),
+            self._trial,
+            self._costs,
+            exact=self.options.mode == "exact",
+            seed=self.options.seed,
+        )
+        facts = {
             "n_threads": self.options.n_threads or default_threads(),
             "model": about | {"metadata": model.metadata},
             "computed_on": computed_on(model.devices),
             "example_prompt": self.session.tokenizer.rendered(texts[0]) if len(texts) else None,
             "answer_tokens": self._answer_tokens(),
             "template_markers": describe(find_markers(model, self.session.tokenizer)),
-            "packing": self._packing,
+            "packing": self._trial.facts,
             **({"intervention_effect": self._effect} if self._effect else {}),
-            "batch_invariance": check_invariance(
-                answers, self.session.protocol, score_alone, seed=self.options.seed
-            ),
+            "batch_invariance": check,
         }
+        return answers, facts
+
+    def _rescore(
+        self, prompts: PromptSet, rows: list[int], packing: Literal["solo", "fresh"]
+    ) -> list[Row]:
+        """Score rows again, part by part, since a whole suite takes much memory as tokens."""
+        found: list[Row] = []
+        for start in range(0, len(rows), N_SHARD):
+            job = self._prepare(prompts.at(rows[start : start + N_SHARD]))
+            with self.session.context(job) as context:
+                measured = answer_all(engine_for(context, job, packing=packing))
+            found += [measured[row] for row in job.prompts]
+        return found
 
     def close(self) -> None:
         """Give the memory back."""
@@ -181,7 +220,8 @@ class LocalBackend:
         return settings | {
             "protocol": self.session.protocol.to_json(),
             "n_batch": context.n_batch,
-            "packing": self._packing["packing"],
+            "packing": self._trial.packing,
+            **({"seed": self.options.seed} if self._trial.packing == "stable" else {}),
             "versions": versions(),
             "computed_on": computed_on(self.session.model.devices),
         }

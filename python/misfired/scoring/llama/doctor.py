@@ -253,7 +253,7 @@ def _decoded(session: Session, options: ScoringOptions, *, thorough: bool) -> It
     job = _made_up_job(model, n_prompt)
     if thorough:
         with session.context(job) as context:
-            chosen = choose_packing(context, job, options)
+            chosen = choose_packing(context, job, options).facts
             yield _invariance(model, chosen)
             yield _throughput(context, job, chosen["packing"], THOROUGH_SECONDS)
         return

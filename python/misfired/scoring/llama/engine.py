@@ -1,7 +1,7 @@
 """Prompts in, one row of measurements per prompt out, in order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,14 +19,17 @@ from misfired.scoring.protocol import LOGIT, Protocol
 #: Decoded tokens after which a block may end. An interrupted run repeats the block it was in. Blocks of
 #: texts are longer, since places stand empty at their ends.
 N_BLOCK, N_BLOCK_TEXTS = 4096, 16_384
-#: A choice is close where its lead is below this many times the largest difference that was measured
+#: The same on a GPU, which is done with them sooner.
+N_BLOCK_GPU = 16_384
+#: A choice is close where its lead is below this many times the largest change of a lead that was measured
 #: between packed and alone.
-CAUTION = 10.0
+CAUTION = 5.0
 #: llama.cpp rounds contexts up to this.
 CELLS = 256
-#: `packed` fills batches with many prompts; `solo` gives each prompt batches of its own, and keeps in the
+#: `packed` fills batches with many prompts; `stable` draws which share one and gives all batches the same
+#: shape; `solo` gives each prompt batches of its own, and keeps in the
 #: cache what it shares with the one before; `fresh` keeps nothing.
-Packing = Literal["packed", "solo", "fresh"]
+Packing = Literal["packed", "stable", "solo", "fresh"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class TokenisedPrompt:
     def n_longest(self) -> int:
         """Tokens that are decoded at most: the prompt with the longest of its forms."""
         return len(self.ids) + self.answers.n_longest
+
+    @property
+    def key(self) -> Hashable:
+        """What decides its measurements: prompts with the same key have the same."""
+        answers = self.answers
+        return (self.ids.tobytes(), self.expected, self.n_tokens, answers.keep, answers.forms)
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,15 @@ class Engine:
         logp: Log-probability of each form of `AnswerTokens.forms`, by number of the prompt.
     """
 
-    def __init__(self, context: Context, job: Job, *, packing: Packing = "packed") -> None:
+    def __init__(
+        self,
+        context: Context,
+        job: Job,
+        *,
+        packing: Packing = "packed",
+        seed: int = 0,
+        n_block: int | None = None,
+    ) -> None:
         self.context, self.job = context, job
         self.logp: dict[int, list[float]] = {}
         nodes = [(row, *node) for row in job.prompts for node in job.prompts[row].answers.nodes]
@@ -123,7 +140,12 @@ class Engine:
         ]
         wanted = [np.array(each, np.int32) for each in self._wanted]
         self.scorer = Scorer(
-            context.handle, ragged(ids), ragged(wanted), n_block=N_BLOCK, packing=packing
+            context.handle,
+            ragged(ids),
+            ragged(wanted),
+            n_block=n_block or N_BLOCK,
+            packing=packing,
+            seed=seed % 2**64,
         )
 
     def blocks(self) -> Iterator[list[int]]:
@@ -173,7 +195,7 @@ class TextEngine:
     def __init__(
         self, context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
     ) -> None:
-        self.context, self.job, self.packed = context, job, packing == "packed"
+        self.context, self.job, self.packed = context, job, packing in {"packed", "stable"}
         self.rows, self.least_gap, self.n_rewritten = list(job.prompts), CAUTION * noise, 0
         self.n_extended = 0
         self.scorer = self._generator(self.rows, packed=self.packed)
@@ -265,12 +287,18 @@ class TextEngine:
 
 
 def engine_for(
-    context: Context, job: Job, *, packing: Packing = "packed", noise: float = 0.0
+    context: Context,
+    job: Job,
+    *,
+    packing: Packing = "packed",
+    noise: float = 0.0,
+    seed: int = 0,
+    n_block: int | None = None,
 ) -> Engine | TextEngine:
     """Return the engine that a job's protocol needs."""
     if job.protocol.generates:
         return TextEngine(context, job, packing=packing, noise=noise)
-    return Engine(context, job, packing=packing)
+    return Engine(context, job, packing=packing, seed=seed, n_block=n_block)
 
 
 def alone(context: Context, job: Job) -> list[Row]:

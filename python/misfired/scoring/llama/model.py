@@ -147,6 +147,12 @@ class Model(AbstractContextManager["Model"]):
         return limited(self.header.n_bytes, str(self.path))
 
     @property
+    def is_all_on_gpu(self) -> bool:
+        """True if every layer is computed on a GPU."""
+        n_layers, n_on_gpu = self.header.n_layers, self.devices.n_gpu_layers or 0
+        return n_on_gpu < 0 or (n_layers is not None and n_on_gpu > n_layers)
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """The model's vocabulary."""
         return self._opened()[1]

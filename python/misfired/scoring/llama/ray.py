@@ -45,7 +45,7 @@ class RayBackend:
         n_threads, n_gpus = options.n_threads or 1, self._gpus_of_a_task(options)
         self.path, self.options = Path(path), replace(options, n_threads=n_threads)
         self.columns = measured_columns(options.resolved_protocol)
-        self._sample: pl.DataFrame | None = None
+        self._sample: tuple[pl.DataFrame, int] | None = None
         remote = self._ray.remote(num_cpus=n_threads, num_gpus=n_gpus, max_retries=N_RETRIES)
         setup = self.path, self.options, tuple(shots)
         self._work = functools.partial(remote(_work).remote, setup)
@@ -70,9 +70,9 @@ class RayBackend:
         """Return what a worker counts."""
         return cast("list[int]", self._get("count_tokens", texts))
 
-    def open(self, sample: pl.DataFrame) -> None:
+    def open(self, sample: pl.DataFrame, n_prompts: int) -> None:
         """Keep the sample; each worker looks at it when it loads the model."""
-        self._sample = sample
+        self._sample = sample, n_prompts
 
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Have a worker answer a shard; all its answers come at once."""
@@ -80,9 +80,12 @@ class RayBackend:
         yield rows
         return cast("Tallies", tallies)
 
-    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """Return what a worker finds."""
-        return cast("dict[str, Any]", self._get("facts", prompts, answers))
+    def conclude(
+        self, prompts: PromptSet, answers: pl.DataFrame
+    ) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """Return what a worker checks and finds."""
+        checked, facts = self._get("conclude", prompts, answers)
+        return checked, facts
 
     def close(self) -> None:
         """Leave the cluster to whoever started it."""
@@ -120,7 +123,7 @@ Setup = tuple[Path, ScoringOptions, tuple[Shot, ...]]
 _kept: list[tuple[Setup, LocalBackend]] = []
 
 
-def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any) -> Any:
+def _work(setup: Setup, sample: tuple[pl.DataFrame, int] | None, what: str, *arguments: Any) -> Any:
     """Call a method of a backend, in a worker that keeps the last model it has loaded."""
     if not _kept or _kept[0][0] != setup:
         while _kept:
@@ -128,7 +131,7 @@ def _work(setup: Setup, sample: pl.DataFrame | None, what: str, *arguments: Any)
         _kept.append((setup, LocalBackend(*setup)))
     backend = _kept[0][1]
     if sample is not None and not backend.is_open:
-        backend.open(sample)
+        backend.open(*sample)
     if what == "answer":
         rows: list[tuple[int, Row]] = []
         return rows, drain(backend.answer(*arguments), rows.extend)

@@ -10,6 +10,8 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError, TemplateError
 from misfired.prompts.shots import Shot
+from misfired.scoring.environment import default_threads
+from misfired.scoring.llama.calibration import best_batch
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
 from misfired.scoring.llama.model import Context, Model, open_model
 from misfired.scoring.model_file import PACKAGE
@@ -17,12 +19,15 @@ from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
 from misfired.scoring.template import PLAIN, ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 
-#: Tokens a batch where layers are offloaded, where texts are written, and where scores are read with and
+#: Tokens a batch on a GPU (`fast` measures which suit it), where texts are written, and where scores are read with and
 #: without flash attention: enough to keep the cores busy, few enough that attention over the cells of the
 #: batch stays cheap (design/scoring.md has the measurement).
-N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 1024, 512, 256, 128
-#: Texts that are written at once: more fill the cores no better, and each holds a whole context.
-N_PLACES = 16
+N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 2048, 512, 256, 128
+#: Texts that are written at once: more fill the cores no better, and each holds a whole context. A GPU
+#: reads its weights once for all of them.
+N_PLACES, N_PLACES_GPU = 16, 64
+#: CPU threads of a context whose layers are all on a GPU.
+N_THREADS_GPU = 2
 
 
 class Session(AbstractContextManager["Session"]):
@@ -112,7 +117,8 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
         ArgumentError: A prompt is longer than the context, or than the model was trained for.
     """
     shape_for = _shape_for_texts if job.protocol.generates else _shape_for_forms
-    shape = shape_for(job, options, batch_size(model, options, generates=job.protocol.generates))
+    generates = job.protocol.generates
+    shape = shape_for(model, job, options, batch_size(model, options, generates=generates))
     for prompt in job.decoded:
         n_tokens = prompt.n_longest + job.protocol.n_longest
         if 0 < model.n_ctx_train < n_tokens:
@@ -121,9 +127,11 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
                 f"included, for which the model was trained, got {n_tokens}"
             )
     cache, intervention = options.kv_cache, options.resolved_intervention
-    return model.context(
-        **shape, cache=cache, n_threads=options.n_threads, intervention=intervention
-    )
+    n_threads = options.n_threads
+    if n_threads is None and model.is_all_on_gpu:
+        # What is left for the cores is looking tokens up, for each of several contexts.
+        n_threads = min(N_THREADS_GPU, default_threads())
+    return model.context(**shape, cache=cache, n_threads=n_threads, intervention=intervention)
 
 
 def batch_size(model: Model, options: DecodingOptions, *, generates: bool = False) -> int:
@@ -131,15 +139,20 @@ def batch_size(model: Model, options: DecodingOptions, *, generates: bool = Fals
     if options.n_batch:
         return options.n_batch
     if model.uses_gpu:
-        return N_BATCH_GPU
+        return best_batch(model, options.kv_cache) if options.mode == "fast" else N_BATCH_GPU
     if generates:
         return N_BATCH_TEXTS
     return N_BATCH_CPU if options.kv_cache.flash_attention == "off" else N_BATCH_FLASH
 
 
-def _shape_for_forms(job: Job, options: DecodingOptions, n_batch: int) -> dict[str, Any]:
-    n_ctx = options.n_ctx or _rounded_up(job.longest + n_batch)
-    n_batch = min(n_batch, n_ctx // 2)
+def _shape_for_forms(
+    _model: Model, job: Job, options: DecodingOptions, n_batch: int
+) -> dict[str, Any]:
+    n_ctx = options.n_ctx
+    if n_ctx is None:
+        n_ctx = _rounded_up(job.longest + n_batch)
+    else:
+        n_batch = min(n_batch, n_ctx // 2)
     for prompt in job.decoded:
         if prompt.n_longest > n_ctx - n_batch:
             raise ArgumentError(
@@ -149,13 +162,16 @@ def _shape_for_forms(job: Job, options: DecodingOptions, n_batch: int) -> dict[s
     return {"n_ctx": n_ctx, "n_batch": n_batch}
 
 
-def _shape_for_texts(job: Job, options: DecodingOptions, n_batch: int) -> dict[str, Any]:
+def _shape_for_texts(
+    model: Model, job: Job, options: DecodingOptions, n_batch: int
+) -> dict[str, Any]:
     """Return separate streams, one for each text in flight and one for the common prefix.
 
     A text attends to its own stream only; in a unified cache it would pass over the cells of all.
     """
     n_stream = _rounded_up(job.longest + job.protocol.n_longest)
-    n = min(N_PLACES, max(len(job.prompts), 2), n_batch - 1) + 1
+    n_places = N_PLACES_GPU if model.uses_gpu else N_PLACES
+    n = min(n_places, max(len(job.prompts), 2), n_batch - 1) + 1
     if options.n_ctx is not None:
         n = min(n, options.n_ctx // n_stream)
     if n < 3:

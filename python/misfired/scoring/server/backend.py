@@ -80,7 +80,7 @@ class ServerBackend:
             "give the suite a column 'neutral' (misfired.prompts.neutral.add_neutral)"
         )
 
-    def open(self, sample: pl.DataFrame) -> None:  # noqa: ARG002  the question is its own
+    def open(self, sample: pl.DataFrame, n_prompts: int) -> None:  # noqa: ARG002  the question is its own
         """With a cache, ask for the fingerprint of the server as it is now."""
         if self.cache is not None:
             try:
@@ -123,11 +123,13 @@ class ServerBackend:
             cached.store()
         return {"times": {**self._count_requests(), **cached.counts}}
 
-    def facts(self, prompts: PromptSet, answers: pl.DataFrame) -> dict[str, Any]:
-        """Return server and model, fingerprints, tokens and cost, an example."""
+    def conclude(
+        self, prompts: PromptSet, answers: pl.DataFrame
+    ) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """Return the answers as they are; server and model, fingerprints, tokens and cost, an example."""
         fingerprints = answers["fingerprint"].drop_nulls().value_counts().sort("fingerprint")
         texts = prompts.spread(1)["text"].drop_nulls()
-        return {
+        facts = {
             "model": {"path": self.client.url, "description": f"{self.template.model}, server"},
             "fingerprints": dict(fingerprints.iter_rows()),
             **({"cache": asdict(self._identity)} if self._identity else {}),
@@ -135,6 +137,7 @@ class ServerBackend:
             "patience": {name: getattr(self.options, name) for name in _PATIENCE},
             "usage": usage(answers, self.options.price),
         }
+        return answers, facts
 
     def close(self) -> None:
         """Close connections and cache."""

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Copy, HEADER, Plan, Step, Token};
+use super::{Copy, HEADER, Packing, Plan, Step, Token};
+
+/// Tokens a batch for each row of logits, by which a stable batch's rows are rounded up.
+const TOKENS_A_ROW: usize = 64;
 
 /// The steps of one block, made one at a time.
 #[derive(Debug)]
@@ -16,18 +19,23 @@ pub(crate) struct Packed {
     path: Vec<Option<usize>>,
     free: Vec<i32>,
     finished: Vec<i32>,
+    /// The sequence of the tokens that fill a stable batch up.
+    filler: Option<i32>,
 }
 
 impl Packed {
     pub(super) fn new(plan: &Plan, leaves: Range<usize>) -> Self {
+        let is_stable = plan.limits.packing == Packing::Stable;
+        let n_places = plan.limits.n_seq_max as i32 - i32::from(is_stable);
         Self {
             next: leaves.start,
             end: leaves.end,
             last: HEADER,
             current: None,
             path: vec![None; plan.header],
-            free: (1..plan.limits.n_seq_max as i32).rev().collect(),
+            free: (1..n_places).rev().collect(),
             finished: vec![],
+            filler: is_stable.then_some(n_places),
         }
     }
 
@@ -45,7 +53,13 @@ impl Packed {
             self.admit(plan, &mut step);
         }
         self.path.fill(None);
-        (!step.tokens.is_empty()).then_some(step)
+        if step.tokens.is_empty() {
+            return None;
+        }
+        if let Some(filler) = self.filler {
+            fill_up(plan, filler, &mut step);
+        }
+        Some(step)
     }
 
     /// Empty the finished sequences, but keep the one that the next leaf copies from.
@@ -55,6 +69,7 @@ impl Packed {
         self.finished = keep;
         self.free.extend(gone.iter().rev());
         step.removes = gone;
+        step.removes.extend(self.filler);
     }
 
     /// Give the next leaf a sequence that already holds what it shares with the leaf before.
@@ -89,4 +104,18 @@ impl Packed {
             self.current = None;
         }
     }
+}
+
+/// Fill a batch up to its full size, and its rows of logits to a multiple.
+fn fill_up(plan: &Plan, filler: i32, step: &mut Step) {
+    let id = plan.tokens(0)[0];
+    let n = step.tokens.len();
+    for pos in 0..plan.limits.n_batch - n {
+        step.tokens.push(Token { id, pos, sequences: vec![filler] });
+    }
+    let each = (plan.limits.n_batch / TOKENS_A_ROW).max(1);
+    let wanted = step.outputs.len().next_multiple_of(each).max(each).min(step.tokens.len());
+    let read: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
+    let missing = wanted - read.len();
+    step.idle = (0..step.tokens.len()).rev().filter(|row| !read.contains(row)).take(missing).collect();
 }

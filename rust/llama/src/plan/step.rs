@@ -35,4 +35,6 @@ pub(crate) struct Step {
     pub tokens: Vec<Token>,
     /// (index in the batch, leaf of the plan) of the positions to read.
     pub(crate) outputs: Vec<(usize, usize)>,
+    /// Further positions whose logits are made and not read, for a shape that does not vary.
+    pub(crate) idle: Vec<usize>,
 }

@@ -12,6 +12,7 @@ fn limits(n_batch: usize, n_seq_max: usize) -> Limits {
         n_vocab: 1000,
         packing: Packing::Packed,
         n_block: 20,
+        seed: 0,
     }
 }
 
@@ -192,6 +193,32 @@ fn a_solo_batch_never_holds_a_few_tokens_of_a_longer_sequence() {
     }
 }
 
+/// Tokens and rows of logits of each batch, and the leaves in the order in which they are read.
+fn stable_shapes(rows: &[Vec<i32>], seed: u64) -> (Vec<(usize, usize)>, Vec<usize>) {
+    let limits = Limits { packing: Packing::Stable, seed, n_block: 1000, ..limits(128, 20) };
+    let plan = Plan::new(ragged(rows), limits).unwrap();
+    let mut walk = plan.walk(0).unwrap();
+    let (mut shapes, mut order) = (vec![], vec![]);
+    while let Some(step) = walk.step(&plan) {
+        let read: BTreeSet<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
+        assert!(step.idle.iter().all(|row| !read.contains(row)));
+        shapes.push((step.tokens.len(), read.len() + step.idle.len()));
+        order.extend(step.outputs.iter().map(|&(_, leaf)| plan.leaf_sequences(leaf)[0]));
+    }
+    (shapes, order)
+}
+
+#[test]
+fn stable_batches_have_one_shape_and_neighbours_drawn_by_seed() {
+    let rows: Vec<Vec<i32>> = (0..40).map(|n| [vec![5; 10], vec![n; 30]].concat()).collect();
+    let (shapes, order) = stable_shapes(&rows, 1);
+    assert!(shapes.len() > 5);
+    assert!(shapes.iter().all(|&(n, rows)| n == 128 && rows % 2 == 0 && rows > 0), "{shapes:?}");
+    assert_eq!(stable_shapes(&rows, 1), (shapes, order.clone()));
+    assert_ne!(stable_shapes(&rows, 2).1, order);
+    assert_ne!(order, (0..40).collect::<Vec<_>>());
+}
+
 #[test]
 fn bad_input_is_named() {
     let make = |rows: &[Vec<i32>], limits| Plan::new(ragged(rows), limits).unwrap_err();
@@ -232,11 +259,17 @@ proptest! {
     fn each_output_sees_its_own_sequence_and_nothing_else(
         rows in families(),
         n_batch in 1..24_usize,
-        n_seq_max in 3..9_usize,
+        n_seq_max in 4..9_usize,
         n_block in 1..90_usize,
-        packing in prop::sample::select(vec![Packing::Packed, Packing::Solo, Packing::Fresh]),
+        packing in prop::sample::select(vec![
+            Packing::Packed,
+            Packing::Stable,
+            Packing::Solo,
+            Packing::Fresh,
+        ]),
+        seed in any::<u64>(),
     ) {
-        let limits = Limits { packing, n_block, ..limits(n_batch, n_seq_max) };
+        let limits = Limits { packing, n_block, seed, ..limits(n_batch, n_seq_max) };
         let n_decoded = simulate(&rows, limits).n_decoded;
         let prefixes: BTreeSet<_> =
             rows.iter().flat_map(|row| (1..=row.len()).map(|n| row[..n].to_vec())).collect();

@@ -17,6 +17,7 @@ fn plan(prompts: &[Vec<i32>], n_batch: usize) -> Plan {
         n_vocab: 1000,
         packing: Packing::Packed,
         n_block: 30,
+        seed: 0,
     };
     Plan::new(Ragged::new("prompts", prompts.concat(), offsets).unwrap(), limits).unwrap()
 }
