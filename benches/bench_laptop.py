@@ -143,6 +143,64 @@ def doctor(setting: Setting) -> Iterator[Row]:
     yield Row("doctor", "misfired doctor MODEL", least, "s", 5.0)
 
 
+#: llama-cpp-python's own way: each prompt as the chat template renders it, one call after the other.
+LOOP = """
+import json, os, sys, time
+from pathlib import Path
+from contenders import completions
+texts = json.loads(Path(sys.argv[2]).read_text())
+completions(Path(sys.argv[1]), texts, int(sys.argv[3]), max_tokens=1, logprobs=10)
+print("\\n" + json.dumps({"seconds": time.time() - float(os.environ["STARTED"])}))
+"""
+#: The same prompts through the package, in a process of its own too; what the checks cost.
+SCORE = """
+import json, os, sys, time
+import misfired
+model, suite, mode, n_threads = sys.argv[1:]
+pairs = misfired.read_suite(suite)
+scores = misfired.score(model, pairs, mode=mode, n_threads=int(n_threads))
+seconds = time.time() - float(os.environ["STARTED"])
+found = scores.manifest
+checks = found["packing"]["n_tokens"] + found["batch_invariance"]["n_tokens"]
+print("\\n" + json.dumps({"seconds": seconds, "checks": checks, "needed": found["tokens"]["distinct"]}))
+"""
+
+
+def plain_loop(setting: Setting) -> Iterator[Row]:
+    """Whole processes that score the same prompts: both modes, and `create_completion(logprobs=10)`."""
+    from misfired.scoring.llama.session import Session  # noqa: PLC0415  loads llama.cpp
+    from misfired.scoring.options import ScoringOptions  # noqa: PLC0415
+
+    with Session(setting.model, ScoringOptions()) as session:
+        path = session.model.path
+        pairs = build_organism_suite().head(80)
+        sides = zip(pairs["stereotyped"], pairs["contrast"], strict=True)
+        texts = [session.tokenizer.rendered(text) for both in sides for text in both]
+    for n_prompts, most in ((16, {"exact": 1.0}), (160, {"exact": 1 / 1.5, "fast": 1 / 2})):
+        suite, asked = setting.folder / f"{n_prompts}.parquet", setting.folder / "texts.json"
+        write_suite(pairs.head(n_prompts // 2), suite)
+        asked.write_text(json.dumps(texts[:n_prompts]))
+        least: dict[str, dict[str, float]] = {}
+        for _ in range(setting.repeats):
+            children = {"loop": lambda: run_child(LOOP, path, asked, setting.n_threads)}
+            for mode in ("exact", "fast"):
+                children[mode] = lambda mode=mode: run_child(
+                    SCORE, path, suite, mode, setting.n_threads
+                )
+            for name, child in children.items():
+                found = child()
+                if name not in least or found["seconds"] < least[name]["seconds"]:
+                    least[name] = found
+        claim, loop = f"{n_prompts} prompts", least["loop"]["seconds"]
+        yield Row(claim, "create_completion(logprobs=10), one by one", loop, "s")
+        for mode in ("exact", "fast"):
+            seconds, checks = least[mode]["seconds"], least[mode]["checks"]
+            yield Row(claim, f"{mode}, by the loop", seconds / loop, "", most.get(mode))
+            share = checks / least[mode]["needed"]
+            limit = 0.1 if n_prompts > 16 else None
+            yield Row(claim, f"{mode}, tokens of checks by those needed", share, "", limit)
+
+
 def progress(setting: Setting) -> Iterator[Row]:
     """From the command, and from the model in memory, to a line on stderr without a terminal."""
     first, after = float("inf"), float("inf")
@@ -238,6 +296,7 @@ def quiet_busy(setting: Setting) -> Iterator[Row]:
 CLAIMS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "first": first_answer,
     "doctor": doctor,
+    "plain-loop": plain_loop,
     "progress": progress,
     "quiet-free": quiet_free,
     "quiet-busy": quiet_busy,
