@@ -182,13 +182,11 @@ def plain_loop(setting: Setting) -> Iterator[Row]:
         asked.write_text(json.dumps(texts[:n_prompts]))
         least: dict[str, dict[str, float]] = {}
         for _ in range(setting.repeats):
-            children = {"loop": lambda: run_child(LOOP, path, asked, setting.n_threads)}
-            for mode in ("exact", "fast"):
-                children[mode] = lambda mode=mode: run_child(
-                    SCORE, path, suite, mode, setting.n_threads
-                )
-            for name, child in children.items():
-                found = child()
+            for name in ("loop", "exact", "fast"):
+                if name == "loop":
+                    found = run_child(LOOP, path, asked, setting.n_threads)
+                else:
+                    found = run_child(SCORE, path, suite, name, setting.n_threads)
                 if name not in least or found["seconds"] < least[name]["seconds"]:
                     least[name] = found
         claim, loop = f"{n_prompts} prompts", least["loop"]["seconds"]

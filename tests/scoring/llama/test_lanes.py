@@ -37,13 +37,13 @@ def test_lanes_change_no_bit(packing: str, small_model) -> None:
 
 
 def test_an_error_in_one_lane_ends_all(small_model, monkeypatch) -> None:
-    with Session(small_model, ScoringOptions(template="plain", n_threads=1)) as session:
-        with ExitStack() as stack:
-            engines = engines_of(stack, session, 2, "fresh")
+    options = ScoringOptions(template="plain", n_threads=1)
+    with Session(small_model, options) as session, ExitStack() as stack:
+        engines = engines_of(stack, session, 2, "fresh")
 
-            def fails(_block: int) -> None:
-                raise ScoringError("made up")
+        def fails(_block: int) -> None:
+            raise ScoringError("made up")
 
-            monkeypatch.setattr(engines[1], "run_block", fails)
-            with pytest.raises(ScoringError, match="made up"):
-                list(run_blocks(engines, range(engines[0].scorer.n_blocks)))
+        monkeypatch.setattr(engines[1], "run_block", fails)
+        with pytest.raises(ScoringError, match="made up"):
+            list(run_blocks(engines, range(engines[0].scorer.n_blocks)))
