@@ -42,7 +42,7 @@ fn ragged(rows: &[Vec<i32>]) -> Ragged {
 
 fn scorer(context: &Arc<Context>) -> Scorer {
     let wanted = ragged(&vec![WANTED.to_vec(); rows().len()]);
-    Scorer::new(Arc::clone(context), ragged(&rows()), wanted, 6, Packing::Packed).unwrap()
+    Scorer::new(Arc::clone(context), ragged(&rows()), wanted, 6, Packing::Packed, 0).unwrap()
 }
 
 fn generator(context: &Arc<Context>) -> Generator {
