@@ -102,6 +102,7 @@ fn plans(n_prompts: usize, n_prefix: usize, n_prefixes: usize) {
         n_vocab: 128_256,
         packing: Packing::Packed,
         n_block: 4096,
+        seed: 0,
     };
     let mut given = Some(Ragged::new("tokens", values, offsets).expect("offsets that fit"));
     let own = seconds(1, || {
