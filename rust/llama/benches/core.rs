@@ -1,7 +1,6 @@
 //! The parts of scoring outside of llama.cpp, beside plain code that does the same, in one run:
 //!
 //! `cargo bench -p misfired-llama`
-#![expect(missing_docs, reason = "a program")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -52,14 +51,20 @@ fn rows_of_logits() {
     };
     let mut numbers = numbers();
     let row: Vec<f32> = (0..128_256).map(|_| bell(&mut numbers)).collect();
-    let plain = seconds(100, || drop(black_box(plain_position(black_box(&row)))));
+    let plain = seconds(100, || {
+        black_box(plain_position(black_box(&row)));
+    });
     let top = plain_position(&row).0;
-    let second = seconds(100, || drop(black_box(second_largest(black_box(&row), top))));
+    let second = seconds(100, || {
+        black_box(second_largest(black_box(&row), top));
+    });
     println!("a row of 128,256 logits, microseconds");
     println!("  plain                     {:6.0}", plain * 1e6);
     println!("  plain, and the second     {:6.0}", (plain + second) * 1e6);
     for level in Level::ALL.into_iter().filter(|level| level.is_there()) {
-        let own = seconds(100, || drop(black_box(pass(black_box(&row), level))));
+        let own = seconds(100, || {
+            black_box(pass(black_box(&row), level));
+        });
         let (times, both) = (plain / own, (plain + second) / own);
         println!(
             "  one pass, {level:9?}       {:6.0}   {times:.2} and {both:.2} times faster",
@@ -94,7 +99,9 @@ fn plans(n_prompts: usize, n_prefix: usize, n_prefixes: usize) {
     }
     let offsets: Vec<usize> = (0..=n_prompts).map(|i| i * (n_prefix + 60)).collect();
     let rows: Vec<&[i32]> = offsets.windows(2).map(|pair| &values[pair[0]..pair[1]]).collect();
-    let plain = seconds(2, || drop(black_box(plain_order(&rows))));
+    let plain = seconds(2, || {
+        black_box(plain_order(&rows));
+    });
     let limits = Limits {
         n_batch: 512,
         n_seq_max: 64,
