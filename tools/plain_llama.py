@@ -2,8 +2,9 @@
 
     python tools/plain_llama.py --model model.gguf --port 8000    # llama-cpp-python's server
 
-Weights are never repacked: on a CPU with AMX the repacked kernels kill the process ("Illegal
-instruction", docs/footguns.md), and their sums differ from those of the weights as they lie in the file.
+Weights are repacked as `misfired` has them repacked: not on a CPU with AMX, where the repacked kernels kill
+the process ("Illegal instruction", docs/footguns.md). Repacked sums differ from those of the weights as
+they lie in the file, so both sides of a comparison must do the same.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ import llama_cpp
 from llama_cpp import llama_cpp as capi
 
 
+def repacks() -> bool:
+    """True where llama.cpp may repack weights without dying of it."""
+    return b"AMX_INT8 = 1" not in capi.llama_print_system_info()
+
+
 def load(path: Path | str, **fields: object) -> Any:
     """Return llama.cpp's pointer to a model on the CPU; `fields` are those of its model parameters."""
     parameters = capi.llama_model_default_params()
-    for name, value in {"n_gpu_layers": 0, "use_extra_bufts": False, **fields}.items():
+    for name, value in {"n_gpu_layers": 0, "use_extra_bufts": repacks(), **fields}.items():
         setattr(parameters, name, value)
     model = capi.llama_model_load_from_file(os.fsencode(path), parameters)
     if not model:
@@ -31,13 +37,13 @@ def load(path: Path | str, **fields: object) -> Any:
 
 
 @contextmanager
-def not_repacked() -> Iterator[None]:
-    """Within the block, llama-cpp-python's own classes load weights as they lie in the file."""
+def repacked_where_safe() -> Iterator[None]:
+    """Within the block, llama-cpp-python's own classes load weights as `load` does."""
     defaults = capi.llama_model_default_params
 
     def changed() -> Any:
         parameters = defaults()
-        parameters.use_extra_bufts = False
+        parameters.use_extra_bufts = repacks()
         return parameters
 
     capi.llama_model_default_params = changed
@@ -49,7 +55,7 @@ def not_repacked() -> Iterator[None]:
 
 def open_llama(path: Path | str, **options: Any) -> llama_cpp.Llama:
     """Return llama-cpp-python's high-level model."""
-    with not_repacked():
+    with repacked_where_safe():
         return llama_cpp.Llama(os.fspath(path), verbose=False, **options)
 
 
@@ -62,5 +68,5 @@ def server_command(path: Path | str, port: int, *options: str) -> list[str]:
 if __name__ == "__main__":
     from llama_cpp.server.__main__ import main
 
-    with not_repacked():
+    with repacked_where_safe():
         main()
