@@ -150,7 +150,7 @@ def test_all_positions(run_folder: Path, model_file: MakeFile) -> None:
             "methods must be zero where positions is all, got mean",
         ),
         ({"positions": "first"}, ArgumentError, "positions must be one of last, all, got 'first'"),
-        ({"mode": "slow"}, ArgumentError, "mode must be one of exact, fast, got 'slow'"),
+        ({"mode": "slow"}, ArgumentError, "mode must be one of exact, stable, fast, got 'slow'"),
         (
             {"mode": "fast"},
             ArgumentError,

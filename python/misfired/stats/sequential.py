@@ -155,7 +155,7 @@ class Settled:
         >>> rule = Settled(points=2, base=outcomes.with_columns(stereotyped=True), n_scenarios=(45, 90))
         >>> look = rule.look(outcomes)
         >>> round(look.value, 1), round(look.confidence_level, 4), look.ended
-        (11.1, 0.9976, 'different')
+        (11.1, 0.998, 'different')
     """
 
     #: The share of the error that looks may spend: intervals by t err a little more often than they should

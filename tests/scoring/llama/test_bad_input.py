@@ -74,7 +74,7 @@ def test_an_answer_form_that_cannot_be_told_apart(small_model) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"mode": "precise"}, "mode must be one of exact, fast, got 'precise'"),
+        ({"mode": "precise"}, "mode must be one of exact, stable, fast, got 'precise'"),
         ({"protocol": "oracle"}, "protocol must be logit, .*, got 'oracle'"),
         ({"priming": ["hint"]}, "priming must be none, cue, .*, got 'hint'"),
         ({"n_batch": 0}, "n_batch must be at least 4, got 0"),

@@ -270,7 +270,7 @@ def share_bound(n: int, n_checked: int) -> float:
     5 % (hypergeometric).
 
     Example:
-        >>> round(share_bound(100_000, 59), 3), share_bound(20, 20), share_bound(20, 0)
+        >>> round(share_bound(100_000, 59), 2), share_bound(20, 20), share_bound(20, 0)
         (0.05, 0.0, 1.0)
     """
     if n == 0:
