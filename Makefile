@@ -7,8 +7,8 @@ build:
 
 test:
 	cargo test --workspace --quiet
-	pytest
-	pytest -m ci
+	pytest -n auto
+	pytest -n auto -m ci
 
 fuzz:
 	python tools/fuzz.py --minutes 10
