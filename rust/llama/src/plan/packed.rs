@@ -117,5 +117,6 @@ fn fill_up(plan: &Plan, filler: i32, step: &mut Step) {
     let wanted = step.outputs.len().next_multiple_of(each).max(each).min(step.tokens.len());
     let read: Vec<usize> = step.outputs.iter().map(|&(row, _)| row).collect();
     let missing = wanted - read.len();
-    step.idle = (0..step.tokens.len()).rev().filter(|row| !read.contains(row)).take(missing).collect();
+    step.idle =
+        (0..step.tokens.len()).rev().filter(|row| !read.contains(row)).take(missing).collect();
 }
