@@ -74,7 +74,7 @@ pub fn run<T: Send>(
 struct Pools {
     process: u32,
     /// The most recent last.
-    pools: Mutex<Vec<(usize, Arc<ThreadPool>)>>,
+    by_size: Mutex<Vec<(usize, Arc<ThreadPool>)>>,
     next: Place,
 }
 
@@ -85,7 +85,7 @@ static FIRST: Place = OnceLock::new();
 impl Pools {
     fn of_this_process() -> &'static Self {
         let process = std::process::id();
-        let start = || Box::new(Self { process, pools: Mutex::default(), next: OnceLock::new() });
+        let start = || Box::new(Self { process, by_size: Mutex::default(), next: OnceLock::new() });
         let mut pools = FIRST.get_or_init(start);
         while pools.process != process {
             pools = pools.next.get_or_init(start);
@@ -100,7 +100,7 @@ impl Pools {
         if n_threads == Some(0) || n > MOST_THREADS {
             return Err(refuse("be from 1 to 1024").into());
         }
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.by_size.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = match pools.iter().position(|&(size, _)| size == n) {
             Some(at) => pools.remove(at).1,
             None => Arc::new(
@@ -128,7 +128,7 @@ mod tests {
             let found = run(Some(n), || false, |_| Ok(rayon::current_num_threads()));
             assert_eq!(found, Ok(n));
         }
-        assert!(Pools::of_this_process().pools.lock().unwrap().len() <= MOST_POOLS);
+        assert!(Pools::of_this_process().by_size.lock().unwrap().len() <= MOST_POOLS);
         for n in [0, 1025, usize::MAX] {
             assert!(run(Some(n), || false, |_| Ok(())).is_err());
         }

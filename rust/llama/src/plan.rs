@@ -335,9 +335,9 @@ fn drawn(seed: u64, id: i32) -> i32 {
 fn equal_runs(sequences: &Ragged, order: &[usize], shared: &[usize]) -> Vec<Range<usize>> {
     let len = |place: usize| sequences.row(order[place]).len();
     let mut runs: Vec<Range<usize>> = vec![];
-    for place in 0..order.len() {
+    for (place, &common) in shared.iter().enumerate().take(order.len()) {
         match runs.last_mut() {
-            Some(run) if shared[place] == len(place) && shared[place] == len(place - 1) => {
+            Some(run) if common == len(place) && common == len(place - 1) => {
                 run.end += 1;
             }
             _ => runs.push(place..place + 1),

@@ -30,7 +30,8 @@ pub(crate) fn interrupted() -> bool {
         return false;
     }
     LOOKED.set(Some(now));
-    match Python::attach(|py| py.check_signals()) {
+    let look = |py: Python<'_>| py.check_signals();
+    match Python::attach(look) {
         Ok(()) => false,
         Err(error) => {
             RAISED.set(Some(error));

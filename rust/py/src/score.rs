@@ -28,7 +28,6 @@ type Answers<'py> = (
 impl Scorer {
     #[new]
     #[pyo3(signature = (context, tokens, wanted, *, n_block, packing, seed = 0))]
-    #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(
         py: Python<'_>,
         context: &Context,

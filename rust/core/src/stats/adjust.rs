@@ -39,7 +39,7 @@ impl FromStr for Adjustment {
 /// # Errors
 /// If a p value is outside 0 to 1.
 pub fn adjust(p_values: &[f64], adjustment: Adjustment) -> Result<Vec<f64>> {
-    if let Some(&p) = p_values.iter().find(|&&p| p < 0.0 || p > 1.0) {
+    if let Some(&p) = p_values.iter().find(|p| !p.is_nan() && !(0.0..=1.0).contains(*p)) {
         return refuse("p_values", p, "be from 0 to 1");
     }
     let mut order: Vec<usize> = (0..p_values.len()).filter(|&i| !p_values[i].is_nan()).collect();

@@ -45,11 +45,11 @@ fn lower_tail(x: f64, a: f64, b: f64) -> f64 {
     let correction = stirling_error(n) - stirling_error(a) - stirling_error(b);
     let distance = deviance(a, n * x) + deviance(b, n * (1.0 - x));
     let factor = (correction - distance + 0.5 * (b / (2.0 * PI * a * n)).ln()).exp();
-    let (mut term, mut sum, mut j) = (1.0, 1.0, 0.0);
+    let (mut term, mut sum, mut done) = (1.0, 1.0, 0.0);
     while term > 1e-17 * sum && factor > 0.0 {
-        term *= x * (n + j) / (a + 1.0 + j);
+        term *= x * (n + done) / (a + 1.0 + done);
         sum += term;
-        j += 1.0;
+        done += 1.0;
     }
     factor * sum
 }

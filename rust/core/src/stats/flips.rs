@@ -127,7 +127,7 @@ impl Flips<'_> {
 
     /// ln of a chance too small for a float, by tilted signs (Esscher 1932): a sign is positive with
     /// odds e^(2 tilt size), so that the observed sum is the expected one and its chance ordinary.
-    /// P(s) = P_tilted(s) e^(-tilt s) times the product of cosh(tilt size).
+    /// `P(s) = P_tilted(s) e^(-tilt s)` times the product of `cosh(tilt size)`.
     fn tilted_tail(&self, observed: i64, first: usize) -> Result<f64> {
         let expected = |tilt: f64| -> f64 {
             self.sizes.iter().map(|&size| size as f64 * (tilt * size as f64).tanh()).sum()

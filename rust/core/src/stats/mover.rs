@@ -6,9 +6,9 @@ use super::{Ends, Measure, Observed, Undefined, Unit};
 
 /// The interval of a weighted sum of rates (Zou and Donner 2008; Zou, Huang and Zhang 2009).
 ///
-/// With e_i = weight times the distance from rate i to the end of its own interval that lowers the
-/// sum, and r_ij the correlation of rates i and j over units, the lower end is
-/// value - sqrt(sum over i and j of r_ij e_i e_j); the upper end likewise with the other ends. The
+/// With `e_i` = weight times the distance from rate i to the end of its own interval that lowers the
+/// sum, and `r_ij` the correlation of rates i and j over units, the lower end is
+/// `value - sqrt(sum over i and j of r_ij e_i e_j)`; the upper end likewise with the other ends. The
 /// intervals of the rates are `ClopperPearson`'s, without its floor. A rate of 0 or 100 tells nothing of
 /// how alike the pairs of a unit are: it takes the largest design effect of the other rates.
 ///

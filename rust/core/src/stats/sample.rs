@@ -143,7 +143,7 @@ impl<'a> Sample<'a> {
             };
             let drawn = if own.is_empty() { &shared } else { &own };
             if let Some(products) = self.products.get(index) {
-                let sums = self.product_sums(products, units, drawn);
+                let sums = Self::product_sums(products, units, drawn);
                 let term = |term| {
                     Totals::collect(
                         sums.chunks_exact(products.n_sums().max(1))
@@ -253,7 +253,7 @@ impl<'a> Sample<'a> {
     }
 
     /// Sums of counts and products, resample by resample.
-    fn product_sums(&self, products: &Products, units: &Units, drawn: &[u32]) -> Vec<f64> {
+    fn product_sums(products: &Products, units: &Units, drawn: &[u32]) -> Vec<f64> {
         let n_rows = units.n_rows().max(1);
         let mut sums = vec![0.0; products.n_sums() * (drawn.len() / n_rows)];
         let resamples =

@@ -10,9 +10,9 @@ use crate::probe::Ggml;
 pub(crate) fn api() -> Api {
     let ggml = Ggml {
         get_name: name,
-        n_elements: n_elements,
-        n_rows: n_rows,
-        n_bytes: n_bytes,
+        n_elements,
+        n_rows,
+        n_bytes,
         is_contiguous: always,
         tensor_get: get,
         tensor_set: set,
