@@ -1,4 +1,4 @@
-"""llama.cpp without `misfired`: the one place where tests, tools and benches load a GGUF by hand.
+"""llama.cpp without the core of `misfired`: the one place where tests, tools and benches load a GGUF by hand.
 
     python tools/plain_llama.py --model model.gguf --port 8000    # llama-cpp-python's server
 
@@ -19,16 +19,13 @@ from typing import Any
 import llama_cpp
 from llama_cpp import llama_cpp as capi
 
-
-def repacks() -> bool:
-    """True where llama.cpp may repack weights without dying of it."""
-    return b"AMX_INT8 = 1" not in capi.llama_print_system_info()
+from misfired.scoring.llama.library import has_amx
 
 
 def load(path: Path | str, **fields: object) -> Any:
     """Return llama.cpp's pointer to a model on the CPU; `fields` are those of its model parameters."""
     parameters = capi.llama_model_default_params()
-    for name, value in {"n_gpu_layers": 0, "use_extra_bufts": repacks(), **fields}.items():
+    for name, value in {"n_gpu_layers": 0, "use_extra_bufts": not has_amx(), **fields}.items():
         setattr(parameters, name, value)
     model = capi.llama_model_load_from_file(os.fsencode(path), parameters)
     if not model:
@@ -43,7 +40,7 @@ def repacked_where_safe() -> Iterator[None]:
 
     def changed() -> Any:
         parameters = defaults()
-        parameters.use_extra_bufts = repacks()
+        parameters.use_extra_bufts = not has_amx()
         return parameters
 
     capi.llama_model_default_params = changed

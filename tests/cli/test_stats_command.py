@@ -148,13 +148,18 @@ def test_latex_of_the_papers_tests_has_a_table_for_each_family_and_stars(answers
     assert str(failed.exception) == f"{rule}, got 'detection'"
 
 
-def test_a_starred_p_value_is_below_its_bounds(outcomes):
-    frame = pl.DataFrame({
-        "id": [f"p{i}" for i in range(120)], "scenario": [f"q{i // 4}" for i in range(120)],
-        "category": "age", "priming": "none", "contrast": True,
-        "stereotyped": [i % 5 > 0 for i in range(120)],
+def misfires(n_pairs: int, *, per_scenario: int, every: int) -> pl.DataFrame:
+    """Outcomes of pairs whose contrast is right; every so many pairs misfire."""
+    pairs = range(n_pairs)
+    return pl.DataFrame({
+        "id": [f"p{i}" for i in pairs], "scenario": [f"q{i // per_scenario}" for i in pairs],
+        "category": "Age", "priming": "none", "contrast": True,
+        "stereotyped": [i % every > 0 for i in pairs],
     })  # fmt: skip
-    frame.write_parquet(outcomes / "misfires.parquet")
+
+
+def test_a_starred_p_value_is_below_its_bounds(outcomes):
+    misfires(120, per_scenario=4, every=5).write_parquet(outcomes / "misfires.parquet")
     shown = run(outcomes / "misfires.parquet", "--table", "paper-tests").stdout
     tested = next(line for line in shown.splitlines() if line.startswith("misfires "))
     assert tested.split()[-2:] == ["6e-08", "6e-08***"]
@@ -216,11 +221,7 @@ def test_leaderboard_lists_runs_and_published_figures(outcomes, tmp_path):
 
 
 def test_runs_without_support_or_reading_stand_below_the_leaderboard(outcomes):
-    wide = pl.DataFrame({
-        "id": [f"p{i}" for i in range(360)], "scenario": [f"q{i // 6}" for i in range(360)],
-        "category": "Age", "priming": "none", "contrast": True,
-        "stereotyped": [i % 8 > 0 for i in range(360)],
-    })  # fmt: skip
+    wide = misfires(360, per_scenario=6, every=8)
     wide.write_parquet(outcomes / "wide.parquet")
     wide.head(2).with_columns(stereotyped=True).write_parquet(outcomes / "two.parquet")
     answers_of("always_yes", 1).write_parquet(outcomes / "yes.parquet")

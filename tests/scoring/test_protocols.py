@@ -103,6 +103,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
             {"reading": "text", "n_generate": 5, "n_extended": 5},
             "n_extended must be 0 or more than n_generate 5, got 5",
         ),
+        ({"n_extended": 5}, "n_extended must go with reading 'text', got 'first_token'"),
         ({"n_generate": 5}, "n_generate must be 0 with reading 'first_token', got 5"),
         ({"stop": ("\n",)}, "stop must go with reading 'text', got 'first_token'"),
         ({"reading": "text", "n_generate": 5, "stop": ("",)}, "stop must hold no empty text"),

@@ -80,7 +80,7 @@ class Protocol:
         if self.n_extended and self.n_extended <= self.n_generate:
             rule = f"0 or more than n_generate {self.n_generate}"
             raise ArgumentError(f"n_extended must be {rule}, got {self.n_extended}")
-        for name in ("stop", "thinking"):
+        for name in ("n_extended", "stop", "thinking"):
             if getattr(self, name) and not self.generates:
                 raise ArgumentError(f"{name} must go with reading 'text', got {self.reading!r}")
         if self.generates:
@@ -106,8 +106,9 @@ class Protocol:
             >>> GENERATE.leaves_undecided(cut), BARE.leaves_undecided(cut)
             (True, False)
         """
-        cut = answer["stop"] == "length" and answer["outcome"] == "unparseable"
-        return cut and self.n_extended > 0
+        if not self.n_extended:
+            return False
+        return bool(answer["stop"] == "length" and answer["outcome"] == "unparseable")
 
     @property
     def is_yes_no(self) -> bool:

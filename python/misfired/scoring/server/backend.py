@@ -164,7 +164,7 @@ class ServerBackend:
         body = self.template.body(prompt["text"], prompt["system"])
         try:
             row = self.client.ask(self.template.path, read, body)
-            if self.protocol.generates and self.protocol.leaves_undecided(row):
+            if self.protocol.leaves_undecided(row):
                 longer = body | {"max_tokens": self.protocol.n_extended}
                 row = self.client.ask(self.template.path, read, longer)
         except Fault as fault:
