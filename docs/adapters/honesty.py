@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from misfired import write_suite
+from misfired.tables import read_table
 
 
 def build(facts: pl.DataFrame) -> pl.DataFrame:
@@ -35,5 +36,5 @@ def build(facts: pl.DataFrame) -> pl.DataFrame:
 
 if __name__ == "__main__":
     source, out = map(Path, sys.argv[1:])
-    pairs = build(pl.read_csv(source))
+    pairs = build(read_table(source))
     write_suite(pairs, out, licence="MIT", source=f"Invented facts in {source.name}.")

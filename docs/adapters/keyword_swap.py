@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from misfired import write_suite
+from misfired.tables import read_table
 
 
 def swap(text: str, one: str, other: str) -> str:
@@ -47,5 +48,5 @@ def build(requests: pl.DataFrame) -> pl.DataFrame:
 
 if __name__ == "__main__":
     source, out = map(Path, sys.argv[1:])
-    pairs = build(pl.read_csv(source))
+    pairs = build(read_table(source))
     write_suite(pairs, out, licence="MIT", source=f"Invented requests in {source.name}.")

@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import errno
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -14,7 +16,16 @@ from typing import Any, TypeVar
 import msgspec
 import polars as pl
 
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import ArgumentError, DataError, MisfiredError
+from misfired.reading import (
+    MOST_NESTED,
+    JsonError,
+    check_depth,
+    check_file,
+    opened,
+    read_text,
+    shown,
+)
 
 Content = TypeVar("Content")
 
@@ -36,22 +47,40 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     If the block fails, `path` stays as it was and nothing is left behind.
 
     Raises:
-        OSError: The folder is missing or cannot be written; the message names `path`.
+        DataError: `path` is there, and is no file: a folder, a pipe or a device.
+        OSError: The folder is missing or cannot be written, or the disk is full; the message names
+            `path`.
     """
     target = Path(path)
+    if target.exists():
+        check_file(target)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.touch(exist_ok=False)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from None
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with _system_errors(target):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _system_errors(target: Path) -> Iterator[None]:
+    """Name the target where a system call fails, also one of polars, which tells it in its own words."""
+    try:
+        yield
+    except MisfiredError:
+        raise
+    except (OSError, pl.exceptions.PolarsError) as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = getattr(error, "errno", None) or (int(found[1]) if found else errno.EIO)
+        raise OSError(number, os.strerror(number), str(target)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -60,13 +89,35 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         DataError: It cannot be read, or is no TOML; the message names the file.
     """
+    text = read_text(path)
     try:
-        content: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML: {error}") from None
+        content: dict[str, Any] = msgspec.toml.decode(text)
+        check_depth(content)
+    except RecursionError:
+        raise DataError(f"{path}: must nest at most {MOST_NESTED} levels deep, got more") from None
+    except JsonError as error:
+        raise DataError(f"{path}: {error}") from None
+    except ValueError as error:
+        # A number of thousands of digits has a message of its own, with advice on Python's limit.
+        is_toml = isinstance(error, msgspec.DecodeError)
+        said = f"not TOML: {error}" if is_toml else "a number has too many digits"
+        raise DataError(f"{path}: {said}") from None
+    for key, number in _numbers(content):
+        if not math.isfinite(number):
+            raise DataError(f"{path}: {key} must be a finite number, got {number}")
     return content
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield each number with a decimal point, and its key."""
+    if isinstance(value, float):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _numbers(each, f"{name}.{key}".removeprefix("."))
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            yield from _numbers(each, f"{name}[{place}]")
 
 
 def read_struct(path: Path, kind: type[Content]) -> Content:
@@ -95,7 +146,7 @@ def read_struct(path: Path, kind: type[Content]) -> Content:
 def _unknown_key(table: dict[str, Any], fields: Iterable[Any], where: str = "") -> str | None:
     known = [field.name for field in fields]
     unknown = next((key for key in table if key not in known), None)
-    return unknown and f"unknown key {where + unknown!r}, must be one of {', '.join(known)}"
+    return unknown and f"unknown key {shown(where + unknown)}, must be one of {', '.join(known)}"
 
 
 def _in_words(error: str, content: dict[str, Any], kind: Any) -> str | None:
@@ -119,7 +170,7 @@ def _in_words(error: str, content: dict[str, Any], kind: Any) -> str | None:
     if expected is None:
         return f"{name}: {problem}"
     types = [_RULES.get(one, one) for one in expected[1].split(" | ") if one != "null"]
-    return f"{name} must be {' or '.join(types)}{expected[2]}, got {value!r}"
+    return f"{name} must be {' or '.join(types)}{expected[2]}, got {shown(value)}"
 
 
 def _refused_key(error: str, content: Any, table: dict[str, Any], kind: Any) -> str:
@@ -148,27 +199,11 @@ def _inside(schema: Any, key: str) -> Any:
     return None
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Return a table from a .parquet, .jsonl or .csv file.
-
-    Raises:
-        DataError: The file has another suffix, or cannot be read.
-    """
-    try:
-        if path.suffix == ".jsonl":
-            return pl.read_ndjson(path, infer_schema_length=None)
-        if path.suffix in {".csv", ".parquet"}:
-            return pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    raise DataError(f"{path}: must be a .csv, .jsonl or .parquet file")
-
-
 def file_sha256(*paths: Path) -> str:
     """Return the SHA-256 of one file, or of several as if they were one, in hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with opened(path) as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()

@@ -240,10 +240,10 @@ def test_runs_without_support_or_reading_stand_below_the_leaderboard(outcomes):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("absent.parquet", None, "no such file"),
+        ("absent.parquet", None, "absent.parquet: No such file"),
         ("outcomes.txt", "x", "a .parquet or .jsonl file"),
         ("broken.parquet", "not parquet", "broken.parquet: "),
-        ("broken.jsonl", '{"id": 1', "broken.jsonl: "),
+        ("broken.jsonl", '{"id": 1', "broken.jsonl, line 1: "),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, name, content, message):

@@ -91,7 +91,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path, old: str, new: str, message: str
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.toml: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.toml: No such file"):
         read_protocol(tmp_path / "none.toml")
 
 

@@ -8,10 +8,10 @@ from typer import Argument, Option, echo
 
 from misfired.cli.options import Json, split_words, takes
 from misfired.errors import DataError
-from misfired.files import read_table
 from misfired.report.table import json_text, text_table
 from misfired.stats import agreement as agree
 from misfired.stats.options import ResamplingOptions
+from misfired.tables import EVERY, read_table
 
 
 @takes(ResamplingOptions, exclude=["unit", "method"])
@@ -33,13 +33,13 @@ def agreement(
 ) -> None:
     """Say how far raters agree beyond chance.
 
-    An empty cell is a missing rating.
+    Ratings are compared as text; an empty cell, or NaN, is a missing one.
 
     Examples:
       misfired agreement ratings.csv --raters ann,bob,parser --cluster scenario
       misfired agreement ratings.csv --raters ann,parser --method cohen --json
     """
-    table = read_table(ratings)
+    table = read_table(ratings, labels=EVERY)
     names = split_words(raters or "") or [name for name in table.columns if name != cluster]
     if unknown := [name for name in (*names, cluster) if name and name not in table.columns]:
         raise DataError(f"{ratings}: no column {unknown[0]!r}, only {', '.join(table.columns)}")

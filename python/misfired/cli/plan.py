@@ -9,11 +9,12 @@ from typer import Option, echo
 
 from misfired.cli.options import Json, group, takes
 from misfired.errors import DataError
-from misfired.files import read_table
+from misfired.labels import LABELS, labelled
 from misfired.options import Options, option
 from misfired.report.table import json_text, text_table
 from misfired.stats import interval_width, minimum_detectable, power, sample_size, upper_bound
 from misfired.stats.options import LevelOptions
+from misfired.tables import read_table
 
 app = group()
 
@@ -148,12 +149,13 @@ def _design(design: dict[str, Any]) -> dict[str, Any]:
 
 def _sizes(suite: Path) -> list[int]:
     """Return the pairs of each scenario of a suite, or of outcomes; twins are not pairs of their own."""
-    table = read_table(suite)
+    table = read_table(suite, labels=LABELS)
     for column in ("id", "scenario"):
         if column not in table.columns:
             raise DataError(f"{suite}: no column {column!r}, only {', '.join(table.columns)}")
     if "twin_of" in table.columns:
         table = table.filter(pl.col("twin_of").is_null())
+    table = labelled(table, ["id", "scenario"], str(suite))
     return table.group_by("scenario").agg(pl.col("id").n_unique())["id"].sort().to_list()
 
 

@@ -9,7 +9,6 @@ from typer import Argument, Option, echo
 
 from misfired.cli.options import Json, takes
 from misfired.errors import ArgumentError
-from misfired.files import read_table
 from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, paragraph, text
 from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
@@ -39,6 +38,7 @@ from misfired.stats.options import (
 )
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.sharing import shared_pairs
+from misfired.tables import read_table
 
 _Runs = Annotated[
     list[Path], Argument(metavar="RUNS", help="Run folders, or answers or outcomes files.")

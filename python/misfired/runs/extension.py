@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import RunFolderError
-from misfired.files import read_table
 from misfired.runs.manifest import pairs_sha256
 from misfired.runs.plan import Plan
+from misfired.tables import read_table
 
 #: Settings that change when a run is extended.
 _GROWING = {"suite_sha256", "n_pairs", "n_block", "reading_check"}

@@ -16,11 +16,14 @@ import filelock
 import polars as pl
 
 from misfired.errors import DataError, RunFolderError
-from misfired.files import read_table, replacing
+from misfired.files import replacing
+from misfired.labels import LABELS
+from misfired.reading import check_file, parse_json, read_bytes
 from misfired.runs.extension import check_order, is_extension
 from misfired.runs.manifest import FORMAT, MANIFEST, N_ROWS, load_manifest, pairs_sha256
 from misfired.runs.plan import Plan
 from misfired.scoring.answers import NO_TEXT
+from misfired.tables import read_table
 
 PAIRS, JOURNAL, ANSWERS = "pairs.parquet", "answers.jsonl", "answers.parquet"
 SUMMARY, ANALYSES, _LOCK = "summary.json", "analyses.json", ".lock"
@@ -154,7 +157,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         if not file.exists():
             return
         with _named(file):
-            content = file.read_bytes()
+            content = read_bytes(file)
             whole = content.rfind(b"\n") + 1
             if whole < len(content):
                 # A kill during a write leaves at most one torn line, the last.
@@ -162,7 +165,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                     torn.truncate(whole)
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
-                row = json.loads(line)
+                row = parse_json(line, allow_nan=True)
                 yield (row.pop("pair"), row.pop("prompt")), row
             except (ValueError, KeyError, AttributeError) as error:
                 raise DataError(f"{file}: line {number}: not a recorded answer ({error})") from None
@@ -186,11 +189,10 @@ def read_answers(path: Path | str) -> pl.DataFrame:
     if path.is_dir():
         load_manifest(path, complete=True)
         path = path / ANSWERS
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    check_file(path)
     if path.suffix not in {".parquet", ".jsonl"}:
         raise DataError(f"{path}: must be a run folder, or a .parquet or .jsonl file")
-    return read_table(path)
+    return read_table(path, labels=LABELS)
 
 
 def read_pairs(path: Path | str) -> pl.DataFrame:

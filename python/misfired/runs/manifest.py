@@ -7,7 +7,6 @@ beside each field is its only description; `MANIFEST_KEYS` and the documentation
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from misfired.prompts.neutral import neutral_facts
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import N_SHARD
 from misfired.prompts.shots import Shot
+from misfired.reading import read_json
 from misfired.runs.options import RunOptions
 from misfired.scoring.backend import Tallies
 from misfired.scoring.options import KvCache, ScoringOptions
@@ -328,12 +328,7 @@ def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
         DataError: There is none, it is not JSON, or it has a format that this version does not know.
     """
     file = folder / MANIFEST
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON ({error})") from None
+    manifest = read_json(file)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{file}: not a manifest of format {FORMAT}")
     if complete and manifest.get("status") != "complete":

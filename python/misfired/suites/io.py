@@ -1,11 +1,8 @@
 """Suites as files: Parquet, JSONL or CSV, checked when read, written whole or not at all."""
 
-import csv
-import json
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,9 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
+from misfired.reading import shown
 from misfired.suites.card import YES_NO, card_path, check_card, read_card, write_card
+from misfired.tables import read_csv, read_jsonl, read_parquet
 
 PAIRS_SCHEMA = dict.fromkeys(
     (
@@ -26,14 +25,6 @@ PAIRS_SCHEMA = dict.fromkeys(
 
 MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; anything longer is a file in the wrong place."""
-
-_SHOWN_CHARS = 60
-#: Decodes bytes that are not UTF-8 into halves of characters, which no text holds. JSON can spell them.
-_KEEP_BYTES = "surrogateescape"
-_HALVES = re.compile("[\\ud800-\\udfff]")
-#: Cells of one column, and what they hold, are of one kind.
-_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text"}
-_KINDS |= {list: "a list", dict: "an object"}
 
 
 def read_suite(
@@ -58,12 +49,7 @@ def read_suite(
     """
     file = Path(path)
     read, _ = _format(file)
-    try:
-        frame = read(file)
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from None
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
+    frame = read(file)
     card = read_card(card_path(file)) if card_path(file).exists() else None
     if answers is None:
         answers = YES_NO if card is None else card.answers
@@ -153,7 +139,7 @@ def validate_suite(
     for column, is_bad, rule in _rules(answers):
         rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
         if len(rows):
-            got = _shown(suite[column][rows[0]])
+            got = shown(suite[column][rows[0]])
             raise DataError(f"{source}, row {rows[0] + 1}: {column} must {rule}, got {got}")
     return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
 
@@ -175,107 +161,13 @@ def _rules(answers: Collection[str]) -> Iterator[tuple[str, pl.Expr, str]]:
         yield column, ~pl.col(column).is_in(list(answers)), f"be one of {', '.join(answers)}"
 
 
-def _shown(cell: object) -> str:
-    text = repr(cell)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}... ({len(text)} letters)"
-
-
-def _read_jsonl(file: Path) -> pl.DataFrame:
-    # polars silently turns a number in a column of texts into a text, takes the first of two equal
-    # keys, and reads half a character as NUL. So each line is checked first; none of them is kept.
-    kinds = dict.fromkeys(PAIRS_SCHEMA, "text")
-    _check_lines(file, lambda line: _check_json(line, kinds))
-    return pl.read_ndjson(file, infer_schema_length=None)
-
-
-def _read_csv(file: Path) -> pl.DataFrame:
-    _check_lines(file, lambda line: _check_utf8(line, _csv_rows(file)))
-    return pl.read_csv(file, infer_schema=False)
-
-
-def _check_lines(file: Path, check: Callable[[bytes], None]) -> None:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                check(line.removesuffix(b"\n"))
-            except DataError as error:
-                raise DataError(f"{file}, line {number}: {error}") from None
-
-
-def _check_json(line: bytes, kinds: dict[str, str]) -> None:
-    """Refuse a line that is no row, or a cell that is not of its column's kind so far."""
-    if not line.strip():
-        return
-    _check_utf8(line, _json_rows(line))
-    try:
-        row = json.loads(line, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        raise DataError(f"broken JSON at column {error.colno}: {error.msg}") from None
-    if not isinstance(row, dict):
-        raise DataError(f"must be an object, got {_shown(row)}")
-    if rb"\u" in line and (column := _damaged([row])):
-        raise DataError(f"{column}holds half a character")
+def _check_pair(row: dict[str, Any]) -> None:
+    """Refuse a row of a JSONL file that lacks a field of a pair."""
     for column in PAIRS_SCHEMA:
         if column not in row:
             raise DataError(f"field {column} is missing")
         if row[column] is None and column != "cue":
             raise DataError(f"{column} must be text, got None")
-    for column, cell in row.items():
-        _check_kind(cell, column, kinds)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"field {twice} must be given once, got it twice")
-    return row
-
-
-def _check_kind(cell: Any, column: str, kinds: dict[str, str]) -> None:
-    if cell is None:
-        return
-    kind = _KINDS[type(cell)]
-    if kinds.setdefault(column, kind) != kind:
-        raise DataError(f"{column} must be {kinds[column]}, got {_shown(cell)}")
-    if column.endswith(".[]") and isinstance(cell, int) and not -(2**63) <= cell < 2**63:
-        # polars silently turns a list with such a number into texts.
-        raise DataError(f"{column} must fit into 64 bits, got {_shown(cell)}")
-    if isinstance(cell, dict):
-        for name, each in cell.items():
-            _check_kind(each, f"{column}.{name}", kinds)
-    elif isinstance(cell, list):
-        for each in cell:
-            _check_kind(each, f"{column}.[]", kinds)
-
-
-def _check_utf8(line: bytes, rows: Iterable[dict[str, Any]]) -> None:
-    """Refuse bytes that are no text; `rows` may say in which column the first of them are."""
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{_damaged(rows)}byte {error.start + 1} is not UTF-8") from None
-
-
-def _damaged(rows: Iterable[dict[str, Any]]) -> str:
-    """Return "COLUMN: " of the first cell with half a character; "" if there is none."""
-    for row in rows:
-        for column, cell in row.items():
-            if _HALVES.search(json.dumps(cell, ensure_ascii=False)):
-                return f"{column}: "
-    return ""
-
-
-def _json_rows(line: bytes) -> Iterator[dict[str, Any]]:
-    with suppress(json.JSONDecodeError):
-        row = json.loads(line.decode(errors=_KEEP_BYTES))
-        yield from [row] if isinstance(row, dict) else []
-
-
-def _csv_rows(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8", errors=_KEEP_BYTES, newline="") as text:
-        yield from csv.DictReader(text)
 
 
 def _write_csv(frame: pl.DataFrame, file: Path) -> None:
@@ -287,9 +179,12 @@ def _write_csv(frame: pl.DataFrame, file: Path) -> None:
 
 _Format = tuple[Callable[[Path], pl.DataFrame], Callable[[pl.DataFrame, Path], None]]
 _FORMATS: dict[str, _Format] = {
-    ".parquet": (pl.read_parquet, lambda frame, file: frame.write_parquet(file)),
-    ".jsonl": (_read_jsonl, lambda frame, file: frame.write_ndjson(file)),
-    ".csv": (_read_csv, _write_csv),
+    ".parquet": (read_parquet, lambda frame, file: frame.write_parquet(file)),
+    ".jsonl": (
+        partial(read_jsonl, check=_check_pair, kinds=dict.fromkeys(PAIRS_SCHEMA, "text")),
+        lambda frame, file: frame.write_ndjson(file),
+    ),
+    ".csv": (read_csv, _write_csv),
 }
 _FORMATS[".ndjson"] = _FORMATS[".jsonl"]
 

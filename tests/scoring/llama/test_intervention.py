@@ -374,7 +374,7 @@ DIRECTION = '[direction]\nfile = "d.npy"\n'
             DIRECTION + "layers = [1, 2]\nstrength = inf",
             "strength must be a finite number, got inf",
         ),
-        ('[direction]\nfile = "no.npy"\nlayers = [1, 2]', "no.npy: cannot be read"),
+        ('[direction]\nfile = "no.npy"\nlayers = [1, 2]', "no.npy: No such file"),
         ('[direction]\nfile = "d.toml"\nlayers = [1, 2]', "d.toml: not a NumPy array"),
         ('[direction]\nfile = "nan.npy"\nlayers = [1, 2]', "must hold only finite"),
         ('[direction]\nfile = "text.npy"\nlayers = [1, 2]', "must hold only finite"),
@@ -398,7 +398,7 @@ def test_what_is_wrong_is_named(text: str, message: str, model_file, tmp_path: P
 
 
 def test_a_file_that_is_missing(model_file, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no\.toml: cannot be read"):
+    with pytest.raises(DataError, match=r"no\.toml: No such file"):
         score(model_file(), make_suite(8), intervention=tmp_path / "no.toml")
 
 

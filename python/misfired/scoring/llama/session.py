@@ -10,6 +10,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError, TemplateError
 from misfired.prompts.shots import Shot
+from misfired.reading import read_text
 from misfired.scoring.environment import default_threads
 from misfired.scoring.llama.calibration import best_batch
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
@@ -208,7 +209,8 @@ def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
     base model's instruct sibling).
 
     Raises:
-        TemplateError: There is none, or the file cannot be read.
+        TemplateError: There is none.
+        DataError: The file cannot be read.
         ModelError: The GGUF file cannot be loaded.
     """
     special: frozenset[str] = frozenset()
@@ -228,10 +230,7 @@ def template_for(model: Model, choice: str | None = None) -> ChatTemplate:
         if source is None:
             raise TemplateError(f"{choice}: has no chat template")
     else:
-        try:
-            source = Path(choice).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TemplateError(f"{choice}: cannot be read as a chat template ({error})") from None
+        source = read_text(choice)
     ends = model.tokenizer.bos[0], model.end_of_text
     bos_token, eos_token = (model.text_of(token) if token >= 0 else "" for token in ends)
     return ChatTemplate(source, choice or "model", bos_token, eos_token, special=special)

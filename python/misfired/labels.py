@@ -1,0 +1,101 @@
+"""Labels as text: ids, categories, scenarios, groups and ratings are compared by what they say.
+
+A table's reader guesses a type for each column: 1, 1.0 and "1" in three columns are one label.
+"""
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from misfired.errors import DataError
+
+LABELS = frozenset(
+    ("id", "category", "scenario", "priming", "condition", "twin_of", "model", "protocol")
+)
+"""Columns of answers and outcomes that hold labels."""
+
+_TEXTS = (pl.Categorical, pl.Enum)
+#: How pandas spells what is missing.
+_MISSING_KINDS = {"NAType", "NaTType"}
+
+
+def label_text(value: Any) -> str | None:
+    """Return a label as text, None where it is missing: None, NaN, and a text of blanks.
+
+    A whole number is its digits, whatever its type, and a flag is `true` or `false`.
+
+    Example:
+        >>> [label_text(value) for value in (1, 1.0, "1", "007", 0.5, True, None, float("nan"), " ")]
+        ['1', '1', '1', '007', '0.5', 'true', None, None, None]
+    """
+    if isinstance(value, str):
+        return str(value) if value.strip() else None
+    if value is None or type(value).__name__ in _MISSING_KINDS:
+        return None
+    if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's has this name, too.
+        return "true" if value else "false"
+    if isinstance(value, numbers.Number | np.generic):
+        if value != value:  # noqa: PLR0124  NaN of any type
+            return None
+        whole = _whole(value)
+        return str(value if whole is None else whole)
+    return str(value) if str(value) != "NaT" else None
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value) if value == int(value) else None
+    except (OverflowError, TypeError, ValueError):
+        return None
+
+
+def label_texts(values: Iterable[Any]) -> list[str | None]:
+    """Return labels as text; see `label_text`."""
+    return [label_text(value) for value in values]
+
+
+def label_column(column: pl.Series) -> pl.Series:
+    """Return a column of labels as text, null where one is missing; see `label_text`.
+
+    Example:
+        >>> label_column(pl.Series("id", [1.0, None, 2.5])).to_list()
+        ['1', None, '2.5']
+    """
+    kind = column.dtype
+    if kind in _TEXTS or kind.is_integer():
+        column = column.cast(pl.String)
+    elif kind != pl.String():
+        return pl.Series(column.name, label_texts(column.to_list()), pl.String)
+    blank = ~column.str.contains(r"\S")
+    return column.set(blank.fill_null(value=False), None) if blank.any() else column
+
+
+def labelled(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFrame:
+    """Return a frame whose columns of labels are text.
+
+    Args:
+        frame: It need not have the columns.
+        columns: Those that hold labels.
+        name: The frame's in messages.
+
+    Raises:
+        DataError: Rows have no label; the message counts them.
+
+    Example:
+        >>> labelled(pl.DataFrame({"id": [1, 2]}), ["id"], "runs")["id"].to_list()
+        ['1', '2']
+        >>> labelled(pl.DataFrame({"id": ["a", None, ""]}), ["id"], "runs")
+        Traceback (most recent call last):
+        misfired.errors.DataError: runs: id must be given in each row, got 2 of 3 without (first row 2)
+    """
+    found = [label_column(frame[column]) for column in columns if column in frame.columns]
+    for column in found:
+        if column.null_count():
+            lacking = f"{column.null_count()} of {len(column)} without"
+            first = column.is_null().arg_true()[0] + 1
+            rule = f"{column.name} must be given in each row, got {lacking} (first row {first})"
+            raise DataError(f"{name}: {rule}")
+    return frame.with_columns(found)
