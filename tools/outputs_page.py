@@ -51,7 +51,7 @@ STATISTICS = (
 
 #: Columns of the tables of statistics.
 MEASURED = {
-    "slice": "`overall`, or a category.",
+    "slice": "`overall`, or a category; a category may be called so too.",
     "priming": "Priming, or a difference such as `cue - none`.",
     "expected": "Expected answer of the pairs counted: `yes` or `no`.",
     "condition": "`stereotyped` or `contrast`.",
@@ -98,6 +98,7 @@ MEASURED = {
     "alternative": "Alternative hypothesis.",
     "adjustment": "How p-values were corrected.",
     "reason": "Why there is no value or interval.",
+    "total": "True for all pairs together, false for a category. A total is known by this column, not by its name.",
 }
 
 #: Columns that several tables of localisation have.

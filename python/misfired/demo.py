@@ -105,7 +105,7 @@ def _rows(
     expects_yes = suite.filter(pl.col("expected_stereotyped") == "yes")
     denied = outcomes.join(expects_yes, on="id", how="anti")
     outcomes = outcomes.join(expects_yes.select("id"), on="id", how="semi")
-    summary = summarize(outcomes, n_resamples=n_resamples, rng=seed).filter(slice="overall")
+    summary = summarize(outcomes, n_resamples=n_resamples, rng=seed).filter(total=True)
     overall = {(row["priming"], row["measure"]): row for row in summary.to_dicts()}
     for priming in PRIMINGS:
         mar = overall[priming, "mar"]

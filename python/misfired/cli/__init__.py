@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from misfired._core import __version__
+from misfired.cli.output import drop, echo_error, prepare_streams
 from misfired.errors import ArgumentError, DataError, MisfiredError
+from misfired.text import LONGEST_MESSAGE, shown
 
 if TYPE_CHECKING:
     import typer
@@ -60,13 +62,16 @@ Exit codes: 0 success, 1 the work failed, 2 bad input or usage, 130 interrupted.
 
 def main() -> None:
     """Run the command; a failure is one line on stderr and an exit code, never a traceback."""
+    prepare_streams()
     try:
-        sys.exit(_run(sys.argv[1:]))
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(code)
     except MisfiredError as error:
         _fail(str(error), 2 if isinstance(error, ArgumentError | DataError) else 1)
     except BrokenPipeError:
         # The reader of stdout has gone, as `head` does; nothing is left to say to it.
-        sys.stderr.close()
+        drop("stdout")
         sys.exit(1)
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -133,5 +138,5 @@ def _invoke(name: str, arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    echo_error(f"error: {shown(' '.join(message.split()), LONGEST_MESSAGE)}")
     sys.exit(code)

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from misfired.cli.options import Json, split_words, takes
+from misfired.cli.output import echo, echo_data
 from misfired.errors import DataError
 from misfired.report.table import json_text, text_table
 from misfired.stats import agreement as agree
@@ -51,7 +52,7 @@ def agreement(
         **options,
     )
     if as_json:
-        echo(json_text(asdict(found)))
+        echo_data(json_text(asdict(found)))
         return
     numbers = ["-" if x is None else f"{x:.3f}" for x in (found.value, found.low, found.high)]
     header = ("method", "value", "low", "high", "items", "raters", "reason")

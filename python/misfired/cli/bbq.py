@@ -4,12 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from misfired.cli.options import Json, group, takes
+from misfired.cli.output import echo, echo_data
 from misfired.report.table import json_text
 from misfired.suites import fetch_bbq
 from misfired.suites.bbq import BBQ_URL
+from misfired.text import shown
 
 app = group()
 
@@ -39,18 +41,18 @@ def fetch(
       misfired bbq fetch bbq
       misfired bbq fetch bbq --category Age --category SES
     """
-    label = TextColumn("{task.description}")
+    label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
 
         def progress(name: str, n_bytes: int, n_total: int | None) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(name)
+                tasks[name] = bars.add_task(shown(name))
             bars.update(tasks[name], completed=n_bytes, total=n_total)
 
         files = fetch_bbq(folder, base_url=base_url, categories=category, progress=progress)
     if as_json:
-        echo(json_text({"files": list(map(str, files))}))
+        echo_data(json_text({"files": list(map(str, files))}))
     else:
         echo("\n".join(f"{file}  checked" for file in files))

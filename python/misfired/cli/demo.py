@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from typer import Option, echo
+from typer import Option
 
 from misfired.cli.options import Json, takes
+from misfired.cli.output import echo, echo_data
 from misfired.cli.progress import progress_shown
 from misfired.scoring.options import Devices
 from misfired.stats.options import ResamplingOptions
@@ -41,4 +42,4 @@ def demo(
         return
     checks = {name: one.scores.manifest["batch_invariance"] for name, one in result.runs.items()}
     tables = {name: getattr(result, name).to_dicts() for name in ("rows", "lens", "heads")}
-    echo(json.dumps({**tables, "batch_invariance": checks}))
+    echo_data(json.dumps({**tables, "batch_invariance": checks}))

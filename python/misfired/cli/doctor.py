@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from typer import Argument, Exit, Option, echo
+from typer import Argument, Exit, Option
 
 from misfired.cli.options import Json, takes
+from misfired.cli.output import echo, echo_data
 from misfired.scoring.backend import Finding, is_url
 from misfired.scoring.environment import before_loading
 from misfired.scoring.options import ScoringOptions, ServerOptions
+from misfired.text import LONGEST_MESSAGE, shown
 
 _SIGNS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
@@ -56,8 +58,11 @@ def doctor(
     broken = False
     for each in findings:
         broken |= each.status == "problem"
-        advice = f"\n        -> {each.advice}" if each.advice else ""
-        line = f"{_SIGNS[each.status]} {each.name}: {each.value}{advice}"
-        echo(json.dumps(vars(each)) if as_json else line)
+        if as_json:
+            echo_data(json.dumps(vars(each)))
+            continue
+        line = f"{_SIGNS[each.status]} {each.name}: {each.value}"
+        advice = [f"        -> {each.advice}"] if each.advice else []
+        echo("\n".join(shown(each, LONGEST_MESSAGE) for each in (line, *advice)))
     if broken:
         raise Exit(1)

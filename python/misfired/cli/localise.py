@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from misfired.cli.options import Json, takes
+from misfired.cli.output import echo, echo_data
 from misfired.cli.progress import progress_shown
 from misfired.localise.options import LocaliseOptions
 
@@ -46,5 +47,7 @@ def localise(
     found.write(out)
     if figures:
         write_figures(found, out)
-    told = json_text(localisation_json(found, out)) if as_json else localisation_report(found, out)
-    echo(told)
+    if as_json:
+        echo_data(json_text(localisation_json(found, out)))
+    else:
+        echo(localisation_report(found, out))

@@ -5,15 +5,17 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-from typer import Option, echo
+from typer import Option
 
 from misfired.cli.options import Json, SuiteFile, group, takes
+from misfired.cli.output import echo, echo_data
 from misfired.errors import DataError
 from misfired.options import at_least
 from misfired.report.suites import check_report, counts_report, pair_counts, pair_text
 from misfired.report.table import json_text
 from misfired.suites import BUILT_SUITES, build_pairs, check_pairs, read_suite, write_suite
 from misfired.suites.difference import differing_words
+from misfired.text import shown
 
 app = group()
 
@@ -50,9 +52,9 @@ def build(
     name = pairs["suite"][0]
     if as_json:
         told = {"file": str(output), "suite": name, **total, "categories": by_category.to_dicts()}
-        echo(json_text(told | ({"report": quality} if quality else {})))
+        echo_data(json_text(told | ({"report": quality} if quality else {})))
         return
-    echo(f"{counts_report(by_category, total)}\n{name} written to {output}")
+    echo(f"{counts_report(by_category, total)}\n{shown(name)} written to {shown(output)}")
     if quality:
         echo(f"\n{check_report(quality)}")
 
@@ -82,7 +84,10 @@ def check(
         with open_model(model, vocab_only=True) as opened:
             encode = partial(opened.tokenizer.encode, parse_special=False)
             found = check_pairs(pairs, count_tokens=lambda texts: [len(encode(t)) for t in texts])
-    echo(json_text(found) if as_json else check_report(found))
+    if as_json:
+        echo_data(json_text(found))
+    else:
+        echo(check_report(found))
 
 
 @app.command()
@@ -114,6 +119,6 @@ def show(
     if as_json:
         for pair in pairs:
             pair["difference"] = differing_words(pair["stereotyped"], pair["contrast"])
-        echo(json_text(pairs))
+        echo_data(json_text(pairs))
     else:
         echo("\n\n".join(map(pair_text, pairs)))

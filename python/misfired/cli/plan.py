@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-from typer import Option, echo
+from typer import Option
 
 from misfired.cli.options import Json, group, takes
+from misfired.cli.output import echo, echo_data
 from misfired.errors import DataError
 from misfired.labels import LABELS, labelled
 from misfired.options import Options, option
@@ -160,6 +161,9 @@ def _sizes(suite: Path) -> list[int]:
 
 
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
-    shown = {k: v for k, v in found.items() if v is not None}
-    cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in shown.values()]
-    echo(json_text(found) if as_json else text_table(list(shown), [cells]))
+    if as_json:
+        echo_data(json_text(found))
+        return
+    known = {k: v for k, v in found.items() if v is not None}
+    cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in known.values()]
+    echo(text_table(list(known), [cells]))

@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from misfired.cli.output import echo_error
 from misfired.progress import Listener
+from misfired.text import LONGEST_MESSAGE
+from misfired.text import shown as safe
 
 #: Seconds between lines where nothing new is told.
 INTERVAL = 30.0
@@ -54,7 +57,7 @@ class Lines(Listener):
     def tell(self, name: str, text: str) -> None:
         """Write it."""
         with self._lock:
-            self._say(f"{name}: {text}")
+            self._say(f"{name}: {safe(text, LONGEST_MESSAGE)}")
 
     def __call__(self, done: int, total: int) -> None:
         """Keep the counts, and write the first that show how fast it goes."""
@@ -112,17 +115,13 @@ def _lines() -> Iterator[Shown]:
     shown: list[Lines] = []
     over = threading.Event()
 
-    def write(line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-
     def keep_telling() -> None:
         while not over.wait(1.0):
             for each in shown:
                 each.tick()
 
     def add(label: str) -> Listener:
-        shown.append(Lines(label, write))
+        shown.append(Lines(safe(label), echo_error))
         return shown[-1]
 
     threading.Thread(target=keep_telling, daemon=True).start()
@@ -145,14 +144,16 @@ def _bars() -> Iterator[Shown]:
 
         class Bar(Listener):
             def __init__(self, label: str) -> None:
-                self._label, self._task = label, shown.add_task(label, total=None)
+                self._label = safe(label)
+                self._task = shown.add_task(self._label, total=None)
 
             def stage(self, name: str) -> None:
                 text = f"{self._label} {name}".strip()
                 shown.reset(self._task, description=text, total=None)
 
             def tell(self, name: str, text: str) -> None:
-                console.print(f"{self._label} {name:<9} {text}".strip(), soft_wrap=True)
+                line = f"{self._label} {name:<9} {safe(text, LONGEST_MESSAGE)}".strip()
+                console.print(line, soft_wrap=True)
 
             def end(self) -> None:
                 shown.update(self._task, visible=False)

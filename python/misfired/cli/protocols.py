@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from typer import Argument, echo
+from typer import Argument
 
 from misfired.cli.options import Json, takes
+from misfired.cli.output import echo, echo_data
 from misfired.report.table import Table, text
 from misfired.scoring.protocol import PROTOCOLS, read_protocol
 
@@ -27,7 +28,7 @@ def protocols(
     shown = list(PROTOCOLS.values()) if file is None else [read_protocol(file)]
     if as_json:
         for protocol in shown:
-            echo(json.dumps(protocol.to_json(), ensure_ascii=False))
+            echo_data(json.dumps(protocol.to_json(), ensure_ascii=False))
     elif file is None:
         header = ("name", "version", "reading", "tokens", "instruction")
         rows = [
@@ -36,4 +37,4 @@ def protocols(
         ]
         echo(text(Table(header, rows, n_words=len(header))))
     else:
-        echo(json.dumps(shown[0].to_json(), ensure_ascii=False, indent=2))
+        echo_data(json.dumps(shown[0].to_json(), ensure_ascii=False, indent=2))

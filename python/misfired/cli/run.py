@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from typer import Argument, Exit, Option, echo
+from typer import Argument, Exit, Option
 
 from misfired.cli.options import Json, split_words, takes
+from misfired.cli.output import echo, echo_data, echo_error
 from misfired.cli.progress import progress_shown
 from misfired.errors import ArgumentError
 from misfired.options import Options, option
@@ -17,6 +18,7 @@ from misfired.prompts.primings import check_primings, default_primings
 from misfired.runs.options import EndingOptions, LimitOptions, RunOptions, ScoreOptions
 from misfired.scoring.backend import is_url
 from misfired.scoring.protocol import get_protocol
+from misfired.text import LONGEST_MESSAGE, shown
 
 _ADDRESS = "a server's address: http(s)://HOST[:PORT]/v1."
 _OUT = "Run folder. Created if missing; an interrupted run resumes."
@@ -82,12 +84,15 @@ def run(
             options |= {"template": None, "templates": templates}
         _run_many(models, pairs, out, as_json=as_json, ray=ray, **options)
     else:
-        with progress_shown() as shown:
-            options |= {"out": out, "ray": ray, "progress": shown("")}
+        with progress_shown() as told:
+            options |= {"out": out, "ray": ray, "progress": told("")}
             done = run_pipeline(models[0], pairs, **options)
         from misfired.report.run import run_json, run_report
 
-        echo(json.dumps(run_json(done, out)) if as_json else run_report(done, out))
+        if as_json:
+            echo_data(json.dumps(run_json(done, out)))
+        else:
+            echo(run_report(done, out))
 
 
 def _begin(model: str, ray: str | None = None) -> None:
@@ -124,9 +129,9 @@ def _run_variants(
 
     if len(models) > 1 or len(suites) > 2:
         raise ArgumentError("--variant compares two variants with one model")
-    with progress_shown() as shown:
+    with progress_shown() as told:
         runs = {
-            name: run_pipeline(models[0], pairs, out=out / name, progress=shown(name), **rest)
+            name: run_pipeline(models[0], pairs, out=out / name, progress=told(name), **rest)
             for name, pairs in suites.items()
         }
     statistics = {name: rest[name] for name in ("n_resamples", "confidence_level")}
@@ -134,13 +139,13 @@ def _run_variants(
     compared = compare_variants(*outcomes, rng=rest["seed"], **statistics)
     if as_json:
         each = {name: run_json(one, out / name) for name, one in runs.items()}
-        echo(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
+        echo_data(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
         return
     first, second = runs
     for name, one in runs.items():
         echo("\n".join([name, *map(paragraph, verdict_sentences(one.analyses.verdict)), ""]))
     echo(text(variants_table(compared, (first, second))))
-    echo(f"runs   {out}/{{{first},{second}}}")
+    echo(f"runs   {shown(out)}/{{{first},{second}}}")
 
 
 def _run_many(
@@ -153,12 +158,12 @@ def _run_many(
     from misfired.runs.pipeline import Run
     from misfired.stats import leaderboard
 
-    with progress_shown() as shown:
-        results = run_many(models, pairs, out=out, progress=shown, **rest)
+    with progress_shown() as told:
+        results = run_many(models, pairs, out=out, progress=told, **rest)
     runs = {name: each for name, each in results.items() if isinstance(each, Run)}
     if as_json:
         for name, each in runs.items():
-            echo(json.dumps(run_json(each, out / name)))
+            echo_data(json.dumps(run_json(each, out / name)))
     elif runs:
         answers = {name: each.scores.answers for name, each in runs.items()}
         statistics = {name: rest[name] for name in ("unit", "confidence_level")}
@@ -166,11 +171,11 @@ def _run_many(
             ranked = leaderboard(answers, priming=priming, **statistics)
             tables = ranking_tables(ranked, f"MAR, priming {priming}")
             echo("\n".join(map(text, tables)) + "\n")
-        names = ",".join(runs)
-        echo(f"runs   {out}/" + (f"{{{names}}}" if len(runs) > 1 else names))
+        names = ",".join(map(shown, runs))
+        echo(f"runs   {shown(out)}/" + (f"{{{names}}}" if len(runs) > 1 else names))
     failed = [each for each in results.values() if not isinstance(each, Run)]
     for error in failed:
-        echo(f"error: {error}", err=True)
+        echo_error(f"error: {shown(error, LONGEST_MESSAGE)}")
     if failed:
         raise Exit(1)
 
@@ -204,13 +209,19 @@ def score(
     if explain:
         del options["limit"]
         explained = explain_prompt(model, pairs, **options)
-        echo(json.dumps(explained) if as_json else "\n".join(explanation_lines(explained)))
+        if as_json:
+            echo_data(json.dumps(explained))
+        else:
+            echo("\n".join(explanation_lines(explained)))
     elif out is None:
         raise ArgumentError("score needs a run folder: -o RUN (or --explain)")
     else:
-        with progress_shown() as shown:
-            scores = score_pipeline(model, pairs, out=out, progress=shown(""), **options)
-        echo(json.dumps(scores_json(scores, out)) if as_json else scores_report(scores, out))
+        with progress_shown() as told:
+            scores = score_pipeline(model, pairs, out=out, progress=told(""), **options)
+        if as_json:
+            echo_data(json.dumps(scores_json(scores, out)))
+        else:
+            echo(scores_report(scores, out))
 
 
 def choose_pairs(

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from misfired.cli.options import Json, takes
+from misfired.cli.output import echo, echo_data
 from misfired.errors import ArgumentError
 from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, paragraph, text
@@ -39,6 +40,7 @@ from misfired.stats.options import (
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.sharing import shared_pairs
 from misfired.tables import read_table
+from misfired.text import shown
 
 _Runs = Annotated[
     list[Path], Argument(metavar="RUNS", help="Run folders, or answers or outcomes files.")
@@ -84,9 +86,12 @@ def stats(
         raise ArgumentError(f"table must be {_LATEX} with --latex, got {table!r}")
     if table in _TESTS:
         tests = _tests(runs, _TESTS[table])
-        shown = show.tests_tables(tests)
-        parts = (f"% {each.title}\n{latex(each)}" if as_latex else text(each) for each in shown)
-        words = "\n\n".join(parts) if as_latex else "\n".join([", ".join(map(str, runs)), *parts])
+        tables = show.tests_tables(tests)
+        if as_latex and not (as_json or as_csv):
+            echo_data("\n\n".join(map(latex, tables)))
+            return
+        names = ", ".join(map(shown, runs))
+        words = "\n".join([names, *map(text, tables)])
         _print(tests, words, as_json=as_json, as_csv=as_csv)
         return
     found, verdicts = [], []
@@ -111,14 +116,14 @@ def stats(
         )  # fmt: skip
         if table is None and "condition" in answers.columns:
             tables += show.analyses_tables(analyse(answers, **asked), before)
-        words = "\n".join([str(path), *map(paragraph, verdict_sentences(judged))])
+        words = "\n".join([shown(path), *map(paragraph, verdict_sentences(judged))])
         echo("\n\n".join([words, *map(text, tables)]) + "\n")
     if as_json or as_csv:
         _print(pl.concat(found), "", as_json=as_json, as_csv=as_csv)
         if as_json and table is None:
-            echo("\n".join(map(json.dumps, verdicts)))
+            echo_data("\n".join(map(json.dumps, verdicts)))
     elif as_latex:
-        echo("\n\n".join(latex(show.publication_table(frame)) for frame in found))
+        echo_data("\n\n".join(latex(show.publication_table(frame)) for frame in found))
 
 
 @takes(ResamplingOptions, StrataOptions)
@@ -150,14 +155,14 @@ def compare(
         changed, moved = flips(*answers, **asked), compare_evidence(*answers, **asked)
         tables = [show.flips_table(changed), *tables]
         tables += evidence_tables(moved, "first - second, ", differences=True)
-        parts = [changed, frame, moved]
-        frame = pl.concat(parts, how="diagonal").select(frame.columns)
-    shown = []
+        every = [changed, frame, moved]
+        frame = pl.concat(every, how="diagonal").select(frame.columns)
+    parts = []
     for path, each in zip((first, second), answers, strict=True):
         judged = verdict(each, priming=verdict_priming(each), **asked)
-        shown.append("\n".join([str(path), *map(paragraph, verdict_sentences(judged))]))
-    shown.append(paragraph(show.shared_words(shared)))
-    _print(frame, "\n\n".join([*shown, *map(text, tables)]), as_json=as_json, as_csv=as_csv)
+        parts.append("\n".join([shown(path), *map(paragraph, verdict_sentences(judged))]))
+    parts.append(paragraph(show.shared_words(shared)))
+    _print(frame, "\n\n".join([*parts, *map(text, tables)]), as_json=as_json, as_csv=as_csv)
 
 
 @takes(LevelOptions, UnitOptions, StrataOptions)
@@ -187,8 +192,8 @@ def leaderboard(
         published=None if published is None else read_table(published),
         **options,
     )
-    shown = "\n".join(map(text, show.ranking_tables(frame, f"{measure}, priming {priming}")))
-    _print(frame, shown, as_json=as_json, as_csv=as_csv)
+    words = "\n".join(map(text, show.ranking_tables(frame, f"{measure}, priming {priming}")))
+    _print(frame, words, as_json=as_json, as_csv=as_csv)
 
 
 def _statistics(options: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +240,9 @@ def _tests(paths: list[Path], options: str) -> pl.DataFrame:
     return study_tests(pl.concat(frames, how="diagonal"), options=options)
 
 
-def _print(frame: pl.DataFrame, shown: str, *, as_json: bool, as_csv: bool) -> None:
+def _print(frame: pl.DataFrame, words: str, *, as_json: bool, as_csv: bool) -> None:
     """Print rows as CSV or JSON, or else what is shown of them."""
-    echo(csv(frame) if as_csv else json_lines(frame) if as_json else shown)
+    if as_csv or as_json:
+        echo_data(csv(frame) if as_csv else json_lines(frame))
+    else:
+        echo(words)

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-from typer import Option, echo
+from typer import Option
 
 from misfired.cli.options import Json, SuiteFile, group, takes
+from misfired.cli.output import echo, echo_data
 from misfired.files import file_sha256
 from misfired.prompts.primings import PRIMINGS
 from misfired.report.suites import description_report
@@ -14,6 +15,7 @@ from misfired.report.table import json_text
 from misfired.scoring.protocol import get_protocol
 from misfired.suites import PAIRS_SCHEMA, read_suite
 from misfired.suites.card import card_path, read_card, suite_counts
+from misfired.text import shown
 
 app = group()
 
@@ -35,11 +37,11 @@ def validate(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = Fal
     names, counts = _names(suite), suite_counts(suite)
     if as_json:
         stated = str(card) if card.exists() else None
-        echo(json_text({"file": str(file), "suite": names, **counts, "card": stated}))
+        echo_data(json_text({"file": str(file), "suite": names, **counts, "card": stated}))
         return
     listed = ", ".join(f"{number} {name}" for name, number in counts.items())
-    echo(f"{file}: {names}: {listed}")
-    echo(f"{card}: agrees" if card.exists() else "no card beside it")
+    echo(f"{shown(file)}: {shown(names)}: {listed}")
+    echo(f"{shown(card)}: agrees" if card.exists() else "no card beside it")
 
 
 @app.command()
@@ -51,7 +53,10 @@ def describe(file: SuiteFile, *, protocol: _Protocol = None, as_json: Json = Fal
       misfired suite describe pairs.parquet
     """
     about = _described(file, _read(file, protocol))
-    echo(json_text(about) if as_json else description_report(about))
+    if as_json:
+        echo_data(json_text(about))
+    else:
+        echo(description_report(about))
 
 
 def _read(file: Path, protocol: str | None) -> pl.DataFrame:

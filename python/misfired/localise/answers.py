@@ -114,7 +114,7 @@ def _rates(before: Answers, after: Answers, options: LocaliseOptions) -> list[di
         pairs.with_columns(priming=pl.lit(name), stereotyped=right[:, 0], contrast=right[:, 1])
         for name, right in (("none", before.right[:, 0]), ("x", after.right[:, 0]))
     )
-    summary = summarize(outcomes, unit="scenario", **options.statistics).filter(slice="overall")
+    summary = summarize(outcomes, unit="scenario", **options.statistics).filter(total=True)
     found = {(r["priming"], r["measure"]): r for r in summary.iter_rows(named=True)}
     rows: list[dict[str, Any]] = []
     for measure in RATES:

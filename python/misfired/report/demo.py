@@ -4,7 +4,7 @@ from pathlib import Path
 
 from misfired.demo import Demo
 from misfired.report.run import invariance
-from misfired.report.table import Table, interval, number, paragraph, text
+from misfired.report.table import Table, interval, number, paragraph, text, whole
 from misfired.runs.manifest import Manifest
 
 
@@ -27,7 +27,7 @@ def demo_report(demo: Demo, out: Path) -> str:
             "",
             text(_lens(demo)),
             paragraph(_head(demo)),
-            paragraph(f"Runs: {out}"),
+            paragraph(whole(out, "Runs: ")),
         ]
     )
 

@@ -3,22 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
+from misfired.text import shown
 
-def explanation_lines(shown: list[dict[str, Any]]) -> Iterator[str]:
+
+def explanation_lines(prompts: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of what `misfired.scoring.llama.explain.explain` returns."""
-    for prompt in shown:
+    for prompt in prompts:
         if "tokens" in prompt:
             yield from _prompt_lines(prompt)
         else:
-            yield f"{prompt['name']}: not scored"
+            yield f"{shown(prompt['name'])}: not scored"
         yield _answer_line(prompt["answer"], prompt["expected"])
         yield ""
 
 
 def _prompt_lines(prompt: dict[str, Any]) -> Iterator[str]:
-    yield f"{prompt['name']}: {prompt['n_prompt_tokens']} tokens"
+    yield f"{shown(prompt['name'])}: {prompt['n_prompt_tokens']} tokens"
     yield "the prompt:"
-    yield from (f"  | {line}" for line in prompt["rendered"].split("\n"))
+    yield from (f"  | {shown(line, None)}" for line in prompt["rendered"].split("\n"))
     yield "its first and last tokens (id, text):"
     for place, token, text in prompt["tokens"]:
         mark = "  <- the answer is read after this token" if place == prompt["scored_at"] else ""
@@ -35,11 +37,11 @@ def _prompt_lines(prompt: dict[str, Any]) -> Iterator[str]:
 
 def _answer_line(answer: dict[str, Any], expected: str) -> str:
     """Return the answer and what decided it; two answers have a `logit_diff`, more a `margin`."""
-    said = [f"answer {answer['answer']} (expected {expected}: {answer['outcome']})"]
+    said = [f"answer {shown(answer['answer'])} (expected {shown(expected)}: {answer['outcome']})"]
     numbers = (name for name in ("logit_diff", "margin", "mass") if answer.get(name) is not None)
     said += [f"{name} {answer[name]:.4f}" for name in numbers]
     if answer.get("top_token") is not None:
         said.append(f"top token {answer['top_token']!r}")
     if answer.get("reason") is not None:
-        said.append(str(answer["reason"]))
+        said.append(shown(answer["reason"]))
     return ", ".join(said)

@@ -9,6 +9,7 @@ import polars as pl
 from misfired.localise import Localisation
 from misfired.localise.reading import in_words
 from misfired.report.table import interval, number, paragraph, text_table
+from misfired.text import LONGEST_MESSAGE, shown
 
 #: Heads of each model that are shown.
 _N_SHOWN = 5
@@ -56,7 +57,9 @@ def localisation_report(found: Localisation, out: Path) -> str:
     doubt = _doubt(counts["reading"])
     head = head if doubt is None else f"{head}\n{paragraph(doubt)}"
     tables = [show(found.tables[name]) for name, show in _TABLES.items() if name in found.tables]
-    return "\n\n".join([head, *tables, f"tables, figures and manifest in {out}"])
+    return "\n\n".join(
+        [head, *tables, f"tables, figures and manifest in {shown(out, LONGEST_MESSAGE)}"]
+    )
 
 
 def _quantity(manifest: dict[str, Any]) -> str:

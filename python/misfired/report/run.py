@@ -8,12 +8,13 @@ import polars as pl
 
 from misfired.report.ending import ending_lines
 from misfired.report.stats import analyses_tables, summary_tables
-from misfired.report.table import paragraph, text
+from misfired.report.table import paragraph, text, whole
 from misfired.report.verdict import does_not_read, verdict_sentences
 from misfired.runs.manifest import BatchInvariance, Manifest
 from misfired.runs.pipeline import Run, Scores
 from misfired.scoring.llama.markers import complaint
 from misfired.scoring.options import MODES
+from misfired.text import shown
 
 #: Below this mean mass the model mostly wants to say neither yes nor no.
 LOW_MASS = 0.5
@@ -40,7 +41,7 @@ def scores_report(scores: Scores, out: Path) -> str:
     """Return what was scored, and the next command."""
     manifest = Manifest.of(scores.manifest)
     header, notes = _header(scores, manifest, out), _notes(scores, manifest)
-    return "\n".join([*header, *notes, paragraph(f"next: misfired stats {out}")])
+    return "\n".join([*header, *notes, paragraph(f"next: misfired {whole(out, 'stats ')}")])
 
 
 def run_json(run: Run, out: Path) -> dict[str, Any]:
@@ -58,17 +59,17 @@ def scores_json(scores: Scores, out: Path) -> dict[str, Any]:
 
 def _header(scores: Scores, manifest: Manifest, out: Path | None) -> Iterator[str]:
     settings, model = manifest.settings, manifest.model
-    yield paragraph(f"model  {model.path} ({model.description})")
+    yield paragraph(f"{whole(model.path, 'model  ')} ({shown(model.description)})")
     mode = "" if settings.mode is None else f", mode {settings.mode}"
     yield paragraph(
-        f"suite  {settings.suite}, {_pairs_and_twins(scores, settings.n_pairs)}, "
-        f"{len(scores.answers):,} prompts, protocol {settings.protocol.name}{mode}"
+        f"{whole(settings.suite, 'suite  ')}, {_pairs_and_twins(scores, settings.n_pairs)}, "
+        f"{len(scores.answers):,} prompts, protocol {shown(settings.protocol.name)}{mode}"
     )
     cache = settings.kv_cache
     if cache is not None and settings.mode is not None and cache != MODES[settings.mode]:
         yield f"cache  K {cache.type_k}, V {cache.type_v}, flash attention {cache.flash_attention}"
     if out is not None:
-        yield paragraph(f"run    {out}")
+        yield paragraph(whole(out, "run    "))
     yield from map(paragraph, ending_lines(manifest))
 
 
@@ -160,7 +161,7 @@ def _server_sentences(manifest: Manifest) -> Iterator[str]:
             f"{times['n_requests']:,} requests."
         )
     counts = ((name.partition("n_faults: ")[2], n) for name, n in times.items())
-    if faults := ", ".join(f"{n} {kind}" for kind, n in counts if kind):
+    if faults := ", ".join(f"{n} {shown(kind)}" for kind, n in counts if kind):
         yield f"Faults: {faults}."
     if manifest.outcomes["error"]:
         yield "Errors are not kept: the same command retries those prompts."
@@ -170,5 +171,5 @@ def _server_sentences(manifest: Manifest) -> Iterator[str]:
             "behind the address has changed."
         )
     if len(names := manifest.fingerprints or {}) > 1:
-        listed = ", ".join(f"{name} ({n:,} answers)" for name, n in names.items())
+        listed = ", ".join(f"{shown(name)} ({n:,} answers)" for name, n in names.items())
         yield f"WARNING: the server changed during this run. It called itself {listed}."

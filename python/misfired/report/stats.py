@@ -10,8 +10,10 @@ from misfired.report.notes import Notes
 from misfired.report.table import Table, interval, number, p_value
 from misfired.report.verdict import evidence_tables
 from misfired.runs.analyses import Analyses
+from misfired.stats.columns import TOTAL
 from misfired.stats.sharing import Shared
 from misfired.stats.support import FEWEST_EFFECTIVE
+from misfired.text import named
 
 _Row = Mapping[str, Any]
 
@@ -20,6 +22,7 @@ _SHORT = {**_ACCURACIES, "mar": "MAR"}
 _LEVEL = 0.05  # Of the false discovery rate, for stars.
 _NO_ROW: _Row = {"value": None, "low": None, "high": None, "reason": "no_scored_pair"}
 _CELLS = ("hits", "misses", "false_alarms", "correct_rejections")
+_LINE = ("total", "slice", "priming")  # Rows of these are a line of a table.
 _FEWEST = 5  # Below it, a rate and its quantile come from the correction more than from the data.
 
 
@@ -116,7 +119,7 @@ def expected_table(expected: pl.DataFrame, detection: pl.DataFrame) -> Table:
     The arguments are what `by_expected` and `signal_detection` return.
     """
     header = ("priming", "yes", "interval", "no", "interval", "adjusted", "interval")
-    halves = expected.filter(slice="overall", measure="mar")
+    halves = expected.filter(total=True, measure="mar")
     adjusted = detection.filter(measure="mar_adjusted")
     parts = (halves.filter(expected="yes"), halves.filter(expected="no"), adjusted)
     rows = []
@@ -185,10 +188,10 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
     header = ("slice", "priming", "scenarios", *names, "diff.", "interval")
     rows, notes = [], Notes()
     for row in variants.filter(measure="mar").iter_rows(named=True):
-        place = f"{row['slice']} {row['priming']}"
+        place = f"{_slice(row)} {row['priming']}"
         values = [number(row["first"]), number(row["second"])]
         values += [notes.value(row, "diff.", place, "+"), notes.interval(row, "diff.", place)]
-        rows.append((row["slice"], row["priming"], row["n_scenarios"], *values))
+        rows.append((_slice(row), row["priming"], row["n_scenarios"], *values))
     title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
     return Table(header, rows, title, n_words=2, notes=notes.lines())
 
@@ -200,9 +203,11 @@ def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
     """
     header = ("slice", "priming", "n", "MAR", "interval", "joint", "p", "adj. p")
     rows, notes = [], Notes()
-    for (name, priming), part in comparison.group_by("slice", "priming", maintain_order=True):
-        by_measure, place = _by_measure(part), f"{name} {priming}"
+    for (_, _, priming), part in comparison.group_by(_LINE, maintain_order=True):
+        by_measure = _by_measure(part)
         mar, joint = by_measure["mar"], by_measure["mar_joint"]
+        name = _slice(mar)
+        place = f"{name} {priming}"
         values = (notes.value(mar, "MAR", place, "+"), notes.interval(mar, "MAR", place))
         joined = notes.value(joint, "joint", place, "+")
         rows.append((name, priming, mar["n_pairs"], *values, joined, *_p_values(joint)))
@@ -255,6 +260,11 @@ def ranking_tables(ranking: pl.DataFrame, title: str) -> list[Table]:
     return tables
 
 
+def _slice(row: _Row) -> str:
+    """Return the name of a slice; a category that has the total's stands in quotes."""
+    return TOTAL if row["total"] else named(row["slice"], TOTAL)
+
+
 def _base(row: _Row) -> tuple[str, str]:
     """Return pairs and effective pairs."""
     return ("" if row["n_pairs"] is None else row["n_pairs"]), number(row["n_effective"], digits=0)
@@ -277,9 +287,10 @@ def _lines(
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Yield slice, priming and cells of primings, or of changes of priming."""
     others = {"mar_joint": "joint", "br": "BR", **_ACCURACIES}
-    for (slice_, priming), rows in summary.group_by("slice", "priming", maintain_order=True):
-        found, name = _by_measure(rows), str(slice_)
+    for (_, _, priming), rows in summary.group_by(_LINE, maintain_order=True):
+        found = _by_measure(rows)
         mar = found["mar_change" if change else "mar"]
+        name = _slice(mar)
         cells = [str(mar["n_pairs"]), notes.value(mar, "MAR", name, "+" if change else "")]
         cells.append(notes.interval(mar, "MAR", name))
         if change:

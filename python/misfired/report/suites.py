@@ -1,13 +1,16 @@
 """What is in a suite, as text for a terminal."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
 
 from misfired.report.table import WIDTH, facts, text_table
 from misfired.suites.difference import mark_difference
+from misfired.text import named, shown
 
+_ALL = "all"
 _SWAPS = {
     "columns": "",
     "subjects": "at least ",
@@ -54,7 +57,7 @@ def pair_counts(pairs: pl.DataFrame) -> dict[str, pl.Expr]:
 def counts_report(by_category: pl.DataFrame, total: dict[str, int]) -> str:
     """Return the counts of a suite, a line for each category and one for all."""
     header = [name.removeprefix("n_").replace("_", " ") for name in by_category.columns]
-    return text_table(header, [*by_category.rows(), ("all", *total.values())])
+    return text_table(header, [*_by_category(by_category.rows()), (_ALL, *total.values())])
 
 
 def description_report(about: dict[str, Any]) -> str:
@@ -68,23 +71,29 @@ def description_report(about: dict[str, Any]) -> str:
         ("further columns", ", ".join(about["further_columns"]) or "none"),
     ]
     header, *_ = categories = about["categories"]
-    rows = [tuple(row.values()) for row in categories]
-    total = ("all", *(about[name] for name in list(header)[1:]))
+    rows = _by_category(tuple(row.values()) for row in categories)
+    total = (_ALL, *(about[name] for name in list(header)[1:]))
     expected = text_table(("expected", "rows"), list(about["expected"].items()))
     return "\n\n".join([facts(told), text_table(list(header), [*rows, total]), expected])
 
 
 def pair_text(pair: dict[str, Any]) -> str:
     """Return a pair with its cue, the words that differ in [brackets]."""
-    texts = {"cue": pair["cue"] or "none"}
+    texts = {"cue": shown(pair["cue"] or "none", None)}
     sides = ("stereotyped", "contrast")
     for side, marked in zip(sides, mark_difference(*(pair[s] for s in sides)), strict=True):
-        texts[f"{side}: {pair[f'{side}_group']}, expected {pair[f'expected_{side}']}"] = marked
-    lines = [f"{pair['id']}  ({pair['suite']}, {pair['category']})"]
+        group, expected = (shown(pair[key]) for key in (f"{side}_group", f"expected_{side}"))
+        texts[f"{side}: {group}, expected {expected}"] = shown(marked, None, lines=True)
+    name, suite, category = (shown(pair[key]) for key in ("id", "suite", "category"))
+    lines = [f"{name}  ({suite}, {category})"]
     for title, text in texts.items():
         folded = textwrap.wrap(text, WIDTH - 4, break_on_hyphens=False)
         lines += [f"  {title}", *(f"    {line}" for line in folded)]
     return "\n".join(lines)
+
+
+def _by_category(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [(named(category, _ALL), *counts) for category, *counts in rows]
 
 
 def _listed(counts: dict[str, float]) -> str:

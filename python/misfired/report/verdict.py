@@ -63,12 +63,12 @@ def evidence_tables(
     `before` begins each title. Changes and differences show the main measures.
     """
     tables = []
-    overall = evidence.filter(slice="overall")
+    overall = evidence.filter(total=True)
     for (priming,), rows in overall.group_by("priming", maintain_order=True):
-        changes = rows["measure"].str.ends_with("_change").all() or differences
-        kind = "change by priming" if " - " in str(priming) else "priming"
+        is_change = rows["measure"].str.ends_with("_change").all()
+        kind = "change by priming" if is_change else "priming"
         title = f"{before}measures of the margin, {kind}: {priming}"
-        tables.append(_evidence_table(rows, title, changes=changes))
+        tables.append(_evidence_table(rows, title, changes=is_change or differences))
     return tables
 
 

@@ -14,6 +14,7 @@ from misfired.stats import (
     signal_detection,
     verdict,
 )
+from misfired.stats.columns import TOTAL
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.priming import CONTRASTS_SCHEMA
@@ -43,7 +44,11 @@ class Analyses:
     def summary_rows(self, summary: pl.DataFrame) -> list[dict[str, Any]]:
         """Return the rows of `summary.json`: those of `summarize`, of `evidence`, and the verdict's."""
         rows = [*summary.to_dicts(), *self.evidence.to_dicts()]
-        blank = dict.fromkeys(summary.columns) | {"slice": "overall", "measure": "verdict"}
+        blank = dict.fromkeys(summary.columns) | {
+            "slice": TOTAL,
+            "total": True,
+            "measure": "verdict",
+        }
         return [*rows, blank | {"priming": self.verdict.priming, "verdict": self.verdict.to_dict()}]
 
 

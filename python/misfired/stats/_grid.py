@@ -8,10 +8,11 @@ import polars as pl
 
 from misfired.errors import DataError
 from misfired.stats._arrays import Codes, Floats, Numbers, as_groups
+from misfired.stats.columns import TOTAL
 from misfired.stats.measures import UNSCORED
 from misfired.stats.outcomes import CONDITIONS
 
-_TEXT = ("id", "category", "scenario", "priming")
+_TEXT = ("id", "category", "scenario")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Grid:
     codes: Codes  # [n_series, n_pairs]; 0 = a, 1 = b, 2 = c, 3 = d, UNSCORED
     scenario: Numbers  # [n_pairs], numbered in the order of the names
     category: Numbers  # [n_pairs], numbered in the order of categories
-    series: tuple[str, ...]
+    series: tuple[str, ...]  # the priming of each
+    runs: tuple[str, ...]  # the run or protocol of each; "" where there is one alone
     categories: tuple[str, ...]  # sorted
 
     @property
@@ -31,63 +33,74 @@ class Grid:
 
     @property
     def weights(self) -> dict[str, Floats]:
-        """The weights that pick out each series."""
+        """The weights that pick out each series of one run alone, by priming."""
         return dict(zip(self.series, np.eye(len(self.series)), strict=True))
 
     @property
-    def slices(self) -> list[tuple[str, int]]:
-        """`overall` and the categories, each with the number of its scenarios."""
+    def slices(self) -> list[tuple[str, bool, int]]:
+        """Name, whether it is the total, and number of scenarios: of all pairs, then of each category."""
         members = np.unique(np.stack([self.category, self.scenario]), axis=1)
         sizes = np.bincount(members[0], minlength=len(self.categories)).tolist()
-        names = ("overall", *self.categories)
-        return list(zip(names, [len(np.unique(self.scenario)), *sizes], strict=True))
+        parts = ((name, False, n) for name, n in zip(self.categories, sizes, strict=True))
+        return [(TOTAL, True, len(np.unique(self.scenario))), *parts]
 
     def shared(self, kind: str) -> dict[str, tuple[Floats, Floats]]:
         """Return, for each priming of both "first" and "second", the weights of either series."""
-        rows = self.weights
-        names = [name.removeprefix("first|") for name in rows if name.startswith("first|")]
-        both = [name for name in names if f"second|{name}" in rows]
+        rows = dict(
+            zip(zip(self.runs, self.series, strict=True), np.eye(len(self.series)), strict=True)
+        )
+        both = [name for run, name in rows if run == "first" and ("second", name) in rows]
         if not both:
             raise DataError(f"second: no priming in common with the first {kind}")
-        return {name: (rows[f"first|{name}"], rows[f"second|{name}"]) for name in both}
+        return {name: (rows["first", name], rows["second", name]) for name in both}
 
 
-def grid_of_outcomes(outcomes: pl.DataFrame, *, series: str = "priming") -> Grid:
-    """Check an outcomes frame and lay it out by pair and by the column of the series.
+def grid_of_outcomes(outcomes: pl.DataFrame, *, run: str | None = None) -> Grid:
+    """Check an outcomes frame and lay it out by pair and by priming, and by the column `run` if given.
 
     Raises:
         DataError: A column is missing or mistyped, a key is null, an (id, series) is there twice,
             or an id belongs to two categories or scenarios.
     """
-    text = (*_TEXT[:3], series)
+    keys = ("priming",) if run is None else (run, "priming")
+    text = (*_TEXT, *keys)
     check_columns(outcomes, (*text, *CONDITIONS), "outcomes")
     _check_values(outcomes, text)
-    names = sorted(outcomes[series].unique().to_list(), key=_none_first)
+    names = sorted(outcomes.select(keys).unique().rows(), key=_none_first)
     stereotyped, contrast = ((~pl.col(side).cast(pl.Boolean)).cast(pl.UInt8) for side in CONDITIONS)
     frame = outcomes.select(*text, code=2 * stereotyped + contrast)
-    pairs, codes = lay_out(frame, pl.DataFrame({series: names}), _TEXT[:3], "outcomes")
+    pairs, codes = lay_out(frame, pl.DataFrame(names, list(keys), orient="row"), _TEXT, "outcomes")
     scenario, category = (as_groups(pairs[c], len(pairs), c) for c in ("scenario", "category"))
     categories = tuple(sorted(pairs["category"].unique().to_list()))
-    return Grid(codes, scenario, category, tuple(names), categories)
+    series = tuple(priming for *_, priming in names)
+    runs = tuple("".join(of) for *of, _ in names)
+    return Grid(codes, scenario, category, series, runs, categories)
 
 
 def grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
-    """Return a grid whose series are runs and primings, named "run|priming"."""
+    """Return a grid whose series are the primings of each run."""
     if not runs:
         raise DataError("runs must be at least 1, got 0")
     frames = []
     for name, frame in runs.items():
-        check_columns(frame, (*_TEXT, *CONDITIONS), name)
-        label = pl.concat_str(pl.lit(f"{name}|"), "priming")
+        check_columns(frame, (*_TEXT, "priming", *CONDITIONS), name)
         flags = pl.col(CONDITIONS).cast(pl.Boolean)
-        frames.append(frame.select(*_TEXT, flags, series=label))
-    return grid_of_outcomes(pl.concat(frames), series="series")
+        frames.append(frame.select(*_TEXT, "priming", flags, _run=pl.lit(name)))
+    return grid_of_outcomes(pl.concat(frames), run="_run")
 
 
 def against_none(rows: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the changes "priming - none" of rows by priming, if "none" is among them."""
+    """Return the changes "priming - none" of rows by priming, if "none" is among them.
+
+    Raises:
+        DataError: A priming has the name of such a change.
+    """
     changed = [name for name in rows if name != "none"] if "none" in rows else []
-    return {f"{name} - none": rows[name] - rows["none"] for name in changed}
+    found = {f"{name} - none": rows[name] - rows["none"] for name in changed}
+    if alike := set(found) & set(rows):
+        name = min(alike)
+        raise DataError(f"priming must not have the name of a change by another, got {name!r}")
+    return found
 
 
 def lay_out(
@@ -134,7 +147,7 @@ def _check_values(outcomes: pl.DataFrame, text: tuple[str, ...]) -> None:
             raise DataError(f"outcomes: row {nulls[0]}, column {column!r} must be a name, got null")
 
 
-def _none_first(name: str) -> tuple[str, bool, str]:
-    """Return the key that sorts by run or protocol (before the last bar), then "none" first."""
-    head, _, priming = name.rpartition("|")
-    return head, priming != "none", priming
+def _none_first(names: tuple[str, ...]) -> tuple[list[str], bool, str]:
+    """Return the key that sorts by run or protocol, if there are several, then "none" first."""
+    *run, priming = names
+    return run, priming != "none", priming

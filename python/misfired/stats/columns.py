@@ -2,11 +2,18 @@
 
 import polars as pl
 
+TOTAL = "overall"
+"""What the slice of all pairs is called; the column `total` knows it, since a category may be called so."""
+
 COLUMNS: dict[str, tuple[type[pl.DataType], str]] = {
     "family": (pl.String, "family of tests"),
     "model": (pl.String, "model"),
     "run": (pl.String, "name of the run or of the published row"),
-    "slice": (pl.String, "overall, or a category"),
+    "slice": (
+        pl.String,
+        "overall, or a category; a category may be called so too",
+    ),
+    "total": (pl.Boolean, "true for all pairs together, false for a category"),
     "category": (pl.String, "category"),
     "contrast": (pl.String, "side, cue or interaction"),
     "priming": (pl.String, 'priming; "cue - none" is the change by a priming'),

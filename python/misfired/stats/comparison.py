@@ -15,13 +15,13 @@ from misfired.stats.options import SamplingOptions, VariantOptions
 from misfired.stats.testing import with_adjusted
 
 COMPARISON_SCHEMA = schema_of(
-    "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason"
+    "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason total"
 )
 """Columns of `compare`; p values stand at the rows of `mar_joint`."""
 
 VARIANTS_SCHEMA = schema_of(
     "slice priming measure first second value low high method n_scenarios"
-    " n_pairs_first n_pairs_second reason"
+    " n_pairs_first n_pairs_second reason total"
 )
 """Columns of `compare_variants`; the interval is that of `value` = `first` - `second`."""
 
@@ -60,7 +60,7 @@ def compare(
     if not found.sizes[0, :, 1].any():
         raise DataError("second: no scored pair in common with the first run")
     rows = []
-    for i, (name, _) in enumerate(grid.slices):
+    for i, (name, total, _) in enumerate(grid.slices):
         for j, (question, weight) in enumerate(questions.items()):
             sizes = found.sizes[i, j, 1:].tolist()
             for k, measure in enumerate(MEASURES):
@@ -70,7 +70,8 @@ def compare(
                     members = grid.category == i - 1 if i else slice(None)
                     codes = grid.codes[[np.argmax(weight), np.argmin(weight)]][:, members]
                     p_value = permute(codes, grid.scenario[members], measure, sampling)[1]
-                rows.append((name, question, measure, *numbers, *sizes, p_value, None, reason))
+                counts = (*sizes, p_value, None, reason, total)
+                rows.append((name, question, measure, *numbers, *counts))
     return with_adjusted(pl.DataFrame(rows, schema=COMPARISON_SCHEMA, orient="row"), adjustment)
 
 
@@ -122,13 +123,14 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
         grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True, paired=False
     )
     rows = []
-    for i, (name, n_scenarios) in enumerate(grid.slices):
+    for i, (name, total, n_scenarios) in enumerate(grid.slices):
         for j, priming in enumerate(sides):
             tail = (n_scenarios, *found.sizes[i, 3 * j + 1 : 3 * j + 3, 1].tolist())
             for k, measure in enumerate(MEASURES):
                 *numbers, reason = found.estimate(i, 3 * j, k)
                 values = (found.estimate(i, 3 * j + side, k)[0] for side in (1, 2))
-                rows.append((name, priming, measure, *values, *numbers, *tail, reason))
+                counts = (*tail, reason, total)
+                rows.append((name, priming, measure, *values, *numbers, *counts))
     return pl.DataFrame(rows, schema=VARIANTS_SCHEMA, orient="row")
 
 

@@ -128,7 +128,7 @@ def by_expected(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         ...     "id": ["p", "p", "t", "t"], "category": "Age", "scenario": "s", "priming": "none",
         ...     "condition": ["stereotyped", "contrast"] * 2, "expected": ["yes", "yes", "no", "no"],
         ...     "outcome": ["wrong", "correct", "correct", "correct"], "reason": None})
-        >>> found = by_expected(answers).filter(slice="overall", measure="mar")
+        >>> found = by_expected(answers).filter(total=True, measure="mar")
         >>> found.select("expected", "value").rows()
         [('yes', 100.0), ('no', 0.0)]
     """

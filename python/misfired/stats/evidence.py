@@ -39,6 +39,7 @@ from misfired.errors import DataError, check_one_of
 from misfired.options import takes_options
 from misfired.stats._arrays import Floats, no_nan, warnings_of
 from misfired.stats._grid import against_none
+from misfired.stats.columns import TOTAL
 from misfired.stats.judged import RATES, judge
 from misfired.stats.margins import Margins, Row, RunMargins, margins_of_answers, why_none
 from misfired.stats.options import SamplingOptions
@@ -97,7 +98,7 @@ def evidence(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         >>> names = ["id", "scenario", "twin_of", "condition", "expected", "logit_diff"]
         >>> answers = pl.DataFrame(rows, schema=names, orient="row").with_columns(
         ...     pl.col("twin_of").replace("", None), category=pl.lit("Age"), priming=pl.lit("none"))
-        >>> found = evidence(answers).filter(slice="overall").select("measure", "value")
+        >>> found = evidence(answers).filter(total=True).select("measure", "value")
         >>> dict(found.rows())["margin_shift"], dict(found.rows())["choice_accuracy_k"]
         (1.0, 100.0)
     """
@@ -107,7 +108,7 @@ def evidence(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         return pl.DataFrame(schema=EVIDENCE_SCHEMA)
     names = list(run.series)
     rows = dict(zip(names, np.eye(len(names)), strict=True))
-    return _frame(run, list(run.series.values()), rows | against_none(rows), sampling)
+    return _frame(run, list(run.series.values()), (rows, against_none(rows)), sampling)
 
 
 @takes_options(SamplingOptions)
@@ -142,7 +143,7 @@ def compare_evidence(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
     other = [replace(each, scenario=own[0].scenario, category=own[0].category) for each in other]
     eye = np.eye(2 * len(shared))
     rows = {name: eye[i] - eye[len(shared) + i] for i, name in enumerate(shared)}
-    return _frame(one, own + other, rows | against_none(rows), sampling)
+    return _frame(one, own + other, (rows, against_none(rows)), sampling)
 
 
 def estimate(margins: Margins, measure: str, **options: Any) -> Estimate:
@@ -267,30 +268,33 @@ def mar_calibrated(margins: Margins, *, apart: bool = False, **options: Any) -> 
 def _frame(
     run: RunMargins,
     series: Sequence[Margins],
-    questions: Mapping[str, Floats],
+    rows_and_changes: tuple[Mapping[str, Floats], Mapping[str, Floats]],
     sampling: SamplingOptions,
 ) -> pl.DataFrame:
-    weights = np.array(list(questions.values()))
+    plain, changes = rows_and_changes
+    questions = [*plain, *changes]
+    weights = np.array([*plain.values(), *changes.values()])
     found = estimates_of(
         series, weights, EVIDENCE_MEASURES, len(run.categories), sampling, every=True
     )
     rows = []
-    withheld: dict[tuple[str, str, str], str | None] = {}
-    for i, name in enumerate(("overall", *run.categories)):
+    withheld: dict[tuple[int, str, str], str | None] = {}
+    for i, name in enumerate((TOTAL, *run.categories)):
         for (j, question), measure in product(enumerate(questions), EVIDENCE_MEASURES):
             row = found[i, j, measure]
-            primed, bar, _ = question.partition(" - none")
-            if bar:
-                why = [withheld.get((name, priming, measure)) for priming in (primed, "none")]
+            changed = j >= len(plain)
+            if changed:
+                primed = question.removesuffix(" - none")
+                why = [withheld.get((i, priming, measure)) for priming in (primed, "none")]
                 cause = next(filter(None, why), None)
             else:
                 cause = _withheld(measure, row, found[i, j, "auc_k"])
-                withheld[name, question, measure] = cause
+                withheld[i, question, measure] = cause
             numbers = (row.value, row.low, row.high, row.method, sampling.unit)
             counts = (row.n_pairs, row.n_scenarios, row.n_unscored)
-            label = measure + ("_change" if bar else "")
+            label = measure + ("_change" if changed else "")
             tail = (row.reason, None, *_base(row), cause)
-            rows.append((name, question, label, *numbers, *counts, *tail))
+            rows.append((name, question, label, *numbers, *counts, *tail, not i))
     return pl.DataFrame(rows, schema=EVIDENCE_SCHEMA, orient="row")
 
 

@@ -103,14 +103,13 @@ def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataF
 
 def _comparisons(part: pl.DataFrame) -> Iterator[_Comparison]:
     """Yield the tests of a model."""
-    series = pl.concat_str("protocol", "priming", separator="|")
-    grid = grid_of_outcomes(part.with_columns(series=series), series="series")
-    at = {name: i for i, name in enumerate(grid.series)}
-    protocols = sorted({name.split("|")[0] for name in at} - {"cot"})
+    grid = grid_of_outcomes(part, run="protocol")
+    at = {each: i for i, each in enumerate(zip(grid.runs, grid.series, strict=True))}
+    protocols = sorted({*grid.runs} - {"cot"})
     if len(protocols) > 1:
         raise DataError(f"outcomes must have one protocol beside cot, got {', '.join(protocols)}")
     direct = protocols[0] if protocols else "cot"
-    plain = at.get(f"{direct}|none")
+    plain = at.get((direct, "none"))
     if plain is None:
         return
     yield _Comparison("asymmetry", None, grid.codes[[plain]], grid.scenario)
@@ -119,9 +118,9 @@ def _comparisons(part: pl.DataFrame) -> Iterator[_Comparison]:
         yield _Comparison(
             _CATEGORY, category, grid.codes[[plain]][:, chosen], grid.scenario[chosen]
         )
-    changed = {"priming": at.get(f"{direct}|cue")}
+    changed = {"priming": at.get((direct, "cue"))}
     if direct != "cot":
-        changed["reasoning"] = at.get("cot|none")
+        changed["reasoning"] = at.get(("cot", "none"))
     for family, other in changed.items():
         if other is not None:
             yield _Comparison(family, None, grid.codes[[plain, other]], grid.scenario)

@@ -9,12 +9,14 @@ from misfired.errors import DataError
 from misfired.options import takes_options
 from misfired.stats._arrays import as_groups, no_nan
 from misfired.stats._grid import check_columns
-from misfired.stats.columns import schema_of
+from misfired.stats.columns import TOTAL, schema_of
 from misfired.stats.margins import margin_of
 from misfired.stats.options import SamplingOptions
 from misfired.stats.pulls import interval_of, mean_of
 
-FLIPS_SCHEMA = schema_of("slice priming measure value low high method n_prompts n_scenarios reason")
+FLIPS_SCHEMA = schema_of(
+    "slice priming measure value low high method n_prompts n_scenarios reason total"
+)
 """Columns of `flips`."""
 
 _KEYS = ("id", "priming", "condition")
@@ -67,9 +69,9 @@ def flips(first: pl.DataFrame, second: pl.DataFrame, **options: Any) -> pl.DataF
             n = len(answered.filter(_first=one, _second=other))
             counts = (len(answered), n_scenarios, None)
             rows.append(
-                ("overall", priming, f"n_{one}_to_{other}", float(n), None, None, None, *counts)
+                (TOTAL, priming, f"n_{one}_to_{other}", float(n), None, None, None, *counts, True)
             )
-        rows.append(("overall", priming, "margin_difference", *_moved(part, sampling)))
+        rows.append((TOTAL, priming, "margin_difference", *_moved(part, sampling), True))
     return pl.DataFrame(rows, schema=FLIPS_SCHEMA, orient="row")
 
 

@@ -116,7 +116,7 @@ def _by_outcomes(
         own = build_outcomes(frame) if "condition" in frame.columns else frame
         outcomes[name] = own.filter(pl.col("priming") == priming)
     grid = grid_of_runs(outcomes)
-    reads = [known[series.rsplit("|", 1)[0]] for series in grid.series]
+    reads = [known[run] for run in grid.runs]
     ranked, reasons = _rankable(grid, reads, measure)
     scored = grid.codes < _UNSCORED
     shared: _Flags = np.all(scored[ranked], axis=0)
@@ -154,7 +154,7 @@ def _rankable(
         left = [i for i in range(len(scored)) if i not in reasons]
         shared: _Flags = np.all(scored[left], axis=0)
         if left and not shared.any():
-            names = ", ".join(grid.series[i].rsplit("|", 1)[0] for i in left)
+            names = ", ".join(grid.runs[i] for i in left)
             raise DataError(f"runs must share scored pairs to be ranked, got none: {names}")
         if not leave_out(dict.fromkeys(left, shared)):
             return left, reasons
@@ -185,7 +185,7 @@ def _rows(
         n_effective = None
         if measure != "discrepancy":
             n_effective = support_of(own, groups[0], measure).n_effective
-        name = grid.series[i].rsplit("|", 1)[0]
+        name = grid.runs[i]
         support = (int(pairs.sum()), n_effective, reads[i])
         rows.append((name, measure, value, low, high, *places, *support, "run", reason))
     return rows

@@ -16,7 +16,7 @@ from misfired.stats.support import CONDITIONAL, SUPPORTED, support_of
 
 SUMMARY_SCHEMA = schema_of(
     "slice priming measure value low high method unit n_pairs n_scenarios n_unscored reason"
-    " p_value n_base n_effective n_informative flags withheld"
+    " p_value n_base n_effective n_informative flags withheld total"
 )
 """Columns of `summarize`."""
 
@@ -39,7 +39,7 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
         options: Fields of `SamplingOptions`.
 
     Returns:
-        A frame of schema `SUMMARY_SCHEMA`: for each slice ("overall", then categories in order of
+        A frame of schema `SUMMARY_SCHEMA`: for each slice (`total`, then categories in order of
         name) and priming ("none" first) the rows `n`, `a`, `b`, `c`, `d` and `MEASURES`, then for
         each other priming its changes. Percentages are on 0 to 100, changes in percentage points.
         A row without value or without interval has a `reason`. A rate has the pairs behind it and its
@@ -65,7 +65,7 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
     weights = np.array(list(questions.values()))
     found = resample(grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True)
     rows: list[tuple[object, ...]] = []
-    for i, (name, n_scenarios) in enumerate(grid.slices):
+    for i, (name, total, n_scenarios) in enumerate(grid.slices):
         for j, question in enumerate(questions):
             _, n_scored, n_unscored = found.sizes[i, j].tolist()
             tail = (n_scored, n_scenarios, n_unscored)
@@ -73,12 +73,16 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
             if not change:
                 values = (float(n_scored), *found.counts[i, j, 0].tolist())
                 for count, value in zip(COUNTS, values, strict=True):
-                    rows.append((name, question, count, value, *[None] * 4, *tail, *[None] * 7))
+                    rows.append(
+                        (name, question, count, value, *[None] * 4, *tail, *[None] * 7, total)
+                    )
             for k, measure in enumerate(MEASURES):
                 *numbers, reason = found.estimate(i, j, k)
                 label = measure + change
                 more = _more(grid, i, question, label, numbers, sampling=sampling)
-                rows.append((name, question, label, *numbers, sampling.unit, *tail, reason, *more))
+                rows.append(
+                    (name, question, label, *numbers, sampling.unit, *tail, reason, *more, total)
+                )
     return pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
 
 
@@ -93,9 +97,9 @@ def _more(
 ) -> tuple[Any, ...]:
     """Return p value, base, effective base, informative scenarios, flags, and why it is withheld."""
     members = grid.category == slice_ - 1 if slice_ else np.ones(len(grid.category), bool)
-    names = question.removesuffix(" - none"), "none"
     measure = label.removesuffix("_change")
-    codes = grid.codes[[grid.series.index(name) for name in names[: 2 if label != measure else 1]]]
+    names = [question] if label == measure else [question.removesuffix(" - none"), "none"]
+    codes = grid.codes[[grid.series.index(name) for name in names]]
     scenario = grid.scenario if sampling.unit == "scenario" else np.arange(len(grid.scenario))
     if measure not in SUPPORTED:
         return (None,) * 6
