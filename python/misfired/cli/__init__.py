@@ -31,6 +31,11 @@ COMMANDS = {
     "suite": ("suite", "app", "Check or describe a suite of pairs."),
     "protocols": ("protocols", "protocols", "List the built-in protocols, or check a file."),
     "plan": ("plan", "app", "Say how many scenarios a study needs and what it can detect."),
+    "annotate": (
+        "annotate",
+        "app",
+        "Ask people the same questions: make a study, serve it, collect it.",
+    ),
     "agreement": ("agreement", "agreement", "Say how far raters agree beyond chance."),
     "doctor": ("doctor", "doctor", "Check the installation, and a model if one is given."),
 }

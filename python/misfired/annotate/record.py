@@ -1,0 +1,148 @@
+"""What an annotator did, line by line: each line is on the disk before the next page is shown."""
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from misfired.errors import DataError
+
+#: Lines of a journal: agreed to the consent text, a practice answer, a question shown, an answer.
+CONSENT, PRACTICE, SHOWN, ANSWER = "consent", "practice", "shown", "answer"
+WITHDRAWN = ".withdrawn"
+"""Suffix of the empty file that stands for an annotator who withdrew."""
+
+
+@dataclass
+class Record:
+    """The journal of one annotator, and what follows from it.
+
+    Lines are appended and synced one by one. A kill leaves at most a torn last line, which was never
+    acknowledged, and which the next start removes.
+
+    Attributes:
+        file: The journal; it exists once the annotator has agreed to take part.
+        answers: By place, all revisions of the answer, the last one counts.
+    """
+
+    file: Path
+    consented: bool = False
+    withdrawn: bool = False
+    practised: list[str] = field(default_factory=list)
+    answers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    shown: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.withdrawn = self._marker.exists()
+        if self.withdrawn:
+            self._delete()
+        for line in read_lines(self.file, mend=True):
+            self._take(line)
+
+    @property
+    def place(self) -> int:
+        """The first place without an answer."""
+        return next(place for place in range(len(self.answers) + 1) if place not in self.answers)
+
+    def agree(self, text_sha256: str) -> None:
+        """Record that the annotator read a consent text and takes part."""
+        if not self.consented and not self.withdrawn:
+            self._append({"event": CONSENT, "at": time.time(), "text_sha256": text_sha256})
+
+    def practise(self, number: int, answer: str) -> None:
+        """Record the answer to a practice item; a repeated one is ignored."""
+        if number == len(self.practised):
+            self._append({"event": PRACTICE, "at": time.time(), "number": number, "answer": answer})
+
+    def show(self, place: int, item: str) -> None:
+        """Record that a question is about to be shown."""
+        self._append({"event": SHOWN, "at": time.time(), "place": place, "item": item})
+
+    def answer(self, place: int, item: str, answer: str, revision: int) -> bool:
+        """Record an answer; False if it is not the next revision, such as a form that is sent twice."""
+        if revision != len(self.answers.get(place, [])) or place > self.place:
+            return False
+        line = {"event": ANSWER, "at": time.time(), "place": place, "item": item, "answer": answer}
+        shown = self.shown.get(place)
+        self._append(line | {"revision": revision, "shown": shown})
+        return True
+
+    def withdraw(self) -> None:
+        """Delete everything that the annotator did; nothing but the fact remains."""
+        self._marker.touch(mode=0o600)
+        _sync_folder(self.file.parent)
+        self._delete()
+        self.withdrawn, self.consented = True, False
+        self.practised, self.answers, self.shown = [], {}, {}
+
+    @property
+    def _marker(self) -> Path:
+        return self.file.with_suffix(WITHDRAWN)
+
+    def _delete(self) -> None:
+        self.file.unlink(missing_ok=True)
+        _sync_folder(self.file.parent)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        is_new = not self.file.exists()
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        size = os.fstat(descriptor).st_size
+        try:
+            content = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+            if os.write(descriptor, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file))
+            os.fsync(descriptor)
+        except OSError:
+            # Part of a line would be joined to the next one.
+            os.ftruncate(descriptor, size)
+            raise
+        finally:
+            os.close(descriptor)
+        if is_new:
+            _sync_folder(self.file.parent)
+        self._take(line)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        event = line["event"]
+        if event == CONSENT:
+            self.consented = True
+        elif event == PRACTICE:
+            self.practised.append(line["answer"])
+        elif event == SHOWN:
+            self.shown[line["place"]] = line["at"]
+        elif event == ANSWER:
+            self.answers.setdefault(line["place"], []).append(line)
+
+
+def read_lines(file: Path, *, mend: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of a journal, none if there is no file; `mend` cuts a torn last line off.
+
+    Raises:
+        DataError: A line is damaged in a way that a kill does not explain.
+    """
+    if not file.exists():
+        return
+    content = file.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if mend and whole < len(content):
+        os.truncate(file, whole)
+    for number, text in enumerate(content[:whole].splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            _ = line["event"], line["at"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{file}: line {number}: not a line of a journal ({error})") from None
+        yield line
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync a folder, so that a file that was made or deleted in it stays so."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""The server of a study, on this machine alone unless it is told otherwise."""
+
+import contextlib
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from misfired.annotate.options import ServeOptions
+from misfired.annotate.study import ANSWERS, Study
+from misfired.annotate.texts import CONSENT, INSTRUCTIONS, blanks
+from misfired.errors import ArgumentError, MisfiredError, RunFolderError
+from misfired.options import takes_options
+
+_LOUD = """\
+WARNING: this study can be reached by others at {where}
+WARNING: pages and answers travel unencrypted unless a proxy with HTTPS stands before it
+"""
+
+
+@takes_options(ServeOptions)
+def serve_study(path: Path | str, *, tell: Callable[[str], object], **options: Any) -> None:
+    """Serve a study until it is interrupted.
+
+    Args:
+        path: The folder of a study.
+        tell: Called once with each line that says where the pages are.
+        options: Fields of `ServeOptions`.
+
+    Raises:
+        ArgumentError: Starlette or uvicorn is not installed, or the address cannot be listened on.
+        DataError: The folder is no study, or has been changed.
+        RunFolderError: Another server serves the study.
+    """
+    asked = ServeOptions.of(options)
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise ArgumentError(
+            "starlette and uvicorn must be installed: pip install 'misfired[annotate]'"
+        )
+    import uvicorn  # noqa: PLC0415
+
+    from misfired.annotate.app import Pages  # noqa: PLC0415
+
+    study = Study.read(path)
+    with _alone(study), _listening(asked) as bound:
+        app = Pages(study, asked).app()
+        for line in _told(study, asked, bound.getsockname()[1]):
+            tell(line)
+        config = uvicorn.Config(
+            app, access_log=False, log_level="warning", server_header=False, lifespan="off"
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[bound])
+        tell(f"stopped; all answers are in {study.path / ANSWERS}")
+
+
+def _told(study: Study, options: ServeOptions, port: int) -> Iterator[str]:
+    """Yield what the researcher should know, and warn on stderr."""
+    for name in (CONSENT, INSTRUCTIONS):
+        if left := blanks((study.path / name).read_text(encoding="utf-8")):
+            sys.stderr.write(
+                f"WARNING: {study.path / name} still has blanks to fill in: {left[0]}\n"
+            )
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    base = (options.url or f"http://{host}:{port}").rstrip("/")
+    if not options.is_local:
+        sys.stderr.write(_LOUD.format(where=f"{host}:{port}"))
+    yield f"one link for each person; {study.path / ANSWERS} gets what they answer"
+    for word, annotator in study.links().items():
+        yield f"{annotator}  {base}/a/{word}"
+    yield "stop with Ctrl-C; the same command continues"
+
+
+@contextlib.contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    lock = filelock.FileLock(study.path / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise RunFolderError(f"{study.path}: another process serves this study") from None
+    except OSError as error:
+        raise RunFolderError(f"{study.path}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _listening(options: ServeOptions) -> Iterator[socket.socket]:
+    try:
+        family, *_, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM
+        )[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        raise MisfiredError(f"{where}: cannot be listened on ({error.strerror or error})") from None
+    with contextlib.closing(bound):
+        yield bound

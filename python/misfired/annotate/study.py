@@ -1,0 +1,246 @@
+"""The folder of a study: what was drawn, the texts to fill in, the links, and the answers.
+
+`study.json` says how the study was drawn, `pairs.parquet` holds the pairs and their false questions,
+`items.parquet` one row per question, `orders.parquet` the questions of each annotator. `links.json` holds
+the secrets and can be read by its owner only. `answers/` has one file for each annotator who has begun.
+"""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from misfired._core import __version__
+from misfired.annotate import draw, texts
+from misfired.annotate.options import StudyOptions
+from misfired.errors import DataError, RunFolderError
+from misfired.files import file_sha256, read_table, replacing
+from misfired.options import takes_options
+from misfired.runs.manifest import pairs_sha256
+from misfired.stats.people import zero_bound
+
+FORMAT = 1
+STUDY, PAIRS, ITEMS, ORDERS = "study.json", "pairs.parquet", "items.parquet", "orders.parquet"
+LINKS, ANSWERS = "links.json", "answers"
+
+#: Files that must not change once the study is drawn.
+_FIXED = (PAIRS, ITEMS, ORDERS)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that was made.
+
+    Attributes:
+        path: Its folder.
+        about: What `study.json` holds.
+    """
+
+    path: Path
+    about: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Study":
+        """Read the folder of a study, and check that what was drawn is still there.
+
+        Raises:
+            DataError: The folder is no study, or a file of it has changed.
+        """
+        folder = Path(path)
+        try:
+            about = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"{folder / STUDY}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise DataError(f"{folder / STUDY}: not JSON ({error})") from None
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            raise DataError(f"{folder / STUDY}: not a study of format {FORMAT}")
+        for name in _FIXED:
+            file = folder / name
+            if not file.is_file():
+                raise DataError(f"{file}: is missing")
+            if (found := file_sha256(file)) != about["sha256"][name]:
+                stated = about["sha256"][name]
+                hashes = f"sha256 {found[:12]}..., {STUDY} has {stated[:12]}..."
+                raise DataError(f"{file}: changed since the study was made ({hashes})")
+        return cls(folder, about)
+
+    @property
+    def annotators(self) -> list[str]:
+        """Names of the annotators, which say nothing of them."""
+        return annotator_names(self.about["options"]["annotators"])
+
+    @property
+    def answers(self) -> list[str]:
+        """Answers that the suite allows, without `stories.CANNOT_TELL`."""
+        return list(self.about["answers"])
+
+    def pairs(self) -> pl.DataFrame:
+        """Return the pairs drawn and their false questions, which have `twin_of`."""
+        return read_table(self.path / PAIRS)
+
+    def items(self) -> pl.DataFrame:
+        """Return one row per question; see `draw.ITEMS_SCHEMA`."""
+        return read_table(self.path / ITEMS)
+
+    def orders(self) -> dict[str, list[str]]:
+        """Return the items of each annotator, in order."""
+        rows = read_table(self.path / ORDERS).sort("annotator", "place")
+        parts = rows.partition_by("annotator", as_dict=True, maintain_order=True)
+        return {str(name): part["item"].to_list() for (name,), part in parts.items()}
+
+    def links(self) -> dict[str, str]:
+        """Return the annotator of each link's secret word.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        file = self.path / LINKS
+        try:
+            links = json.loads(file.read_text(encoding="utf-8"))["links"]
+            return {str(links[name]): name for name in self.annotators}
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{file}: must hold a link for each annotator ({error})") from None
+
+    def secret(self) -> bytes:
+        """Return the key with which forms are signed."""
+        content = json.loads((self.path / LINKS).read_text(encoding="utf-8"))
+        return bytes.fromhex(content["secret"])
+
+
+def annotator_names(n: int) -> list[str]:
+    """Return the names of annotators.
+
+    Example:
+        >>> annotator_names(2)
+        ['annotator-01', 'annotator-02']
+    """
+    width = max(2, len(str(n)))
+    return [f"annotator-{number:0{width}}" for number in range(1, n + 1)]
+
+
+@takes_options(StudyOptions)
+def make_study(
+    pairs: pl.DataFrame, path: Path | str, *, answers: Sequence[str] = ("yes", "no"), **options: Any
+) -> Study:
+    """Draw a study from a suite and write its folder.
+
+    Args:
+        pairs: A suite, as `misfired.read_suite` gives it.
+        path: A folder that does not exist, or is empty.
+        answers: Answers of the suite; every question also allows "cannot tell".
+        options: Fields of `StudyOptions`.
+
+    Raises:
+        ArgumentError: The suite has too few pairs.
+        RunFolderError: The folder holds something, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> pairs = pl.DataFrame({
+        ...     "id": list("abcd"), "suite": "drinks@1", "category": "Tea", "scenario": list("stuv"),
+        ...     "stereotyped_group": "cats", "contrast_group": "dogs", "cue": None,
+        ...     "stereotyped": [f"A cat met a dog. The cat drank {x}. Did the cat drink {x}?" for x in "abcd"],
+        ...     "contrast": [f"A dog met a cat. The dog drank {x}. Did the dog drink {x}?" for x in "abcd"],
+        ...     "expected_stereotyped": "yes", "expected_contrast": "yes"})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = make_study(pairs, f"{folder}/study", n_pairs=4, annotators=2, attention=0)
+        ...     [len(order) for order in study.orders().values()]
+        [16, 16]
+    """
+    asked, folder = StudyOptions.of(options), Path(path)
+    able = set(foils["twin_of"].to_list()) if len(foils := draw.foil_rows(pairs)) else set()
+    drawn = draw.draw_pairs(
+        pairs, asked.n_pairs, seed=asked.seed, able=able if asked.foils else None
+    )
+    with_foil = [name for name in drawn if name in able][: round(asked.foils * len(drawn))]
+    chosen = pairs.filter(pl.col("id").is_in(drawn))
+    if "twin_of" not in chosen.columns:
+        chosen = chosen.with_columns(twin_of=pl.lit(None, pl.String))
+    kept = foils.filter(pl.col("twin_of").is_in(with_foil)).select(chosen.columns)
+    items = draw.build_items(pl.concat([chosen, kept]))
+    hands = draw.deal(chosen, drawn, asked)
+    names = annotator_names(asked.annotators)
+    orders = [draw.order_of(items, hand, asked, number) for number, hand in enumerate(hands)]
+    rows = [
+        (name, place, item)
+        for name, order in zip(names, orders, strict=True)
+        for place, item in enumerate(order)
+    ]
+    tables = {
+        PAIRS: pl.concat([chosen, kept]),
+        ITEMS: items,
+        ORDERS: pl.DataFrame(rows, schema=["annotator", "place", "item"], orient="row"),
+    }
+    about = {"format": FORMAT, "misfired": __version__, "made": time.time()}
+    about |= {"suite": ", ".join(sorted(set(chosen["suite"]))), "suite_sha256": pairs_sha256(pairs)}
+    about |= {"options": asdict(asked), "answers": list(answers), "core": drawn[: asked.n_core]}
+    about |= {"counts": _counts(tables, hands), "zero": _zero(tables[PAIRS], asked)}
+    _write(folder, tables, about, names)
+    return Study.read(folder)
+
+
+def _counts(tables: dict[str, pl.DataFrame], hands: Sequence[Sequence[str]]) -> dict[str, Any]:
+    pairs = tables[PAIRS].filter(pl.col("twin_of").is_null())
+    asked = tables[ORDERS].join(tables[ITEMS], on="item")
+    questions = asked.group_by("annotator").len()["len"]
+    own = asked.filter(pl.col("kind") != draw.ATTENTION)
+    return {
+        "n_pairs": len(pairs),
+        "n_scenarios": pairs["scenario"].n_unique(),
+        "categories": dict(sorted(pairs["category"].value_counts().iter_rows())),
+        "n_foils": len(tables[PAIRS]) - len(pairs),
+        "pairs_a_person": [min(map(len, hands)), max(map(len, hands))],
+        "questions_a_person": [questions.min(), questions.max()],
+        "expected": dict(sorted(own["expected"].value_counts().iter_rows())),
+    }
+
+
+def _zero(pairs: pl.DataFrame, options: StudyOptions) -> dict[str, float]:
+    """Return the upper ends of the 95 % intervals that the study reports if nobody misfires."""
+    n_scenarios = pairs["scenario"].n_unique()
+    of_these = zero_bound(n_scenarios)
+    return {
+        "these_people": of_these,
+        "people_at_large": max(of_these, zero_bound(options.annotators)),
+    }
+
+
+def _write(
+    folder: Path, tables: dict[str, pl.DataFrame], about: dict[str, Any], names: list[str]
+) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if strangers := sorted(each.name for each in folder.iterdir()):
+            raise RunFolderError(f"{folder}: must be empty or not exist, it holds {strangers[0]!r}")
+        (folder / ANSWERS).mkdir(mode=0o700)
+        for name, table in tables.items():
+            with replacing(folder / name) as temporary:
+                table.write_parquet(temporary)
+        about["sha256"] = {name: file_sha256(folder / name) for name in _FIXED}
+        links = {name: secrets.token_urlsafe(24) for name in names}
+        hidden = json.dumps({"secret": secrets.token_hex(32), "links": links}, indent=1) + "\n"
+        # Readable by its owner from the start.
+        with os.fdopen(
+            os.open(folder / LINKS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+        ) as file:
+            file.write(hidden)
+            os.fsync(file.fileno())
+        for name, text in texts.study_texts(about).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        with replacing(folder / STUDY) as temporary:
+            temporary.write_text(
+                json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+    except RunFolderError:
+        raise
+    except OSError as error:
+        raise RunFolderError(f"{folder}: {error.strerror or error}") from None
