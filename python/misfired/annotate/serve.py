@@ -92,15 +92,18 @@ def _alone(study: Study) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _listening(options: ServeOptions) -> Iterator[socket.socket]:
-    try:
-        family, *_, address = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM
-        )[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        where = f"{options.host}:{options.port}"
-        raise MisfiredError(f"{where}: cannot be listened on ({error.strerror or error})") from None
-    with contextlib.closing(bound):
+    with contextlib.ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+            family, *_, address = found[0]
+            bound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            # From here on a link that was told can be opened: requests wait until the server takes them.
+            bound.listen(128)
+        except OSError as error:
+            where = f"{options.host}:{options.port}"
+            raise MisfiredError(
+                f"{where}: cannot be listened on ({error.strerror or error})"
+            ) from None
         yield bound

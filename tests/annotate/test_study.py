@@ -1,0 +1,215 @@
+"""What a study draws, and how the journal of an annotator survives kills."""
+
+import json
+import os
+import stat
+from collections import Counter
+
+import polars as pl
+import pytest
+
+from helpers import make_suite
+from misfired.annotate.draw import ATTENTION, FALSE, TRUE, draw_pairs, foil_rows
+from misfired.annotate.record import Record, read_lines
+from misfired.annotate.study import Study, make_study
+from misfired.errors import ArgumentError, DataError, RunFolderError
+from misfired.suites.false_questions import false_questions
+
+
+@pytest.fixture
+def study(tmp_path):
+    return make_study(make_suite(48), tmp_path / "study", n_pairs=32, core=8, annotators=3, seed=1)
+
+
+def test_pairs_are_balanced_over_categories_and_scenarios():
+    suite = pl.concat([make_suite(48, per_scenario=4), make_suite(12, per_scenario=2).with_columns(
+        pl.col("id") + "_x", category=pl.lit("Age"), scenario=pl.lit("other"))])  # fmt: skip
+    drawn = suite.filter(pl.col("id").is_in(draw_pairs(suite, 24, seed=3)))
+    assert dict(drawn["category"].value_counts().iter_rows()) == {"Age": 12, "Religion": 12}
+    sizes = drawn.group_by("category", "scenario").len()
+    for _, part in sizes.group_by("category"):
+        assert part["len"].max() - part["len"].min() <= 1
+    shuffled = suite.sample(fraction=1, shuffle=True, seed=5)
+    assert draw_pairs(shuffled, 24, seed=3) == draw_pairs(suite, 24, seed=3)
+    assert draw_pairs(suite, 24, seed=4) != draw_pairs(suite, 24, seed=3)
+
+
+def test_foils_are_twins_with_the_story_of_the_other_side():
+    suite = make_suite(6)
+    foils = foil_rows(suite)
+    false = {row["id"]: row for row in false_questions(suite).to_dicts()}
+    assert foils["twin_of"].to_list() == suite["id"].to_list()
+    for foil in foils.to_dicts():
+        assert foil["contrast"] == false[foil["twin_of"]]["stereotyped"]
+        assert (foil["expected_stereotyped"], foil["expected_contrast"]) == ("no", "no")
+
+
+def test_everyone_gets_the_core_and_an_equal_share_and_both_sides(study):
+    items = {row["item"]: row for row in study.items().to_dicts()}
+    orders = study.orders()
+    seen = Counter()
+    for order in orders.values():
+        asked = [items[item] for item in order]
+        assert len(order) == len(set(order))
+        own = Counter(row["pair"] for row in asked if row["kind"] != ATTENTION)
+        assert set(own.values()) == {4}
+        assert Counter(row["kind"] for row in asked) == {
+            TRUE: 2 * len(own),
+            FALSE: 2 * len(own),
+            ATTENTION: 6,
+        }
+        assert Counter(row["expected"] for row in asked if row["kind"] == ATTENTION) == {
+            "yes": 2, "no": 2, "cannot tell": 2}  # fmt: skip
+        seen.update(own.keys())
+    assert Counter(seen.values()) == {3: 8, 1: 24}
+    assert all(seen[name] == 3 for name in study.about["core"])
+    assert {len(order) for order in orders.values()} == {16 * 4 + 6}
+
+
+@pytest.mark.parametrize("n_pairs", [3, 8, 30])
+@pytest.mark.parametrize("foils", [0.0, 0.5, 1.0])
+def test_items_of_a_pair_are_apart(tmp_path, n_pairs, foils):
+    # Three pairs, of which two have foils: 4, 4 and 2 questions.
+    least = 2 if (n_pairs, foils) == (3, 0.5) else min(8, n_pairs)
+    for gap in (None, 1, 2):
+        made = make_study(
+            make_suite(48),
+            tmp_path / f"{gap}",
+            n_pairs=n_pairs,
+            core=n_pairs,
+            annotators=2,
+            gap=gap,
+            foils=foils,
+        )
+        pair_of = dict(made.items().select("item", "pair").iter_rows())
+        first, second = made.orders().values()
+        assert first != second
+        for order in (first, second):
+            last = {}
+            for place, item in enumerate(order):
+                pair = pair_of[item]
+                # Attention items may only add distance.
+                assert place - last.get(pair, -99) >= (gap or least)
+                last[pair] = place
+
+
+def test_gap_that_is_not_possible(tmp_path):
+    with pytest.raises(ArgumentError, match=r"gap must be at most 4 with 4 pairs a person, got 5"):
+        make_study(make_suite(24), tmp_path / "study", n_pairs=4, annotators=1, gap=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_pairs": 25}, "n_pairs must be at most 24, the pairs of the suite, got 25"),
+        ({"n_pairs": 4, "core": 5}, "core must be at most n_pairs 4, got 5"),
+        ({"ratings": 6}, "ratings must be at most annotators 5, got 6"),
+        ({"foils": 1.5}, "foils must be in 0 to 1, got 1.5"),
+    ],
+)
+def test_options_that_contradict(tmp_path, options, words):
+    with pytest.raises(ArgumentError, match=words):
+        make_study(make_suite(24), tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
+
+
+def test_same_seed_same_draw_but_other_links(tmp_path):
+    one, two = (
+        make_study(make_suite(24), tmp_path / name, n_pairs=9, annotators=2) for name in "ab"
+    )
+    assert one.about["sha256"] == two.about["sha256"]
+    assert not set(one.links()) & set(two.links())
+
+
+def test_secrets_are_private_and_changes_are_found(study):
+    assert stat.S_IMODE((study.path / "links.json").stat().st_mode) == 0o600
+    assert all(len(word) == 32 for word in study.links())
+    items = study.items()
+    items.with_columns(expected=pl.lit("no")).write_parquet(study.path / "items.parquet")
+    with pytest.raises(DataError, match=r"items.parquet: changed since the study was made"):
+        Study.read(study.path)
+    with pytest.raises(RunFolderError, match="must be empty or not exist, it holds 'answers'"):
+        make_study(make_suite(24), study.path)
+
+
+def test_a_journal_keeps_every_revision_and_only_the_next(tmp_path):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    assert record.answer(0, "item-1", "yes", 0)
+    assert not record.answer(0, "item-1", "yes", 0)  # the form was sent twice
+    assert record.answer(0, "item-1", "no", 1)
+    assert not record.answer(2, "item-3", "no", 0)  # no question is skipped
+    assert record.answer(1, "item-2", "no", 0)
+    again = Record(tmp_path / "a.jsonl")
+    assert again.answers == record.answers
+    assert [line["answer"] for line in again.answers[0]] == ["yes", "no"]
+    assert again.place == 2
+
+
+@pytest.mark.parametrize("n_torn", [1, 5, 30])
+def test_a_torn_line_is_cut_off(tmp_path, n_torn):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    record.answer(0, "item-1", "yes", 0)
+    whole = record.file.read_bytes()
+    record.answer(1, "item-2", "no", 0)
+    record.file.write_bytes(record.file.read_bytes()[: len(whole) + n_torn])
+    again = Record(tmp_path / "a.jsonl")
+    assert list(again.answers) == [0]
+    assert again.answer(1, "item-2", "yes", 0)
+    assert [line["answer"] for line in read_lines(again.file) if line["event"] == "answer"] == [
+        "yes",
+        "yes",
+    ]
+
+
+def test_an_answer_that_cannot_be_written_is_not_acknowledged(tmp_path, monkeypatch):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    before = record.file.read_bytes()
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: real(descriptor, content[:9]))
+    with pytest.raises(OSError, match="No space left"):
+        record.answer(0, "item-1", "yes", 0)
+    monkeypatch.undo()
+    assert record.file.read_bytes() == before
+    assert record.answer(0, "item-1", "yes", 0)
+    assert Record(record.file).answers == record.answers
+
+
+def test_damage_that_no_kill_explains_is_an_error(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"event": "consent", "at": 1, "text_sha256": "0"}\nnonsense\n')
+    with pytest.raises(DataError, match=r"a.jsonl: line 2: not a line of a journal"):
+        Record(file)
+
+
+def test_withdrawing_deletes_and_stays(tmp_path):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    record.answer(0, "item-1", "yes", 0)
+    content = record.file.read_bytes()
+    record.withdraw()
+    assert not record.file.exists()
+    assert Record(record.file).withdrawn
+    record.file.write_bytes(content)  # killed between the mark and the deletion
+    assert not Record(record.file).answers
+    assert not record.file.exists()
+
+
+def test_make_tells_how_narrow_the_interval_can_get(misfired, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    make_suite(24).write_ndjson(file)
+    done = misfired(
+        "annotate", "make", file, "-o", tmp_path / "s", "--n-pairs", 24, "--annotators", 4
+    )
+    assert done.code == 0, done.err
+    # 1 - 0.025^(1 / 6) for 6 scenarios; for 4 people 1 - 0.025^(1 / 4).
+    assert "0 to 45.9 %  for these people (by scenario: 6)" in done.out
+    assert "0 to 60.2 %  for people at large (by person: 4)" in done.out
+    assert "no 192 times, yes 192 times" not in done.out
+    text = (tmp_path / "s" / "preregistration.md").read_text()
+    assert "45.9 %" in text
+    assert "[Your hypothesis" in text
+    about = json.loads((tmp_path / "s" / "study.json").read_text())
+    assert about["counts"]["expected"]["yes"] == about["counts"]["expected"]["no"]
