@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from misfired.annotate.options import ServeOptions, StudyOptions
 from misfired.cli.plan import DesignOptions
 from misfired.cli.run import PairsOptions
 from misfired.localise.options import LocaliseOptions
@@ -38,6 +39,11 @@ STAGES: tuple[tuple[str, str, tuple[type[Options], ...]], ...] = (
         (ResamplingOptions, StrataOptions),
     ),
     ("Localisation", "`misfired localise`: where evidence is overruled.", (LocaliseOptions,)),
+    (
+        "People",
+        "`misfired annotate make` and `misfired annotate serve`: studies with people.",
+        (StudyOptions, ServeOptions),
+    ),
     ("Planning", "`misfired plan`: the design of a study.", (DesignOptions,)),
 )
 
