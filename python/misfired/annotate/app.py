@@ -51,10 +51,7 @@ class Pages:
     def __init__(self, study: Study, options: ServeOptions) -> None:
         self._options = options
         secret, words = study.secret(), study.links()
-        texts = {
-            name.removesuffix(".md"): (study.path / name).read_text(encoding="utf-8")
-            for name in (CONSENT, INSTRUCTIONS)
-        }
+        texts = {name.removesuffix(".md"): study.text(name) for name in (CONSENT, INSTRUCTIONS)}
         answers = tuple(study.answers)
         known = {
             item: Question(item, text, answers if kind != ATTENTION else STORY_ANSWERS)

@@ -61,7 +61,7 @@ def serve_study(path: Path | str, *, tell: Callable[[str], object], **options: A
 def _told(study: Study, options: ServeOptions, port: int) -> Iterator[str]:
     """Yield what the researcher should know, and warn on stderr."""
     for name in (CONSENT, INSTRUCTIONS):
-        if left := blanks((study.path / name).read_text(encoding="utf-8")):
+        if left := blanks(study.text(name)):
             sys.stderr.write(
                 f"WARNING: {study.path / name} still has blanks to fill in: {left[0]}\n"
             )

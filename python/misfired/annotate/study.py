@@ -7,6 +7,7 @@ the secrets and can be read by its owner only. `answers/` has one file for each 
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -20,15 +21,19 @@ from misfired._core import __version__
 from misfired.annotate import draw, texts
 from misfired.annotate.options import StudyOptions
 from misfired.errors import DataError, RunFolderError
-from misfired.files import file_sha256, read_table, replacing
+from misfired.files import file_sha256, replacing
 from misfired.options import takes_options
+from misfired.reading import check_file, read_json, read_text
 from misfired.runs.manifest import pairs_sha256
 from misfired.stats.people import zero_bound
+from misfired.tables import read_parquet
 
 FORMAT = 1
 STUDY, PAIRS, ITEMS, ORDERS = "study.json", "pairs.parquet", "items.parquet", "orders.parquet"
 LINKS, ANSWERS = "links.json", "answers"
 
+#: The secret word of a link: 24 random bytes.
+_WORD = re.compile(r"[A-Za-z0-9_-]{32}")
 #: Files that must not change once the study is drawn.
 _FIXED = (PAIRS, ITEMS, ORDERS)
 
@@ -53,18 +58,12 @@ class Study:
             DataError: The folder is no study, or a file of it has changed.
         """
         folder = Path(path)
-        try:
-            about = json.loads((folder / STUDY).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"{folder / STUDY}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise DataError(f"{folder / STUDY}: not JSON ({error})") from None
+        about = read_json(folder / STUDY)
         if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise DataError(f"{folder / STUDY}: not a study of format {FORMAT}")
         for name in _FIXED:
             file = folder / name
-            if not file.is_file():
-                raise DataError(f"{file}: is missing")
+            check_file(file)
             if (found := file_sha256(file)) != about["sha256"][name]:
                 stated = about["sha256"][name]
                 hashes = f"sha256 {found[:12]}..., {STUDY} has {stated[:12]}..."
@@ -83,15 +82,15 @@ class Study:
 
     def pairs(self) -> pl.DataFrame:
         """Return the pairs drawn and their false questions, which have `twin_of`."""
-        return read_table(self.path / PAIRS)
+        return read_parquet(self.path / PAIRS)
 
     def items(self) -> pl.DataFrame:
         """Return one row per question; see `draw.ITEMS_SCHEMA`."""
-        return read_table(self.path / ITEMS)
+        return read_parquet(self.path / ITEMS)
 
     def orders(self) -> dict[str, list[str]]:
         """Return the items of each annotator, in order."""
-        rows = read_table(self.path / ORDERS).sort("annotator", "place")
+        rows = read_parquet(self.path / ORDERS).sort("annotator", "place")
         parts = rows.partition_by("annotator", as_dict=True, maintain_order=True)
         return {str(name): part["item"].to_list() for (name,), part in parts.items()}
 
@@ -101,19 +100,28 @@ class Study:
         Raises:
             DataError: The file is missing or damaged.
         """
-        file = self.path / LINKS
-        try:
-            links = json.loads(file.read_text(encoding="utf-8"))["links"]
-            return {str(links[name]): name for name in self.annotators}
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file}: must hold a link for each annotator ({error})") from None
+        content = self._hidden()
+        return {content["links"][name]: name for name in self.annotators}
 
     def secret(self) -> bytes:
-        """Return the key with which forms are signed."""
-        content = json.loads((self.path / LINKS).read_text(encoding="utf-8"))
-        return bytes.fromhex(content["secret"])
+        """Return the key with which forms are signed; errors as `links`."""
+        return bytes.fromhex(self._hidden()["secret"])
+
+    def text(self, name: str) -> str:
+        """Return a text of the study as it stands in its folder; `DataError` if it cannot be read."""
+        return read_text(self.path / name)
+
+    def _hidden(self) -> dict[str, Any]:
+        file = self.path / LINKS
+        content = read_json(file)
+        try:
+            links, secret = content["links"], bytes.fromhex(content["secret"])
+            whole = all(_WORD.fullmatch(links[name]) for name in self.annotators)
+        except (KeyError, TypeError, ValueError):
+            whole = False
+        if not whole or len(set(links.values())) < len(self.annotators) or len(secret) < 32:
+            raise DataError(f"{file}: must hold a secret, and a link of its own for each annotator")
+        return dict(content)
 
 
 def annotator_names(n: int) -> list[str]:
