@@ -129,7 +129,7 @@ def test_secrets_are_private_and_changes_are_found(study):
     with pytest.raises(DataError, match=r"items.parquet: changed since the study was made"):
         Study.read(study.path)
     with pytest.raises(RunFolderError, match="must be empty or not exist, it holds 'answers'"):
-        make_study(make_suite(24), study.path)
+        make_study(make_suite(24), study.path, n_pairs=5)
 
 
 def test_a_journal_keeps_every_revision_and_only_the_next(tmp_path):

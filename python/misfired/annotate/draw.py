@@ -43,7 +43,7 @@ def draw_pairs(
 
     Example:
         >>> pairs = pl.DataFrame({
-        ...     "id": list("abcdef"), "category": list("xxxxyy"), "scenario": list("sssttu"[:6])})
+        ...     "id": list("abcdef"), "category": list("xxxxyy"), "scenario": list("sssttu")})
         >>> sorted(draw_pairs(pairs, 4, seed=0, able={"a"}))
         ['a', 'd', 'e', 'f']
     """
