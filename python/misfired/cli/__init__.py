@@ -34,7 +34,7 @@ COMMANDS = {
     "annotate": (
         "annotate",
         "app",
-        "Ask people the same questions: make a study, serve it, collect it.",
+        "Ask people the same questions, in a browser.",
     ),
     "agreement": ("agreement", "agreement", "Say how far raters agree beyond chance."),
     "doctor": ("doctor", "doctor", "Check the installation, and a model if one is given."),
