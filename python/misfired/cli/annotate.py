@@ -32,7 +32,7 @@ def make(
 
     Examples:
       misfired annotate make pairs.parquet -o study --annotators 5
-      misfired annotate make pairs.parquet -o study --n-pairs 60 --ratings 3 --max-failures 1
+      misfired annotate make pairs.parquet -o study --n-pairs 60 --ratings 3
     """
     from misfired.annotate.study import make_study
     from misfired.report.people import study_report
