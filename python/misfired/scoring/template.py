@@ -1,24 +1,14 @@
-"""Chat templates, rendered in a sandbox with a frozen clock."""
+"""Chat templates: from a conversation to the text of a prompt."""
 
 import datetime
-import functools
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
-
-import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from misfired.errors import TemplateError
-from misfired.scoring.trial import how_it_ended, run_trial
+from misfired.scoring import renderer
 
 #: The day that templates see if they read the clock: always the same, so that runs are comparable.
 FROZEN_DATE = datetime.date(2025, 1, 1)
-#: Seconds and bytes that a template may use; real ones need a hundredth of a second.
-TRIAL_SECONDS, TRIAL_BYTES = 5, 1 << 30
 #: For base models: no roles, an answer cue at the end of each question.
 PLAIN = (
     "{% for message in messages %}"
@@ -31,33 +21,9 @@ PLAIN = (
 Message = dict[str, str]
 #: Ends a reasoning block that a template has opened, as Qwen 3's template does by itself.
 CLOSED_REASONING = "\n</think>\n\n"
-
-
-class _RefusedError(ValueError):
-    """What a template's own `raise_exception` raises."""
-
-
-def _raise(message: str) -> NoReturn:
-    raise _RefusedError(message)
-
-
-def _tojson(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def environment(date: datetime.date) -> ImmutableSandboxedEnvironment:
-    """Return the sandbox that chat templates are rendered in, on a given day."""
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    made.filters["tojson"] = _tojson
-    made.globals |= {"raise_exception": _raise, "strftime_now": date.strftime}
-    return made
-
-
-@functools.lru_cache(maxsize=8)
-def _compile(source: str, date: datetime.date) -> jinja2.Template:
-    return environment(date).from_string(source)
+#: What a conversation without tools and documents passes as None, under the names that transformers and
+#: llama-cpp-python have for it.
+_ABSENT = ("tools", "documents", "functions", "function_call", "tool_choice")
 
 
 @dataclass(frozen=True)
@@ -88,45 +54,35 @@ class ChatTemplate:
             '<s>Hello</s>'
 
         Raises:
-            TemplateError: The template does not parse, does what the sandbox forbids, or refuses.
+            TemplateError: As `render_all`.
         """
-        try:
-            return _compile(self.source, self.date).render(self._variables(user, history))
-        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise TemplateError(f"chat template ({self.name}): {said}") from None
+        return next(self.render_all([user], history))
 
-    def try_out(self, user: str, history: Sequence[Message] = ()) -> None:
-        """Render once in a process of its own; what a template refuses or fails at, `render` says.
+    def render_all(self, users: Sequence[str], history: Sequence[Message] = ()) -> Iterator[str]:
+        """Yield the prompt for each of several user messages after the same turns.
 
         Raises:
-            TemplateError: The template takes more than `TRIAL_SECONDS` or `TRIAL_BYTES`.
+            TemplateError: The template does not parse, does what the sandbox forbids, refuses, or takes
+                more time, memory or text than it may.
         """
-        if self.source != PLAIN:
-            variables, date = self._variables(user, history), self.date.isoformat()
-            request = {"source": self.source, "date": date, "variables": variables}
-            _try_rendering(self.name, json.dumps(request))
-
-    def _variables(self, user: str, history: Sequence[Message]) -> dict[str, Any]:
-        return {
-            "messages": [*history, {"role": "user", "content": user}],
-            "add_generation_prompt": True,
-            "enable_thinking": self.thinking,
-            "bos_token": self.bos_token,
-            "eos_token": self.eos_token,
+        request = {
+            "source": self.source,
+            "date": self.date.isoformat(),
+            "history": list(history),
+            "variables": {
+                **dict.fromkeys(_ABSENT),
+                "add_generation_prompt": True,
+                "enable_thinking": self.thinking,
+                "bos_token": self.bos_token,
+                "eos_token": self.eos_token,
+            },
         }
+        try:
+            if self.source == PLAIN:
+                from misfired.scoring.sandbox import render_each  # noqa: PLC0415  loads jinja2
 
-
-@functools.lru_cache(maxsize=64)
-def _try_rendering(name: str, request: str) -> None:
-    program = Path(__file__).with_name("trial_render.py")
-    done = run_trial(program, str(TRIAL_BYTES), seconds=TRIAL_SECONDS, request=request)
-    if done is None:
-        problem = f"not rendered within {TRIAL_SECONDS} s"
-    elif done.returncode == 4:
-        problem = f"needs more than {TRIAL_BYTES >> 20} MiB of memory"
-    elif done.returncode:
-        problem = f"its renderer died ({how_it_ended(done)})"
-    else:
-        return
-    raise TemplateError(f"chat template ({name}): {problem}")
+                yield from render_each({**request, "users": users})
+            else:
+                yield from renderer.render(request, users)
+        except TemplateError as error:
+            raise TemplateError(f"chat template ({self.name}): {error}") from None

@@ -1,7 +1,7 @@
 """From a pair's text to the token ids of its prompt, and to those of its answers."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -21,6 +21,8 @@ _SHOT_MARK = "\ue000\ue001\ue003{}\ue004"
 #: Tokens of the prompt's end on which the answer's tokens may depend, if no special token stands
 #: between the pair's text and the answer.
 _TAIL = 16
+#: Texts whose rendering is remembered: those of a shard, with what asks for them again.
+_N_SHOWN = 4096
 
 
 class PromptTokenizer:
@@ -47,11 +49,20 @@ class PromptTokenizer:
         self.tokenizer, self.protocol, self.shots = tokenizer, protocol, shots
         self.template = template = replace(template, thinking=protocol.thinking)
         self._with_system: dict[str, PromptTokenizer] = {}
+        self._shown_as: dict[str, str] = {}
         shown = {_SHOT_MARK.format(number): shot.text for number, shot in enumerate(shots)}
         answers = [protocol.demonstrated(shot.answer) for shot in shots]
         self._history = list(turns(protocol, list(shown.values()), answers, system))
+        special = [row for row in tokenizer.special_tokens() if row[1]]
+        self._strips = {text: (left, right) for _, text, left, right in special}
+        longest_first = sorted(self._strips, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         mark = None if system is None else _SYSTEM_MARK
         around, found = self._split(list(turns(protocol, list(shown), answers, mark)), list(shown))
+        if system is not None and not self._special.search(system):
+            # Some templates look for a word in it ("/no_think"), and take it out.
+            conversation = list(turns(protocol, list(shown), answers, system))
+            around, found = self._split(conversation, list(shown))
         after = around.pop()
         texts = [system if system and each == mark else shown[each] for each in found]
         self._segments = [*chain.from_iterable(zip(around, texts, strict=False)), around[-1]]
@@ -65,10 +76,6 @@ class PromptTokenizer:
             # As in a demonstration, where a space stands between the cue and the answer.
             self._closing = " "
         self.after = after + self._closing + protocol.prefix
-        special = [row for row in tokenizer.special_tokens() if row[1]]
-        self._strips = {text: (left, right) for _, text, left, right in special}
-        longest_first = sorted(self._strips, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._history_spells_special = any(map(self._special.search, texts))
         # Text after the last special token is tokenised on its own, whatever stands before it.
         self._tail = 0 if self._special.search(self.after) else _TAIL
@@ -93,7 +100,6 @@ class PromptTokenizer:
     ) -> tuple[list[str], list[str]]:
         """Return the template's text around each mark, and the marks before the user's in their order."""
         user = self.protocol.user_message(_MARK)
-        self.template.try_out(user, history)
         try:
             whole = self.template.render(user, history)
         except TemplateError as error:
@@ -104,7 +110,8 @@ class PromptTokenizer:
         pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
         found = pattern.findall(whole)
         once = {_MARK: "the user's message", _SYSTEM_MARK: "the system message"}
-        for mark in once if _has_system(history) else [_MARK]:
+        is_marked = any(message["content"] == _SYSTEM_MARK for message in history)
+        for mark in once if is_marked else [_MARK]:
             if (n_shown := found.count(mark)) != 1:
                 raise self._wrong(f"shows {once[mark]} {n_shown} times, not once")
         # Some templates move the system message to the last question.
@@ -131,14 +138,32 @@ class PromptTokenizer:
         """
         return self.before + self._shown(text) + self.after
 
-    def _shown(self, text: str) -> str:
-        """Return a text as the template shows it."""
-        whole = self.template.render(self.protocol.user_message(text), self._history)
-        whole += self._closing + self.protocol.prefix
+    def show_all(self, texts: Iterable[str]) -> None:
+        """Render the prompts of many texts at once, which is quicker than one by one.
+
+        Raises:
+            TemplateError: As `rendered`.
+        """
+        if len(self._shown_as) > _N_SHOWN:
+            self._shown_as.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._shown_as]
+        users = [self.protocol.user_message(text) for text in new]
+        rendered = self.template.render_all(users, self._history)
+        for text, whole in zip(new, rendered, strict=True):
+            self._shown_as[text] = self._as_shown(text, whole)
+
+    def _as_shown(self, text: str, rendered: str) -> str:
+        """Return a text as it stands in its prompt."""
+        whole = rendered + self._closing + self.protocol.prefix
         for shown in (text, text.strip(), text.rstrip()):
             if whole == self.before + shown + self.after:
                 return shown
         raise self._wrong(f"alters the message {text[:40]!r}...")
+
+    def _shown(self, text: str) -> str:
+        if text not in self._shown_as:
+            self.show_all([text])
+        return self._shown_as[text]
 
     def encode(self, text: str, answer: str = "") -> Ids:
         """Return the token ids of the prompt for one text, with `answer` right behind it."""

@@ -8,27 +8,38 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def run_trial(
-    program: Path, *arguments: str, seconds: float, request: str = ""
+    program: Path, *arguments: str, seconds: float
 ) -> subprocess.CompletedProcess[bytes] | None:
     """Run a Python file of this package; return how it ended, None if it was killed after `seconds`.
 
-    Its first argument is `sys.path` as JSON, before `arguments`; it reads `request` from stdin.
+    Its first argument is `sys.path` as JSON, before `arguments`.
     """
     try:
-        return subprocess.run(  # noqa: S603  our own interpreter and program
-            [sys.executable, "-I", "-S", os.fspath(program), json.dumps(sys.path), *arguments],
-            # llama.cpp's threads would spin between its nodes, and slow down other programs.
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-            input=request.encode(),
-            capture_output=True,
-            timeout=seconds,
-            check=False,
+        return subprocess.run(
+            **_call(program, *arguments), capture_output=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
         return None
+
+
+def start_program(program: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a Python file of this package, with pipes to it and from it."""
+    pipe = subprocess.PIPE
+    call = _call(program, *arguments)
+    return subprocess.Popen(**call, stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def _call(program: Path, *arguments: str) -> dict[str, Any]:
+    # Our own interpreter and program. llama.cpp's threads would spin between its nodes, and slow down
+    # other programs.
+    return {
+        "args": [sys.executable, "-I", "-S", os.fspath(program), json.dumps(sys.path), *arguments],
+        "env": {**os.environ, "OMP_WAIT_POLICY": "passive"},
+    }
 
 
 def how_it_ended(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -3,68 +3,19 @@
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from helpers import make_suite
 from misfired import score, write_suite
-from misfired.errors import MisfiredError, ModelError, TemplateError
+from misfired.errors import MisfiredError, ModelError
 from misfired.localise import averages
-from misfired.scoring import template as template_module
-from misfired.scoring import trial
 from misfired.scoring.llama import guard
 from misfired.scoring.llama.doctor import examine
 from misfired.scoring.llama.model import Model, open_model
 from misfired.scoring.llama.session import template_for
-from misfired.scoring.protocol import LOGIT
-from misfired.scoring.template import ChatTemplate
-from misfired.scoring.tokens import PromptTokenizer
 from misfired.suites.check import check_pairs
-
-ENDLESS = (
-    "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
-    "{% endfor %}{% endfor %}{% endfor %}"
-)
-HUGE = (
-    "{% set text = namespace(all='0123456789') %}"
-    "{% for i in range(60) %}{% set text.all = text.all ~ text.all %}{% endfor %}{{ text.all }}"
-)
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (ENDLESS, "not rendered within 2 s"),
-        (HUGE, "needs more than 1024 MiB|not rendered within 2 s"),
-        ("{{ 'x' * 10**11 }}", "needs more than 1024 MiB"),
-        ("{{ 'x'.center(10**11) }}", "needs more than 1024 MiB"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
-        ("{{ messages.append }}{{ cycler.__init__.__globals__ }}", "SecurityError"),
-    ],
-    ids=["endless", "doubling", "product", "filter", "class", "globals"],
-)
-@pytest.mark.model
-def test_a_hostile_template(
-    source: str, message: str, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(template_module, "TRIAL_SECONDS", 2)
-    path = tmp_path / "hostile.jinja"
-    path.write_text(source, encoding="utf-8")
-    started = time.monotonic()
-    with Model(small_model) as model, pytest.raises(TemplateError, match=message) as caught:
-        PromptTokenizer(model.tokenizer, template_for(model, str(path)), LOGIT)
-    assert time.monotonic() - started < 20
-    assert "\n" not in str(caught.value)
-
-
-def test_a_plain_template_is_tried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    template = ChatTemplate("{{ messages[0]['content'] }}, {{ bos_token }}!", bos_token="<s>")
-    template.try_out("hello")
-    monkeypatch.setattr(trial.subprocess, "run", None)
-    template.try_out("hello")
-    assert template.render("hello") == "hello, <s>!"
 
 
 def program(folder: Path, text: str) -> Path:

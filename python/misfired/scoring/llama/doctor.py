@@ -192,7 +192,7 @@ def _threads(n_threads: int | None) -> Iterator[Finding]:
 
 
 def _model(path: Path, options: ScoringOptions, *, thorough: bool) -> Iterator[Finding]:
-    session, has_template = _opened(path, options)
+    session, broken = _opened(path, options)
     with session:
         model = session.model
         yield Finding("model", model.description)
@@ -209,27 +209,19 @@ def _model(path: Path, options: ScoringOptions, *, thorough: bool) -> Iterator[F
             yield _found("memory", f"{size}B of weights, {short(free)}B free", advice)
         if model.n_ctx_train:
             yield _context(model)
-        yield (
-            _template(session)
-            if has_template
-            else _found(
-                "chat template",
-                "none",
-                "a base model: run it with --template plain, or the GGUF of an instruct sibling",
-            )
-        )
+        yield _template(session, broken)
         yield from _decoded(session, options, thorough=thorough)
 
 
-def _opened(path: Path, options: ScoringOptions) -> tuple[Session, bool]:
-    """Return a session, and if it has a chat template; without one, texts are put plainly."""
+def _opened(path: Path, options: ScoringOptions) -> tuple[Session, str | None]:
+    """Return a session, and why its own template is none; texts are then put plainly."""
     options = replace(options, protocol="logit")
     try:
-        return Session(path, options), True
-    except TemplateError:
+        return Session(path, options), None
+    except TemplateError as error:
         if options.template is not None:
             raise
-        return Session(path, replace(options, template="plain")), False
+        return Session(path, replace(options, template="plain")), str(error)
 
 
 def _context(model: Model) -> Finding:
@@ -238,12 +230,18 @@ def _context(model: Model) -> Finding:
     return _found("context", f"trained for {n} tokens", advice)
 
 
-def _template(session: Session) -> Finding:
+def _template(session: Session, broken: str | None) -> Finding:
+    name = "chat template"
+    if broken is not None:
+        plain = "run it with --template plain, or the GGUF of an instruct sibling"
+        if session.model.chat_template is None:
+            return _found(name, "none", f"a base model: {plain}")
+        return Finding(name, broken.removeprefix("chat template (model): "), "problem", plain)
     markers = describe(find_markers(session.model, session.tokenizer))
     n_markers, said = len(markers["markers"]), complaint(markers)
     known = f"all {n_markers} markers known" if n_markers else "no marker"
     advice = "compare with --template plain: see docs/base_and_instruct.md" if said else ""
-    return _found("chat template", f"{session.template.name}: {said or known}", advice)
+    return _found(name, f"{session.template.name}: {said or known}", advice)
 
 
 def _decoded(session: Session, options: ScoringOptions, *, thorough: bool) -> Iterator[Finding]:

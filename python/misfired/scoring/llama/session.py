@@ -1,5 +1,6 @@
 """A model set up to be asked: loaded, with its template, its tokenizer and its demonstrations."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,6 +12,7 @@ import polars as pl
 from misfired.errors import ArgumentError, DataError, TemplateError
 from misfired.prompts.shots import Shot
 from misfired.reading import read_text
+from misfired.scoring import renderer
 from misfired.scoring.environment import default_threads
 from misfired.scoring.llama.calibration import best_batch
 from misfired.scoring.llama.engine import CELLS, Engine, Job, TokenisedPrompt, answer_all
@@ -45,6 +47,10 @@ class Session(AbstractContextManager["Session"]):
     ) -> None:
         self.options, self.protocol = options, options.resolved_protocol
         self.intervention = options.resolved_intervention
+        if options.template != "plain":
+            # It starts while the model loads.
+            with contextlib.suppress(OSError):
+                renderer.begin()
         self.model = open_model(path, options.part(Devices))
         try:
             if self.intervention is not None:
@@ -88,6 +94,8 @@ def prepare(tokenizer: PromptTokenizer, prompts: pl.DataFrame) -> Job:
     """
     protocol, content_free = tokenizer.protocol, None
     tokenised: dict[int, TokenisedPrompt] = {}
+    for (system,), part in prompts.drop_nulls("text").group_by("system", maintain_order=True):
+        tokenizer.with_system(system).show_all(part["text"])
     for row, prompt in enumerate(prompts.iter_rows(named=True)):
         name, text, answer = prompt_name(prompt), prompt["text"], prompt["expected"]
         if answer not in protocol.answers:
