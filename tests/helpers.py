@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from misfired.runs.folder import ANALYSES, ANSWERS, PAIRS, SUMMARY
+from misfired.runs.finished import ANALYSES, ANSWERS, PAIRS, SUMMARY
 from misfired.runs.manifest import MANIFEST
 
 MakeModel = Callable[..., Path]

@@ -1,5 +1,7 @@
 """TOML files against their types: the key is named as it stands in the file."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import msgspec
 import pytest
 
 from misfired.errors import ArgumentError, DataError
-from misfired.files import read_struct
+from misfired.files import is_leftover, read_struct, replacing
 
 
 class Lamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,3 +75,41 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "room.toml").write_bytes(b"name = '\xe9'")
     with pytest.raises(DataError, match=r"room\.toml, line 1: byte 9 is not UTF-8"):
         read_struct(tmp_path / "room.toml", Room)
+
+
+KILLED = """
+import os, signal, sys
+from misfired import files
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+with files.replacing(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+"""
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    target = tmp_path / "suite.csv"
+    subprocess.run([sys.executable, "-c", KILLED, target], check=False)
+    (left,) = tmp_path.iterdir()
+    assert is_leftover(left, ["suite.csv"])
+    other = tmp_path / ".other.csv.01234567.part"
+    other.write_text("of another file")
+    with replacing(target) as temporary:
+        temporary.write_text("whole")
+        # Held by this process, it is no leftover, whoever writes the same file.
+        with replacing(target) as second:
+            second.write_text("second")
+        assert temporary.exists()
+    assert target.read_text() == "whole"
+    assert {file.name for file in tmp_path.iterdir()} == {"suite.csv", other.name}
+
+
+def test_a_failed_block_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    def fail() -> None:
+        with replacing(tmp_path / "a.txt") as temporary:
+            temporary.write_text("new")
+            raise ZeroDivisionError
+
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]

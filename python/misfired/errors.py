@@ -11,6 +11,10 @@ class MisfiredError(Exception):
     """Base of all errors that misfired raises on purpose."""
 
 
+class MisfiredWarning(UserWarning):
+    """What a user should know of a file, and what does not end a command: one line."""
+
+
 class ArgumentError(MisfiredError, ValueError):
     """An argument is outside its limits."""
 

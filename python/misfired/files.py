@@ -1,5 +1,6 @@
 """Files: hashed in pieces, read as strict TOML, and written whole or not at all."""
 
+import contextlib
 import copy
 import dataclasses
 import errno
@@ -44,7 +45,8 @@ _RULES = {
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it once the block has succeeded.
 
-    If the block fails, `path` stays as it was and nothing is left behind.
+    If the block fails, `path` stays as it was and nothing is left behind. What a killed process left of
+    an earlier attempt is removed.
 
     Raises:
         DataError: `path` is there, and is no file: a folder, a pipe or a device.
@@ -54,9 +56,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if target.exists():
         check_file(target)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        temporary.touch(exist_ok=False)
+        clear_leftovers(target.parent, [target.name])
+        temporary, descriptor = _temporary(target)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from None
     try:
@@ -68,6 +70,58 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(target: Path) -> tuple[Path, int]:
+    """Make a file, and hold it as long as it is open, which ends with its process."""
+    while True:
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _is_free(descriptor)
+        if temporary.exists():
+            return temporary, descriptor
+        # Taken for a leftover before it was held.
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    """Hold an open file and return True; False if another process holds it, or where none can."""
+    try:
+        import fcntl  # noqa: PLC0415  not on Windows
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def is_leftover(file: Path, names: Iterable[str]) -> bool:
+    """True if a file is one that `replacing` makes beside a file of these names.
+
+    Example:
+        >>> is_leftover(Path("run/.manifest.json.7b287516.part"), ["manifest.json"])
+        True
+    """
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.part", file.name)
+    return found is not None and found[1] in names
+
+
+def clear_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left in a folder while they replaced files of these names."""
+    if not folder.is_dir():
+        return
+    for file in folder.iterdir():
+        if not is_leftover(file, names) or file.is_symlink() or not file.is_file():
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR)
+            try:
+                if _is_free(descriptor):
+                    file.unlink()
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager

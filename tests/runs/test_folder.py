@@ -1,5 +1,6 @@
 """A run folder resumes after any interruption and refuses what does not belong to it."""
 
+import itertools
 import json
 import random
 import signal
@@ -9,13 +10,19 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from helpers import final_files, make_suite
 from misfired import RunFolderError, read_answers, run, score, write_suite
 from misfired.errors import DataError
-from misfired.runs.folder import JOURNAL, PAIRS, RunFolder, read_pairs
+from misfired.files import replacing
+from misfired.runs.finished import PAIRS, SUMMARY, open_run
+from misfired.runs.folder import JOURNAL, RunFolder, read_pairs
 from misfired.runs.manifest import MANIFEST
+from misfired.runs.plan import Plan
+from misfired.scoring.protocol import get_protocol
+from misfired.scoring.rows import RowCheck
 
 pytestmark = pytest.mark.model
 
@@ -176,3 +183,108 @@ def test_shards_change_no_answer(small_model, tmp_path, monkeypatch) -> None:
     )
     logits = [frame["logit_diff"].to_numpy() for frame in (sharded.answers, whole.answers)]
     np.testing.assert_allclose(*logits, rtol=0, atol=1e-5)
+
+
+JOURNAL_LINES = {
+    "another key": '{"row": 0}',
+    "no object": "[]",
+    "a number": "3",
+    "deep": "[" * 100_000,
+    "NUL": "\x00",
+    "prompt below 0": {"prompt": -1},
+    "prompt beyond": {"prompt": 2},
+    "prompt huge": {"prompt": 10**9},
+    "prompt no integer": {"prompt": 1e9},
+    "prompt true": {"prompt": True},
+    "pair of another run": {"pair": "pair_99"},
+    "pair no text": {"pair": ["pair_1"]},
+    "outcome unknown": {"outcome": "banana"},
+    "outcome null": {"outcome": None},
+    "outcome no text": {"outcome": 1},
+    "probability above 1": {"logp_yes": 0.5},
+    "mass above 1": {"mass": 1.5},
+    "not finite": {"logit_diff": float("nan")},
+    "a text for a number": {"mass": "0.5"},
+    "true for a number": {"top_logp": True},
+    "no number": {"logp_no": None},
+    "fewer tokens than none": {"n_prompt_tokens": -1},
+    "half a character": {"top_token": "\ud800"},
+    "no answer": {"answer": None},
+    "an answer of no protocol": {"answer": "perhaps"},
+    "outcome against the answer": {"outcome": "wrong", "answer": "yes"},
+    "an unknown field": {"extra": 1},
+    "a key that is none": {"cache_key": "zz"},
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(small_model, tmp_path_factory):
+    """A finished run as (settings, lines of a journal), and how to open a folder of it."""
+    folder = tmp_path_factory.mktemp("recorded") / "run"
+    scores = score(small_model, make_suite(4), out=folder)
+    plan, check = (
+        Plan(pairs=make_suite(4), blocks=[make_suite(4)["id"]]),
+        RowCheck(get_protocol("logit")),
+    )
+    settings = scores.manifest["settings"]
+    kept = ("category", "scenario", "priming", "condition", "expected")
+    rows = scores.answers.drop(kept).with_columns(prompt=pl.int_range(pl.len()).over("id"))
+    lines = rows.rename({"id": "pair"}).to_dicts()
+
+    def opened(path: Path, line: object) -> dict:
+        line = line if isinstance(line, str) else json.dumps(lines[2] | line)
+        RunFolder(path, settings).close()
+        (path / JOURNAL).write_text("".join(f"{each}\n" for each in (json.dumps(lines[0]), line)))
+        with RunFolder(path, settings, plan, check) as found:
+            return found.recorded
+
+    return opened
+
+
+def test_a_sound_journal_is_taken(recorded, tmp_path) -> None:
+    assert set(recorded(tmp_path, {})) == {("pair_0", 0), ("pair_1", 0)}
+
+
+@pytest.mark.parametrize("name", JOURNAL_LINES)
+def test_a_line_that_no_run_writes_is_named(name, recorded, tmp_path) -> None:
+    with pytest.raises(DataError, match=r"answers\.jsonl: line 2: not a recorded answer") as error:
+        recorded(tmp_path, JOURNAL_LINES[name])
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_stop_while_a_finished_run_is_written_anew_loses_nothing(
+    place, small_model, tmp_path, monkeypatch
+) -> None:
+    """Between the new answers and the new manifest, the folder is a run to resume."""
+    whole = score(small_model, make_suite(4), out=tmp_path)
+    n_files = itertools.count()
+
+    def stopping(path: Path):
+        if next(n_files) == place:
+            raise OSError(28, "No space left on device")
+        return replacing(path)
+
+    with RunFolder(tmp_path, whole.manifest["settings"]) as again, monkeypatch.context() as patched:
+        patched.setattr("misfired.runs.folder.replacing", stopping)
+        with pytest.raises(RunFolderError, match="No space left"):
+            again.finish(whole.answers, dict(whole.manifest), {SUMMARY: []})
+    assert score(small_model, make_suite(4), out=tmp_path).answers.equals(whole.answers)
+    assert open_run(tmp_path).answers.equals(whole.answers)
+
+
+def test_a_folder_whose_first_manifest_was_never_written_is_usable(tmp_path) -> None:
+    (tmp_path / f".{MANIFEST}.7b287516.part").write_text('{"format": 1, "st')
+    (tmp_path / ".lock").touch()
+    RunFolder(tmp_path, {"x": 1}).close()
+    assert {file.name for file in tmp_path.iterdir()} == {MANIFEST, ".lock"}
+    (tmp_path / f".{PAIRS}.0123abcd.part").touch()
+    RunFolder(tmp_path, {"x": 1}).close()
+    assert {file.name for file in tmp_path.iterdir()} == {MANIFEST, ".lock"}
+
+
+def test_a_leftover_of_another_program_is_a_stranger(tmp_path) -> None:
+    (tmp_path / ".thesis.tex.7b287516.part").touch()
+    with pytest.raises(RunFolderError, match=r"not a run folder.*thesis\.tex"):
+        RunFolder(tmp_path, {})

@@ -14,7 +14,7 @@ from misfired.runs.manifest import MANIFEST, MANIFEST_KEYS, Manifest, read_manif
 FREE = {
     "settings.primings", "settings.protocol", "settings.shots.demonstrations", "settings.kv_cache",
     "settings.intervention", "settings.server.extra_body", "model.metadata", "answer_tokens.scored",
-    "packing.differences", "fingerprints", "example_request", "outcomes",
+    "packing.differences", "files", "fingerprints", "example_request", "outcomes",
 }  # fmt: skip
 
 

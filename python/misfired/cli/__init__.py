@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from misfired._core import __version__
-from misfired.cli.output import drop, echo_error, prepare_streams
+from misfired.cli.output import drop, echo_error, notes_shown, prepare_streams
 from misfired.errors import ArgumentError, DataError, MisfiredError
 from misfired.text import LONGEST_MESSAGE, shown
 
@@ -69,7 +69,8 @@ def main() -> None:
     """Run the command; a failure is one line on stderr and an exit code, never a traceback."""
     prepare_streams()
     try:
-        code = _run(sys.argv[1:])
+        with notes_shown():
+            code = _run(sys.argv[1:])
         sys.stdout.flush()
         sys.exit(code)
     except MisfiredError as error:

@@ -4,10 +4,14 @@ import codecs
 import io
 import os
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from misfired.text import data_shown, json_escape, shown
+from misfired.errors import MisfiredWarning
+from misfired.text import LONGEST_MESSAGE, data_shown, json_escape, shown
 
 _ERRORS = "misfired.escape"
 
@@ -40,6 +44,25 @@ def echo_error(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         drop("stderr")
+
+
+@contextmanager
+def notes_shown() -> Iterator[None]:
+    """Write the warnings of misfired as notes to stderr; others stay as they are."""
+
+    def tell(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any
+    ) -> None:
+        if issubclass(category, MisfiredWarning):
+            echo_error(f"note: {shown(' '.join(str(message).split()), LONGEST_MESSAGE)}")
+        else:
+            show(message, category, filename, lineno, *more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MisfiredWarning)
+        show = warnings.showwarning
+        warnings.showwarning = tell  # type: ignore[assignment]  # Python names the last two
+        yield
 
 
 def drop(name: str) -> None:

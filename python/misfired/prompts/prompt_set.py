@@ -1,6 +1,6 @@
 """Prompts: what is made of pairs and primings and put to a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,23 +36,39 @@ def build_prompts(
         >>> build_prompts(pairs, ["none", "cue"])["text"].to_list()
         ['A or B?', 'B or A?', 'Be fair. A or B?']
     """
-    kept = ["id", "category", "scenario", *({"twin_of"} & set(pairs.columns))]
-    numbered = pairs.with_row_index("_pair")
-    frames = []
-    for priming in check_primings(primings):
-        for condition in sorted(priming.sides, key=CONDITIONS.index):
-            text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
-            made = numbered.select(
-                "_pair",
-                *kept,
-                priming=pl.lit(priming.name),
-                condition=pl.lit(condition),
-                expected=f"expected_{condition}",
-                text=text,
-                system=system,
-            )
-            frames.append(made)
+    numbered, frames = pairs.with_row_index("_pair"), []
+    for priming, condition, key in _keys(pairs, check_primings(primings)):
+        text, system = _text_and_system(priming, pl.col(condition), pairs.columns)
+        frames.append(numbered.select(*key, text=text, system=system))
     return pl.concat(frames).sort("_pair", maintain_order=True).drop("_pair")
+
+
+def prompt_keys(pairs: pl.DataFrame, primings: Sequence[Priming]) -> pl.DataFrame:
+    """Return the prompts of `build_prompts` without their texts; the primings are complete.
+
+    Example:
+        >>> pairs = pl.DataFrame({
+        ...     "id": ["p1"], "category": ["Age"], "scenario": ["age_q1"],
+        ...     "expected_stereotyped": ["yes"], "expected_contrast": ["no"],
+        ... })
+        >>> prompt_keys(pairs, check_primings(["none"])).rows()[1]
+        ('p1', 'Age', 'age_q1', 'none', 'contrast', 'no')
+    """
+    numbered = pairs.with_row_index("_pair")
+    frames = [numbered.select(*key) for *_, key in _keys(pairs, primings)]
+    return pl.concat(frames).sort("_pair", maintain_order=True).drop("_pair")
+
+
+def _keys(
+    pairs: pl.DataFrame, primings: Sequence[Priming]
+) -> Iterator[tuple[Priming, str, list[pl.Expr]]]:
+    """Yield each priming with each condition that it asks, and the columns that name these prompts."""
+    kept = ["_pair", "id", "category", "scenario", *({"twin_of"} & set(pairs.columns))]
+    for priming in primings:
+        for condition in sorted(priming.sides, key=CONDITIONS.index):
+            named = pl.lit(priming.name).alias("priming"), pl.lit(condition).alias("condition")
+            expected = pl.col(f"expected_{condition}").alias("expected")
+            yield priming, condition, [*map(pl.col, kept), *named, expected]
 
 
 def _text_and_system(

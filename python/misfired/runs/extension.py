@@ -76,6 +76,8 @@ def check_order(folder: Path, known: set[str], plan: Plan | None) -> None:
 
 def _is_part(held: pl.DataFrame, own: Mapping[str, Any], pairs: pl.DataFrame) -> bool:
     """True if the pairs of a folder are among others, with equal columns."""
+    if "id" not in held.columns or pairs_sha256(held) != own.get("suite_sha256"):
+        return False
     among = pairs.filter(pl.col("id").is_in(held["id"].to_list()))
     return bool(pairs_sha256(among) == own["suite_sha256"])
 

@@ -16,18 +16,23 @@ import filelock
 import polars as pl
 
 from misfired.errors import DataError, RunFolderError
-from misfired.files import replacing
+from misfired.files import clear_leftovers, is_leftover, replacing
 from misfired.labels import LABELS
+from misfired.prompts.primings import CONDITIONS
 from misfired.reading import check_file, parse_json, read_bytes
+from misfired.runs.checks import check_table
 from misfired.runs.extension import check_order, is_extension
+from misfired.runs.finished import ANALYSES, ANSWERS, PAIRS, SUMMARY, covered, open_run
 from misfired.runs.manifest import FORMAT, MANIFEST, N_ROWS, load_manifest, pairs_sha256
 from misfired.runs.plan import Plan
 from misfired.scoring.answers import NO_TEXT
+from misfired.scoring.rows import RowCheck
 from misfired.tables import read_table
 
-PAIRS, JOURNAL, ANSWERS = "pairs.parquet", "answers.jsonl", "answers.parquet"
-SUMMARY, ANALYSES, _LOCK = "summary.json", "analyses.json", ".lock"
+JOURNAL, _LOCK = "answers.jsonl", ".lock"
 
+#: Files that are replaced.
+_NAMES = (MANIFEST, PAIRS, JOURNAL, ANSWERS, SUMMARY, ANALYSES)
 #: Columns of answers that say which prompt was asked.
 _OF_PROMPTS = ("id", "category", "scenario", "twin_of", "priming", "condition", "expected")
 #: A prompt: id of its pair, and its place among the prompts of the pair, from 0.
@@ -49,9 +54,14 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     """
 
     def __init__(
-        self, path: Path | str, settings: dict[str, Any], plan: Plan | None = None
+        self,
+        path: Path | str,
+        settings: dict[str, Any],
+        plan: Plan | None = None,
+        check: RowCheck | None = None,
     ) -> None:
-        self.path = Path(path)
+        """Open the folder of a run with these settings; `plan` and `check` say what a journal may hold."""
+        self.path, self._check = Path(path), check
         self._journal: IO[bytes] | None = None
         with _named(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -61,25 +71,26 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             except filelock.Timeout:
                 raise RunFolderError(f"{self.path}: another process is using this run") from None
         try:
+            clear_leftovers(self.path, _NAMES)
             if not (self.path / MANIFEST).exists():
-                strangers = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK)
+                found = (p for p in self.path.iterdir() if not is_leftover(p, _NAMES))
+                strangers = sorted(p.name for p in found if p.name != _LOCK)
                 if strangers:
                     holds = f"(it holds {strangers[0]!r})"
                     raise RunFolderError(f"{self.path}: not a run folder, and not empty {holds}")
-                running = {"format": FORMAT, "status": "running", "settings": settings}
-                self._write_json(MANIFEST, running)
+                self._write_json(MANIFEST, _running(settings))
             self.manifest = load_manifest(self.path)
             self.complete = self.manifest.get("status") == "complete"
-            rows = dict(self._read_journal())
             plain = json.loads(json.dumps(settings))
             extends = is_extension(self.path, self.manifest, plain, plan, self.path / PAIRS)
+            rows = dict(self._read_journal(plan, plain))
             if extends and self.complete:
                 rows = self._answered() | rows
             if extends or not self.complete:
                 check_order(self.path, {pair for pair, _ in rows}, plan)
             self.recorded = {k: row for k, row in rows.items() if row.get("outcome") != "error"}
             if extends:
-                self._extend(plain)
+                self._reopen(self.recorded, plain)
         except BaseException:
             self.close()
             raise
@@ -100,13 +111,22 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self._journal.write(_lines(rows))
 
     def finish(
-        self, answers: pl.DataFrame, manifest: Mapping[str, Any], tables: Mapping[str, Any]
+        self, answers: pl.DataFrame, manifest: dict[str, Any], tables: Mapping[str, Any]
     ) -> None:
-        """Write the answers, tables (content for JSON by file name) and last the manifest; end the journal."""
+        """Write the answers, tables (content for JSON by file name) and last the manifest; end the journal.
+
+        The manifest gets hash and rows of every file.
+        """
+        if self.manifest.get("status") == "complete":
+            # Errors were asked again: killed from here on, the folder is a run to resume.
+            self._reopen(dict(_by_key(answers)), self.manifest["settings"])
         with _named(self.path), replacing(self.path / ANSWERS) as temporary:
             answers.write_parquet(temporary)
         for name, content in tables.items():
             self._write_json(name, content, indent=1, ensure_ascii=True)
+        n_rows = {ANSWERS: len(answers)} | {name: len(each) for name, each in tables.items()}
+        with _named(self.path):
+            manifest["files"] = covered(self.path, n_rows)
         self._write_json(MANIFEST, manifest)
         self.complete = True
         if self._journal is not None:
@@ -126,20 +146,18 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 
     def _answered(self) -> dict[Key, dict[str, Any]]:
         """Return the rows of `answers.parquet` as the journal has them."""
-        answers = read_answers(self.path)
-        keys = answers.select("id", pl.int_range(pl.len()).over("id")).rows()
-        rows = answers.drop(_OF_PROMPTS, strict=False).iter_rows(named=True)
-        return dict(zip(keys, rows, strict=True))
+        return dict(_by_key(read_answers(self.path)))
 
-    def _extend(self, settings: dict[str, Any]) -> None:
-        """Reopen a folder under the settings of a larger run; a journal holds all that is recorded.
+    def _reopen(self, rows: Mapping[Key, dict[str, Any]], settings: dict[str, Any]) -> None:
+        """Make the folder that of a running run with these settings, whose journal holds these rows.
 
-        Killed at any moment, the folder is the smaller run or the larger one: lines of the journal name
+        Killed at any moment, the folder is the run that it was or the new one: lines of the journal name
         their prompts, and so are true of both.
         """
+        self._close_journal()
         with _named(self.path / JOURNAL), replacing(self.path / JOURNAL) as temporary:
-            temporary.write_bytes(_lines(self.recorded.items()))
-        self.manifest = {"format": FORMAT, "status": "running", "settings": settings}
+            temporary.write_bytes(_lines(rows.items()))
+        self.manifest = _running(settings)
         self._write_json(MANIFEST, self.manifest)
         self.complete = False
         for name in (ANSWERS, SUMMARY, ANALYSES):
@@ -152,7 +170,10 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         with _named(self.path / name), replacing(self.path / name) as temporary:
             temporary.write_bytes(text.encode())
 
-    def _read_journal(self) -> Iterator[tuple[Key, dict[str, Any]]]:
+    def _read_journal(
+        self, plan: Plan | None, settings: Mapping[str, Any]
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Yield the recorded answers; without a plan any prompt may have one."""
         file = self.path / JOURNAL
         if not file.exists():
             return
@@ -163,46 +184,89 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 # A kill during a write leaves at most one torn line, the last.
                 with file.open("r+b") as torn:
                     torn.truncate(whole)
+        expected = _expected(plan, settings) if whole else None
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
-                row = parse_json(line, allow_nan=True)
-                yield (row.pop("pair"), row.pop("prompt")), row
-            except (ValueError, KeyError, AttributeError) as error:
-                raise DataError(f"{file}: line {number}: not a recorded answer ({error})") from None
+                yield self._recorded(parse_json(line, allow_nan=True), expected)
+            except DataError as error:
+                said = f"line {number}: not a recorded answer of this run: {error}"
+                raise DataError(
+                    f"{file}: {said} (without this line the prompt is asked again)"
+                ) from None
+
+    def _recorded(self, row: Any, expected: Mapping[Key, str] | None) -> tuple[Key, dict[str, Any]]:
+        if not isinstance(row, dict) or not {"pair", "prompt"} <= row.keys():
+            raise DataError("must be an object with pair and prompt")
+        pair, prompt = row.pop("pair"), row.pop("prompt")
+        if not isinstance(pair, str) or type(prompt) is not int:
+            raise DataError("pair must be a text, and prompt a whole number")
+        if expected is not None and (pair, prompt) not in expected:
+            raise DataError(f"no prompt {prompt} of pair {pair[:40]!r} is asked")
+        if self._check is not None:
+            self._check.read(row, None if expected is None else expected[pair, prompt])
+        return (pair, prompt), row
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
 
     def close(self) -> None:
         """Close the journal and release the lock."""
-        if self._journal is not None:
-            self._journal.close()
+        self._close_journal()
         self._lock.release()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def read_answers(path: Path | str) -> pl.DataFrame:
-    """Return the answers of a run folder, or of an answers file (Parquet or JSONL).
+def _running(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, "status": "running", "settings": settings}
 
-    Raises `DataError` if the run is not complete, or the file is missing or damaged.
+
+def _by_key(answers: pl.DataFrame) -> Iterable[tuple[Key, dict[str, Any]]]:
+    keys = answers.select("id", pl.int_range(pl.len()).over("id")).rows()
+    rows = answers.drop(_OF_PROMPTS, strict=False).iter_rows(named=True)
+    return zip(keys, rows, strict=True)
+
+
+def _expected(plan: Plan | None, settings: Mapping[str, Any]) -> dict[Key, str] | None:
+    """Return the right answer of every prompt of a plan, by key."""
+    if plan is None:
+        return None
+    sides = [
+        side for p in settings["primings"] for side in sorted(p["sides"], key=CONDITIONS.index)
+    ]
+    right = (plan.pairs[f"expected_{side}"] for side in sides)
+    ids = plan.pairs["id"].to_list()
+    columns = enumerate(column.to_list() for column in right)
+    return {
+        (pair, n): answer for n, column in columns for pair, answer in zip(ids, column, strict=True)
+    }
+
+
+def read_answers(path: Path | str) -> pl.DataFrame:
+    """Return the answers of a run folder, or of a file of answers or outcomes (Parquet or JSONL).
+
+    Raises `DataError` if the run is not complete, or if the file is missing, damaged, not of its folder's
+    run, or holds a value that no run writes.
     """
     path = Path(path)
     if path.is_dir():
-        load_manifest(path, complete=True)
-        path = path / ANSWERS
+        return open_run(path).answers
+    if path.name == ANSWERS and (path.parent / MANIFEST).exists():
+        return open_run(path.parent).answers
     check_file(path)
     if path.suffix not in {".parquet", ".jsonl"}:
         raise DataError(f"{path}: must be a run folder, or a .parquet or .jsonl file")
-    return read_table(path, labels=LABELS)
+    return check_table(read_table(path, labels=LABELS), path)
 
 
 def read_pairs(path: Path | str) -> pl.DataFrame:
-    """Return the pairs of a run; `DataError` if there are none or their SHA-256 is another."""
-    file = Path(path) / PAIRS
-    stated = load_manifest(file.parent)["settings"]["suite_sha256"]
-    pairs = read_table(file)
-    if (found := pairs_sha256(pairs)) != stated:
-        hashes = f"sha256 {found[:12]}..., the manifest has {stated[:12]}..."
-        raise DataError(f"{file}: not the pairs of this run ({hashes})")
+    """Return the pairs of a run; `DataError` as `open_run`, or if there are none."""
+    pairs = open_run(path).pairs
+    if pairs is None:
+        raise DataError(f"{Path(path) / PAIRS}: No such file or directory")
     return pairs
 
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, get_args, get_type_hints
 
 import msgspec
 import polars as pl
 
 from misfired._core import __version__
-from misfired.errors import DataError
+from misfired.errors import ArgumentError, DataError
 from misfired.prompts.neutral import neutral_facts
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import N_SHARD
@@ -38,6 +38,9 @@ N_ROWS = 4096
 
 #: A section kept as it comes; its keys are described below.
 _Free = Mapping[str, Any]
+#: Numbers that count something.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +51,7 @@ class TemplateSettings(_Section, frozen=True):
     """The chat template."""
 
     name: Annotated[str, "`model`, `plain`, or the file that the template came from."]
-    sha256: Annotated[str, "SHA-256 of its source."]
+    sha256: Annotated[_Sha256, "SHA-256 of its source."]
     date: Annotated[str, "The date that it is told."]
 
 
@@ -59,28 +62,28 @@ class _Shots(_Section, frozen=True):
 
 
 class _Statistics(_Section, frozen=True):
-    n_resamples: Annotated[int, "Bootstrap resamples."]
+    n_resamples: Annotated[_Count, "Bootstrap resamples."]
     unit: Annotated[str, "What is resampled: `scenario` or `pair`."]
-    confidence_level: Annotated[float, "Confidence level of intervals."]
+    confidence_level: Annotated[float, msgspec.Meta(gt=0, lt=1), "Confidence level of intervals."]
 
 
 class Settings(_Section, frozen=True, kw_only=True):
     """What decides the numbers. A folder made with other settings is refused."""
 
     suite: Annotated[str, "Suite and version."]
-    suite_sha256: Annotated[str, "SHA-256 of the measured pairs."]
-    n_pairs: Annotated[int, "Pairs measured, twins included."]
-    n_shard: Annotated[int, "Pairs that are planned and scored together."]
-    n_block: Annotated[int | None, "Scenarios between looks of a run that may end early."] = None
+    suite_sha256: Annotated[_Sha256, "SHA-256 of the measured pairs."]
+    n_pairs: Annotated[_Count, "Pairs measured, twins included."]
+    n_shard: Annotated[_Count, "Pairs that are planned and scored together."]
+    n_block: Annotated[_Count | None, "Scenarios between looks of a run that may end early."] = None
     primings: Annotated[tuple[Priming, ...], "Every field of each priming that is set."]
     protocol: Annotated[Protocol, "Every field of the protocol."]
     shots: Annotated[_Shots | None, "Few-shot demonstrations; null: none."]
     reading_check: Annotated[
-        int,
+        _Count,
         "Twins among them that only check the reading: a false question about each story of a pair.",
     ] = 0
     seed: Annotated[int, "Seed of everything but the few-shot draw."]
-    model_sha256: Annotated[str | None, "SHA-256 of the model file."] = None
+    model_sha256: Annotated[_Sha256 | None, "SHA-256 of the model file."] = None
     template: Annotated[TemplateSettings | None, "Chat template."] = None
     mode: Annotated[str | None, "`exact`, `stable` or `fast`."] = None
     n_ctx: Annotated[int | None, "Cells of the K/V cache; null: as many as needed."] = None
@@ -105,10 +108,10 @@ class _ModelFacts(_Section, frozen=True):
 class BatchInvariance(_Section, frozen=True):
     """A sample scored again, each prompt alone."""
 
-    n_checked: Annotated[int, "Prompts scored again; for `solo` on top of what all share."]
+    n_checked: Annotated[_Count, "Prompts scored again; for `solo` on top of what all share."]
     max_difference: Annotated[float, "Largest difference of a log-probability or decision."]
-    label_flips: Annotated[int, "Answers of the sample that flip."]
-    n_within: Annotated[int, "Prompts, of all, that lie within `noise` of a flip."]
+    label_flips: Annotated[_Count, "Answers of the sample that flip."]
+    n_within: Annotated[_Count, "Prompts, of all, that lie within `noise` of a flip."]
     noise: Annotated[
         float | None, "Largest difference of a decision; in `stable` and `fast` twice that."
     ] = None
@@ -120,28 +123,51 @@ class BatchInvariance(_Section, frozen=True):
         dict[str, tuple[float, float] | None] | None,
         "In `stable` and `fast`, by priming: lowest and highest MAR if all of `n_within` flipped.",
     ] = None
-    n_rescored: Annotated[int, "Answers scored again alone since one of the sample was off."] = 0
-    n_tokens: Annotated[int | None, "Tokens of the check."] = None
+    n_rescored: Annotated[_Count, "Answers scored again alone since one of the sample was off."] = 0
+    n_tokens: Annotated[_Count | None, "Tokens of the check."] = None
     texts_differ: Annotated[int | None, "Texts of the sample that differ."] = None
 
 
 class _Usage(_Section, frozen=True):
-    n_prompt_tokens: Annotated[int, "Tokens of prompts."]
-    n_generated: Annotated[int, "Tokens generated."]
-    n_answers_without_usage: Annotated[int, "Answers whose tokens the server did not count."]
+    n_prompt_tokens: Annotated[_Count, "Tokens of prompts."]
+    n_generated: Annotated[_Count, "Tokens generated."]
+    n_answers_without_usage: Annotated[_Count, "Answers whose tokens the server did not count."]
     price: Annotated[tuple[float, float] | None, "Price of a million tokens of both kinds."]
     cost: Annotated[float | None, "Cost at that price."]
+
+
+class CoveredFile(_Section, frozen=True):
+    """A file of the folder as it was written; another is refused."""
+
+    sha256: _Sha256
+    n_rows: _Count
+
+
+class _AllPairs(TypedDict):
+    suite_sha256: _Sha256
+    n_pairs: _Count
+    n_scenarios: _Count
+
+
+class _Until(TypedDict):
+    rule: _Free
+    of: _AllPairs
+    ended: Literal["narrow", "different", "alike"] | None
+    looks: list[dict[str, Any]]
 
 
 class Manifest(_Section, frozen=True, kw_only=True):
     """The manifest of a complete run."""
 
     format: Annotated[int, f"Format of this file: {FORMAT}."]
-    status: Annotated[str, "`running` or `complete`; a running one holds settings only."]
+    status: Annotated[
+        Literal["running", "complete"],
+        "`running` or `complete`; a running one holds settings only.",
+    ]
     settings: Annotated[Settings, "What decides the numbers; a folder of others is refused."]
     versions: Annotated[_Free, "Software that a number depends on."]
     model: Annotated[_ModelFacts, "The model."]
-    n_threads: Annotated[int | None, "CPU threads."] = None
+    n_threads: Annotated[_Count | None, "CPU threads."] = None
     computed_on: Annotated[_Free | None, "Devices, driver, build."] = None
     example_prompt: Annotated[str | None, "One prompt as the model gets it."] = None
     answer_tokens: Annotated[_Free | None, "Answer forms as tokens."] = None
@@ -155,10 +181,14 @@ class Manifest(_Section, frozen=True, kw_only=True):
     patience: Annotated[_Free | None, "How long the run waited for the server."] = None
     usage: Annotated[_Usage | None, "Tokens and cost."] = None
     tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
-    until: Annotated[_Free | None, "When the run was to end early, and what it saw."] = None
+    until: Annotated[_Until | None, "When the run was to end early, and what it saw."] = None
     held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
     neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
-    outcomes: Annotated[dict[str, int], "Prompts by outcome."]
+    outcomes: Annotated[dict[str, _Count], "Prompts by outcome."]
+    files: Annotated[
+        dict[str, CoveredFile] | None,
+        "Answers and tables by file: SHA-256 (`sha256`), rows (`n_rows`); null: by an older version.",
+    ] = None
     times: Annotated[dict[str, int | float], "Times, and counts that depend on interruptions."]
 
     @classmethod
@@ -166,7 +196,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
         """Return a mapping, such as `Scores.manifest`, as a manifest; an error names source and key."""
         try:
             return msgspec.convert(content, cls)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, ArgumentError, RecursionError) as error:
             raise DataError(f"{source}: {str(error).replace('$.', '')}") from None
 
 
@@ -232,7 +262,7 @@ _MORE_KEYS = {
 
 def _described(section: type[msgspec.Struct], before: str = "") -> Iterator[tuple[str, str]]:
     for name, hint in get_type_hints(section, include_extras=True).items():
-        kind, text = get_args(hint)
+        kind, *_, text = get_args(hint)
         yield before + name, text
         for part in (kind, *get_args(kind)):
             if isinstance(part, type) and issubclass(part, msgspec.Struct):
@@ -331,7 +361,11 @@ def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
     manifest = read_json(file)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{file}: not a manifest of format {FORMAT}")
-    if complete and manifest.get("status") != "complete":
+    if manifest.get("status") == "complete":
+        Manifest.of(manifest, file)
+    elif manifest.get("status") != "running" or not isinstance(manifest.get("settings"), dict):
+        raise DataError(f"{file}: must have status running or complete, and settings")
+    elif complete:
         raise DataError(f"{folder}: this run is not complete; run its command again to resume")
     return manifest
 

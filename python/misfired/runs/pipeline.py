@@ -18,7 +18,8 @@ from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot, draw_shots
 from misfired.runs.analyses import Analyses, analyse
 from misfired.runs.asking import Asking, Progress
-from misfired.runs.folder import ANALYSES, SUMMARY, RunFolder, read_answers, read_pairs
+from misfired.runs.finished import ANALYSES, SUMMARY
+from misfired.runs.folder import RunFolder, read_answers, read_pairs
 from misfired.runs.manifest import build_manifest, pairs_settings, run_settings
 from misfired.runs.options import RunOptions, ScoreOptions
 from misfired.runs.plan import plan_for
@@ -26,6 +27,7 @@ from misfired.scoring.backend import Backend, is_url
 from misfired.scoring.environment import before_loading
 from misfired.scoring.llama.guard import begin
 from misfired.scoring.options import ScoringOptions, ServerOptions
+from misfired.scoring.rows import RowCheck
 from misfired.stats import summarize
 from misfired.stats.boundary import mar_range
 from misfired.stats.outcomes import build_outcomes
@@ -153,7 +155,8 @@ def _measure(
         backend = stack.enter_context(contextlib.closing(_backend(model, options, ray, shots)))
         heard.tell_new(backend.about())
         settings = run_settings(pairs, options, shots, backend.settings(), n_block=plan.n_block)
-        folder = None if out is None else stack.enter_context(RunFolder(out, settings, plan))
+        check = RowCheck(options.resolved_protocol, server=is_url(model))
+        folder = None if out is None else stack.enter_context(RunFolder(out, settings, plan, check))
         if folder is not None and folder.complete:
             retries = backend.errors_may_pass and folder.retry_errors()
             if not retries:

@@ -1,5 +1,6 @@
 """Columns of `answers.parquet`, and how an answer and its outcome are read from a reply."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ class Column(NamedTuple):
             (`twin_of`). `prompt` marks what is known before anything is measured.
         made_by: The function or class of `misfired` that fills it.
         meaning: What it holds.
+        limits: Least and largest value of a sound answer.
     """
 
     name: str
@@ -36,6 +38,13 @@ class Column(NamedTuple):
     only: str
     made_by: str
     meaning: str
+    limits: tuple[float, float] = (-math.inf, math.inf)
+
+
+#: Sums of rounded probabilities may exceed 1 by a little.
+_ROUNDING = 1e-3
+_LOGP, _PROBABILITY = (-math.inf, _ROUNDING), (0.0, 1.0 + _ROUNDING)
+_AT_LEAST_0, _COUNT = (0.0, math.inf), (0, 2**31)
 
 
 _BUILD, _READ = "prompts.prompt_set.build_prompts", "scoring.answers.read_answer"
@@ -55,22 +64,22 @@ ANSWER_COLUMNS = (
     Column("answer", pl.String, "", "", _READ, "the model's answer, null if it gave none"),
     Column("outcome", pl.String, "", "", _READ, "`correct`, `wrong`, `abstained`, `unparseable` or `error`"),
     Column("reason", pl.String, "", "", _READ, "why there is no answer, or how the text was read"),
-    Column("logp_{answer}", pl.Float64, "nat", "forms", _READ, "log-probability that the reply begins with a form of this answer"),
+    Column("logp_{answer}", pl.Float64, "nat", "forms", _READ, "log-probability that the reply begins with a form of this answer", _LOGP),
     Column("logit_diff", pl.Float64, "nat", "forms logit_diff", _READ, "score of the first answer's best form minus that of the second's; its sign decides"),
-    Column("margin", pl.Float64, "nat", "forms margin", _READ, "score of the best answer's best form minus that of the second best's"),
-    Column("mass", pl.Float64, "probability", "forms", _READ, "probability of all answer forms together"),
+    Column("margin", pl.Float64, "nat", "forms margin", _READ, "score of the best answer's best form minus that of the second best's", _AT_LEAST_0),
+    Column("mass", pl.Float64, "probability", "forms", _READ, "probability of all answer forms together", _PROBABILITY),
     Column("top_token", pl.String, "", "forms", _ENGINE, "the most probable token where the answer is read"),
-    Column("top_logp", pl.Float64, "nat", "forms", _ENGINE, "its log-probability"),
+    Column("top_logp", pl.Float64, "nat", "forms", _ENGINE, "its log-probability", _LOGP),
     Column("text", pl.String, "", "text", _TEXTS, "the generated text"),
     Column("stop", pl.String, "", "text", _TEXTS, "why the text ended: `end` of turn, a stop `text`, `length`, or what a server says"),
-    Column("n_generated", pl.Int64, "token", "text", _TEXTS, "length of the text"),
-    Column("logp_text", pl.Float64, "nat", "text", _TEXTS, "log-probability of the text; null from a server"),
-    Column("least_gap", pl.Float64, "logit", "text", _TEXTS, "least lead of a chosen token over the next best; null from a server"),
-    Column("n_prompt_tokens", pl.Int64, "token", "", _ENGINE, "length of the whole prompt"),
-    Column("n_generated", pl.Int64, "token", "server forms", _REPLY, "length of the reply, as the server counts it"),
+    Column("n_generated", pl.Int64, "token", "text", _TEXTS, "length of the text", _COUNT),
+    Column("logp_text", pl.Float64, "nat", "text", _TEXTS, "log-probability of the text; null from a server", _LOGP),
+    Column("least_gap", pl.Float64, "logit", "text", _TEXTS, "least lead of a chosen token over the next best; null from a server", _AT_LEAST_0),
+    Column("n_prompt_tokens", pl.Int64, "token", "", _ENGINE, "length of the whole prompt", _COUNT),
+    Column("n_generated", pl.Int64, "token", "server forms", _REPLY, "length of the reply, as the server counts it", _COUNT),
     Column("fingerprint", pl.String, "", "server", _REPLY, "model and configuration that the server says replied"),
-    Column("unseen", pl.Float64, "probability", "server forms", _TOP, "probability of all tokens that the server did not list"),
-    Column("logp_bound", pl.Float64, "nat", "server forms", _TOP, "log-probability that no unlisted token exceeds"),
+    Column("unseen", pl.Float64, "probability", "server forms", _TOP, "probability of all tokens that the server did not list", _PROBABILITY),
+    Column("logp_bound", pl.Float64, "nat", "server forms", _TOP, "log-probability that no unlisted token exceeds", _LOGP),
 )
 # fmt: on
 
