@@ -171,6 +171,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _raw(self) -> None:
         self._send_raw(self.owner.raw)
 
+    def _bytes(self) -> None:
+        """The whole response, status line included."""
+        self.close_connection = True
+        self.wfile.write(self.owner.raw)
+
     def _no_choice(self) -> None:
         self._send(200, {"choices": []})
 

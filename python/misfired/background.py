@@ -1,10 +1,21 @@
-"""Work that begins before its result is needed."""
+"""Work in threads, and waits for it that Ctrl-C ends.
 
+Polars handles SIGINT with SA_RESTART, so that a wait for a lock or a queue is taken up again by the
+system and never interrupted. Here no single wait is longer than `TICK`.
+"""
+
+import queue
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
+_Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+
+#: Seconds of a single wait.
+TICK = 0.1
 
 
 class Background(Generic[_Result]):
@@ -29,7 +40,82 @@ class Background(Generic[_Result]):
 
     def result(self) -> _Result:
         """Return the call's result as soon as it is there, or raise what it raised."""
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(TICK)
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def wait(event: threading.Event, seconds: float) -> None:
+    """Wait for an event, or until the time is over."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0 and not event.wait(min(left, TICK)):
+        pass
+
+
+def next_of(ended: "queue.SimpleQueue[_Result]") -> _Result:
+    """Return the next item of a queue as soon as it is there."""
+    while True:
+        try:
+            return ended.get(timeout=TICK)
+        except queue.Empty:
+            continue
+
+
+def in_parallel(
+    work: Callable[[_Task], _Result], tasks: Iterable[_Task], n_threads: int
+) -> Iterator[_Result]:
+    """Yield `work(task)` of every task, in the order in which they end.
+
+    Threads, unlike asyncio, also work where an event loop runs already (notebooks). They are daemons:
+    whoever stops iterating does not wait for work that nobody needs.
+
+    Raises:
+        BaseException: `work` raised it; no further task begins.
+
+    Example:
+        >>> sorted(in_parallel(abs, [3, -1, -2], 2))
+        [1, 2, 3]
+    """
+    waiting = deque(tasks)
+    n_tasks = len(waiting)
+    ended: queue.SimpleQueue[tuple[_Result, None] | tuple[None, BaseException]]
+    ended, stopped = queue.SimpleQueue(), threading.Event()
+
+    def serve() -> None:
+        while not stopped.is_set():
+            try:
+                task = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                ended.put((work(task), None))
+            except BaseException as error:
+                stopped.set()
+                ended.put((None, error))
+
+    for _ in range(min(n_threads, n_tasks)):
+        threading.Thread(target=serve, name="misfired", daemon=True).start()
+    try:
+        for _ in range(n_tasks):
+            result, error = next_of(ended)
+            if error is not None:
+                raise error
+            yield result  # type: ignore[misc]
+    finally:
+        stopped.set()
+
+
+def in_order(
+    work: Callable[[_Task], _Result], tasks: Sequence[_Task], n_threads: int
+) -> list[_Result]:
+    """Return `work(task)` of every task, in the order of the tasks; as `in_parallel`.
+
+    Example:
+        >>> in_order(abs, [3, -1, -2], 2)
+        [3, 1, 2]
+    """
+    done = in_parallel(lambda place: (place, work(tasks[place])), range(len(tasks)), n_threads)
+    by_place = dict(done)
+    return [by_place[place] for place in range(len(tasks))]

@@ -1,25 +1,147 @@
-"""Connections over HTTP, through the proxy that the environment names, and what went wrong with one."""
+"""Connections over HTTP that end in time, through the proxy of the environment; what went wrong with one."""
 
+import contextlib
+import socket
+import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from misfired._core import __version__
+from misfired.errors import ArgumentError
 
 USER_AGENT = f"misfired/{__version__}"
 
+_PROXY_RULE = "must be http(s)://[USER:PASSWORD@]HOST[:PORT]"
+_here = threading.local()
+
+
+class Deadline:
+    """Ends the connections of this thread when a time is over, whatever they wait for.
+
+    A socket's own time-out counts from byte to byte, so that a server that sends one now and then is
+    never late.
+
+    Example:
+        >>> with Deadline(60.0) as deadline:
+        ...     deadline.expired
+        False
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.expired = False
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "Deadline":
+        self._outer = getattr(_here, "deadline", None)
+        _here.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _here.deadline = self._outer
+        with self._lock:
+            for each in self._sockets:
+                each.close()
+            self._sockets.clear()
+
+    def watch(self, connection: socket.socket) -> None:
+        """Shut a connection down when the time is over; a second handle outlives its wrapping in TLS."""
+        with self._lock:
+            self._sockets.append(socket.socket(fileno=socket.dup(connection.fileno())))
+            if self.expired:
+                _shut(self._sockets)
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = True
+            _shut(self._sockets)
+
+
+def _shut(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+def _watch(connection: Any) -> None:
+    deadline: Deadline | None = getattr(_here, "deadline", None)
+    if deadline is not None and connection is not None:
+        deadline.watch(connection)
+
+
+class _Connection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        connection = super()._new_conn()
+        _watch(connection)
+        return connection
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        _watch(self.sock)
+        super().request(*arguments, **options)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
 
 def connections(url: str, n_kept: int = 1) -> urllib3.PoolManager:
-    """Return connections to a server; `n_kept` stay open between requests."""
+    """Return connections to a server; `n_kept` stay open between requests.
+
+    Raises:
+        ArgumentError: The environment names a proxy that cannot be used.
+    """
+    proxy = _proxy_for(url)
+    if proxy is None:
+        pool = urllib3.PoolManager(maxsize=n_kept)
+    else:
+        user = urllib.parse.unquote(f"{proxy.username}:{proxy.password or ''}")
+        headers = urllib3.make_headers(proxy_basic_auth=user) if proxy.username else None
+        address = proxy._replace(netloc=proxy.netloc.rpartition("@")[2], path="").geturl()
+        pool = urllib3.ProxyManager(address, maxsize=n_kept, proxy_headers=headers)
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    return pool
+
+
+def proxy_secrets(url: str) -> Iterator[str]:
+    """Yield the password of the proxy to a server, if it has one."""
+    proxy = _proxy_for(url)
+    if proxy is not None and proxy.password:
+        yield from {proxy.password, urllib.parse.unquote(proxy.password)}
+
+
+def _proxy_for(url: str) -> urllib.parse.SplitResult | None:
+    """Return the proxy that the environment names for a server; `HOST:PORT` alone means HTTP."""
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy is None or urllib.request.proxy_bypass(parts.netloc):
-        return urllib3.PoolManager(maxsize=n_kept)
-    known = urllib.parse.urlsplit(proxy)
-    user = urllib.parse.unquote(f"{known.username}:{known.password or ''}")
-    headers = urllib3.make_headers(proxy_basic_auth=user) if known.username else None
-    return urllib3.ProxyManager(proxy, maxsize=n_kept, proxy_headers=headers)
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    name = f"environment variable {parts.scheme}_proxy"
+    try:
+        known = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        usable = known.scheme in {"http", "https"} and bool(known.hostname) and known.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = proxy.rpartition("@")[2][:80]
+        raise ArgumentError(f"{name} {_PROXY_RULE}, got {shown!r}")
+    return known
 
 
 def cause_of(error: BaseException) -> str:

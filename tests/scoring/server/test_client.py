@@ -8,7 +8,8 @@ from misfired import ArgumentError, ServerError, score, write_suite
 from misfired.runs.many import run_many
 from misfired.scoring.options import ServerOptions
 from misfired.scoring.server import client
-from misfired.scoring.server.client import Client, Fault, _retry_after, check_url
+from misfired.scoring.server.client import Client, _retry_after, check_url
+from misfired.scoring.server.fault import Fault
 
 PAIRS = make_suite(2)
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from misfired._core import __version__
+from misfired.background import in_parallel
 from misfired.errors import ArgumentError, ServerError
 from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot
@@ -15,7 +16,8 @@ from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, key_of, keyed
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
-from misfired.scoring.server.client import Client, Fault, in_parallel
+from misfired.scoring.server.client import Client
+from misfired.scoring.server.fault import Fault
 from misfired.scoring.server.reply import Identity, abstained, read_identity, read_reply
 from misfired.scoring.server.request import TRIAL, RequestTemplate
 

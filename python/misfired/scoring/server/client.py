@@ -4,29 +4,28 @@ Failures have kinds, since they mean different things: no connection, connection
 status, a bad answer. None of them says anything of the model.
 """
 
+import http.client
 import json
 import os
-import queue
 import random
 import threading
-import time
 import urllib.parse
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import urllib3
 from urllib3 import exceptions
 from urllib3.util import Retry
 
-from misfired.errors import ArgumentError, ServerError
+from misfired.background import wait
+from misfired.errors import ArgumentError, MisfiredError, ServerError
 from misfired.scoring.options import ServerOptions
-from misfired.web import USER_AGENT, cause_of, connections
+from misfired.scoring.server.fault import Fault, described
+from misfired.scoring.server.secret import Secrets, members
+from misfired.web import USER_AGENT, Deadline, cause_of, connections, proxy_secrets
 
 Read = TypeVar("Read")
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 #: Seconds within which a connection must stand.
 CONNECT_TIMEOUT = 10.0
 #: Seconds. A wait is drawn between 0 and a limit that doubles (full jitter), so that requests that
@@ -36,54 +35,18 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 LONGEST_RETRY_AFTER = 120.0
 #: Most bytes of an answer, which has a few kilobytes.
 MOST_BYTES = 16 * 1024 * 1024
+#: Statuses of an answer; others below 300 promise one, or a part.
+ANSWERED = frozenset({200, 201, 203})
 #: Statuses below 500 that another attempt can change.
 RETRIED = frozenset({408, 409, 425, 429})
 #: Statuses that every request would get: key, account, address or method are wrong.
 FATAL = frozenset({401, 402, 403, 404, 405})
-#: Providers' names of the error that their filter blocked a prompt.
-BLOCK_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked"}
-)
-
-#: Shorter keys are placeholders ("EMPTY", "ollama"), which may well be words of an answer.
-_LEAST_SECRET = 8
-
-_MOST_DETAIL = 200
 _NO_RETRY = Retry(0)
 _NEVER_CONNECTED = (exceptions.ConnectTimeoutError, exceptions.SSLError, exceptions.ProxyError)
-
-
-@dataclass(eq=False)
-class Fault(Exception):  # noqa: N818  an attempt that failed need not be an error of the run
-    """An attempt that failed.
-
-    Attributes:
-        kind: Counted under this name: `no connection`, `connection lost`, `timed out`,
-            `HTTP <status>`, `bad answer`.
-        detail: What the server or the system says.
-        status: The HTTP status, 0 if none came.
-        code: The provider's name of the error, "" if it gave none.
-        n_attempts: Most attempts for this kind of failure; None sets no limit of its own.
-        retry_after: Seconds that the server asked to wait.
-    """
-
-    kind: str
-    detail: str = ""
-    status: int = 0
-    code: str = ""
-    n_attempts: int | None = None
-    retry_after: float = 0.0
-
-    def __str__(self) -> str:
-        detail = " ".join(self.detail.split())
-        if len(detail) > _MOST_DETAIL:
-            detail = detail[: _MOST_DETAIL - 3] + "..."
-        return f"{self.kind}: {detail}" if detail else self.kind
-
-    @property
-    def is_block(self) -> bool:
-        """True if the provider's filter kept the prompt from the model."""
-        return self.code.casefold() in BLOCK_CODES
+#: What urllib3 lets through if a server breaks HTTP in a way of its own.
+_BROKEN = (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+#: What reading content of any shape can raise.
+_UNREADABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Client:
@@ -98,6 +61,15 @@ class Client:
         self.n_requests = 0
         self.faults: Counter[str] = Counter()
         self._key = None if options.api_key_env is None else _read_key(options.api_key_env)
+        self._secrets = Secrets([*([self._key] if self._key else []), *proxy_secrets(self.url)])
+        for name, said in (("address", self.url), ("server_model", options.server_model)):
+            if self._secrets.found_in(said or ""):
+                raise ArgumentError(
+                    f"{name} must not hold the API key, which would be written to files"
+                )
+        if self._secrets.found_in(json.dumps(options.extra_body, default=str)):
+            rule = "must not hold the API key, which would be written to files"
+            raise ArgumentError(f"extra_body {rule}")
         self._pool = connections(self.url, options.concurrency)
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -122,7 +94,7 @@ class Client:
         while True:
             attempt += 1
             try:
-                return read(self._exchange(path, body))
+                return self._attempt(path, read, body)
             except Fault as fault:
                 with self._lock:
                     self.faults[fault.kind] += 1
@@ -133,12 +105,27 @@ class Client:
                     raise
                 most = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
                 asked = min(fault.retry_after, LONGEST_RETRY_AFTER)
-                self._closed.wait(asked + self._random.uniform(0.0, most))
+                wait(self._closed, asked + self._random.uniform(0.0, most))
 
     def close(self) -> None:
         """End all waits and close the connections."""
         self._closed.set()
         self._pool.clear()
+
+    def _attempt(self, path: str, read: Callable[[Any], Read], body: dict[str, Any] | None) -> Read:
+        """Ask once. Everything that a server says leaves through here, without the key."""
+        try:
+            try:
+                return read(self._exchange(path, body))
+            except (Fault, MisfiredError):
+                raise
+            except _UNREADABLE as error:
+                raise Fault("bad answer", f"unreadable ({type(error).__name__})") from None
+        except Fault as fault:
+            fault.detail = self._secrets.clean(fault.detail)
+            raise fault from None
+        except ServerError as error:
+            raise ServerError(self._secrets.clean(str(error))) from None
 
     def _exchange(self, path: str, body: dict[str, Any] | None) -> Any:
         with self._lock:
@@ -146,17 +133,24 @@ class Client:
         status, headers, text = self._send(path, body)
         if 300 <= status < 400:
             raise ServerError(f"{self.url}/{path}: HTTP {status}: redirects; name the new address")
+        content, problem = self._decode(text)
         if status >= 400:
-            message, code = _error_of(text)
+            message, code = described(content, text) if problem is None else (text, "")
             n_attempts = None if status in RETRIED or status >= 500 else 1
             retry_after = _retry_after(headers.get("Retry-After"))
             raise Fault(f"HTTP {status}", message, status, code, n_attempts, retry_after)
+        if status not in ANSWERED:
+            raise Fault(f"HTTP {status}", text, status)
+        if problem is not None:
+            raise Fault("bad answer", f"not JSON ({problem})")
+        return content
+
+    def _decode(self, text: str) -> tuple[Any, str | None]:
+        """Return the JSON document of a text without the key, and what is wrong with it."""
         try:
-            content = json.loads(text)
+            return self._secrets.cleaned(json.loads(text, object_pairs_hook=members)), None
         except (ValueError, RecursionError) as error:
-            raise Fault("bad answer", f"not JSON ({error})") from None
-        # Halves of characters, which JSON can spell and no file can hold, become question marks.
-        return json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"))
+            return None, str(error)
 
     def _send(
         self, path: str, body: dict[str, Any] | None
@@ -164,48 +158,49 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
-        deadline = time.monotonic() + self.options.timeout
-        try:
-            response = self._pool.request(
-                "GET" if body is None else "POST",
-                f"{self.url}/{path}",
-                json=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=self.options.timeout),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            text = self._receive(response, deadline).decode(errors="replace")
-        except exceptions.ReadTimeoutError:
-            raise self._late() from None
-        except _NEVER_CONNECTED as error:
-            raise Fault("no connection", cause_of(error)) from None
-        except exceptions.HTTPError as error:
-            raise Fault("connection lost", cause_of(error)) from None
-        # A server may repeat the key: nothing that leaves this module holds it.
-        if self._key is not None and len(self._key) >= _LEAST_SECRET:
-            text = text.replace(self._key, "[API key]")
-        return response.status, response.headers, text
-
-    def _receive(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """Return the body, within the deadline even if it comes in drops."""
-        content = bytearray()
-        try:
-            while part := response.read1(65_536):
-                content += part
-                if time.monotonic() > deadline:
-                    raise self._late()
-                if len(content) > MOST_BYTES:
-                    raise Fault("bad answer", f"more than {MOST_BYTES} bytes")
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-        return bytes(content)
+        patience = self.options.timeout
+        connect = min(CONNECT_TIMEOUT, patience)
+        with Deadline(patience) as deadline:
+            try:
+                response = self._pool.request(
+                    "GET" if body is None else "POST",
+                    f"{self.url}/{path}",
+                    json=body,
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=connect, read=patience),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
+                content = _receive(response)
+            except _BROKEN as error:
+                if deadline.expired or isinstance(error, exceptions.ReadTimeoutError):
+                    raise self._late() from None
+                never = isinstance(error, _NEVER_CONNECTED)
+                kind = "no connection" if never else "connection lost"
+                raise Fault(kind, cause_of(error)) from None
+        if deadline.expired:
+            # A body without a length ends where the connection does.
+            raise self._late()
+        return response.status, response.headers, content.decode("utf-8-sig", errors="replace")
 
     def _late(self) -> Fault:
         return Fault("timed out", f"no answer within {self.options.timeout:g} s")
+
+
+def _receive(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the body of a response."""
+    content = bytearray()
+    try:
+        while part := response.read1(65_536):
+            content += part
+            if len(content) > MOST_BYTES:
+                raise Fault("bad answer", f"more than {MOST_BYTES} bytes")
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return bytes(content)
 
 
 def check_url(url: str) -> str:
@@ -243,66 +238,10 @@ def _read_key(name: str) -> str:
     return key
 
 
-def _error_of(text: str) -> tuple[str, str]:
-    """Return message and code of an error, in the shapes that servers use."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return text, ""
-    error = content.get("error", content) if isinstance(content, dict) else content
-    if not isinstance(error, dict):
-        return str(error), ""
-    message = error.get("message") or error.get("detail") or text
-    return str(message), str(error.get("code") or error.get("type") or "")
-
-
 def _retry_after(value: str | None) -> float:
     """Return the seconds of a Retry-After header, which gives seconds or a date."""
     try:
         return float(_NO_RETRY.parse_retry_after(value or "0"))
-    except (exceptions.InvalidHeader, OverflowError):
+    except (exceptions.HTTPError, OverflowError, TypeError, ValueError):
+        # A number or a date that none can be.
         return 0.0
-
-
-def in_parallel(
-    work: Callable[[Task], Result], tasks: Iterable[Task], n_threads: int
-) -> Iterator[Result]:
-    """Yield `work(task)` of every task, in the order in which they end.
-
-    Threads, unlike asyncio, also work where an event loop runs already (notebooks). They are daemons:
-    whoever stops iterating does not wait for requests that nobody reads.
-
-    Raises:
-        BaseException: `work` raised it; no further task begins.
-
-    Example:
-        >>> sorted(in_parallel(abs, [3, -1, -2], 2))
-        [1, 2, 3]
-    """
-    waiting = deque(tasks)
-    n_tasks = len(waiting)
-    ended: queue.SimpleQueue[tuple[Result, None] | tuple[None, BaseException]] = queue.SimpleQueue()
-    stopped = threading.Event()
-
-    def serve() -> None:
-        while not stopped.is_set():
-            try:
-                task = waiting.popleft()
-            except IndexError:
-                return
-            try:
-                ended.put((work(task), None))
-            except BaseException as error:
-                stopped.set()
-                ended.put((None, error))
-
-    for _ in range(min(n_threads, n_tasks)):
-        threading.Thread(target=serve, name="misfired-server", daemon=True).start()
-    try:
-        for _ in range(n_tasks):
-            result, error = ended.get()
-            if error is not None:
-                raise error
-            yield result  # type: ignore[misc]
-    finally:
-        stopped.set()

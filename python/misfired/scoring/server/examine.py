@@ -10,7 +10,8 @@ from misfired.scoring.backend import Finding, Row
 from misfired.scoring.options import ServerOptions
 from misfired.scoring.protocol import GENERATE, LOGIT, Protocol
 from misfired.scoring.server.backend import only_model
-from misfired.scoring.server.client import Client, Fault
+from misfired.scoring.server.client import Client
+from misfired.scoring.server.fault import Fault
 from misfired.scoring.server.reply import read_reply
 from misfired.scoring.server.request import TRIAL, RequestTemplate
 
