@@ -232,7 +232,12 @@ def _sum_to_one(tokens: FirstTokens) -> str | None:
 
 
 def _leave_room(tokens: FirstTokens) -> str | None:
-    """Tokens that are not listed, none above the least listed one, can have the rest."""
+    """Tokens that are not listed, none above the least listed one, can have the rest.
+
+    Of parts of characters and of special tokens, which have no text, a list by text keeps one for many.
+    """
+    if any(not text or "\ufffd" in text for text, _ in tokens.listed):
+        return None
     values = [logp for _, logp in tokens.listed]
     rest, bound = 1.0 - math.fsum(map(math.exp, values)), min(values)
     if rest <= ROUNDING + MOST_TOKENS * math.exp(bound):
