@@ -99,3 +99,18 @@ def labelled(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataF
             rule = f"{column.name} must be given in each row, got {lacking} (first row {first})"
             raise DataError(f"{name}: {rule}")
     return frame.with_columns(found)
+
+
+def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFrame:
+    """Return a frame that has the columns, the `LABELS` among them as text.
+
+    Raises:
+        DataError: A column is missing, or a row has no label (but `twin_of`, which pairs lack).
+    """
+    needed = list(columns)
+    for column in needed:
+        if column not in frame.columns:
+            raise DataError(f"{name}: column {column!r} is missing")
+    if "twin_of" in frame.columns:
+        frame = frame.with_columns(label_column(frame["twin_of"]))
+    return labelled(frame, [column for column in needed if column in LABELS], name)

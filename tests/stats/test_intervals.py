@@ -420,7 +420,7 @@ def test_results_go_to_frames_and_json():
         (
             {"scenario": ["a", None]},
             DataError,
-            "scenario must have a label for each pair, got None",
+            "scenario must have a label for each pair, got 1 of 2 without",
         ),
         ({"unit": "scenario"}, ArgumentError, "scenario must have a label .*, got None"),
         ({"weights": [1, -1]}, ArgumentError, "weights must be 1, got 2"),

@@ -10,6 +10,7 @@ import polars as pl
 from misfired._core import permutation
 from misfired._core import resample as core_resample
 from misfired.errors import ArgumentError, DataError
+from misfired.labels import label_column, label_texts
 from misfired.stats.measures import outcome_codes
 from misfired.stats.options import DEFAULTS, RngOptions, SamplingOptions
 
@@ -140,14 +141,38 @@ def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
     """
     if labels is None:
         return np.zeros(n, dtype=np.uint32)
-    values = np.asarray(labels)
+    values, missing = _as_array(labels)
     if values.shape != (n,):
         raise DataError(f"{name} must have {n} labels, one for each pair, got {values.size}")
-    if values.dtype == object:
-        if any(value is None for value in values):
-            raise DataError(f"{name} must have a label for each pair, got None")
-        values = values.astype(str)
+    if missing.any():
+        lacking = f"{int(missing.sum())} of {n} without (first place {int(np.argmax(missing)) + 1})"
+        raise DataError(f"{name} must have a label for each pair, got {lacking}")
     return np.unique(values, return_inverse=True)[1].astype(np.uint32)
+
+
+def _as_array(labels: Labels) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return labels as numbers, if all are, or as text, and which of them are missing."""
+    if isinstance(labels, pl.Series):
+        values = (
+            labels.to_numpy() if labels.dtype.is_numeric() else np.asarray(label_column(labels))
+        )
+    elif isinstance(labels, np.ndarray):
+        values = labels
+    else:
+        kinds = {type(label) for label in labels}
+        numbers = all(
+            issubclass(kind, (int, float, np.number)) and kind is not bool for kind in kinds
+        )
+        alike = numbers or kinds in ({str}, {bool})
+        values = np.asarray(labels) if alike else np.array([*labels], dtype=object)
+    if values.dtype.kind in "fc":
+        return values, np.isnan(values)
+    if values.dtype.kind in "biu":
+        return values, np.zeros(values.shape, bool)
+    texts = label_texts(values.ravel().tolist() if values.dtype.kind != "O" else values.ravel())
+    missing = np.array([text is None for text in texts], dtype=bool).reshape(values.shape)
+    texts = ["" if text is None else text for text in texts]
+    return np.array(texts, dtype=str).reshape(values.shape), missing
 
 
 def warnings_of(

@@ -1,12 +1,13 @@
 """Outcomes as a grid of codes, series by pair, as the core takes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked
 from misfired.stats._arrays import Codes, Floats, Numbers, as_groups
 from misfired.stats.columns import TOTAL
 from misfired.stats.measures import UNSCORED
@@ -59,13 +60,13 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, run: str | None = None) -> Grid:
     """Check an outcomes frame and lay it out by pair and by priming, and by the column `run` if given.
 
     Raises:
-        DataError: A column is missing or mistyped, a key is null, an (id, series) is there twice,
+        DataError: A column is missing or mistyped, a row has no label, an (id, series) is there twice,
             or an id belongs to two categories or scenarios.
     """
     keys = ("priming",) if run is None else (run, "priming")
     text = (*_TEXT, *keys)
-    check_columns(outcomes, (*text, *CONDITIONS), "outcomes")
-    _check_values(outcomes, text)
+    outcomes = checked(outcomes, (*text, *CONDITIONS), "outcomes")
+    _check_flags(outcomes)
     names = sorted(outcomes.select(keys).unique().rows(), key=_none_first)
     stereotyped, contrast = ((~pl.col(side).cast(pl.Boolean)).cast(pl.UInt8) for side in CONDITIONS)
     frame = outcomes.select(*text, code=2 * stereotyped + contrast)
@@ -82,8 +83,8 @@ def grid_of_runs(runs: Mapping[str, pl.DataFrame]) -> Grid:
     if not runs:
         raise DataError("runs must be at least 1, got 0")
     frames = []
-    for name, frame in runs.items():
-        check_columns(frame, (*_TEXT, "priming", *CONDITIONS), name)
+    for name, given in runs.items():
+        frame = checked(given, (*_TEXT, "priming", *CONDITIONS), name)
         flags = pl.col(CONDITIONS).cast(pl.Boolean)
         frames.append(frame.select(*_TEXT, "priming", flags, _run=pl.lit(name)))
     return grid_of_outcomes(pl.concat(frames), run="_run")
@@ -125,26 +126,14 @@ def lay_out(
     return wide, np.ascontiguousarray(codes.to_numpy().T, dtype=np.uint8)
 
 
-def check_columns(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
-    """Refuse a frame that lacks a column."""
-    for column in columns:
-        if column not in frame.columns:
-            raise DataError(f"{name}: column {column!r} is missing")
-
-
-def _check_values(outcomes: pl.DataFrame, text: tuple[str, ...]) -> None:
+def _check_flags(outcomes: pl.DataFrame) -> None:
     if not len(outcomes):
         raise DataError("outcomes must have at least 1 row, got 0")
     # A column of nothing but nulls has no type of its own.
-    flag, name = (pl.Boolean, pl.Null), (pl.String,)
-    for column, kinds in (dict.fromkeys(text, name) | dict.fromkeys(CONDITIONS, flag)).items():
+    for column in CONDITIONS:
         kind = outcomes.schema[column]
-        if kind not in kinds:
-            raise DataError(f"outcomes: column {column!r} must be {kinds[0]}, got {kind}")
-    for column in text:
-        nulls = outcomes[column].is_null().arg_true()
-        if len(nulls):
-            raise DataError(f"outcomes: row {nulls[0]}, column {column!r} must be a name, got null")
+        if kind not in (pl.Boolean, pl.Null):
+            raise DataError(f"outcomes: column {column!r} must be Boolean, got {kind}")
 
 
 def _none_first(names: tuple[str, ...]) -> tuple[list[str], bool, str]:

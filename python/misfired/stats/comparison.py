@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked, label_column
 from misfired.options import takes_options
+from misfired.reading import shown
 from misfired.stats._arrays import permute, resample
-from misfired.stats._grid import against_none, check_columns, grid_of_runs
+from misfired.stats._grid import against_none, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import SamplingOptions, VariantOptions
@@ -108,11 +110,13 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
     """
     sampling = VariantOptions.of(options)
     runs = {"first": first, "second": second}
-    for name, frame in runs.items():
-        check_columns(frame, ("id", "scenario"), name)
+    for name, given in runs.items():
         # No id may be in both variants.
-        runs[name] = frame.with_columns(id=f"{name}|" + pl.col("id").cast(pl.String))
-    both = first.join(second, on="scenario", how="semi")["scenario"].unique().to_list()
+        frame = checked(given, ("id", "scenario"), name)
+        runs[name] = frame.with_columns(id=f"{name}|" + pl.col("id"))
+    both = (
+        runs["first"].join(runs["second"], on="scenario", how="semi")["scenario"].unique().to_list()
+    )
     if not both:
         raise DataError("second: no scenario in common with the first variant")
     shared = pl.col("scenario").is_in(both)
@@ -158,8 +162,9 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     """
     short = {"acc_stereotyped": "accuracy_stereotyped", "acc_contrast": "accuracy_contrast"}
     frame = published.rename(short, strict=False)
-    check_columns(frame, _PUBLISHED, "published")
-    mar, br, stereotyped, contrast = (pl.col(column).cast(pl.Float64) for column in _PUBLISHED)
+    frame = checked(frame, _PUBLISHED, "published")
+    frame = frame.with_columns(_figures(frame[column]) for column in _PUBLISHED)
+    mar, br, stereotyped, contrast = map(pl.col, _PUBLISHED)
     expected = 100 * (mar / 100 * contrast + stereotyped - contrast) / stereotyped
     printed = pl.format(
         "br {} is printed, but mar {} and accuracies {}, {} give {}",
@@ -171,3 +176,16 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     return frame.with_columns(
         br_expected=expected, consistent=consistent, reason=reason.otherwise(printed)
     )
+
+
+def _figures(column: pl.Series) -> pl.Series:
+    """Return published figures as numbers, null where there is none; a file may hold them as text."""
+    texts = label_column(column)
+    numbers = texts.cast(pl.Float64, strict=False)
+    if len(
+        strange := (texts.is_not_null() & ~numbers.is_finite().fill_null(value=False)).arg_true()
+    ):
+        at = strange[0]
+        rule = f"{column.name} must be a number, got {shown(texts[at])}"
+        raise DataError(f"published, row {at + 1}: {rule}")
+    return numbers

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked
 from misfired.options import takes_options
 from misfired.stats._arrays import Codes, Numbers, as_groups, resample
-from misfired.stats._grid import check_columns, lay_out
+from misfired.stats._grid import lay_out
 from misfired.stats.columns import schema_of
 from misfired.stats.options import DetectionOptions, SamplingOptions
 from misfired.stats.outcomes import CONDITIONS, build_outcomes
@@ -132,7 +133,7 @@ def by_expected(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
         >>> found.select("expected", "value").rows()
         [('yes', 100.0), ('no', 0.0)]
     """
-    check_columns(answers, ["expected"], "answers")
+    answers = checked(answers, ["id", "expected"], "answers")
     same = pl.col("expected").n_unique().over("id") == 1
     outcomes = build_outcomes(answers.drop("twin_of", strict=False))
     halves = []
@@ -150,7 +151,7 @@ def _table(answers: pl.DataFrame) -> tuple[list[tuple[str, str]], Codes, Numbers
     Stereotyped series come first. A code is 0 hit, 1 miss, 2 false alarm, 3 correct rejection, or
     `UNSCORED`.
     """
-    check_columns(answers, _COLUMNS, "answers")
+    answers = checked(answers, _COLUMNS, "answers")
     if not len(answers):
         raise DataError("answers must have at least 1 row, got 0")
     words = {"condition": CONDITIONS, "expected": ("yes", "no"), "answer": ("yes", "no", None)}

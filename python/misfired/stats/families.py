@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError, check_one_of
+from misfired.labels import checked
 from misfired.stats._arrays import Codes, Numbers, resample
-from misfired.stats._grid import check_columns, grid_of_outcomes
+from misfired.stats._grid import grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.options import SamplingOptions
 from misfired.stats.testing import TestResult, mcnemar, permutation_test, with_adjusted
@@ -88,9 +89,9 @@ def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataF
         interval is of `mar`, or of `mar_changed` - `mar`.
     """
     check_one_of("options", options, _OPTIONS)
-    check_columns(outcomes, ["model"], "outcomes")
     if "protocol" not in outcomes.columns:
         outcomes = outcomes.with_columns(protocol=pl.lit("direct"))
+    outcomes = checked(outcomes, ["model", "protocol"], "outcomes")
     if options == "paper":
         outcomes = _with_unprimed_contrast(outcomes)
     rows: list[tuple[object, ...]] = []
@@ -175,7 +176,7 @@ def _test(
 def _with_unprimed_contrast(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Return outcomes in which a contrast that is unscored after the cue is that of priming none."""
     keys = ["model", "protocol", "id"]
-    check_columns(outcomes, (*keys, "priming", "contrast"), "outcomes")
+    outcomes = checked(outcomes, (*keys, "priming", "contrast"), "outcomes")
     unprimed = outcomes.filter(priming="none").unique(keys).select(*keys, _unprimed="contrast")
     joined = outcomes.join(unprimed, on=keys, how="left", maintain_order="left")
     primed = pl.when(pl.col("priming") == "cue").then(pl.coalesce("contrast", "_unprimed"))

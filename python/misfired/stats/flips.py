@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked
 from misfired.options import takes_options
 from misfired.stats._arrays import as_groups, no_nan
-from misfired.stats._grid import check_columns
 from misfired.stats.columns import TOTAL, schema_of
 from misfired.stats.margins import margin_of
 from misfired.stats.options import SamplingOptions
@@ -55,9 +55,9 @@ def flips(first: pl.DataFrame, second: pl.DataFrame, **options: Any) -> pl.DataF
     sampling = SamplingOptions.of(options)
     frames = []
     for name, answers in (("first", first), ("second", second)):
-        check_columns(answers, (*_KEYS, "scenario", "answer"), name)
-        own = [pl.col("answer").alias(f"_{name}"), margin_of(answers).alias(f"_margin_{name}")]
-        frames.append(answers.select(*_KEYS, "scenario", *own))
+        frame = checked(answers, (*_KEYS, "scenario", "answer"), name)
+        own = [pl.col("answer").alias(f"_{name}"), margin_of(frame).alias(f"_margin_{name}")]
+        frames.append(frame.select(*_KEYS, "scenario", *own))
     both = frames[0].join(frames[1].drop("scenario"), on=_KEYS)
     if both.is_empty():
         raise DataError("second: no prompt in common with the first run")

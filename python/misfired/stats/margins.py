@@ -15,8 +15,8 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked
 from misfired.stats._arrays import Floats, Labels, Numbers, as_groups
-from misfired.stats._grid import check_columns
 from misfired.stats.outcomes import CONDITIONS
 from misfired.stats.support import Support
 
@@ -144,7 +144,7 @@ def margins_of_answers(answers: pl.DataFrame, *, of: str = "margin") -> RunMargi
     Raises:
         DataError: A column is missing, or a prompt is there twice.
     """
-    check_columns(answers, _KEYS, "answers")
+    answers = checked(answers, _KEYS, "answers")
     frame = answers.with_columns(_margin=margin_of(answers) if of == "margin" else _said())
     frame = _with_items(frame)
     items = frame.select("_item", "category", "scenario").unique("_item").sort("_item")

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from misfired.labels import checked
+
 OUTCOMES = ("correct", "wrong", "abstained", "unparseable", "error")
 CONDITIONS = ("stereotyped", "contrast")
 
@@ -35,6 +37,7 @@ def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFram
         >>> build_outcomes(answers).select("priming", "stereotyped", "contrast").rows()
         [('none', True, True), ('cue', False, True)]
     """
+    answers = checked(answers, (*_KEYS, "condition", "outcome", "reason"), "answers")
     if "twin_of" in answers.columns:
         is_twin = pl.col("twin_of").is_not_null()
         answers = answers.filter(is_twin if twins else ~is_twin)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError, check_one_of
+from misfired.labels import checked
 from misfired.options import takes_options
 from misfired.prompts.primings import PRIMINGS
 from misfired.stats._arrays import permute, resample
@@ -133,6 +134,7 @@ def controlled_primings(answers: pl.DataFrame) -> tuple[str, tuple[str, ...]] | 
         ...     [*both, ("cue", "stereotyped")], schema=["priming", "condition"], orient="row"))
         ('neutral_both', ('cue_both',))
     """
+    answers = checked(answers, ["priming", "condition"], "answers")
     conditions = pl.col("condition").unique().sort()
     sides = dict(answers.group_by("priming", maintain_order=True).agg(conditions).iter_rows())
     sides.pop("none", None)

@@ -10,9 +10,10 @@ import polars as pl
 
 from misfired._core import ranking
 from misfired.errors import DataError, check_one_of
+from misfired.labels import checked
 from misfired.options import takes_options
 from misfired.stats._arrays import no_nan
-from misfired.stats._grid import Grid, check_columns, grid_of_runs
+from misfired.stats._grid import Grid, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.comparison import check_published
 from misfired.stats.evidence import EVIDENCE_MEASURES, estimates_of
@@ -90,9 +91,8 @@ def leaderboard(
     else:
         rows, others = _by_margins(runs, measure, priming, sampling)
     if published is not None:
-        checked = check_published(published)
-        check_columns(checked, [measure], "published")
-        for name, value, reason in checked.select("model", measure, "reason").iter_rows():
+        figures = checked(check_published(published), ["model", measure], "published")
+        for name, value, reason in figures.select("model", measure, "reason").iter_rows():
             rows.append((name, measure, value, *[None] * 8, "published", reason))
     frames = (pl.DataFrame(each, LEADERBOARD_SCHEMA, orient="row") for each in (rows, others))
     return pl.concat([each.sort("value", "run", nulls_last=True) for each in frames])
@@ -100,7 +100,7 @@ def leaderboard(
 
 def _reading(name: str, frame: pl.DataFrame, priming: str) -> bool | None:
     """Return whether a run reads; None where it cannot be known."""
-    check_columns(frame, ["priming"], name)
+    frame = checked(frame, ["priming"], name)
     if priming not in frame["priming"]:
         raise DataError(f"{name}: no rows of priming {priming!r}")
     return verdict(frame, priming=priming).reads if "condition" in frame.columns else None
@@ -114,6 +114,7 @@ def _by_outcomes(
     for name, frame in runs.items():
         known[name] = _reading(name, frame, priming)
         own = build_outcomes(frame) if "condition" in frame.columns else frame
+        own = checked(own, ["priming"], name)
         outcomes[name] = own.filter(pl.col("priming") == priming)
     grid = grid_of_runs(outcomes)
     reads = [known[run] for run in grid.runs]
@@ -197,7 +198,7 @@ def _by_margins(
     """Return the rows of runs with and without a rank, by a measure of the margin."""
     reads, margins = {}, {}
     for name, frame in runs.items():
-        check_columns(frame, ["condition"], name)
+        checked(frame, ["condition"], name)
         reads[name] = _reading(name, frame, priming)
         margins[name] = margins_of_answers(frame)
     kept = sorted(set.intersection(*(set(each.ids) for each in margins.values())))

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from misfired._core import agreement as core_agreement
 from misfired.errors import DataError
+from misfired.labels import label_texts
 from misfired.options import takes_options
 from misfired.stats._arrays import Codes, Labels, as_groups, no_nan, warnings_of
 from misfired.stats.options import RngOptions
 
-_Ratings = Sequence[Sequence[Any]] | npt.NDArray[Any]
+_Ratings = Sequence[Sequence[Any]] | npt.NDArray[Any] | pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ def agreement(
     """Return agreement on nominal ratings beyond chance, with an interval.
 
     Args:
-        ratings: One row for each item, one column for each rater; None where missing.
+        ratings: One row for each item, one column for each rater. They are compared as text
+            (`misfired.labels`): 1 is 1.0 and "1". None, NaN and an empty text are missing.
         method: `"krippendorff"` (alpha; missing ratings allowed), `"fleiss"` (kappa; equally
             many ratings for every item), `"cohen"` (kappa; two raters, items with both).
         cluster: Groups of items that are resampled together, such as scenarios; each item alone
@@ -95,17 +98,17 @@ def agreement(
 
 
 def _codes(ratings: _Ratings) -> tuple[Codes, int]:
-    def missing(value: object) -> bool:
-        return value is None or (isinstance(value, float) and np.isnan(value))
-
-    rows = [list(row) for row in ratings]
+    rows = [
+        label_texts(row)
+        for row in (ratings.rows() if isinstance(ratings, pl.DataFrame) else ratings)
+    ]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise DataError(
             "ratings must be rows of one length, one column for each rater, got none or other lengths"
         )
-    values = sorted({value for row in rows for value in row if not missing(value)}, key=repr)
+    values = sorted({value for row in rows for value in row if value is not None}, key=repr)
     if len(values) > 250:
         raise DataError(f"ratings must have at most 250 different values, got {len(values)}")
     number = {value: code for code, value in enumerate(values)}
-    codes = [[255 if missing(value) else number[value] for value in row] for row in rows]
+    codes = [[255 if value is None else number[value] for value in row] for row in rows]
     return np.array(codes, dtype=np.uint8), len(values)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked
 from misfired.stats.support import FEWEST_SCENARIOS
 
 
@@ -49,6 +50,9 @@ def shared_pairs(first: pl.DataFrame, second: pl.DataFrame) -> Shared:
         >>> shared_pairs(one, one.tail(2))
         Shared(n_pairs=2, n_scenarios=2, n_first=3, n_second=2)
     """
-    own, other = (frame.select("id", "scenario").unique("id") for frame in (first, second))
+    own, other = (
+        checked(frame, ("id", "scenario"), name).select("id", "scenario").unique("id")
+        for name, frame in (("first", first), ("second", second))
+    )
     both = own.join(other, on="id", how="semi")
     return Shared(len(both), both["scenario"].n_unique(), len(own), len(other))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from misfired.errors import check_one_of
-from misfired.stats._arrays import Codes, Numbers
+from misfired.stats._arrays import Codes, Labels, as_groups
 
 FEWEST_EFFECTIVE = 30
 """Below it a rate is withheld, with the reason `little_support`."""
@@ -75,12 +75,12 @@ class Support:
         return tuple(name for name, holds in known.items() if holds and value is not None)
 
 
-def support_of(codes: Codes, scenario: Numbers, measure: str = "mar") -> Support:
+def support_of(codes: Codes, scenario: Labels, measure: str = "mar") -> Support:
     """Return what a rate of outcome codes rests on.
 
     Args:
         codes: `misfired.stats.measures.outcome_codes` of the pairs, uint8 [n_pairs].
-        scenario: Number of the scenario of each pair.
+        scenario: Scenario of each pair.
         measure: A rate: any measure but `discrepancy`.
 
     Example:
@@ -89,6 +89,7 @@ def support_of(codes: Codes, scenario: Numbers, measure: str = "mar") -> Support
         Support(n_pairs=3, n_effective=3.0, n_scenarios=3, n_informative=2)
     """
     check_one_of("measure", measure, _CELLS)
+    scenario = as_groups(scenario, len(codes), "scenario")
     hits, base = (np.isin(codes, cells) for cells in _CELLS[measure])
     n, n_scenarios = int(base.sum()), len(np.unique(scenario))
     places, members = np.unique(scenario[base], return_inverse=True)

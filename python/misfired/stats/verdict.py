@@ -8,6 +8,7 @@ import polars as pl
 
 from misfired._core import proportion_interval
 from misfired.errors import DataError
+from misfired.labels import checked
 from misfired.options import takes_options
 from misfired.stats._arrays import as_codes, as_groups
 from misfired.stats.evidence import estimate
@@ -102,7 +103,8 @@ def verdict(answers: pl.DataFrame, *, priming: str = "none", **options: Any) -> 
         (False, 'yes', 'does_not_read', 36)
     """
     sampling = SamplingOptions.of(options)
-    if "priming" in answers.columns and priming not in answers["priming"]:
+    answers = checked(answers, ["id", "scenario", "priming"], "answers")
+    if priming not in answers["priming"]:
         raise DataError(f"answers: no rows of priming {priming!r}")
     has_answers = "condition" in answers.columns
     yes_or_no = has_answers and answers["expected"].is_in(["yes", "no"]).any()
