@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
-from answerers import answers_of
 
 from misfired import stats
 from misfired.errors import DataError
@@ -15,6 +14,7 @@ from misfired.stats._arrays import as_groups
 from misfired.stats.boundary import mar_range
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.sharing import shared_pairs
+from stats.answerers import answers_of
 
 ANSWERS = answers_of("misfire", 1, n_scenarios=12, size=2).with_columns(
     # As a file may have them: ids and scenarios are whole numbers.
