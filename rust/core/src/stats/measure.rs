@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::block::{BLOCK, Column};
 use super::detection::{z_rate, z_slopes};
 use super::{StatsError, refuse};
 
@@ -179,6 +180,30 @@ impl Measure {
         std::array::from_fn(|cell| {
             100.0 * (numerator[cell] - top / bottom * denominator[cell]) / bottom
         })
+    }
+
+    /// `weight` times the slopes of a ratio of two linear forms, at counts given as columns.
+    pub(crate) fn gradients_into(
+        self,
+        weight: f64,
+        counts: &[Column; 4],
+        slopes: &mut [Column; 4],
+    ) {
+        let (numerator, denominator) = self.forms();
+        let dot = |form: [f64; 4]| {
+            let mut sums = [0.0; BLOCK];
+            for (x, column) in form.iter().zip(counts) {
+                sums.iter_mut().zip(column).for_each(|(sum, y)| *sum += x * y);
+            }
+            sums
+        };
+        let (top, bottom) = (dot(numerator), dot(denominator));
+        for ((slopes, x), y) in slopes.iter_mut().zip(numerator).zip(denominator) {
+            for slot in 0..BLOCK {
+                let slope = 100.0 * (x - top[slot] / bottom[slot] * y) / bottom[slot];
+                slopes[slot] = weight * slope;
+            }
+        }
     }
 
     /// True if the measure stands on the tables of two conditions, not on one.

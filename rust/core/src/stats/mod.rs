@@ -3,6 +3,7 @@
 mod adjust;
 mod agreement;
 mod beta;
+mod block;
 mod detection;
 mod draw;
 mod error;

@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use super::Unit;
+use super::block::{BLOCK, Column, Totals};
 use super::units::Units;
 
 /// For each row its counts and the upper triangle of their products: sums of rows give the variance
@@ -63,56 +64,74 @@ impl Products {
         Self { n_cells, stride, sizes: units.strata.iter().map(size).collect(), table }
     }
 
-    /// Numbers that `sum_into` writes.
-    pub(crate) fn n_sums(&self) -> usize {
-        self.sizes.len() * self.stride
+    /// Zeros, one column for each stratum's counts and products.
+    pub(crate) fn no_sums(&self) -> Vec<Column> {
+        vec![[0.0; BLOCK]; self.sizes.len() * self.stride]
     }
 
-    /// Sums over the drawn units of each stratum.
-    pub(crate) fn sum_into(&self, units: &Units, drawn: &[u32], sums: &mut [f64]) {
+    /// Set the sums over the drawn units of each stratum, for one resample of a block.
+    pub(crate) fn sum_into(&self, units: &Units, drawn: &[u32], slot: usize, sums: &mut [Column]) {
         for (stratum, sums) in units.strata.iter().zip(sums.chunks_exact_mut(self.stride)) {
+            let drawn = &drawn[stratum.clone()];
             match &self.table {
-                Table::Small(table) => sum_drawn(table, &drawn[stratum.clone()], sums),
-                Table::Narrow(table) => sum_drawn(table, &drawn[stratum.clone()], sums),
-                Table::Wide(table) => sum_drawn(table, &drawn[stratum.clone()], sums),
+                Table::Small(table) => sum_drawn(table, drawn, slot, sums),
+                Table::Narrow(table) => sum_drawn(table, drawn, slot, sums),
+                Table::Wide(table) => sum_drawn(table, drawn, slot, sums),
                 Table::Multiplied(table) => {
-                    sums.fill(0.0);
                     let padded = self.stride.next_multiple_of(LANES);
-                    for row in stratum.clone() {
-                        let times = f64::from(drawn[row]);
-                        let row = &table[row * padded..(row + 1) * padded];
-                        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += times * x);
+                    let mut sum = vec![0.0; padded];
+                    let rows = table[stratum.start * padded..].chunks_exact(padded);
+                    for (&times, row) in drawn.iter().zip(rows) {
+                        let times = f64::from(times);
+                        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += times * x);
                     }
+                    put(sum, slot, sums);
                 }
             }
         }
     }
 
     /// (a, b, c, d) of a term from what `sum_into` wrote.
-    pub(crate) fn totals(&self, sums: &[f64], term: usize) -> [f64; 4] {
-        let cell = |cell: usize| {
-            sums.chunks_exact(self.stride).map(|sums| sums[4 * term + cell]).sum::<f64>()
-        };
-        std::array::from_fn(cell)
+    pub(crate) fn totals(&self, sums: &[Column], term: usize) -> Totals {
+        let mut totals = Totals::new();
+        for sums in sums.chunks_exact(self.stride) {
+            totals.add(&sums[4 * term..4 * term + 4]);
+        }
+        totals
     }
 
-    /// The variance of the sum of a linear form over units drawn within strata.
-    pub(crate) fn variance(&self, sums: &[f64], form: &[f64]) -> f64 {
-        let mut variance = 0.0;
+    /// The variance of the sum of a linear form over units drawn within strata, for each resample. The
+    /// form has one column for each count.
+    pub(crate) fn variances(&self, sums: &[Column], form: &[Column]) -> Column {
+        let used: Vec<usize> =
+            (0..self.n_cells).filter(|&cell| form[cell].iter().any(|&x| x != 0.0)).collect();
+        let mut variance = [0.0; BLOCK];
         for (&n, sums) in self.sizes.iter().zip(sums.chunks_exact(self.stride)) {
-            let (firsts, mut seconds) = sums.split_at(self.n_cells);
-            let mean: f64 = firsts.iter().zip(form).map(|(x, y)| x * y).sum();
-            let (mut squares, mut scale) = (0.0, 0.0);
-            for (i, x) in form.iter().enumerate() {
-                let (line, rest) = seconds.split_at(self.n_cells - i);
-                let cross: f64 = line[1..].iter().zip(&form[i + 1..]).map(|(s, y)| s * y).sum();
-                squares += x * (x * line[0] + 2.0 * cross);
-                scale += x * x * line[0];
-                seconds = rest;
+            let (firsts, seconds) = sums.split_at(self.n_cells);
+            let (mut mean, mut squares, mut scale) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+            for (k, &i) in used.iter().enumerate() {
+                // The line of the upper triangle that begins with the square of count `i`.
+                let line = &seconds[i * self.n_cells - i * i.saturating_sub(1) / 2..];
+                let mut cross = [0.0; BLOCK];
+                for &j in &used[k + 1..] {
+                    let (second, other) = (&line[j - i], &form[j]);
+                    for slot in 0..BLOCK {
+                        cross[slot] += second[slot] * other[slot];
+                    }
+                }
+                let (x, square, first) = (&form[i], &line[0], &firsts[i]);
+                for slot in 0..BLOCK {
+                    mean[slot] += first[slot] * x[slot];
+                    squares[slot] += x[slot] * (x[slot] * square[slot] + 2.0 * cross[slot]);
+                    scale[slot] += x[slot] * x[slot] * square[slot];
+                }
             }
-            let spread = squares - mean * mean / n;
-            // Units that are all alike leave nothing but rounding.
-            variance += if spread > 1e-12 * scale { spread * n / (n - 1.0) } else { 0.0 };
+            for slot in 0..BLOCK {
+                let spread = squares[slot] - mean[slot] * mean[slot] / n;
+                // Units that are all alike leave nothing but rounding.
+                let is_spread = spread > 1e-12 * scale[slot];
+                variance[slot] += if is_spread { spread * n / (n - 1.0) } else { 0.0 };
+            }
         }
         variance
     }
@@ -121,29 +140,26 @@ impl Products {
 fn sum_drawn<T: Copy + Default + AddAssign + Into<f64>>(
     table: &[T],
     drawn: &[u32],
-    sums: &mut [f64],
+    slot: usize,
+    sums: &mut [Column],
 ) {
     // Constant lengths keep the sums in registers: one term, two, four.
     match sums.len().next_multiple_of(LANES) {
-        16 => sum_rows::<T, 16>(table, drawn, sums),
-        48 => sum_rows::<T, 48>(table, drawn, sums),
-        152 => sum_rows::<T, 152>(table, drawn, sums),
+        16 => put(sum_rows::<T, 16>(table, drawn), slot, sums),
+        48 => put(sum_rows::<T, 48>(table, drawn), slot, sums),
+        152 => put(sum_rows::<T, 152>(table, drawn), slot, sums),
         padded => {
             let mut sum = vec![T::default(); padded];
             for &index in drawn {
                 let row = &table[index as usize * padded..][..padded];
                 sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
             }
-            sums.iter_mut().zip(sum).for_each(|(out, sum)| *out = sum.into());
+            put(sum, slot, sums);
         }
     }
 }
 
-fn sum_rows<T: Copy + Default + AddAssign + Into<f64>, const N: usize>(
-    table: &[T],
-    drawn: &[u32],
-    sums: &mut [f64],
-) {
+fn sum_rows<T: Copy + Default + AddAssign, const N: usize>(table: &[T], drawn: &[u32]) -> [T; N] {
     let (rows, _) = table.as_chunks::<N>();
     let mut sum = [T::default(); N];
     for &index in drawn {
@@ -151,5 +167,9 @@ fn sum_rows<T: Copy + Default + AddAssign + Into<f64>, const N: usize>(
             *sum += x;
         }
     }
-    sums.iter_mut().zip(sum).for_each(|(out, sum)| *out = sum.into());
+    sum
+}
+
+fn put<T: Into<f64>>(sum: impl IntoIterator<Item = T>, slot: usize, sums: &mut [Column]) {
+    sums.iter_mut().zip(sum).for_each(|(column, sum)| column[slot] = sum.into());
 }

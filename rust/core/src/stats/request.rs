@@ -1,5 +1,6 @@
 //! Settings and results of a resampling pass.
 
+use super::block::{BLOCK, Column, Totals};
 use super::detection::{adjusted_mar, adjusted_mar_gradient};
 use super::units::{Items, Question};
 use super::{Ends, Measure, Method, Observed, StatsError, Undefined, Unit, Units};
@@ -211,6 +212,32 @@ impl Question {
         }
         for ((slopes, &counts), &(_, weight)) in slopes.iter_mut().zip(totals).zip(&self.terms) {
             *slopes = measure.gradient(counts).map(|slope| weight * slope);
+        }
+    }
+
+    /// The slopes of the value in each term's (a, b, c, d), for each resample of a block.
+    pub(crate) fn gradients_into(
+        &self,
+        measure: Measure,
+        totals: &[Totals],
+        slopes: &mut [[Column; 4]],
+    ) {
+        if measure.is_linear() {
+            for ((slopes, totals), &(_, weight)) in slopes.iter_mut().zip(totals).zip(&self.terms) {
+                measure.gradients_into(weight, totals.whole(), slopes);
+            }
+            return;
+        }
+        let mut at = vec![[0.0; 4]; totals.len()];
+        let mut gradient = at.clone();
+        for slot in 0..BLOCK {
+            at.iter_mut().zip(totals).for_each(|(at, totals)| *at = totals.at(slot));
+            self.gradient_into(measure, &at, &mut gradient);
+            for (slopes, gradient) in
+                slopes.as_flattened_mut().iter_mut().zip(gradient.as_flattened())
+            {
+                slopes[slot] = *gradient;
+            }
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::sample::{BLOCK, Sample};
+use super::block::BLOCK;
+use super::sample::Sample;
 use super::units::{Question, Units};
 use super::{
     Ends, Estimate, Joint, Keys, Measure, Method, Observed, Request, Summary, Undefined, mover,

@@ -3,42 +3,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::block::{BLOCK, Column, Totals};
 use super::multinomial::multinomial;
 use super::products::Products;
 use super::units::{Question, Units};
 use super::{Dice, Joint, Measure, Method, Observed, Purpose, Request, Streams, Unit};
 use crate::Result;
 
-/// Resamples that are drawn from one stream. It is part of what a seed means: with another number, the
-/// same seed gives other draws.
-pub(crate) const BLOCK: usize = 64;
-
 /// The largest count that a packed sum can hold.
 const MOST_PACKED: u32 = 0xffff;
-
-/// (a, b, c, d) of the resamples of a block, as columns: a division for two or four resamples at once.
-struct Totals([[f64; BLOCK]; 4]);
-
-impl Totals {
-    fn collect<T: Into<f64>>(sums: impl Iterator<Item = [T; 4]>) -> Self {
-        let mut columns = [[0.0; BLOCK]; 4];
-        for (slot, sum) in sums.enumerate() {
-            for (column, n) in columns.iter_mut().zip(sum) {
-                column[slot] = n.into();
-            }
-        }
-        Self(columns)
-    }
-
-    fn at(&self, slot: usize) -> [f64; 4] {
-        self.0.map(|column| column[slot])
-    }
-
-    /// The columns of the first `n` resamples.
-    fn columns(&self, n: usize) -> [&[f64]; 4] {
-        self.0.each_ref().map(|column| &column[..n])
-    }
-}
 
 /// A slice, ready to be resampled for several questions and measures by one method.
 pub(crate) struct Sample<'a> {
@@ -129,37 +102,56 @@ impl<'a> Sample<'a> {
             self.fill(0, block, &[self.draw_sums(rows, block)], values);
             return Ok(());
         }
-        let shared = match (self.request.unit, self.joint) {
-            (Unit::Scenario, _) => self.draw_scenarios(block),
-            (Unit::Pair, Some(joint)) => self.draw_pairs(block, joint),
-            (Unit::Pair, None) => Vec::new(),
-        };
+        let mut sums = self.no_sums();
+        match (self.request.unit, self.joint) {
+            (Unit::Scenario, _) => self.draw_scenarios(block, &mut sums),
+            (Unit::Pair, Some(joint)) => self.draw_pairs(block, joint, &mut sums),
+            (Unit::Pair, None) => self.draw_patterns(block, &mut sums),
+        }
         let width = self.measures.len() * BLOCK;
         for (index, values) in values.chunks_exact_mut(width).enumerate() {
-            let units = &*self.units[index];
-            let own = match (self.request.unit, self.joint) {
-                (Unit::Pair, None) => self.draw_patterns(block, units),
-                _ => Vec::new(),
-            };
-            let drawn = if own.is_empty() { &shared } else { &own };
-            if let Some(products) = self.products.get(index) {
-                let sums = Self::product_sums(products, units, drawn);
-                let term = |term| {
-                    Totals::collect(
-                        sums.chunks_exact(products.n_sums().max(1))
-                            .map(|s| products.totals(s, term)),
-                    )
-                };
-                let totals: Vec<Totals> = (0..units.terms.len()).map(term).collect();
-                self.fill(index, block, &totals, values);
-                self.studentise(index, &sums, &totals, values);
-            } else {
-                let totals: Vec<_> =
-                    units.terms.iter().map(|rows| self.sums(rows, drawn)).collect();
-                self.fill(index, block, &totals, values);
+            match &sums[index] {
+                Sums::Counts(totals) => self.fill(index, block, totals, values),
+                Sums::Products(sums) => {
+                    let products = &self.products[index];
+                    let n_terms = self.units[index].terms.len();
+                    let totals: Vec<_> =
+                        (0..n_terms).map(|term| products.totals(sums, term)).collect();
+                    self.fill(index, block, &totals, values);
+                    self.studentise(index, sums, &totals, values);
+                }
             }
         }
         Ok(())
+    }
+
+    fn no_sums(&self) -> Vec<Sums> {
+        let sums = |(index, units): (usize, &Cow<'_, Units>)| match self.products.get(index) {
+            Some(products) => Sums::Products(products.no_sums()),
+            None => Sums::Counts(vec![Totals::new(); units.terms.len()]),
+        };
+        self.units.iter().enumerate().map(sums).collect()
+    }
+
+    /// Sum what one resample of one question has drawn.
+    fn add(&self, index: usize, drawn: &[u32], slot: usize, sums: &mut Sums) {
+        let units = &*self.units[index];
+        match sums {
+            Sums::Products(sums) => self.products[index].sum_into(units, drawn, slot, sums),
+            Sums::Counts(totals) => {
+                let sum = match self.request.unit {
+                    Unit::Scenario => sum_drawn,
+                    Unit::Pair => sum_multiplied,
+                };
+                for (totals, rows) in totals.iter_mut().zip(&units.terms) {
+                    totals.set(slot, sum(rows, drawn));
+                }
+            }
+        }
+    }
+
+    fn add_to_all(&self, drawn: &[u32], slot: usize, sums: &mut [Sums]) {
+        sums.iter_mut().enumerate().for_each(|(index, sums)| self.add(index, drawn, slot, sums));
     }
 
     /// The values of all measures of a question.
@@ -176,34 +168,34 @@ impl<'a> Sample<'a> {
     /// (a, b, c, d) of each resample of a block, summed as they are drawn.
     fn draw_sums(&self, rows: &[u64], block: usize) -> Totals {
         let mut words = self.streams.stream(block as u64);
-        let draw = |_| {
+        let mut totals = Totals::new();
+        for slot in 0..self.resamples(block).count() {
             let mut sum = 0;
             for (range, dice) in &self.dice {
                 let rows = &rows[range.clone()];
                 dice.roll(&mut words, rows.len(), |draw| sum += rows[draw as usize]);
             }
-            [0, 16, 32, 48].map(|shift| (sum >> shift) as u32 & MOST_PACKED)
-        };
-        Totals::collect(self.resamples(block).map(draw))
+            totals.set(slot, [0, 16, 32, 48].map(|shift| (sum >> shift) as u32 & MOST_PACKED));
+        }
+        totals
     }
 
-    /// Indices of the drawn scenarios, resample by resample.
-    fn draw_scenarios(&self, block: usize) -> Vec<u32> {
-        let resamples = self.resamples(block);
-        let n_draws = self.units[0].n_rows();
+    /// Draw indices of scenarios, the same for all questions.
+    fn draw_scenarios(&self, block: usize, sums: &mut [Sums]) {
         let mut words = self.streams.stream(block as u64);
-        let mut indices = Vec::with_capacity(n_draws * BLOCK);
-        for resample in resamples {
+        let mut drawn = Vec::with_capacity(self.units[0].n_rows());
+        for (slot, resample) in self.resamples(block).enumerate() {
+            drawn.clear();
             if self.request.n_resamples.is_none() {
-                self.enumerate(resample, &mut indices);
-                continue;
+                self.enumerate(resample, &mut drawn);
+            } else {
+                for (range, dice) in &self.dice {
+                    let first = range.start as u32;
+                    dice.roll(&mut words, range.len(), |draw| drawn.push(first + draw));
+                }
             }
-            for (range, dice) in &self.dice {
-                let first = range.start as u32;
-                dice.roll(&mut words, range.len(), |draw| indices.push(first + draw));
-            }
+            self.add_to_all(&drawn, slot, sums);
         }
-        indices
     }
 
     /// The digits of a number, each in the base of its stratum: over all numbers, all resamples.
@@ -217,72 +209,59 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// Number of draws of each pattern under all series, pair by pair.
-    fn draw_pairs(&self, block: usize, joint: &Joint) -> Vec<u32> {
-        let n_rows = self.units[0].n_rows();
+    /// Draw pairs, the same for all questions, and count each pattern under all series.
+    fn draw_pairs(&self, block: usize, joint: &Joint, sums: &mut [Sums]) {
         let mut words = self.streams.stream(block as u64);
-        let mut drawn = vec![0; n_rows * self.resamples(block).count()];
-        for drawn in drawn.chunks_exact_mut(n_rows.max(1)) {
+        let mut drawn = vec![0; self.units[0].n_rows()];
+        for slot in 0..self.resamples(block).count() {
+            drawn.fill(0);
             for (range, dice) in &self.dice {
                 let rows = &joint.rows[range.clone()];
                 dice.roll(&mut words, rows.len(), |draw| drawn[rows[draw as usize] as usize] += 1);
             }
+            self.add_to_all(&drawn, slot, sums);
         }
-        drawn
     }
 
-    /// Number of draws of each outcome pattern, resample by resample.
-    fn draw_patterns(&self, block: usize, units: &Units) -> Vec<u32> {
-        let mut words = self.streams.stream(block as u64);
-        let mut drawn = Vec::with_capacity(units.n_rows() * BLOCK);
-        for _ in self.resamples(block) {
-            for stratum in &units.strata {
-                multinomial(&mut words, &units.multiplicity[stratum.clone()], &mut drawn);
+    /// Draw how often each pattern of outcomes comes, from the same stream for each question.
+    fn draw_patterns(&self, block: usize, sums: &mut [Sums]) {
+        let mut drawn = Vec::new();
+        for (index, sums) in sums.iter_mut().enumerate() {
+            let mut words = self.streams.stream(block as u64);
+            let units = &*self.units[index];
+            for slot in 0..self.resamples(block).count() {
+                drawn.clear();
+                for stratum in &units.strata {
+                    multinomial(&mut words, &units.multiplicity[stratum.clone()], &mut drawn);
+                }
+                self.add(index, &drawn, slot, sums);
             }
         }
-        drawn
-    }
-
-    /// (a, b, c, d) of each resample.
-    fn sums(&self, rows: &[[u32; 4]], drawn: &[u32]) -> Totals {
-        let sum = match self.request.unit {
-            Unit::Scenario => sum_drawn,
-            Unit::Pair => sum_multiplied,
-        };
-        Totals::collect(drawn.chunks_exact(rows.len().max(1)).map(|drawn| sum(rows, drawn)))
-    }
-
-    /// Sums of counts and products, resample by resample.
-    fn product_sums(products: &Products, units: &Units, drawn: &[u32]) -> Vec<f64> {
-        let n_rows = units.n_rows().max(1);
-        let mut sums = vec![0.0; products.n_sums() * (drawn.len() / n_rows)];
-        let resamples =
-            drawn.chunks_exact(n_rows).zip(sums.chunks_exact_mut(products.n_sums().max(1)));
-        for (drawn, sums) in resamples {
-            products.sum_into(units, drawn, sums);
-        }
-        sums
     }
 
     /// Turn values into distances from the observed one in the resample's own standard errors.
     /// A gap of exactly 0 is a distance of 0 even where the standard error is 0 too.
-    fn studentise(&self, index: usize, sums: &[f64], totals: &[Totals], values: &mut [f64]) {
-        let (question, products) = (self.questions[index], &self.products[index]);
-        let mut at = vec![[0.0; 4]; totals.len()];
-        let mut gradient = at.clone();
-        for (slot, sums) in sums.chunks_exact(products.n_sums().max(1)).enumerate() {
-            for (at, totals) in at.iter_mut().zip(totals) {
-                *at = totals.at(slot);
-            }
-            for (k, &measure) in self.measures.iter().enumerate() {
-                question.gradient_into(measure, &at, &mut gradient);
-                let error = products.variance(sums, gradient.as_flattened()).sqrt();
-                let value = &mut values[k * BLOCK + slot];
-                let distance = *value - self.observed[index * self.measures.len() + k].value;
-                *value = if distance == 0.0 { 0.0 } else { distance / error };
+    fn studentise(&self, index: usize, sums: &[Column], totals: &[Totals], values: &mut [f64]) {
+        let observed = &self.observed[index * self.measures.len()..];
+        let mut slopes = vec![[[0.0; BLOCK]; 4]; totals.len()];
+        let measures = self.measures.iter().zip(observed);
+        for ((&measure, observed), values) in measures.zip(values.chunks_exact_mut(BLOCK)) {
+            self.questions[index].gradients_into(measure, totals, &mut slopes);
+            let variances = self.products[index].variances(sums, slopes.as_flattened());
+            for (value, variance) in values.iter_mut().zip(variances) {
+                let distance = *value - observed.value;
+                *value = if distance == 0.0 { 0.0 } else { distance / variance.sqrt() };
             }
         }
     }
+}
+
+/// What a block has drawn for one question.
+enum Sums {
+    /// (a, b, c, d) of each term.
+    Counts(Vec<Totals>),
+    /// Counts and their products.
+    Products(Vec<Column>),
 }
 
 /// The four counts of each row of the only term in one word, 16 bits each, if no resample can overflow.

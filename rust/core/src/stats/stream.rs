@@ -6,8 +6,9 @@
 
 use rayon::prelude::*;
 
+use super::block::BLOCK;
 use super::order::interpolate;
-use super::sample::{BLOCK, Sample};
+use super::sample::Sample;
 use super::{Ends, Keys, Method, Observed, Position, Undefined};
 use crate::Result;
 
