@@ -149,12 +149,21 @@ impl Plan {
     pub fn new(sequences: Ragged, limits: Limits) -> Result<Self> {
         check(&sequences, &limits)?;
         let Order { indices: order, shared: common } = if limits.packing == Packing::Stable {
+            check_all_ids(&sequences, limits.n_vocab)?;
             // Still depth first through the trie, with the children of each node in a drawn order.
             Order::new(&sequences.mapped(|id| drawn(limits.seed, id)))
         } else {
             Order::new(&sequences)
         };
         let leaves = equal_runs(&sequences, &order, &common);
+        let is_valid = |leaf: &Range<usize>| {
+            let new = &sequences.row(order[leaf.start])[common[leaf.start]..];
+            check_ids(0, new, limits.n_vocab).is_ok()
+        };
+        if !leaves.iter().all(is_valid) {
+            // The first row with such an id is named, in the order in which the rows were given.
+            check_all_ids(&sequences, limits.n_vocab)?;
+        }
         let mut shared: Vec<usize> = leaves.iter().skip(1).map(|leaf| common[leaf.start]).collect();
         // A header shorter than every sequence leaves each its own last token to be read.
         let shortest = leaves.iter().map(|leaf| sequences.row(order[leaf.start]).len()).min();
@@ -310,9 +319,12 @@ fn check(sequences: &Ragged, limits: &Limits) -> Result<()> {
         if row.len() > limits.n_longest {
             return Err(Error::TooLong { index, n_tokens: row.len(), limit: limits.n_longest });
         }
-        check_ids(index, row, limits.n_vocab)?;
     }
     Ok(())
+}
+
+fn check_all_ids(sequences: &Ragged, n_vocab: usize) -> Result<()> {
+    (0..sequences.len()).try_for_each(|index| check_ids(index, sequences.row(index), n_vocab))
 }
 
 /// A number for a token, in an order that the seed draws; no two tokens have the same.

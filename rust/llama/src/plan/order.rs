@@ -22,7 +22,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Sort sequences whose ids are not negative.
+    /// Sort sequences. Negative ids count as one id, the least: no vocabulary has them, and where one is
+    /// said to be shared, so is one in the row before.
     pub(super) fn new(sequences: &Ragged) -> Self {
         let mut keyed: Vec<(u64, usize)> = (0..sequences.len()).map(|index| (0, index)).collect();
         let mut shared = vec![0; keyed.len()];
@@ -71,9 +72,10 @@ fn split(
     }
 }
 
-/// The next two tokens, in the order of slices: an end comes first.
+/// The next two tokens, in the order of slices: an end comes first, then a negative id.
 fn key_at(row: &[i32], depth: usize) -> u64 {
-    let token = |at: usize| row.get(at).map_or(0, |&id| u64::from(id as u32) + 1);
+    let token =
+        |at: usize| row.get(at).map_or(0, |&id| u64::from(id.max(-1).wrapping_add(2) as u32));
     token(depth) << 32 | token(depth + 1)
 }
 

@@ -219,6 +219,27 @@ fn stable_batches_have_one_shape_and_neighbours_drawn_by_seed() {
     assert_ne!(order, (0..40).collect::<Vec<_>>());
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 300 }))]
+
+    /// Shared tokens are looked at once; the first bad id is named all the same.
+    #[test]
+    fn the_first_id_outside_the_vocabulary_is_named(
+        rows in prop::collection::vec(prop::collection::vec(-3..1004, 1..6), 1..12),
+        header in prop::collection::vec(0..3, 0..40),
+        is_stable: bool,
+    ) {
+        let rows: Vec<Vec<i32>> = rows.iter().map(|row| [&header[..], row].concat()).collect();
+        let packing = if is_stable { Packing::Stable } else { Packing::Packed };
+        let made = Plan::new(ragged(&rows), Limits { packing, n_seq_max: 4, ..limits(4, 4) });
+        let bad = rows.iter().enumerate().find_map(|(index, row)| {
+            let token = row.iter().copied().find(|id| !(0..1000).contains(id))?;
+            Some(Error::TokenOutOfRange { index, token, n_vocab: 1000 })
+        });
+        prop_assert_eq!(made.err(), bad);
+    }
+}
+
 #[test]
 fn bad_input_is_named() {
     let make = |rows: &[Vec<i32>], limits| Plan::new(ragged(rows), limits).unwrap_err();
