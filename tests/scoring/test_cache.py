@@ -1,6 +1,10 @@
 """Answers kept across runs: the same ones, under everything that decides them, never an error."""
 
+import contextlib
+import hashlib
 import json
+import pickle
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,11 +14,12 @@ import pytest
 
 from helpers import make_suite
 from misfired import score, write_suite
-from misfired.errors import CacheError
+from misfired.errors import CacheError, MisfiredWarning
 from misfired.runs.folder import JOURNAL
-from misfired.scoring.cache import FILE, KEY, AnswerCache
+from misfired.scoring.cache import FILE, AnswerCache
 from misfired.scoring.llama import backend as local
 from misfired.scoring.llama import engine
+from misfired.scoring.rows import KEY
 
 pytestmark = pytest.mark.model
 
@@ -123,9 +128,79 @@ def test_damage_is_said_with_the_file(small_model, tmp_path) -> None:
         changed.execute("UPDATE answers SET row = replace(row, 'yes', 'no')")
     changed.close()
     cache = AnswerCache(tmp_path)
-    with pytest.raises(CacheError, match="does not match its checksum"):
-        cache.get([key(1)])
+    with pytest.warns(
+        MisfiredWarning, match="row 000000000000... is left out: damaged, it does not"
+    ):
+        assert cache.get([key(1)]) == {}
+    cache.put({key(1): ROW})
+    assert cache.get([key(1)]) == {key(1): ROW}, "what is left out is replaced"
     cache.close()
+
+
+#: What stands in the table for one answer: row and checksum, from the row as it was.
+DAMAGED = {
+    "no number": lambda row: json.dumps(row | {"logp_yes": float("nan")}),
+    "infinite": lambda row: json.dumps(row | {"mass": float("inf")}),
+    "above 1": lambda row: json.dumps(row | {"logp_no": 3.5}),
+    "outcome": lambda row: json.dumps(row | {"outcome": "banana"}),
+    "another outcome": lambda row: json.dumps(
+        row | {"outcome": {"correct": "wrong", "wrong": "correct"}[row["outcome"]]}
+    ),
+    "an error": lambda row: json.dumps(dict.fromkeys(row) | {"outcome": "error", "reason": "?"}),
+    "answer": lambda row: json.dumps(row | {"answer": "perhaps"}),
+    "field": lambda row: json.dumps({**row, "more": 1}),
+    "missing": lambda row: json.dumps({k: v for k, v in row.items() if k != "mass"}),
+    "a list": lambda _: "[]",
+    "text": lambda _: "no JSON",
+    "deep": lambda _: "[" * 100_000,
+    "type": lambda row: json.dumps(row | {"mass": "much"}),
+    "pickle": pickle.dumps,
+    "integer": lambda _: 7,
+}
+
+
+@pytest.fixture(scope="module")
+def filled(small_model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("filled")
+    score(small_model, make_suite(4), cache=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_row_that_no_run_writes_is_left_out_in_one_line(
+    name, filled, small_model, tmp_path
+) -> None:
+    shutil.copy(filled / FILE, tmp_path / FILE)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as changed, changed:
+        each, row = changed.execute("SELECT key, row FROM answers").fetchone()
+        value = DAMAGED[name](json.loads(row))
+        content = value if isinstance(value, bytes) else str(value).encode()
+        changed.execute(
+            "UPDATE answers SET row = ?, checksum = ? WHERE key = ?",
+            (value, hashlib.sha256(each + content).digest()[:16], each),
+        )
+    whole = score(small_model, make_suite(4))
+    with pytest.warns(MisfiredWarning) as told:
+        found = score(small_model, make_suite(4), cache=tmp_path)
+    kept = ["id", "answer", "outcome"]
+    assert found.answers.select(kept).equals(whole.answers.select(kept))
+    assert (found.answers["logit_diff"] - whole.answers["logit_diff"]).abs().max() < 1e-5
+    assert times(found)["n_from_cache"] == 7
+    (line,) = (str(one.message) for one in told)
+    assert f"{tmp_path / FILE}: row {each.hex()[:12]}... is left out: " in line
+    assert "\n" not in line
+    assert len(line) < 500
+    again = score(small_model, make_suite(4), cache=tmp_path)
+    assert times(again)["n_from_cache"] == 8, "the sound answer has taken its place"
+
+
+def test_a_cache_that_another_program_holds_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("misfired.scoring.cache.PATIENCE", 0.1)
+    AnswerCache(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(CacheError, match=r"database is locked \(another program has held"):
+            AnswerCache(tmp_path)
 
 
 def test_another_format_and_a_folder_that_cannot_be_made(tmp_path) -> None:
@@ -200,6 +275,7 @@ KILLED = f"""
 import os, signal, sys
 from misfired import read_suite, score
 from misfired.scoring.llama import engine
+from misfired.scoring.rows import KEY
 model, suite, out, cache, n_kept = sys.argv[1:]
 engine.N_BLOCK = {N_BLOCK}
 def die(n_done, _):

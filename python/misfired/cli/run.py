@@ -1,7 +1,7 @@
 """`misfired run` and `misfired score`: a model file in, answers and their rates out."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,21 @@ def run(
             echo_data(json.dumps(run_json(done, out)))
         else:
             echo(run_report(done, out))
+        _check_answered({out: done.scores.answers})
+
+
+def _check_answered(runs: Mapping[Path, pl.DataFrame]) -> None:
+    """End with exit code 1, and a line for each run, if no prompt of it has an answer."""
+    nothing = {}
+    for out, answers in runs.items():
+        outcomes = answers["outcome"]
+        if (outcomes == "error").all():
+            nothing[out] = f"all {len(outcomes)} answers are errors, the first: "
+            nothing[out] += shown(answers["reason"][0])
+    for out, problem in nothing.items():
+        echo_error(f"error: {shown(out)}: {problem}")
+    if nothing:
+        raise Exit(1)
 
 
 def _begin(model: str, ray: str | None = None) -> None:
@@ -140,12 +155,13 @@ def _run_variants(
     if as_json:
         each = {name: run_json(one, out / name) for name, one in runs.items()}
         echo_data(json.dumps({"variants": each, "comparison": compared.to_dicts()}))
-        return
-    first, second = runs
-    for name, one in runs.items():
-        echo("\n".join([name, *map(paragraph, verdict_sentences(one.analyses.verdict)), ""]))
-    echo(text(variants_table(compared, (first, second))))
-    echo(f"runs   {shown(out)}/{{{first},{second}}}")
+    else:
+        first, second = runs
+        for name, one in runs.items():
+            echo("\n".join([name, *map(paragraph, verdict_sentences(one.analyses.verdict)), ""]))
+        echo(text(variants_table(compared, (first, second))))
+        echo(f"runs   {shown(out)}/{{{first},{second}}}")
+    _check_answered({out / name: one.scores.answers for name, one in runs.items()})
 
 
 def _run_many(
@@ -176,6 +192,7 @@ def _run_many(
     failed = [each for each in results.values() if not isinstance(each, Run)]
     for error in failed:
         echo_error(f"error: {shown(error, LONGEST_MESSAGE)}")
+    _check_answered({out / name: each.scores.answers for name, each in runs.items()})
     if failed:
         raise Exit(1)
 
@@ -222,6 +239,7 @@ def score(
             echo_data(json.dumps(scores_json(scores, out)))
         else:
             echo(scores_report(scores, out))
+        _check_answered({out: scores.answers})
 
 
 def choose_pairs(

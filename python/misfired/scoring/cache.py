@@ -6,14 +6,17 @@ import functools
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from misfired.errors import CacheError
+from misfired.errors import CacheError, DataError, MisfiredWarning
+from misfired.reading import parse_json
 from misfired.scoring.backend import Row
 from misfired.scoring.forms import Form
+from misfired.scoring.rows import KEY, RowCheck
 
 if TYPE_CHECKING:
     from misfired.scoring.llama.engine import Job
@@ -21,10 +24,15 @@ if TYPE_CHECKING:
 FILE = "answers.sqlite3"
 #: Changes whenever keys or rows are made in another way.
 FORMAT = 1
-#: Field of an answer in a journal: its key, in hexadecimal.
-KEY = "cache_key"
 #: Seconds that a process waits for another that writes.
 PATIENCE = 60.0
+
+#: Returns the sound row of a key, from what a cache holds under it.
+Check = Callable[[bytes, Any], Row]
+
+
+def _plain(_: bytes, content: Row) -> Row:
+    return content
 
 
 class AnswerCache:
@@ -37,7 +45,7 @@ class AnswerCache:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.file = Path(folder) / FILE
+        self.file, self._wrong = Path(folder) / FILE, set[bytes]()
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -45,6 +53,8 @@ class AnswerCache:
         with self._named(), ExitStack() as stack:
             # Transactions begin by hand: one that Python begins cannot wait for a writer.
             self._connection = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)
+            # As they lie there: text that is none is found by its row.
+            self._connection.text_factory = bytes
             stack.callback(self.close)
             with self._writing():
                 (found,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -57,21 +67,37 @@ class AnswerCache:
                 self._connection.execute(f"PRAGMA user_version = {FORMAT}")
             stack.pop_all()
 
-    def get(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
-        """Return the answers that are known, by key."""
+    def get(self, keys: Iterable[bytes], check: Check = _plain) -> dict[bytes, Row]:
+        """Return the answers that are known and sound, by key.
+
+        `check` returns the row of a key from its content, or raises a `DataError`. A row that is not sound
+        is left out, and replaced when `put` gets its answer; one `MisfiredWarning` says what is wrong.
+        """
         query, execute = "SELECT row, checksum FROM answers WHERE key = ?", self._connection.execute
         with self._named():
             rows = [(key, *row) for key in keys for row in execute(query, (key,))]
-        if any(_checksum(key, text) != checksum for key, text, checksum in rows):
-            raise CacheError(f"{self.file}: damaged: an answer does not match its checksum")
-        return {key: json.loads(text) for key, text, _ in rows}
+        known, wrong = {}, {}
+        for key, text, checksum in rows:
+            try:
+                known[key] = check(key, _content(key, text, checksum))
+            except DataError as error:
+                wrong[key] = str(error)
+        self._wrong |= wrong.keys()
+        if wrong:
+            key, problem = next(iter(wrong.items()))
+            many = "" if len(wrong) == 1 else f", and {len(wrong) - 1} more"
+            said = f"row {key.hex()[:12]}... is left out: {problem}{many}; the answer is computed again"
+            warnings.warn(f"{self.file}: {said}", MisfiredWarning, stacklevel=2)
+        return known
 
     def put(self, answers: Mapping[bytes, Row]) -> None:
         """Keep answers, except errors."""
         kept = [(key, row) for key, row in answers.items() if row["outcome"] != "error"]
         texts = [(key, json.dumps(row, ensure_ascii=False)) for key, row in kept]
-        rows = [(key, text, _checksum(key, text)) for key, text in texts]
+        rows = [(key, text, _checksum(key, text.encode())) for key, text in texts]
+        wrong = [(key,) for key, _ in kept if key in self._wrong]
         with self._named(), self._writing():
+            self._connection.executemany("DELETE FROM answers WHERE key = ?", wrong)
             self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
@@ -93,7 +119,10 @@ class AnswerCache:
         try:
             yield
         except sqlite3.Error as error:
+            is_busy = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
             hint = "it may be deleted: runs fill it again"
+            if is_busy:
+                hint = f"another program has held it for {PATIENCE:.0f} s"
             raise CacheError(f"{self.file}: {error} ({hint})") from None
 
 
@@ -104,11 +133,27 @@ class ShardCache:
     """
 
     def __init__(
-        self, cache: AnswerCache | None, keys: Mapping[int, bytes], recorded: Mapping[int, Row]
+        self,
+        cache: AnswerCache | None,
+        keys: Mapping[int, bytes],
+        recorded: Mapping[int, Row],
+        check: RowCheck,
+        expected: Sequence[str],
     ) -> None:
+        """Look the prompts with these keys up; `check` and the right answers say which rows are sound."""
         self._cache, self._recorded = cache, recorded
         self._fresh: list[Row] = []
-        found = {} if cache is None else cache.get(keys.values())
+        right = {key: expected[row] for row, key in keys.items()}
+        found = {}
+        if cache is not None:
+
+            def sound(key: bytes, content: Any) -> Row:
+                row = check.read(content, right[key])
+                if row["outcome"] == "error":
+                    raise DataError("outcome must be an answer's, got an error")
+                return row
+
+            found = cache.get(keys.values(), sound)
         self.known = {row: keyed(found[key], key) for row, key in keys.items() if key in found}
 
     def learn(self, answers: Iterable[Row]) -> None:
@@ -165,5 +210,12 @@ def _forms(forms: tuple[Form, ...]) -> bytes:
     return json.dumps([[form.answer, form.text, form.tokens] for form in forms]).encode()
 
 
-def _checksum(key: bytes, text: str) -> bytes:
-    return hashlib.sha256(key + text.encode()).digest()[:16]
+def _content(key: bytes, text: Any, checksum: Any) -> Any:
+    """Return the content of a row of the table; a `DataError` if it is none."""
+    if not isinstance(text, bytes) or _checksum(key, text) != checksum:
+        raise DataError("damaged, it does not match its checksum")
+    return parse_json(text, allow_nan=True)
+
+
+def _checksum(key: bytes, text: bytes) -> bytes:
+    return hashlib.sha256(key + text).digest()[:16]

@@ -90,6 +90,8 @@ class Intervention:
             if len(shape) != 2 or shape[0] != n_layer or shape[1] % n_head:
                 rule = f"({n_layer}, width of {n_head} heads)"
                 yield f"means {name} must have shape {rule}, got {shape}"
+            elif not np.isfinite(self.means.rows).all():
+                yield f"means {name} must hold only finite numbers"
         if self.direction is not None:
             (first, last), vectors = self.direction.layers, self.direction.vectors
             if not 1 <= first <= last < n_layer:
@@ -100,6 +102,9 @@ class Intervention:
             if shape[-1:] != (n_embd,) or not (by_layer or len(shape) == 1):
                 rule = f"({n_embd},) or ({n_layer}, {n_embd}) with a row for layer {last}"
                 yield f"direction.file {vectors.name} must have shape {rule}, got {shape}"
+            elif (added := self.control_vector(sizes)) is None or not np.isfinite(added).all():
+                rule = f"finite numbers in 32 bits, times strength {self.direction.strength:g}"
+                yield f"direction.file {vectors.name} must hold {rule}"
 
     def outputs(self, ablation: Ablation, n_head: int) -> Floats | None:
         """Return the head's replaced output: its columns of the means, or None for zeros."""
@@ -116,7 +121,8 @@ class Intervention:
         vectors = self.direction.vectors.rows
         rows = np.zeros((sizes.n_layer, sizes.n_embd), np.float32)
         rows[: len(vectors) if vectors.ndim == 2 else None] = vectors
-        return rows[1:] * np.float32(self.direction.strength)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return rows[1:] * np.float32(self.direction.strength)
 
     @property
     def is_direction_only(self) -> bool:
@@ -226,7 +232,7 @@ def _array(name: str, file: Path) -> Array:
         raise ArgumentError(f"{name} {error}") from None
     is_gguf = file.suffix == ".gguf"
     try:
-        rows = _control_vector(where, file) if is_gguf else np.load(io.BytesIO(content))
+        rows = _control_vector(where, file) if is_gguf else _npy(content)
     except ArgumentError:
         raise
     # The libraries trust a header: a damaged one fails in any way, and may state any size.
@@ -235,7 +241,21 @@ def _array(name: str, file: Path) -> Array:
         raise ArgumentError(f"{where}: not {what}, or a damaged one") from None
     if rows.dtype.kind != "f" or not np.isfinite(rows).all():
         raise ArgumentError(f"{where}: must hold only finite floating-point numbers")
-    return Array(rows.astype(np.float32), hashlib.sha256(content).hexdigest(), file.name)
+    with np.errstate(over="ignore"):
+        used = rows.astype(np.float32)
+    if not np.isfinite(used).all():
+        most, largest = np.finfo(np.float32).max, np.abs(rows).max()
+        raise ArgumentError(f"{where}: must hold numbers of at most {most:.3g}, got {largest:.3g}")
+    return Array(used, hashlib.sha256(content).hexdigest(), file.name)
+
+
+def _npy(content: bytes) -> npt.NDArray[Any]:
+    """Return the array of a .npy file, never an archive of several or pickled objects."""
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+
+
+#: Far more than any model has; a control vector is refused before its rows are laid out.
+_MOST_LAYERS = 10_000
 
 
 def _control_vector(where: str, file: Path) -> Floats:
@@ -250,7 +270,7 @@ def _control_vector(where: str, file: Path) -> Floats:
         for tensor in GGUFReader(file).tensors
         if (match := re.fullmatch(r"direction\.(\d+)", tensor.name))
     }
-    if len({len(row) for row in found.values()}) != 1:
+    if len({len(row) for row in found.values()}) != 1 or max(found) > _MOST_LAYERS:
         rule = "must hold tensors direction.1, direction.2 ... of one length"
         raise ArgumentError(f"{where}: {rule}")
     rows = np.zeros((max(found) + 1, len(next(iter(found.values())))), np.float32)

@@ -383,6 +383,25 @@ DIRECTION = '[direction]\nfile = "d.npy"\n'
             r"m.npy must have shape \(64,\) or .*, got \(2, 64\)",
         ),
         ('[direction]\nfile = "bad.gguf"\nlayers = [1, 2]', "bad.gguf: not a GGUF file"),
+        (
+            '[direction]\nfile = "large.npy"\nlayers = [1, 2]',
+            r"large.npy: must hold numbers of at most 3.4e\+38, got 1e\+300",
+        ),
+        (
+            "means = 'large.npy'\n" + ABLATE + "heads = [1]\nmethod = 'mean'",
+            r"large.npy: must hold numbers of at most 3.4e\+38",
+        ),
+        (
+            DIRECTION + "layers = [1, 2]\nstrength = 1e39",
+            r"d.npy must hold finite numbers in 32 bits, times strength 1e\+39",
+        ),
+        ('[direction]\nfile = "d.npz"\nlayers = [1, 2]', "d.npz: not a NumPy array"),
+        ('[direction]\nfile = "objects.npy"\nlayers = [1, 2]', "objects.npy: not a NumPy array"),
+        ('[direction]\nfile = "d.safetensors"\nlayers = [1, 2]', "not a NumPy array"),
+        ('[direction]\nfile = "complex.npy"\nlayers = [1, 2]', "must hold only finite"),
+        ('[direction]\nfile = "fields.npy"\nlayers = [1, 2]', "must hold only finite"),
+        ('[direction]\nfile = "one.npy"\nlayers = [1, 2]', r"one.npy must have shape .*, got \(\)"),
+        ('[direction]\nfile = "huge.npy"\nlayers = [1, 2]', "huge.npy: not a NumPy array"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str, model_file, tmp_path: Path) -> None:
@@ -390,11 +409,36 @@ def test_what_is_wrong_is_named(text: str, message: str, model_file, tmp_path: P
     np.save(tmp_path / "m.npy", np.ones((2, 64), np.float32))
     np.save(tmp_path / "nan.npy", np.full(64, np.nan))
     np.save(tmp_path / "text.npy", np.array(["a"]))
+    np.save(tmp_path / "large.npy", np.full((3, 64), 1e300))
+    np.savez(tmp_path / "d.npz", a=np.ones(64))
+    np.save(tmp_path / "objects.npy", np.array([{}]))
+    np.save(tmp_path / "complex.npy", np.ones(64, np.complex64))
+    np.save(tmp_path / "fields.npy", np.zeros(64, [("a", np.float32)]))
+    np.save(tmp_path / "one.npy", np.float32(1))
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999,), }\n"
+    magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (tmp_path / "huge.npy").write_bytes(magic + header)
+    (tmp_path / "d.safetensors").write_bytes(bytes(8) + b"{}")
     (tmp_path / "bad.gguf").write_bytes(b"GGUX" + bytes(100))
     (tmp_path / "d.toml").write_text(text)
     with pytest.raises(DataError, match=message) as caught:
         score(model_file(), make_suite(8), intervention=tmp_path / "d.toml", n_threads=1)
     assert str(caught.value).startswith(str(tmp_path / "d.toml"))
+
+
+@pytest.mark.parametrize("command", ["run", "score"])
+def test_a_run_without_any_answer_has_failed(command, model_file, tmp_path: Path, misfired) -> None:
+    np.save(tmp_path / "d.npy", np.ones(64, np.float32))
+    (tmp_path / "d.toml").write_text(DIRECTION + "layers = [1, 2]\nstrength = 3e38")
+    make_suite(4).write_parquet(tmp_path / "suite.parquet")
+    arguments = (model_file(), "--suite", tmp_path / "suite.parquet", "-o", tmp_path / "run")
+    for _ in range(2):
+        told = misfired(command, *arguments, "--intervention", tmp_path / "d.toml", "--json")
+        assert told.code == 1
+        last = told.err.splitlines()[-1]
+        assert last.startswith(f"error: {tmp_path / 'run'}: all ")
+        assert last.endswith(" answers are errors, the first: non-finite logits")
+        assert json.loads(told.out), "what was measured is shown, and kept"
 
 
 def test_a_file_that_is_missing(model_file, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from misfired.scoring.llama.model import Context
 from misfired.scoring.llama.session import Session, calibrate
 from misfired.scoring.model_file import model_sha256
 from misfired.scoring.options import ScoringOptions
+from misfired.scoring.rows import RowCheck
 
 
 class LocalBackend:
@@ -124,7 +125,8 @@ class LocalBackend:
             return {"tokens": tokens}
         with self.session.context(job) as context:
             keys = job_keys(job, self._scope(context))
-            shard_cache = ShardCache(self.cache, keys, recorded)
+            check, expected = RowCheck(self.session.protocol), shard["expected"].to_list()
+            shard_cache = ShardCache(self.cache, keys, recorded, check, expected)
             yield list(shard_cache.known.items())
             # What the trial has decoded alone is answered.
             found = {row: self._kept.get(prompt.key) for row, prompt in job.prompts.items()}

@@ -16,6 +16,7 @@ from misfired.scoring.answers import NO_TEXT, measured_columns
 from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, key_of, keyed
 from misfired.scoring.options import DecodingOptions, Devices, ScoringOptions
+from misfired.scoring.rows import RowCheck
 from misfired.scoring.server.client import Client
 from misfired.scoring.server.fault import Fault
 from misfired.scoring.server.reply import Identity, abstained, read_identity, read_reply
@@ -108,7 +109,8 @@ class ServerBackend:
         yield [(row, nothing) for row in missing if row not in asked]
         told = self._identity
         keys = {row: self._key_of(asked[row], told.fingerprint) for row in asked if told}
-        cached = ShardCache(self.cache, keys, recorded)
+        check, expected = RowCheck(self.protocol, server=True), shard["expected"].to_list()
+        cached = ShardCache(self.cache, keys, recorded, check, expected)
         yield list(cached.known.items())
         self._n_answered += len(recorded) + len(cached.known)
         unknown = [row for row in asked if row not in cached.known]
