@@ -37,9 +37,14 @@ MOST_THREADS = 512
 SPLIT_MODES = ("none", "layer", "row")
 
 
+#: llama.cpp takes shares as 32-bit numbers.
+_MOST_SHARE = 1e30
+
+
 def _shares(name: str, value: tuple[float, ...]) -> None:
-    if not min(value, default=-1) >= 0 < sum(value):
-        raise ArgumentError(f"{name} must be shares of at least 0, not all 0, got {value}")
+    if not min(value, default=-1) >= 0 < sum(value) <= _MOST_SHARE:
+        rule = f"shares of at least 0, not all 0, together at most {_MOST_SHARE:g}"
+        raise ArgumentError(f"{name} must be {rule}, got {value}")
 
 
 def _two_amounts(name: str, value: tuple[float, ...]) -> None:
