@@ -14,8 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from misfired.cli import load
-from misfired.errors import ArgumentError
-from misfired.report import figures
 
 pytestmark = pytest.mark.model
 
@@ -38,7 +36,7 @@ def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> Non
     for measure in ("accuracy_contrast", "yes_rate", "choice_accuracy_k", "recovery_rate"):
         assert measure in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()[:-1]) <= 80
-    for name in ("layers", "recovery", "heads"):
+    for name in ("layers", "gap", "recovery", "heads", "attention"):
         root = ET.parse(tmp_path / "out" / f"{name}.svg").getroot()  # noqa: S314  our own file
         assert root.tag.endswith("svg")
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -62,12 +60,6 @@ def test_equal_figures_are_equal_files(command: list[str], tmp_path: Path) -> No
         assert CliRunner().invoke(load("localise"), [*command, "--probe", "lens"]).exit_code == 0
         files.append((tmp_path / "out" / "layers.svg").read_bytes())
     assert files[0] == files[1]
-
-
-def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(ArgumentError, match=r"pip install 'misfired\[plots\]'"):
-        figures.check_matplotlib()
 
 
 def test_a_mistake_is_one_line(command: list[str]) -> None:

@@ -25,6 +25,8 @@ COMMANDS = {
     "stats": ("stats", "stats", "Print MAR and its companions with intervals."),
     "compare": ("stats", "compare", "Print what differs between two runs on the same pairs."),
     "leaderboard": ("stats", "leaderboard", "Rank runs, with intervals and joint ranks."),
+    "report": ("report", "report", "Write a page about runs, to open in a browser."),
+    "plot": ("plot", "plot", "Draw the figures of a paper from runs."),
     "localise": ("localise", "localise", "Find layers and heads that overrule the evidence."),
     "bbq": ("bbq", "app", "Download BBQ, the benchmark that VETO's pairs are built from."),
     "pairs": ("pairs", "app", "Build a suite of contrastive pairs from BBQ; check and show it."),

@@ -18,7 +18,7 @@ def localise(
     run: Path = Option(help="Folder of a finished run of this model."),
     out: Path = Option(..., "-o", "--out", help="Folder for tables and figures."),
     base: Path | None = Option(None, help="A base model to compare with (lens and heads)."),
-    figures: bool = Option(True, help="Draw figures (needs matplotlib)."),
+    figures: bool = Option(True, help="Draw figures."),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -36,17 +36,15 @@ def localise(
 
     begin(model)
     from misfired.localise import localise as localise_run
-    from misfired.report.figures import check_matplotlib, write_figures
+    from misfired.report.figures import write_figures
     from misfired.report.localise import localisation_json, localisation_report
     from misfired.report.table import json_text
 
-    if figures:
-        check_matplotlib()
     with progress_shown() as shown:
         found = localise_run(model, run, base=base, progress=shown("localising"), **options)
     found.write(out)
     if figures:
-        write_figures(found, out)
+        write_figures(found.tables, out)
     if as_json:
         echo_data(json_text(localisation_json(found, out)))
     else:

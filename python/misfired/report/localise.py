@@ -46,20 +46,24 @@ def localisation_json(found: Localisation, out: Path) -> dict[str, Any]:
 
 def localisation_report(found: Localisation, out: Path) -> str:
     """Return counts, the noise floor and the small tables of a localisation."""
-    counts = found.manifest
-    moved = max(check["redecoding"] for check in counts["check"].values())
-    head = (
-        f"{counts['n_failures']} failures, {counts['n_controls']} controls; persons not aligned in "
-        f"{counts['n_unaligned']}\n"
-        f"noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects\n"
-        f"{paragraph(_quantity(counts))}"
-    )
-    doubt = _doubt(counts["reading"])
-    head = head if doubt is None else f"{head}\n{paragraph(doubt)}"
+    head = "\n".join(map(paragraph, localisation_sentences(found.manifest)))
     tables = [show(found.tables[name]) for name, show in _TABLES.items() if name in found.tables]
     return "\n\n".join(
         [head, *tables, f"tables, figures and manifest in {shown(out, LONGEST_MESSAGE)}"]
     )
+
+
+def localisation_sentences(manifest: dict[str, Any]) -> list[str]:
+    """Return what a localisation rests on: counts, the noise floor, its quantity, and what is in doubt."""
+    moved = max(check["redecoding"] for check in manifest["check"].values())
+    unaligned = f"persons not aligned in {manifest['n_unaligned']}"
+    sentences = [
+        f"{manifest['n_failures']} failures, {manifest['n_controls']} controls; {unaligned}.",
+        f"Noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects.",
+        _quantity(manifest),
+        _doubt(manifest["reading"]),
+    ]
+    return list(filter(None, sentences))
 
 
 def _quantity(manifest: dict[str, Any]) -> str:

@@ -81,11 +81,16 @@ def _pairs_and_twins(scores: Scores, n: int) -> str:
 
 
 def _notes(scores: Scores, manifest: Manifest) -> Iterator[str]:
-    yield from map(paragraph, _sentences(scores, manifest))
+    yield from map(paragraph, note_sentences(scores.answers, manifest))
+
+
+def note_sentences(answers: pl.DataFrame, manifest: Manifest) -> Iterator[str]:
+    """Yield what a reader of a run must know beside its verdict: what was unscored, cached, flipped."""
+    yield from _sentences(answers, manifest)
     if manifest.settings.server is not None:
-        yield from map(paragraph, _server_sentences(manifest))
+        yield from _server_sentences(manifest)
     if (check := manifest.batch_invariance) is not None:
-        yield paragraph(
+        yield (
             f"{invariance(check)}; {check.label_flips} answers flip, "
             f"{check.n_within} of all lie that close to the boundary." + _what_it_says(check)
         )
@@ -114,7 +119,7 @@ def _what_it_says(check: BatchInvariance) -> str:
     return f" If all of those flipped, MAR would lie within: {listed}." if listed else ""
 
 
-def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
+def _sentences(answers: pl.DataFrame, manifest: Manifest) -> Iterator[str]:
     shots, changed = manifest.settings.shots, manifest.settings.intervention
     if shots is not None:
         yield (
@@ -134,8 +139,8 @@ def _sentences(scores: Scores, manifest: Manifest) -> Iterator[str]:
     if listed := ", ".join(f"{n} {outcome}" for outcome, n in unscored.items()):
         yield f"Unscored prompts: {listed} (reasons in answers.parquet)."
     if n_from_cache := manifest.times.get("n_from_cache"):
-        yield f"From the cache: {n_from_cache:,} of {len(scores.answers):,} answers."
-    mass = scores.answers["mass"].mean() if "mass" in scores.answers.columns else None
+        yield f"From the cache: {n_from_cache:,} of {len(answers):,} answers."
+    mass = answers["mass"].mean() if "mass" in answers.columns else None
     if isinstance(mass, float):
         yield f"Mean probability on a yes or no form: {mass:.3f}." + (
             " Low: the model wants to say something else." if mass < LOW_MASS else ""

@@ -45,6 +45,17 @@ def verdict_sentences(verdict: Verdict) -> Iterator[str]:
         )
 
 
+def in_short(verdict: Verdict) -> tuple[str, bool | None]:
+    """Return a verdict in a few words, and whether it is bad news: True, False, or None for no news."""
+    if verdict.reads is None:
+        return "Not known to read", None
+    if not verdict.reads:
+        return ("Not shown to read" if _above_chance(verdict) else "Does not read"), None
+    if verdict.misfires is None:
+        return "Too few pairs to say", None
+    return ("Misfires", True) if verdict.misfires else ("No misfire shown", False)
+
+
 def does_not_read(verdict: Verdict | None) -> str:
     """Return the word that stands before the numbers of a run that does not read, or nothing."""
     if verdict is None or verdict.reads:

@@ -1,5 +1,6 @@
 """Differences between the two prompts of a pair, word by word."""
 
+import re
 from difflib import SequenceMatcher
 
 
@@ -24,6 +25,21 @@ def mark_difference(stereotyped: str, contrast: str) -> tuple[str, str]:
     left = (f"[{text}]" if differ and text else text for text, _, differ in runs)
     right = (f"[{text}]" if differ and text else text for _, text, differ in runs)
     return " ".join(filter(None, left)), " ".join(filter(None, right))
+
+
+def shared_and_own(stereotyped: str, contrast: str) -> list[str | tuple[str, str]]:
+    """Return two prompts as runs: text that both share, or what each has in its place.
+
+    Joined again, the runs are the prompts, sign for sign.
+
+    Examples:
+        >>> shared_and_own("A man was late.", "A tall woman was late.")
+        ['A ', ('man ', 'tall woman '), 'was late.']
+    """
+    left, right = (re.findall(r"\s*\S+\s*|\s+", text) for text in (stereotyped, contrast))
+    codes = SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes()
+    runs = ((kind, "".join(left[a:b]), "".join(right[c:d])) for kind, a, b, c, d in codes)
+    return [one if kind == "equal" else (one, other) for kind, one, other in runs]
 
 
 def _runs(stereotyped: str, contrast: str) -> list[tuple[str, str, bool]]:

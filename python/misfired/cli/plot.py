@@ -1,0 +1,77 @@
+"""`misfired plot`: the figures of a paper."""
+
+from pathlib import Path
+
+from typer import Argument, Option, echo
+
+from misfired.cli.options import split_words, takes
+from misfired.errors import ArgumentError, check_one_of
+
+
+@takes()
+def plot(
+    runs: list[Path] = Argument(None, metavar="[RUNS]", help="Folders of finished runs."),
+    *,
+    out: Path = Option(..., "-o", "--out", help="Folder to write to. Created if missing."),
+    base: list[Path] = Option(
+        [],
+        metavar="RUN",
+        help="Run of the base model of each run, in their order. May be repeated.",
+    ),
+    localise: list[Path] = Option(
+        [], metavar="DIR", help="Folder of a localisation. May be repeated."
+    ),
+    formats: str = Option("svg,pdf,png", "--format", metavar="A,B", help="Some of svg, pdf, png."),
+    width: str = Option(
+        "one", help="Columns of a paper that a figure takes: one (3.35 in) or two (6.9 in)."
+    ),
+) -> None:
+    """Draw the figures of a paper from runs.
+
+    Of each run: MAR by category, its change by each priming, pairs by outcome, misfires against the
+    reverse, and the margins. Of several: MAR by run and category, runs by MAR, MAR against accuracy, base
+    against instruct, MAR by demonstrations, direct against reasoning. Of localisations: evidence, gap,
+    patches, heads, attention, and models over relative depth. Fonts are embedded.
+
+    Examples:
+      misfired plot runs/model -o figures
+      misfired plot runs/a runs/b --base runs/a-base --base runs/b-base -o figures
+      misfired plot --localise found/a --localise found/b -o figures --width two
+    """
+    from misfired.report.figures.chart import FORMATS, WIDTHS
+    from misfired.report.figures.localise import depth, localisation_charts
+    from misfired.report.figures.select import every_chart
+    from misfired.report.html.located import read_localised
+    from misfired.report.measured import read_measured
+
+    endings = split_words(formats)
+    for ending in endings:
+        check_one_of("format", ending, FORMATS)
+    check_one_of("width", width, [name for name in WIDTHS if name != "page"])
+    if not runs and not localise:
+        raise ArgumentError(
+            "runs must be named, or folders of localisations with --localise, got none"
+        )
+    if base and len(base) != len(runs or ()):
+        raise ArgumentError(
+            f"base must be given once for each run, {len(runs or ())} times, got {len(base)}"
+        )
+    found = every_chart(read_measured(runs or []), bases=read_measured(base))
+    tables = {folder: read_localised(folder) for folder in localise}
+    named = {folder: folder.name if len(tables) > 1 else "" for folder in tables}
+    charts = [
+        (out / named[folder], chart)
+        for folder, each in tables.items()
+        for chart in localisation_charts(each)
+    ]
+    lenses = {
+        folder.name: each["lens_curves"] for folder, each in tables.items() if "lens_curves" in each
+    }
+    if len(lenses) > 1:
+        charts.append((out, depth(lenses)))
+    for folder, chart in [*((out, chart) for chart in found.charts), *charts]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in chart.write(folder, endings, width=width):
+            echo(str(path))
+    for words in found.left_out:
+        echo(f"left out: {words}", err=True)

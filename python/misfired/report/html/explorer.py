@@ -1,0 +1,99 @@
+"""The data of the list of pairs, as compact JSON: text that both prompts share is written once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from misfired.prompts.primings import Priming
+from misfired.report.figures.rates import OUTCOMES
+from misfired.report.measured import Measured, judged_pairs
+from misfired.suites.difference import shared_and_own
+
+_SIDES = ("stereotyped", "contrast")
+
+
+@dataclass
+class Explorer:
+    """Pairs and rows of several runs; a pair that several runs asked is there once."""
+
+    with_text: bool
+    runs: list[str] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
+    primings: list[Priming] = field(default_factory=list)
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    _places: dict[tuple[Any, ...], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: Sequence[Measured], *, with_text: bool = True) -> "Explorer":
+        """Return the data of runs; without text, no prompt, cue or name of a group."""
+        found = cls(with_text)
+        found.categories = sorted({str(name) for run in runs for name in run.outcomes["category"]})
+        for run in runs:
+            found._add(run)
+        return found
+
+    def to_json(self) -> str:
+        """Return the data as JSON for an HTML page: no `<`, so that no text can end its block."""
+        content = {
+            "runs": self.runs,
+            "categories": self.categories,
+            "primings": [
+                {"name": priming.name, "sides": [side in priming.sides for side in _SIDES]}
+                for priming in self.primings
+            ],
+            "pairs": self.pairs,
+            "rows": self.rows,
+        }
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.replace("<", "\\u003c")
+
+    def _add(self, run: Measured) -> None:
+        number = len(self.runs)
+        self.runs.append(run.name)
+        # Names alone would join different cues.
+        for priming in run.manifest.settings.primings:
+            if priming.name not in {known.name for known in self.primings}:
+                self.primings.append(priming)
+        places = {
+            str(row["id"]): self._place(at, row)
+            for at, row in enumerate(run.pairs.iter_rows(named=True), 1)
+        }
+        primings = {priming.name: at for at, priming in enumerate(self.primings)}
+        verdicts = {name: at for at, name in enumerate(OUTCOMES)}
+        order = {name: at for at, name in enumerate(run.pairs["id"])}
+        judged = judged_pairs(run).with_columns(
+            pl.col("margin_stereotyped", "margin_contrast").round(3),
+            _order=pl.col("id").replace_strict(order, return_dtype=pl.Int64),
+        )
+        for row in judged.sort("_order", maintain_order=True).iter_rows(named=True):
+            self.rows.append([
+                number, places[row["id"]], primings[row["priming"]], verdicts[row["verdict"]],
+                *([row[f"{name}_{side}"] for side in _SIDES] for name in ("answer", "margin")),
+            ])  # fmt: skip
+
+    def _place(self, number: int, row: dict[str, Any]) -> int:
+        """Return the place of a pair among all pairs, which it joins if it is new."""
+        key = (row["id"], row["stereotyped"], row["contrast"], row["category"])
+        if key in self._places:
+            return self._places[key]
+        self._places[key] = len(self.pairs)
+        pair: dict[str, Any] = {
+            "name": str(row["id"]) if self.with_text else f"pair {number}",
+            "category": self.categories.index(row["category"])
+            if row["category"] in self.categories
+            else None,
+            "expected": [row[f"expected_{side}"] for side in _SIDES],
+            "cues": [],
+        }
+        if self.with_text:
+            pair["groups"] = [row[f"{side}_group"] for side in _SIDES]
+            pair["text"] = shared_and_own(row["stereotyped"], row["contrast"])
+            pair["cues"] = [
+                priming.text or row.get(priming.column or "") for priming in self.primings
+            ]
+        self.pairs.append(pair)
+        return len(self.pairs) - 1

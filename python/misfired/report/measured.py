@@ -1,0 +1,118 @@
+"""A finished run, read from its folder with everything that is said of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from misfired.errors import DataError
+from misfired.runs.analyses import Analyses, analyse
+from misfired.runs.folder import ANSWERS, read_answers, read_pairs
+from misfired.runs.manifest import Manifest, read_manifest
+from misfired.stats import Verdict, summarize
+from misfired.stats.margins import margin_of
+from misfired.stats.outcomes import CONDITIONS, build_outcomes
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A run: what was asked, what was answered, and the statistics of both, computed anew.
+
+    Attributes:
+        name: The model's file name, or the folder where two runs are of one model.
+        path: The run folder.
+        manifest: How the numbers were made.
+        pairs: The pairs that were asked, twins included.
+        answers: One row per prompt.
+        outcomes: What `build_outcomes` makes of them.
+        summary: What `summarize` makes of these.
+        analyses: What the design allows beyond that.
+    """
+
+    name: str
+    path: Path
+    manifest: Manifest
+    pairs: pl.DataFrame
+    answers: pl.DataFrame
+    outcomes: pl.DataFrame
+    summary: pl.DataFrame
+    analyses: Analyses
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the run is worth."""
+        return self.analyses.verdict
+
+    @property
+    def priming(self) -> str:
+        """The priming whose numbers lead: `none`, or the first."""
+        return self.verdict.priming
+
+    @property
+    def changes(self) -> list[str]:
+        """The primings beside `none`; empty if there is no `none`."""
+        names: list[str] = self.summary["priming"].unique(maintain_order=True).to_list()
+        return [name for name in names if f"{name} - none" in names]
+
+
+def read_measured(paths: Sequence[Path]) -> list[Measured]:
+    """Read run folders, and compute their statistics with the options of each run.
+
+    Raises:
+        DataError: A folder is no finished run, a file of it is damaged, or one is named twice.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise DataError(f"runs must differ, got {', '.join(map(str, paths))}")
+    manifests = [read_manifest(path) for path in paths]
+    stems = [Path(manifest.model.path).stem for manifest in manifests]
+    twice = Counter(stems)
+    names = [
+        stem if twice[stem] == 1 else "/".join(path.resolve().parts[-2:])
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    return [_read(*each) for each in zip(names, paths, manifests, strict=True)]
+
+
+def _read(name: str, path: Path, manifest: Manifest) -> Measured:
+    pairs, answers = read_pairs(path), read_answers(path)
+    unknown = answers.join(pairs, on="id", how="anti")["id"]
+    if len(unknown):
+        raise DataError(f"{path / ANSWERS}: no such pair was asked: {unknown[0]!r}")
+    how = manifest.settings.statistics
+    statistics = {} if how is None else {name: getattr(how, name) for name in how.__struct_fields__}
+    outcomes = build_outcomes(answers)
+    options = statistics | {"rng": manifest.settings.seed}
+    return Measured(
+        name, path, manifest, pairs, answers, outcomes,
+        summarize(outcomes, **options), analyse(answers, outcomes, **options),
+    )  # fmt: skip
+
+
+def judged_pairs(run: Measured) -> pl.DataFrame:
+    """Return a row per pair and priming: outcome, both answers, and the margins of the right answer.
+
+    Columns are those of `build_outcomes`, then `verdict` (`both_right`, `reverse`, `misfire`, `both_wrong`
+    or `unscored`), and of each condition `answer_*`, `expected_*`, and `margin_*`: how far the right answer
+    of yes and no leads, null where there is no margin.
+    A priming that was put to one side only has the other side of `none`.
+    """
+    sign = pl.when(expected="yes").then(1).when(expected="no").then(-1)
+    answers = run.answers.with_columns(margin=margin_of(run.answers) * sign)
+    rows = run.outcomes
+    for side in CONDITIONS:
+        asked = answers.filter(condition=side)
+        own = pl.col("priming").is_in(asked["priming"].unique().to_list())
+        kept = [pl.col(name).alias(f"{name}_{side}") for name in ("answer", "expected", "margin")]
+        rows = rows.with_columns(_from=pl.when(own).then("priming").otherwise(pl.lit("none"))).join(
+            asked.select("id", pl.col("priming").alias("_from"), *kept),
+            on=["id", "_from"], how="left", maintain_order="left",
+        )  # fmt: skip
+    one, other = (pl.col(side) for side in CONDITIONS)
+    named = {"both_right": one & other, "reverse": one & ~other, "misfire": ~one & other}
+    told = pl.lit("both_wrong")
+    for name, holds in named.items():
+        told = pl.when(holds).then(pl.lit(name)).otherwise(told)
+    verdict = pl.when(one.is_null() | other.is_null()).then(pl.lit("unscored")).otherwise(told)
+    return rows.drop("_from").with_columns(verdict=verdict)

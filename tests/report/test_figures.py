@@ -1,0 +1,213 @@
+"""The numbers behind the marks of every chart, against polars on the answers themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import polars as pl
+import pytest
+
+from misfired.report.figures import WIDTHS, Chart, rates, runs, select, style
+from misfired.report.figures.draw import highest
+from misfired.report.measured import Measured, judged_pairs
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def cells(run: Measured, priming: str = "none") -> pl.DataFrame:
+    """Outcomes of each pair from its answers alone; the contrast prompt is asked unprimed."""
+    sides = [
+        run.answers.filter(priming=name, condition=side).select("id", "category", (pl.col("answer") == pl.col("expected")).alias(side))
+        for name, side in ((priming, "stereotyped"), ("none", "contrast"))
+    ]  # fmt: skip
+    return sides[0].join(sides[1].drop("category"), on="id").drop_nulls()
+
+
+def mar(frame: pl.DataFrame) -> float:
+    right = frame.filter("contrast")
+    return 100 * (~right["stereotyped"]).sum() / len(right)
+
+
+def marks(chart: Chart) -> list[tuple[float, float]]:
+    """All points that the chart's lines with markers have drawn."""
+    with style():
+        figure = chart.figure()
+    lines = [
+        line for axes in figure.axes for line in axes.get_lines() if line.get_marker() != "None"
+    ]
+    return [(float(x), float(y)) for line in lines for x, y in line.get_xydata()]
+
+
+def test_forest_shows_mar_of_every_category(measured: Measured) -> None:
+    chart = rates.forest(measured)
+    found = cells(measured)
+    expected = {name: mar(part) for (name,), part in found.group_by("category")} | {
+        "overall": mar(found)
+    }
+    told = chart.numbers.filter(pl.col("value").is_not_null())
+    assert len(told) >= 3
+    for row in told.iter_rows(named=True):
+        assert row["value"] == pytest.approx(expected[row["slice"]])
+        assert row["n_base"] == (
+            len(found.filter("contrast"))
+            if row["total"]
+            else len(found.filter("contrast", category=row["slice"]))
+        )
+    assert sorted(x for x, _ in marks(chart) if np.isfinite(x)) == pytest.approx(
+        sorted(told["value"])
+    )
+
+
+def test_forest_withholds_what_a_table_withholds(hostile: Measured) -> None:
+    numbers = rates.forest(hostile).numbers
+    summary = hostile.summary.filter(measure="mar", priming="none")
+    withheld = set(summary.filter(pl.col("withheld").is_not_null())["slice"])
+    assert withheld
+    assert set(numbers.filter(pl.col("value").is_null())["slice"]) == withheld
+
+
+def test_counts_are_those_of_the_answers(measured: Measured) -> None:
+    found = cells(measured)
+    number = {
+        row["outcome"]: row["pairs"] for row in rates.counts(measured).numbers.iter_rows(named=True)
+    }
+    right, other = pl.col("stereotyped"), pl.col("contrast")
+    assert number["misfire"] == len(found.filter(~right & other))
+    assert number["reverse"] == len(found.filter(right & ~other))
+    assert number["both_right"] == len(found.filter(right & other))
+    assert number["both_wrong"] == len(found.filter(~right & ~other))
+    assert number["unscored"] == 400 - len(found) > 0
+
+
+@pytest.mark.parametrize("priming", ["cue", "neutral"])
+def test_dumbbells_join_mar_without_and_with_the_priming(measured: Measured, priming: str) -> None:
+    row = rates.dumbbells(measured, priming).numbers.row(0, named=True)
+    assert row["before"] == pytest.approx(mar(cells(measured)))
+    assert row["after"] == pytest.approx(mar(cells(measured, priming)))
+    both = cells(measured).join(cells(measured, priming), on="id", suffix="_primed")
+    change = mar(both.select("contrast", stereotyped="stereotyped_primed")) - mar(both)
+    assert row["change"] == pytest.approx(change)
+
+
+def test_asymmetry_is_of_scored_pairs(measured: Measured) -> None:
+    chart, found = rates.asymmetry(measured), cells(measured)
+    for row in chart.numbers.iter_rows(named=True):
+        part = found if row["total"] else found.filter(category=row["slice"])
+        assert row["n_pairs"] == len(part)
+        assert row["misfire"] == pytest.approx(
+            100 * part.select((~pl.col("stereotyped") & pl.col("contrast")).mean()).item()
+        )
+    with style():
+        axes = chart.figure().axes[0]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert sorted(widths) == pytest.approx(
+        sorted([*chart.numbers["misfire"], *(-chart.numbers["reverse"])])
+    )
+
+
+def test_margins_lie_where_the_answers_say(measured: Measured) -> None:
+    chart = rates.margins(measured)
+    assert isinstance(chart, Chart)
+    asked = measured.answers.filter(priming="none").pivot(
+        "condition", index="id", values="logit_diff"
+    )
+    points = sorted(asked.drop_nulls().select("contrast", "stereotyped").rows())
+    assert len(points) > 200
+    # The diagonal has no marker, so every mark is a pair.
+    np.testing.assert_allclose(sorted(marks(chart)), points)
+    below = chart.numbers.filter(verdict="misfire")
+    assert (below["margin_stereotyped"] < 0).all()
+    assert (below["margin_contrast"] > 0).all()
+
+
+def test_margins_of_no_are_those_of_the_right_answer(measured: Measured) -> None:
+    flipped = measured.answers.with_columns(expected=pl.lit("no"))
+    run = Measured(**{**vars(measured), "answers": flipped})
+    own, other = (
+        judged_pairs(each).filter(priming="none")["margin_contrast"] for each in (measured, run)
+    )
+    assert other.to_list() == pytest.approx([None if value is None else -value for value in own])
+
+
+def test_without_margins_words_stand_for_the_chart(several: list[Measured]) -> None:
+    found = select.charts_of_run(several[2])
+    assert found.left_out == ["No margins are drawn: answers from text alone have no margin."]
+    assert "margins" not in {chart.name for chart in found.charts}
+
+
+def test_runs_stand_in_order_of_mar(several: list[Measured]) -> None:
+    chart = runs.ranking(several, human=0.0)
+    expected = sorted((mar(cells(run)), run.name) for run in several)
+    assert chart.numbers["run"].to_list() == [name for _, name in expected]
+    assert [x for x, _ in marks(chart)] == pytest.approx([value for value, _ in expected])
+    assert "published human rate, 0.0 %" in chart.text
+
+
+def test_map_and_accuracy_hold_every_run(several: list[Measured]) -> None:
+    wide = runs.heat(several).table
+    assert wide["run"].to_list() == [run.name for run in several]
+    assert wide["overall"].to_list() == pytest.approx([mar(cells(run)) for run in several])
+    right = [100 * cells(run)["contrast"].mean() for run in several]
+    expected = sorted(zip(right, wide["overall"], strict=True))
+    np.testing.assert_allclose(sorted(marks(runs.accuracy(several))), expected)
+
+
+def test_base_and_instruct_are_joined(several: list[Measured]) -> None:
+    chart = runs.paired([(several[1], several[0])], ("base", "instruct"))
+    row = chart.numbers.row(0, named=True)
+    assert (row["before"], row["after"]) == pytest.approx(
+        (mar(cells(several[1])), mar(cells(several[0])))
+    )
+
+
+def test_every_chart_of_every_kind_can_be_drawn(several: list[Measured], tmp_path: Path) -> None:
+    found = select.every_chart(several[:2], bases=several[1:])
+    assert len({chart.name for chart in found.charts}) == len(found.charts)
+    for chart in found.charts:
+        svg, pdf = chart.write(tmp_path, ["svg", "pdf"], width="two")
+        root = ET.parse(svg).getroot()  # noqa: S314  our own file
+        assert root.get("role") == "img"
+        assert root.findtext(f"{SVG}title") == chart.title
+        assert root.findtext(f"{SVG}desc") == chart.text
+        assert "@font-face" in svg.read_text(encoding="utf-8")
+        assert root.findall(f".//{SVG}text")
+        assert b"/FontFile2" in pdf.read_bytes()
+        assert float(root.get("width", "").removesuffix("pt")) == pytest.approx(72 * WIDTHS["two"])
+        assert len(chart.table)
+    again = tmp_path / "again"
+    again.mkdir()
+    chart = found.charts[0]
+    for path in chart.write(again, ["svg", "pdf"], width="two"):
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+    (png,) = chart.write(again, ["png"])
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_chart_for_a_page_has_no_style_and_ids_of_its_own(measured: Measured) -> None:
+    one, two = (rates.forest(measured).svg(prefix=prefix) for prefix in ("r1-", "r2-"))
+    assert "style" not in one
+    ids = [
+        {
+            node.get("id")
+            for node in ET.fromstring(text).iter()  # noqa: S314  our own text
+            if node.get("id")
+        }
+        for text in (one, two)
+    ]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+
+
+def test_names_are_text_in_charts(hostile: Measured) -> None:
+    text = rates.forest(hostile).svg()
+    root = ET.fromstring(text)  # noqa: S314  our own text
+    said = ["".join(node.itertext()) for node in root.iter(f"{SVG}text")]
+    assert any(words.startswith("<i>cat</i>") for words in said)
+    assert "\u202e" not in text
+    assert not root.findall(f".//{SVG}script")
+
+
+def test_the_highest_of_nothing_is_zero() -> None:
+    assert highest(pl.DataFrame({"value": [None]}, schema={"value": pl.Float64}), "value") == 0.0
