@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from misfired.cli.options import split_words, takes
+from misfired.cli.output import echo, echo_error
 from misfired.errors import ArgumentError, check_one_of
 
 
@@ -74,4 +75,4 @@ def plot(
         for path in chart.write(folder, endings, width=width):
             echo(str(path))
     for words in found.left_out:
-        echo(f"left out: {words}", err=True)
+        echo_error(f"left out: {words}")

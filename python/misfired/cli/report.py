@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from misfired.cli.options import takes
+from misfired.cli.output import echo
 
 
 @takes()

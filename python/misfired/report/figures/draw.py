@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.report.figures.chart import FAINT, MUTED
+from misfired.text import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,19 +22,15 @@ _LONGEST = 28
 #: A dash for what is missing, and the sign of a negative number.
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
-_FORBIDDEN = dict.fromkeys(
-    (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-)
-
 
 def label(name: object, longest: int = _LONGEST) -> str:
-    r"""Return a name fit for a label: short, on one line, without signs that turn the writing around.
+    """Return a name fit for a label: short, on one line, as `misfired.text.shown` writes it.
 
     Example:
-        >>> label("a\\u202eb" + "c" * 40)
-        'abccccccccccccccccccccccccc…'
+        >>> label("Age"), label("c" * 40) == "c" * 27 + "\N{HORIZONTAL ELLIPSIS}"
+        ('Age', True)
     """
-    text = " ".join(str(name).translate(_FORBIDDEN).split())
+    text = shown(name, None)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

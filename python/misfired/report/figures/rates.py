@@ -22,11 +22,11 @@ from misfired.report.figures.draw import (
 )
 from misfired.report.measured import Measured, judged_pairs
 from misfired.report.notes import WORDS
+from misfired.stats.columns import TOTAL
+from misfired.text import named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-TOTAL = "overall"
 
 #: Outcomes of a pair: what each is called, and its colour.
 OUTCOMES = {
@@ -74,8 +74,8 @@ def forest(run: Measured, priming: str | None = None) -> Chart:
     words += _total(numbers)
     if len(told):
         each = [told.row(at, named=True) for at in ((0, -1) if len(told) > 1 else (0,))]
-        named = " and ".join(f"{label(row['slice'])} {said(row['value'])}" for row in each)
-        words += f" Highest and lowest: {named}." if len(each) > 1 else f" The only one: {named}."
+        both = " and ".join(f"{label(row['slice'])} {said(row['value'])}" for row in each)
+        words += f" Highest and lowest: {both}." if len(each) > 1 else f" The only one: {both}."
     if n := numbers["withheld"].count():
         words += f" {n} without a value: {WORDS['little_support']}."
     shown = numbers.rename(_RATES).drop("total", "withheld", "reason")
@@ -84,13 +84,19 @@ def forest(run: Measured, priming: str | None = None) -> Chart:
     )
 
 
+def slices() -> pl.Expr:
+    """Return the names of slices: that of a category in quotes where it is that of the total."""
+    words = pl.col("slice").map_elements(lambda name: named(name, TOTAL), return_dtype=pl.String)
+    return pl.when("total").then(pl.lit(TOTAL)).otherwise(words).alias("slice")
+
+
 def _sliced(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of one measure: the total, then categories from high to low; withheld values null."""
     shown = pl.col("withheld").is_null()
     kept = rows.select(
-        "slice",
+        slices(),
         *(pl.when(shown).then(name).alias(name) for name in ("value", "low", "high")),
-        "n_base", "n_effective", "withheld", "reason", total=pl.col("slice") == TOTAL,
+        "n_base", "n_effective", "withheld", "reason", "total",
     )  # fmt: skip
     by = ["total", "value", "slice"]
     return kept.sort(by, descending=[True, True, False], nulls_last=True, maintain_order=True)
@@ -257,27 +263,17 @@ def asymmetry(run: Measured, priming: str | None = None) -> Chart:
     share = [
         (100 * (pl.col("verdict") == name).mean()).alias(name) for name in ("misfire", "reverse")
     ]
-    parts = (
-        [judged.select(pl.lit(TOTAL).alias("slice"), *share, pl.len().alias("n_pairs"))]
-        if len(judged)
-        else []
-    )
-    each = (
-        judged.group_by("category")
-        .agg(*share, pl.len().alias("n_pairs"))
-        .rename({"category": "slice"})
-    )
-    numbers = pl.concat(
-        [*parts, each.sort("misfire", "slice", descending=[True, False])], how="diagonal_relaxed"
-    )
-    numbers = numbers.with_columns(
-        total=pl.int_range(pl.len()) == 0 if parts else pl.lit(None, pl.Boolean)
-    )
+    parts = [
+        judged.with_columns(total=pl.lit(total), slice=name)
+        for total, name in ((True, pl.lit(TOTAL)), (False, pl.col("category")))
+    ]
+    found = pl.concat(parts).group_by("slice", "total").agg(*share, pl.len().alias("n_pairs"))
+    found = found.sort("total", "misfire", "slice", descending=[True, True, False])
+    numbers = found.with_columns(slices())
     words = f"Misfires and the reverse of {label(run.name, 60)} by category, in percent of the scored pairs, priming {priming}. "
-    if parts:
-        row = numbers.row(0, named=True)
+    for row in numbers.head(1).iter_rows(named=True):
         words += (
-            f"All together: {row['misfire']:.1f} % misfire, {row['reverse']:.1f} % are the reverse."
+            f"All together: {said(row['misfire'])} % misfire, {said(row['reverse'])} % the reverse."
         )
     return Chart(
         "asymmetry",

@@ -35,7 +35,7 @@ from misfired.report.figures.draw import (
     scale,
     whole_ticks,
 )
-from misfired.report.figures.rates import TOTAL, level
+from misfired.report.figures.rates import level, slices
 from misfired.report.measured import Measured
 
 if TYPE_CHECKING:
@@ -46,18 +46,18 @@ if TYPE_CHECKING:
 _ROWS = by_rows()
 
 
-def mar_of(runs: Sequence[Measured], *, slice_: str | None = TOTAL) -> pl.DataFrame:
+def mar_of(runs: Sequence[Measured], *, total: bool = True) -> pl.DataFrame:
     """Return MAR of each run under its own priming: `run`, `slice`, `value`, `low`, `high`, `n_base`.
 
-    Values that a report withholds are null. `slice_` None: the total and every category.
+    Values that a report withholds are null. Without `total`, also those of every category.
     """
     shown = pl.col("withheld").is_null()
     parts = []
     for run in runs:
         rows = run.summary.filter(priming=run.priming, measure="mar")
         parts.append(
-            (rows if slice_ is None else rows.filter(slice=slice_)).select(
-                pl.lit(run.name).alias("run"), "slice",
+            (rows.filter(total=True) if total else rows).select(
+                pl.lit(run.name).alias("run"), slices(), "total",
                 *(pl.when(shown).then(name).alias(name) for name in ("value", "low", "high")), "n_base",
             )
         )  # fmt: skip
@@ -66,7 +66,9 @@ def mar_of(runs: Sequence[Measured], *, slice_: str | None = TOTAL) -> pl.DataFr
 
 def ranking(runs: Sequence[Measured], *, human: float | None = None) -> Chart:
     """Return the runs by MAR, lowest first, with intervals, and the published human line."""
-    numbers = mar_of(runs).drop("slice").sort("value", nulls_last=True, maintain_order=True)
+    numbers = (
+        mar_of(runs).drop("slice", "total").sort("value", nulls_last=True, maintain_order=True)
+    )
     numbers = numbers.with_columns(human=pl.lit(human, pl.Float64))
     each = [
         f"{label(row['run'], 40)} {_rate(row)}" for row in numbers.head(6).iter_rows(named=True)
@@ -115,17 +117,17 @@ def _ranking(figure: Figure, numbers: pl.DataFrame) -> None:
 
 def heat(runs: Sequence[Measured]) -> Chart:
     """Return MAR by run and category as a map; a cell with too few pairs stays empty."""
-    numbers = mar_of(runs, slice_=None).drop("low", "high")
+    numbers = mar_of(runs, total=False).drop("low", "high")
     empty = int(numbers["value"].null_count())
     most = (
-        numbers.filter(pl.col("slice") != TOTAL, pl.col("value").is_not_null())
+        numbers.filter(~pl.col("total"), pl.col("value").is_not_null())
         .sort("value", maintain_order=True)
         .tail(1)
     )
     words = f"MAR in percent of {len(runs)} runs (rows) by category (columns)."
     for row in most.iter_rows(named=True):
         words += (
-            f" Highest: {label(row['run'], 40)} on {label(row['slice'])}, {row['value']:.1f} %."
+            f" Highest: {label(row['run'], 40)} on {label(row['slice'])}, {said(row['value'])} %."
         )
     words += f" {empty} cells have no value, most for too few pairs." * bool(empty)
     wide = numbers.with_columns(pl.col("slice")).pivot(
@@ -172,14 +174,12 @@ def _warm() -> Colormap:
 def accuracy(runs: Sequence[Measured]) -> Chart:
     """Return MAR against accuracy on the contrast prompts, a point a run."""
     right = [
-        run.summary.filter(slice=TOTAL, priming=run.priming, measure="accuracy_contrast")["value"][
-            0
-        ]
+        run.summary.filter(total=True, priming=run.priming, measure="accuracy_contrast")["value"][0]
         for run in runs
     ]
     numbers = (
         mar_of(runs)
-        .drop("slice")
+        .drop("slice", "total")
         .with_columns(accuracy_contrast=pl.Series(right, dtype=pl.Float64))
     )
     words = f"MAR of {len(runs)} runs against their accuracy on contrast prompts, in percent; bars are {level(runs[0])} intervals of MAR."
@@ -209,7 +209,7 @@ def _accuracy(figure: Figure, numbers: pl.DataFrame) -> None:
 
 def paired(runs: Sequence[tuple[Measured, Measured]], kind: tuple[str, str]) -> Chart:
     """Return MAR of two runs of each model, joined: base and instruct, or without and with reasoning."""
-    sides = [mar_of([pair[at] for pair in runs]).drop("slice") for at in (0, 1)]
+    sides = [mar_of([pair[at] for pair in runs]).drop("slice", "total") for at in (0, 1)]
     numbers = sides[1].select(
         "run", before=sides[0]["value"], before_low=sides[0]["low"], before_high=sides[0]["high"],
         after="value", after_low="low", after_high="high",
@@ -270,7 +270,7 @@ def shots(runs: Sequence[Measured]) -> Chart:
     told = [(run.manifest.model.description, n_shots(run)) for run in runs]
     numbers = (
         mar_of(runs)
-        .drop("slice")
+        .drop("slice", "total")
         .with_columns(
             model=pl.Series([model for model, _ in told]),
             n_shots=pl.Series([n for _, n in told], dtype=pl.Int64),
@@ -322,7 +322,7 @@ def differences(comparison: pl.DataFrame, first: str, second: str) -> Chart:
     rows = comparison.filter(measure="mar")
     priming = "none" if "none" in rows["priming"] else rows["priming"][0]
     numbers = rows.filter(priming=priming).select(
-        "slice", "value", "low", "high", "n_pairs", total=pl.col("slice") == TOTAL
+        slices(), "value", "low", "high", "n_pairs", "total"
     )
     row = numbers.row(0, named=True)
     words = f"MAR of {label(first, 40)} minus that of {label(second, 40)}, in points, on the pairs that both have, priming {priming}. "

@@ -1,6 +1,5 @@
 """A localisation in a report: its charts, rebuilt from its tables, and what they rest on."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.files import read_table
+from misfired.reading import read_json
 from misfired.report.figures.chart import Chart
 from misfired.report.figures.localise import DRAWINGS, localisation_charts
 from misfired.report.localise import localisation_sentences
+from misfired.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,8 @@ def read_localised(folder: Path) -> dict[str, pl.DataFrame]:
 def read_localisation(folder: Path) -> dict[str, Any]:
     """Return the manifest of a localisation."""
     file = folder / "manifest.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON ({error})") from None
+    content = read_json(file)
     if not isinstance(content, dict) or {"n_failures", "check", "model"} - content.keys():
         raise DataError(f"{file}: not the manifest of a localisation")
-    return content
+    found: dict[str, Any] = content
+    return found

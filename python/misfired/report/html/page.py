@@ -167,12 +167,10 @@ def _located(found: Located, at: int) -> dict[str, Any]:
 
 
 def _headline(run: Measured) -> dict[str, Any]:
-    row = run.summary.filter(slice=rates.TOTAL, priming=run.priming, measure="mar").row(
-        0, named=True
-    )
+    row = run.summary.filter(total=True, priming=run.priming, measure="mar").row(0, named=True)
     why = row["withheld"] or (row["reason"] if row["value"] is None else None)
     cells = {
-        name: run.summary.filter(slice=rates.TOTAL, priming=run.priming, measure=name)["value"][0]
+        name: run.summary.filter(total=True, priming=run.priming, measure=name)["value"][0]
         for name in "ac"
     }
     misfires, base = int(cells["c"]), int(cells["a"] + cells["c"])

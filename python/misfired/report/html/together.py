@@ -9,7 +9,6 @@ import polars as pl
 from misfired.errors import DataError
 from misfired.report.figures import runs as figures
 from misfired.report.figures.chart import Chart
-from misfired.report.figures.rates import TOTAL
 from misfired.report.measured import Measured
 from misfired.report.stats import shared_words
 from misfired.report.verdict import in_short
@@ -56,7 +55,7 @@ def together(runs: Sequence[Measured]) -> Together:
 def _table(runs: Sequence[Measured]) -> pl.DataFrame:
     lines = []
     for run, mar in zip(runs, figures.mar_of(runs).iter_rows(named=True), strict=True):
-        rows = run.summary.filter(slice=TOTAL, priming=run.priming)
+        rows = run.summary.filter(total=True, priming=run.priming)
         line: dict[str, Any] = {
             "run": run.name,
             "verdict": in_short(run.verdict)[0],
