@@ -9,7 +9,7 @@ import polars as pl
 
 from misfired._core import __version__
 from misfired.prompts.primings import check_primings
-from misfired.runs.folder import ANSWERS, PAIRS
+from misfired.runs.finished import ANSWERS, PAIRS, covered
 from misfired.runs.manifest import FORMAT, MANIFEST, N_ROWS, Manifest, pairs_settings
 from misfired.scoring.protocol import get_protocol
 from misfired.stats.outcomes import OUTCOMES
@@ -97,6 +97,7 @@ def write_run(
         "versions": {"misfired": __version__}, "model": {"path": model, "description": "invented"},
         "held_out": [], "outcomes": {name: found.get(name, 0) for name in OUTCOMES},
         "times": {"started": 1.7e9, "seconds": 60.0},
+        "files": covered(folder, {ANSWERS: len(answers), PAIRS: len(pairs)}),
     }  # fmt: skip
     Manifest.of(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")

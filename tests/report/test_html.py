@@ -179,6 +179,16 @@ def test_a_run_named_twice_is_refused(run_folder: Path) -> None:
         read_measured([run_folder, run_folder / "."])
 
 
+def test_a_folder_without_its_pairs_shows_answers_alone(run_folder: Path, tmp_path: Path) -> None:
+    for name in ("manifest.json", "answers.parquet"):
+        (tmp_path / name).write_bytes((run_folder / name).read_bytes())
+    data = data_of(report_html(read_measured([tmp_path])))
+    assert len(data["rows"]) == 1200
+    assert data["pairs"][0]["name"] == "pair_0"
+    assert data["pairs"][0]["expected"] == ["yes", "yes"]
+    assert not any("text" in pair or "groups" in pair for pair in data["pairs"])
+
+
 def test_two_runs_of_one_model_are_named_by_their_folders(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     for file in run_folder.iterdir():

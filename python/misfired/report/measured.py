@@ -9,8 +9,8 @@ import polars as pl
 
 from misfired.errors import DataError
 from misfired.runs.analyses import Analyses, analyse
-from misfired.runs.folder import ANSWERS, read_answers, read_pairs
-from misfired.runs.manifest import Manifest, read_manifest
+from misfired.runs.finished import FinishedRun, open_run
+from misfired.runs.manifest import Manifest
 from misfired.stats import Verdict, summarize
 from misfired.stats.margins import margin_of
 from misfired.stats.outcomes import CONDITIONS, build_outcomes
@@ -24,7 +24,7 @@ class Measured:
         name: The model's file name, or the folder where two runs are of one model.
         path: The run folder.
         manifest: How the numbers were made.
-        pairs: The pairs that were asked, twins included.
+        pairs: The pairs that were asked, twins included; None where the folder holds them no more.
         answers: One row per prompt.
         outcomes: What `build_outcomes` makes of them.
         summary: What `summarize` makes of these.
@@ -34,7 +34,7 @@ class Measured:
     name: str
     path: Path
     manifest: Manifest
-    pairs: pl.DataFrame
+    pairs: pl.DataFrame | None
     answers: pl.DataFrame
     outcomes: pl.DataFrame
     summary: pl.DataFrame
@@ -65,27 +65,30 @@ def read_measured(paths: Sequence[Path]) -> list[Measured]:
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataError(f"runs must differ, got {', '.join(map(str, paths))}")
-    manifests = [read_manifest(path) for path in paths]
-    stems = [Path(manifest.model.path).stem for manifest in manifests]
+    found = [open_run(path) for path in paths]
+    stems = [_stem(run.manifest) for run in found]
     twice = Counter(stems)
     names = [
         stem if twice[stem] == 1 else "/".join(path.resolve().parts[-2:])
         for stem, path in zip(stems, paths, strict=True)
     ]
-    return [_read(*each) for each in zip(names, paths, manifests, strict=True)]
+    return list(map(_measured, names, found))
 
 
-def _read(name: str, path: Path, manifest: Manifest) -> Measured:
-    pairs, answers = read_pairs(path), read_answers(path)
-    unknown = answers.join(pairs, on="id", how="anti")["id"]
-    if len(unknown):
-        raise DataError(f"{path / ANSWERS}: no such pair was asked: {unknown[0]!r}")
+def _stem(manifest: Manifest) -> str:
+    """Return what a model is called: a file by its name, one behind a server as the server calls it."""
+    model = manifest.model
+    return Path(model.path).stem if manifest.settings.server is None else model.description
+
+
+def _measured(name: str, run: FinishedRun) -> Measured:
+    manifest, answers = run.manifest, run.answers
     how = manifest.settings.statistics
     statistics = {} if how is None else {name: getattr(how, name) for name in how.__struct_fields__}
     outcomes = build_outcomes(answers)
     options = statistics | {"rng": manifest.settings.seed}
     return Measured(
-        name, path, manifest, pairs, answers, outcomes,
+        name, run.path, manifest, run.pairs, answers, outcomes,
         summarize(outcomes, **options), analyse(answers, outcomes, **options),
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The data of the list of pairs, as compact JSON: text that both prompts share is written once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Explorer:
     pairs: list[dict[str, Any]] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
     _places: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _asked: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, runs: Sequence[Measured], *, with_text: bool = True) -> "Explorer":
@@ -34,6 +35,9 @@ class Explorer:
         found.categories = sorted({str(name) for run in runs for name in run.outcomes["category"]})
         for run in runs:
             found._add(run)
+        if with_text:
+            for pair, row in zip(found.pairs, found._asked, strict=True):
+                pair["cues"] = [each.text or row.get(each.column or "") for each in found.primings]
         return found
 
     def to_json(self) -> str:
@@ -58,13 +62,10 @@ class Explorer:
         for priming in run.manifest.settings.primings:
             if priming.name not in {known.name for known in self.primings}:
                 self.primings.append(priming)
-        places = {
-            str(row["id"]): self._place(at, row)
-            for at, row in enumerate(run.pairs.iter_rows(named=True), 1)
-        }
+        places = {row["id"]: self._place(at, row) for at, row in _asked(run)}
         primings = {priming.name: at for at, priming in enumerate(self.primings)}
         verdicts = {name: at for at, name in enumerate(OUTCOMES)}
-        order = {name: at for at, name in enumerate(run.pairs["id"])}
+        order = {name: at for at, name in enumerate(places)}
         judged = judged_pairs(run).with_columns(
             pl.col("margin_stereotyped", "margin_contrast").round(3),
             _order=pl.col("id").replace_strict(order, return_dtype=pl.Int64),
@@ -77,23 +78,33 @@ class Explorer:
 
     def _place(self, number: int, row: dict[str, Any]) -> int:
         """Return the place of a pair among all pairs, which it joins if it is new."""
-        key = (row["id"], row["stereotyped"], row["contrast"], row["category"])
+        key = (row["id"], row.get("stereotyped"), row.get("contrast"), row["category"])
         if key in self._places:
             return self._places[key]
         self._places[key] = len(self.pairs)
+        self._asked.append(row)
         pair: dict[str, Any] = {
             "name": str(row["id"]) if self.with_text else f"pair {number}",
-            "category": self.categories.index(row["category"])
-            if row["category"] in self.categories
-            else None,
+            "category": self.categories.index(row["category"]),
             "expected": [row[f"expected_{side}"] for side in _SIDES],
             "cues": [],
         }
-        if self.with_text:
+        if self.with_text and "stereotyped" in row:
             pair["groups"] = [row[f"{side}_group"] for side in _SIDES]
             pair["text"] = shared_and_own(row["stereotyped"], row["contrast"])
-            pair["cues"] = [
-                priming.text or row.get(priming.column or "") for priming in self.primings
-            ]
         self.pairs.append(pair)
         return len(self.pairs) - 1
+
+
+def _asked(run: Measured) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the pairs of a run, twins apart, with their row; without their file, what the answers tell."""
+    pairs = run.pairs
+    if pairs is None:
+        told = run.answers.select("id", "category", "condition", "expected")
+        sides = told.unique(["id", "condition"], maintain_order=True)
+        wide = sides.pivot("condition", index=["id", "category"], values="expected")
+        pairs = wide.rename({side: f"expected_{side}" for side in _SIDES})
+    asked = set(run.outcomes["id"])
+    return (
+        (at, row) for at, row in enumerate(pairs.iter_rows(named=True), 1) if row["id"] in asked
+    )
