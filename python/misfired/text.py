@@ -1,5 +1,6 @@
 """Text of others (names, paths, replies of servers) made safe to show: nothing in it acts on a screen."""
 
+import codecs
 import re
 
 #: Most characters of a name, path or reply, and of a message, that a screen shows.
@@ -17,6 +18,18 @@ _IN_A_LINE = re.compile(f"[{_UNSEEN}]")
 _IN_LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
 
 
+JSON_ESCAPES = "misfired.json"
+"""Handler of errors for `str.encode`: what an encoding lacks becomes the escape that JSON has for it."""
+
+_screen = "utf-8"
+
+
+def fit_screen(encoding: str | None) -> None:
+    """Let `shown` escape what the encoding of the screen lacks, so that tables are laid out as they print."""
+    global _screen  # noqa: PLW0603  a process has one screen
+    _screen = encoding or "utf-8"
+
+
 def shown(text: object, longest: int | None = LONGEST, *, lines: bool = False) -> str:
     r"""Return a text as a screen may show it, on one line and of limited length.
 
@@ -30,14 +43,25 @@ def shown(text: object, longest: int | None = LONGEST, *, lines: bool = False) -
 
     Example:
         >>> print(shown("Tea\x1b[2J\u202e"), shown("x" * 100_000, 40))
-        Tea\x1b[2J\u202e xxxxxxxxx...xxxxxxxx (100,000 characters)
+        Tea\x1b[2J\u202e xxxxxxxx...xxxxxxxx (100,000 characters)
     """
     whole = str(text)
     if longest is not None and len(whole) > longest:
         length = f" ({len(whole):,} characters)"
         kept = max(longest - len(f"...{length}"), 2)
         whole = f"{whole[: kept - kept // 2]}...{whole[-(kept // 2) :]}{length}"
-    return (_IN_LINES if lines else _IN_A_LINE).sub(_escaped, whole)
+    safe = (_IN_LINES if lines else _IN_A_LINE).sub(_escaped, whole)
+    return safe if safe.isascii() else safe.encode(_screen, "backslashreplace").decode(_screen)
+
+
+def printable(path: object) -> str:
+    r"""Return a path as text that every file can hold: bytes that are no text are escaped.
+
+    Example:
+        >>> print(printable("runs/Zoë"), printable("runs/\udcff"))
+        runs/Zoë runs/\udcff
+    """
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def data_shown(text: str) -> str:
@@ -70,6 +94,15 @@ def named(name: object, *ours: str) -> str:
     """
     text = str(name)
     return f"'{shown(text)}'" if text in ours or text != text.strip() or not text else shown(text)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json_escape(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(JSON_ESCAPES, _replace)
 
 
 def _escaped(found: re.Match[str]) -> str:

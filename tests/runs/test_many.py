@@ -6,7 +6,7 @@ import pytest
 
 from helpers import make_suite
 from misfired import ArgumentError, ModelError, run, run_many, write_suite
-from misfired.runs.many import run_names
+from misfired.runs.names import run_names
 
 pytestmark = pytest.mark.model
 

@@ -82,7 +82,8 @@ def main() -> None:
         drop("stdout")
         sys.exit(1)
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        said = error.strerror or str(error)
+        named = f"{error.filename}: {said}" if error.filename else said
         _fail(named, 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)

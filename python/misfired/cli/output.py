@@ -1,6 +1,5 @@
 """The one door to a terminal: what a command prints is safe to see, whatever the stream can hold."""
 
-import codecs
 import io
 import os
 import sys
@@ -11,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from misfired.errors import MisfiredWarning
-from misfired.text import LONGEST_MESSAGE, data_shown, json_escape, shown
-
-_ERRORS = "misfired.escape"
+from misfired.text import JSON_ESCAPES, LONGEST_MESSAGE, data_shown, fit_screen, shown
 
 
 def prepare_streams() -> None:
-    """Let stdout and stderr take any text: a character that the encoding lacks becomes a JSON escape."""
-    codecs.register_error(_ERRORS, _replace)
+    """Let stdout and stderr take any text: what their encoding lacks is escaped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # The process was started with it closed.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ERRORS)
+            stream.reconfigure(errors=JSON_ESCAPES)
+    fit_screen(sys.stdout.encoding)
 
 
 def echo(text: str) -> None:
@@ -80,9 +77,3 @@ def _write(text: str) -> None:
     except OSError as error:
         drop("stdout")
         raise OSError(error.errno, error.strerror, "standard output") from None
-
-
-def _replace(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json_escape(error.object[error.start : error.end]), error.end

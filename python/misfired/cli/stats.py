@@ -1,6 +1,7 @@
 """`misfired stats`, `compare` and `leaderboard`: numbers from outcomes that are already scored."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,13 +10,14 @@ from typer import Argument, Option
 
 from misfired.cli.options import Json, takes
 from misfired.cli.output import echo, echo_data
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, DataError
 from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, paragraph, text
 from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
 from misfired.runs.analyses import analyse, verdict_priming
 from misfired.runs.folder import read_answers
 from misfired.runs.manifest import read_manifest
+from misfired.runs.names import model_names
 from misfired.stats import (
     by_expected,
     compare_evidence,
@@ -40,7 +42,7 @@ from misfired.stats.options import (
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.sharing import shared_pairs
 from misfired.tables import read_table
-from misfired.text import shown
+from misfired.text import printable, shown
 
 _Runs = Annotated[
     list[Path], Argument(metavar="RUNS", help="Run folders, or answers or outcomes files.")
@@ -99,13 +101,13 @@ def stats(
         answers = read_answers(path)
         frame = _computed(table or "summary", answers, asked)
         judged = verdict(answers, priming=verdict_priming(answers), **asked)
-        verdicts.append({"source": str(path), "verdict": judged.to_dict()})
+        verdicts.append({"source": printable(path), "verdict": judged.to_dict()})
         whole = (
             [frame, evidence(answers, **asked)]
             if table is None and _are_answers(answers)
             else [frame]
         )
-        found.append(pl.concat(whole).select(pl.lit(str(path)).alias("source"), pl.all()))
+        found.append(pl.concat(whole).select(pl.lit(printable(path)).alias("source"), pl.all()))
         if as_json or as_csv or as_latex:
             continue
         before = does_not_read(judged)
@@ -185,8 +187,11 @@ def leaderboard(
       misfired leaderboard runs/small runs/large
       misfired leaderboard runs/*.parquet --published published.csv
     """
+    places = Counter(path.resolve() for path in runs)
+    if twice := [path for path in runs if places[path.resolve()] > 1]:
+        raise ArgumentError(f"runs must differ, got {twice[0]} and {twice[1]}, one place")
     frame = rank_runs(
-        {str(path): read_answers(path) for path in runs},
+        {printable(path): read_answers(path) for path in runs},
         measure=measure,
         priming=priming,
         published=None if published is None else read_table(published),
@@ -227,15 +232,21 @@ def _computed(table: str, answers: pl.DataFrame, asked: dict[str, Any]) -> pl.Da
 
 
 def _tests(paths: list[Path], options: str) -> pl.DataFrame:
-    frames = []
-    for path in paths:
+    frames: list[pl.DataFrame] = []
+    known: dict[tuple[str, str], list[tuple[Path, pl.DataFrame]]] = {}
+    for path, model in zip(paths, model_names(paths), strict=True):
         frame = _outcomes(read_answers(path))
         if "model" not in frame.columns:
             manifest = read_manifest(path) if path.is_dir() else None
-            model = Path(manifest.model.path).stem if manifest else path.stem
             protocol = manifest.settings.protocol.name if manifest else "direct"
             reasons = "cot" if protocol.startswith("cot") else protocol
             frame = frame.with_columns(model=pl.lit(model), protocol=pl.lit(reasons))
+            alike = known.setdefault((model, reasons), [])
+            for other, rows in alike:
+                if len(frame.join(rows, on=["id", "priming"], how="semi")):
+                    twice = f"{other} and {path}, both of model {model!r} by protocol {reasons!r}"
+                    raise DataError(f"runs must not hold the same pairs of a model, got {twice}")
+            alike.append((path, frame))
         frames.append(frame)
     return study_tests(pl.concat(frames, how="diagonal"), options=options)
 

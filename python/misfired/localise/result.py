@@ -10,6 +10,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.stats.means import Floats
+from misfired.text import JSON_ESCAPES
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Localisation:
         frames = {"cases": self.cases, **self.tables}
         frames |= {f"{name}_rows": frame for name, frame in self.rows.items()}
         for name, frame in frames.items():
-            frame.write_parquet(folder / f"{name}.parquet")
+            with (folder / f"{name}.parquet").open("wb") as file:
+                frame.write_parquet(file)
         text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
-        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "manifest.json").write_bytes(f"{text}\n".encode(errors=JSON_ESCAPES))

@@ -28,6 +28,7 @@ from misfired.runs.plan import Plan
 from misfired.scoring.answers import NO_TEXT
 from misfired.scoring.rows import RowCheck
 from misfired.tables import read_table
+from misfired.text import JSON_ESCAPES
 
 JOURNAL, _LOCK = "answers.jsonl", ".lock"
 
@@ -99,8 +100,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         """Write the pairs unless they are there; the settings hold their SHA-256."""
         file = self.path / PAIRS
         if not file.exists() or pairs_sha256(read_table(file)) != pairs_sha256(pairs):
-            with _named(file), replacing(file) as temporary:
-                pairs.lazy().sink_parquet(temporary, row_group_size=N_ROWS)
+            with _named(file), replacing(file) as temporary, temporary.open("wb") as opened:
+                pairs.lazy().sink_parquet(opened, row_group_size=N_ROWS)
 
     def append(self, rows: Iterable[tuple[Key, dict[str, Any]]]) -> None:
         """Append answers to the journal."""
@@ -120,8 +121,10 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         if self.manifest.get("status") == "complete":
             # Errors were asked again: killed from here on, the folder is a run to resume.
             self._reopen(dict(_by_key(answers)), self.manifest["settings"])
-        with _named(self.path), replacing(self.path / ANSWERS) as temporary:
-            answers.write_parquet(temporary)
+        # polars takes names of files as text, which a name of odd bytes is not.
+        file = self.path / ANSWERS
+        with _named(self.path), replacing(file) as temporary, temporary.open("wb") as opened:
+            answers.write_parquet(opened)
         for name, content in tables.items():
             self._write_json(name, content, indent=1, ensure_ascii=True)
         n_rows = {ANSWERS: len(answers)} | {name: len(each) for name, each in tables.items()}
@@ -168,7 +171,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     ) -> None:
         text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) + "\n"
         with _named(self.path / name), replacing(self.path / name) as temporary:
-            temporary.write_bytes(text.encode())
+            temporary.write_bytes(text.encode(errors=JSON_ESCAPES))
 
     def _read_journal(
         self, plan: Plan | None, settings: Mapping[str, Any]

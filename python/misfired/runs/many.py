@@ -5,37 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
 from misfired.errors import ArgumentError, MisfiredError
 from misfired.options import takes_options
 from misfired.runs.asking import Progress
+from misfired.runs.names import run_names
 from misfired.runs.options import RunOptions
 from misfired.runs.pipeline import Run, run
-from misfired.scoring.backend import is_url
-from misfired.scoring.model_file import find_model
-
-
-def run_names(models: Sequence[Path | str]) -> list[str]:
-    """Return a folder name for each model: its file name, after its folder's where two are equal.
-
-    The name of a server is its host and port. A model named twice raises `ArgumentError`.
-    """
-    # An address gets a suffix, since `stem` would cut the last part of the host.
-    paths = [
-        Path(urlsplit(str(model)).netloc.replace(":", "-") + ".server")
-        if is_url(model)
-        else find_model(model).resolve()
-        for model in models
-    ]
-    stems = Counter(path.stem for path in paths)
-    names = [p.stem if stems[p.stem] == 1 else f"{p.parent.name}-{p.stem}" for p in paths]
-    (name, n_times), *_ = Counter(names).most_common(1) or [("", 0)]
-    if n_times > 1:
-        raise ArgumentError(f"model {name!r} is named twice")
-    return names
 
 
 @takes_options(RunOptions)
@@ -76,12 +54,16 @@ def run_many(
     by_suffix = {f"-{Path(each).stem}": {"template": each} for each in templates} or {"": {}}
     if len(by_suffix) < len(templates):
         raise ArgumentError(f"two of the templates have one name: {', '.join(templates)}")
-    jobs = {
-        f"{name}{suffix}/{suite}".rstrip("/"): (model, pairs, template)
+    every = [
+        (f"{name}{suffix}/{suite}".rstrip("/"), (model, pairs, template))
         for name, model in zip(run_names(models), models, strict=True)
         for suffix, template in by_suffix.items()
         for suite, pairs in named.items()
-    }
+    ]
+    jobs = dict(every)
+    if len(jobs) < len(every):
+        name = next(name for name, n in Counter(name for name, _ in every).items() if n > 1)
+        raise ArgumentError(f"models and templates must give names that differ, got {name!r} twice")
 
     def work(name: str) -> Run | MisfiredError:
         model, pairs, template = jobs[name]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
@@ -103,8 +103,8 @@ def write_suite(
     if (licence is None) != (source is None):
         raise ArgumentError("licence and source must be given together, got one of them")
     suite = validate_suite(frame, answers=answers)
-    with replacing(file) as temporary:
-        write(suite, temporary)
+    with replacing(file) as temporary, temporary.open("wb") as opened:
+        write(suite, opened)
     if licence is not None and source is not None:
         write_card(suite, file, licence=licence, source=source, answers=answers)
 
@@ -170,14 +170,14 @@ def _check_pair(row: dict[str, Any]) -> None:
             raise DataError(f"{column} must be text, got None")
 
 
-def _write_csv(frame: pl.DataFrame, file: Path) -> None:
+def _write_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
     for name, kind in frame.schema.items():
         if kind.is_nested():
             raise DataError(f"column {name} must fit the cells of a CSV file, got {kind}")
     frame.write_csv(file)
 
 
-_Format = tuple[Callable[[Path], pl.DataFrame], Callable[[pl.DataFrame, Path], None]]
+_Format = tuple[Callable[[Path], pl.DataFrame], Callable[[pl.DataFrame, IO[bytes]], None]]
 _FORMATS: dict[str, _Format] = {
     ".parquet": (read_parquet, lambda frame, file: frame.write_parquet(file)),
     ".jsonl": (
