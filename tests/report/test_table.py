@@ -1,6 +1,7 @@
 """One table in every format, within 80 columns."""
 
 import polars as pl
+from rich.cells import cell_len
 
 from misfired.report.table import (
     Table,
@@ -14,6 +15,7 @@ from misfired.report.table import (
     paragraph,
     text,
     text_table,
+    whole,
 )
 
 WIDE = Table(
@@ -81,3 +83,28 @@ def test_numbers_intervals_and_p_values() -> None:
     assert (number(4.74), number(3.0, "+"), number(None)) == ("4.7", "+3.0", "-")
     assert interval({"low": 3.14, "high": 6.0}) == "[3.1, 6.0]"
     assert (p_value(0.03141), p_value(None)) == ("0.031", "-")
+
+
+def test_letters_of_two_columns_count_as_two() -> None:
+    lines = text(Table(("slice", "n"), [("茶" * 3, 1), ("Tea", 22)], n_words=1)).splitlines()
+    assert lines == ["slice    n", "茶茶茶   1", "Tea     22"]
+    folded = text(Table(("slice", "n"), [("茶" * 60, 1)], n_words=1)).splitlines()
+    assert max(map(cell_len, folded)) <= 80
+    assert "".join(folded).count("茶") == 60
+
+
+def test_cells_titles_and_notes_may_hold_anything() -> None:
+    hostile = "a\nb\x1b[31m\u202e[/bold]"
+    table = Table(("slice",), [(hostile,), ("x" * 100_000,)], hostile, notes=[hostile])
+    shown = text(table)
+    assert "a\\nb\\x1b[31m\\u202e[/bold]" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert len(shown) < 1000
+    assert len(latex(table).splitlines()) == 10
+
+
+def test_the_path_of_a_model_stays_beside_its_title_and_whole() -> None:
+    path = f"/models/{'deep folder/' * 9}model.gguf"
+    lines = paragraph(f"{whole(path, 'model  ')} (llama, 1.2B parameters)").splitlines()
+    assert lines == [f"model  {path}", "(llama, 1.2B parameters)"]
