@@ -17,7 +17,7 @@ from misfired.runs.analyses import analyse
 from misfired.stats import compare, compare_variants, evidence, leaderboard, study_tests, summarize
 
 #: Names that are words of ours, look like numbers or markup, or cannot be seen.
-NAMES = ("overall", "none", "average", "unlabelled", "total", "all", "1e3", "NaN", "", " ", "a|b")
+NAMES = ("overall", "none", "average", "unlabelled", "total", "all", "1e3", "NaN", " x", "a|b")
 MARKUP = (
     "[bold]x[/bold]",
     "Tea [/hot]",
