@@ -204,12 +204,12 @@ def test_make_tells_how_narrow_the_interval_can_get(misfired, tmp_path):
         "annotate", "make", file, "-o", tmp_path / "s", "--n-pairs", 24, "--annotators", 4
     )
     assert done.code == 0, done.err
-    # 1 - 0.025^(1 / 6) for 6 scenarios; for 4 people 1 - 0.025^(1 / 4).
-    assert "0 to 45.9 %  for these people (by scenario: 6)" in done.out
-    assert "0 to 60.2 %  for people at large (by person: 4)" in done.out
+    # 1 - 0.025^(1 / n): n = 6 (1.960 / 2.571)^2 = 3.49 for 6 scenarios, and for people 4, which gives less.
+    assert "0 to 65.3 %  for these people (by scenario: 6)" in done.out
+    assert "0 to 65.3 %  for people at large (by person: 4)" in done.out
     assert "no 192 times, yes 192 times" not in done.out
     text = (tmp_path / "s" / "preregistration.md").read_text()
-    assert "45.9 %" in text
+    assert "65.3 %" in text
     assert "[Your hypothesis" in text
     about = json.loads((tmp_path / "s" / "study.json").read_text())
     assert about["counts"]["expected"]["yes"] == about["counts"]["expected"]["no"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,6 +21,8 @@ from misfired.annotate.session import Question, Session
 from misfired.annotate.stories import STORY_ANSWERS
 from misfired.annotate.study import ANSWERS, Study
 from misfired.annotate.texts import CONSENT, INSTRUCTIONS, blocks
+
+from misfired.errors import MisfiredWarning
 
 #: A form is a few short fields.
 _MOST_BYTES = 10_000
@@ -183,6 +185,7 @@ def _unknown(request: Request, error: Exception | None = None) -> Response:  # n
 
 
 def _not_saved(request: Request, error: OSError) -> Response:  # noqa: ARG001
-    sys.stderr.write(f"error: {error.filename or 'answers'}: {error.strerror or error}\n")
+    told = f"an answer was not saved: {error.filename or 'answers'}: {error.strerror or error}"
+    warnings.warn(told, MisfiredWarning, stacklevel=1)
     why = "Your last answer could not be saved. Please tell the people who run the study, and try again later."
     return _message(500, "Something is wrong here", why)

@@ -26,10 +26,12 @@ class Record:
 
     Attributes:
         file: The journal; it exists once the annotator has agreed to take part.
+        mend: True cuts off a torn last line; False leaves it to the server, which may be writing it.
         answers: By place, all revisions of the answer, the last one counts.
     """
 
     file: Path
+    mend: bool = True
     consented: bool = False
     withdrawn: bool = False
     practised: list[str] = field(default_factory=list)
@@ -38,9 +40,9 @@ class Record:
 
     def __post_init__(self) -> None:
         self.withdrawn = self._marker.exists()
-        if self.withdrawn:
+        if self.withdrawn and self.file.exists():
             self._delete()
-        for line in read_lines(self.file, mend=True):
+        for line in read_lines(self.file, mend=self.mend):
             self._take(line)
 
     @property

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,19 +15,24 @@ from misfired.annotate.texts import CONSENT, INSTRUCTIONS, blanks
 from misfired.errors import ArgumentError, MisfiredError, RunFolderError
 from misfired.options import takes_options
 
-_LOUD = """\
-WARNING: this study can be reached by others at {where}
-WARNING: pages and answers travel unencrypted unless a proxy with HTTPS stands before it
-"""
+_Say = Callable[[str], object]
+
+_LOUD = (
+    "WARNING: this study can be reached by others at {where}",
+    "WARNING: pages and answers travel unencrypted unless a proxy with HTTPS stands before it",
+)
 
 
 @takes_options(ServeOptions)
-def serve_study(path: Path | str, *, tell: Callable[[str], object], **options: Any) -> None:
+def serve_study(
+    path: Path | str, *, tell: _Say = print, warn: _Say = print, **options: Any
+) -> None:
     """Serve a study until it is interrupted.
 
     Args:
         path: The folder of a study.
-        tell: Called once with each line that says where the pages are.
+        tell: Called with each line that says where the pages are.
+        warn: Called with each line of a warning.
         options: Fields of `ServeOptions`.
 
     Raises:
@@ -48,7 +52,11 @@ def serve_study(path: Path | str, *, tell: Callable[[str], object], **options: A
     study = Study.read(path)
     with _alone(study), _listening(asked) as bound:
         app = Pages(study, asked).app()
-        for line in _told(study, asked, bound.getsockname()[1]):
+        host = f"[{asked.host}]" if ":" in asked.host else asked.host
+        where = f"{host}:{bound.getsockname()[1]}"
+        for line in _warnings(study, asked, where):
+            warn(line)
+        for line in _told(study, (asked.url or f"http://{where}").rstrip("/")):
             tell(line)
         config = uvicorn.Config(
             app, access_log=False, log_level="warning", server_header=False, lifespan="off"
@@ -58,17 +66,15 @@ def serve_study(path: Path | str, *, tell: Callable[[str], object], **options: A
         tell(f"stopped; all answers are in {study.path / ANSWERS}")
 
 
-def _told(study: Study, options: ServeOptions, port: int) -> Iterator[str]:
-    """Yield what the researcher should know, and warn on stderr."""
+def _warnings(study: Study, options: ServeOptions, where: str) -> Iterator[str]:
     for name in (CONSENT, INSTRUCTIONS):
         if left := blanks(study.text(name)):
-            sys.stderr.write(
-                f"WARNING: {study.path / name} still has blanks to fill in: {left[0]}\n"
-            )
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    base = (options.url or f"http://{host}:{port}").rstrip("/")
+            yield f"WARNING: {study.path / name} still has blanks to fill in: {left[0]}"
     if not options.is_local:
-        sys.stderr.write(_LOUD.format(where=f"{host}:{port}"))
+        yield from (line.format(where=where) for line in _LOUD)
+
+
+def _told(study: Study, base: str) -> Iterator[str]:
     yield f"one link for each person; {study.path / ANSWERS} gets what they answer"
     for word, annotator in study.links().items():
         yield f"{annotator}  {base}/a/{word}"

@@ -25,7 +25,7 @@ from misfired.files import file_sha256, replacing
 from misfired.options import takes_options
 from misfired.reading import check_file, read_json, read_text
 from misfired.runs.manifest import pairs_sha256
-from misfired.stats.people import zero_bound
+from misfired.stats.people import zero_bounds
 from misfired.tables import read_parquet
 
 FORMAT = 1
@@ -214,12 +214,7 @@ def _counts(tables: dict[str, pl.DataFrame], hands: Sequence[Sequence[str]]) -> 
 
 def _zero(pairs: pl.DataFrame, options: StudyOptions) -> dict[str, float]:
     """Return the upper ends of the 95 % intervals that the study reports if nobody misfires."""
-    n_scenarios = pairs["scenario"].n_unique()
-    of_these = zero_bound(n_scenarios)
-    return {
-        "these_people": of_these,
-        "people_at_large": max(of_these, zero_bound(options.annotators)),
-    }
+    return zero_bounds(options.annotators, pairs["scenario"].n_unique())
 
 
 def _write(

@@ -25,8 +25,8 @@ def study_report(about: Mapping[str, Any], folder: Path) -> str:
         f"{_range(counts['questions_a_person'])} questions; {len(about['core'])} pairs go to everyone",
         "",
         "If nobody misfires, the 95 % interval of MAR will be",
-        f"  0 to {zero['these_people']:.1f} %  for these people (by scenario: {counts['n_scenarios']})",
-        f"  0 to {zero['people_at_large']:.1f} %  for people at large (by person: {n_people})",
+        f"  0 to {zero['these']:.1f} %  for these people (by scenario: {counts['n_scenarios']})",
+        f"  0 to {zero['any']:.1f} %  for people at large (by person: {n_people})",
         "",
         f"Fill in {folder / 'preregistration.md'} and {folder / 'consent.md'}, then: misfired annotate serve {folder}",
     ]

@@ -93,6 +93,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     devices: Annotated[_Free | None, "Where the layers are computed."] = None
     llama_cpp_python: Annotated[str | None, "Version of llama-cpp-python."] = None
     server: Annotated[_Free | None, "Server, for a run of one."] = None
+    annotator: Annotated[_Free | None, "The person who answered, instead of a model."] = None
     misfired: Annotated[str, "Version of misfired."]
     statistics: Annotated[_Statistics | None, "Options of the intervals."] = None
 
@@ -182,6 +183,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     usage: Annotated[_Usage | None, "Tokens and cost."] = None
     tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
     until: Annotated[_Until | None, "When the run was to end early, and what it saw."] = None
+    consent: Annotated[_Free | None, "What a person agreed to."] = None
     held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
     neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
     outcomes: Annotated[dict[str, _Count], "Prompts by outcome."]
@@ -212,7 +214,11 @@ _MORE_KEYS = {
     "settings.server.model": "Name of the model at the server.",
     "settings.server.path": "Path of the requests below the address.",
     "settings.server.extra_body": "More fields of each request.",
+    "settings.annotator.name": "Name, which says nothing of the person.",
+    "settings.annotator.study_sha256": "SHA-256 of the questions of the study.",
+    "settings.annotator.made": "When the study was made, in seconds since 1970.",
     "versions.misfired": "Version of misfired.",
+    "versions.study": "Version of misfired that made the study.",
     "versions.build_profile": "Build profile of its compiled core.",
     "versions.llama_cpp_python": "Version of llama-cpp-python.",
     "versions.llama_cpp_system": "What llama.cpp says of its build and of the processor.",
@@ -238,6 +244,8 @@ _MORE_KEYS = {
     "patience.concurrency": "Requests in flight at once.",
     "patience.timeout": "Seconds within which an answer must be complete.",
     "patience.n_attempts": "Most attempts for each prompt.",
+    "consent.text_sha256": "SHA-256 of the consent text.",
+    "consent.at": "When, in seconds since 1970.",
     "neutral.n_matched": "Cues with a neutral sentence.",
     "neutral.n_unmatched": "Cues without one.",
     "neutral.largest_difference": "Largest difference of their lengths in tokens.",

@@ -22,7 +22,7 @@ WIDEST = 30.0
 """An interval wider than this, in points, has the flag `wide`."""
 
 #: The outcomes in the numerator and in the denominator of each rate that is conditional.
-_CELLS = {
+CELLS = {
     "mar": ((2,), (0, 2)),
     "br": ((1,), (0, 1)),
     "mar_joint": ((2,), (0, 1, 2, 3)),
@@ -31,7 +31,7 @@ _CELLS = {
     "accuracy_contrast": ((0, 2), (0, 1, 2, 3)),
 }
 
-SUPPORTED = tuple(_CELLS)
+SUPPORTED = tuple(CELLS)
 """The rates that have a support."""
 
 CONDITIONAL = ("mar", "br")
@@ -88,9 +88,9 @@ def support_of(codes: Codes, scenario: Labels, measure: str = "mar") -> Support:
         >>> support_of(codes, np.array([0, 0, 1, 1, 2], np.uint32))
         Support(n_pairs=3, n_effective=3.0, n_scenarios=3, n_informative=2)
     """
-    check_one_of("measure", measure, _CELLS)
+    check_one_of("measure", measure, CELLS)
     scenario = as_groups(scenario, len(codes), "scenario")
-    hits, base = (np.isin(codes, cells) for cells in _CELLS[measure])
+    hits, base = (np.isin(codes, cells) for cells in CELLS[measure])
     n, n_scenarios = int(base.sum()), len(np.unique(scenario))
     places, members = np.unique(scenario[base], return_inverse=True)
     effective = float(n)
