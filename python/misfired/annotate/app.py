@@ -21,7 +21,6 @@ from misfired.annotate.session import Question, Session
 from misfired.annotate.stories import STORY_ANSWERS
 from misfired.annotate.study import ANSWERS, Study
 from misfired.annotate.texts import CONSENT, INSTRUCTIONS, blocks
-
 from misfired.errors import MisfiredWarning
 
 #: A form is a few short fields.

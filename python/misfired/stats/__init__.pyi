@@ -16,9 +16,11 @@ from .evidence import (
 from .families import study_tests
 from .flips import flips
 from .margins import Margins
+from .people import people, people_against, zero_bounds
 from .planning import Clustering, clustering, interval_width, minimum_detectable, power, sample_size
 from .priming import controlled_primings, priming_contrasts
 from .ranks import leaderboard
+from .raters import ratings_of_runs
 from .ratings import Agreement, agreement
 from .resampling import Bootstrap, Estimate, bootstrap
 from .summary import summarize
@@ -32,7 +34,7 @@ __all__ = [
     "by_expected", "check_published", "choice_accuracy", "clustering", "compare",
     "compare_evidence", "compare_variants", "controlled_primings", "evidence", "evidence_loss", "flips",
     "interval_width", "leaderboard", "lower_share", "mar_bounds", "mar_calibrated",
-    "mar_choice", "margin_shift", "mcnemar", "minimum_detectable", "permutation_test", "power",
-    "priming_contrasts", "proportion_interval", "sample_size", "signal_detection",
-    "study_tests", "summarize", "support_of", "upper_bound", "verdict",
+    "mar_choice", "margin_shift", "mcnemar", "minimum_detectable", "people", "people_against", "permutation_test", "power",
+    "priming_contrasts", "proportion_interval", "ratings_of_runs", "sample_size", "signal_detection",
+    "study_tests", "summarize", "support_of", "upper_bound", "verdict", "zero_bounds",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from misfired._core import proportion_interval, t_quantile
@@ -84,22 +85,17 @@ class Crossed:
         n = base.sum()
         value = hits.sum() / n if n else np.nan
         pulls = (hits - value * base) / n if n else np.zeros(len(hits))
-        sums: list[Floats] = []
-        counts = []
         cell = person.astype(np.int64) * (int(scenario.max(initial=0)) + 1) + scenario
-        for group in (scenario, person, cell):
-            sums.append(np.bincount(group, pulls).astype(np.float64))
-            counts.append(np.bincount(group, base) > 0)
-        (of_scenarios, df_scenario), (of_people, df_person) = (
-            _moments(each[has]) for each, has in zip(sums[:2], counts[:2], strict=True)
+        (by_scenario, of_scenarios, df_scenario), (_, of_people, df_person), (_, of_cells, _) = (
+            _moments(pulls, base, group) for group in (scenario, person, cell)
         )
-        both = of_scenarios + of_people - (sums[2] ** 2).sum()
-        variance = float(np.nanmax([both, of_scenarios, of_people, 0.0]))
+        both = of_scenarios + of_people - of_cells
+        variance = max(both, of_scenarios, of_people)
         parts = of_scenarios**2 / df_scenario + of_people**2 / df_person
         degrees = float(np.clip(variance**2 / parts, 1.0, None)) if parts > 0 else 1.0
-        n_scenarios, n_people = (int(each.sum()) for each in counts[:2])
+        n_scenarios, n_people = (len(np.unique(group[base > 0])) for group in (scenario, person))
         return cls(
-            float(value), int(n), n_people, n_scenarios, sums[0], variance, degrees, of_scenarios
+            float(value), int(n), n_people, n_scenarios, by_scenario, variance, degrees, of_scenarios
         )  # fmt: skip
 
     def interval(self, scope: str, these: _Ends | None, level: float) -> _Ends | None:
@@ -377,18 +373,21 @@ def _exact(hits: float, n: float, level: float) -> _Ends:
     return proportion_interval(hits, n, method="clopper_pearson", confidence_level=level)
 
 
-def _moments(pulls: Floats) -> tuple[float, float]:
-    """Return the variance of a sum of independent pulls, and its degrees of freedom by their kurtosis.
+def _moments(pulls: Floats, base: Floats, group: npt.NDArray[Any]) -> tuple[Floats, float, float]:
+    """Return what each group adds to a value, the variance of their sum, and its degrees of freedom.
 
-    As intervals by scenario do: sum of squares times G / (G - 1), and 2 / (sum of fourth powers / squared
-    sum of squares - 1 / G), at most G - 1.
+    As intervals by scenario have them: sum of squares times G / (G - 1), and 2 / (sum of fourth powers /
+    squared sum of squares - 1 / G), at most G - 1.
     """
-    n = len(pulls)
+    sums = np.bincount(group, pulls).astype(np.float64)
+    has = np.bincount(group, base) > 0
+    n = int(has.sum())
     if n < 2:
-        return 0.0, 1.0
-    centred = pulls - pulls.mean()
+        return sums, 0.0, 1.0
+    centred = sums[has] - sums[has].mean()
     second, fourth = float((centred**2).sum()), float((centred**4).sum())
     if second <= 0:
-        return 0.0, float(n - 1)
+        return sums, 0.0, float(n - 1)
     excess = fourth / second**2 - 1 / n
-    return second * n / (n - 1), min(n - 1, 2 / excess) if excess > 0 else float(n - 1)
+    degrees = min(n - 1, 2 / excess) if excess > 0 else n - 1
+    return sums, second * n / (n - 1), float(degrees)
