@@ -1,5 +1,6 @@
 """Simulated annotators, who answer the pages of a running server as a browser does, without a script."""
 
+import random
 import re
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
+from unittest import mock
 
+from misfired.annotate.record import Record
 from misfired.annotate.stories import PRACTICE
 from misfired.annotate.study import Study
 
@@ -129,3 +132,36 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+#: Kinds of people, each a function of a generator and of what is asked: the right answer, its side, its kind.
+KINDS: dict[str, Callable[[random.Random, dict[str, str]], str]] = {
+    "never": lambda _, item: item["expected"],
+    "seldom": lambda rng, item: _misfire(rng, item, 0.03),
+    "often": lambda rng, item: _misfire(rng, item, 0.3),
+    "careless": lambda rng, item: (
+        rng.choice(["yes", "no"]) if rng.random() < 0.5 else item["expected"]
+    ),
+    "always yes": lambda *_: "yes",
+    "cannot tell": lambda *_: "cannot tell",
+}
+
+
+def _misfire(rng: random.Random, item: dict[str, str], rate: float) -> str:
+    fails = (item["kind"], item["condition"]) == ("pair", "stereotyped") and rng.random() < rate
+    return "no" if fails else item["expected"]
+
+
+def answer_all(
+    study: Study, kinds: list[str], *, n_places: int | None = None, seed: int = 0
+) -> None:
+    """Let people of these kinds answer, the first `n_places` questions or all, without a server."""
+    items = {row["item"]: row for row in study.items().iter_rows(named=True)}
+    for (name, order), kind in zip(study.orders().items(), kinds, strict=False):
+        rng = random.Random(f"{seed} {name}")
+        record = Record(study.path / "answers" / f"{name}.jsonl")
+        with mock.patch("os.fsync"):  # as quick as memory
+            record.agree("0" * 64)
+            for place, item in list(enumerate(order))[record.place : n_places]:
+                record.show(place, item)
+                record.answer(place, item, KINDS[kind](rng, items[item]), 0)

@@ -16,6 +16,7 @@ from misfired.scoring.answers import ANSWER_COLUMNS
 from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
+from misfired.stats.people import PEOPLE_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
 from misfired.stats.ranks import LEADERBOARD_SCHEMA
 from misfired.stats.summary import SUMMARY_SCHEMA
@@ -46,6 +47,7 @@ STATISTICS = (
     ("Tests", "`misfired stats --table tests` or `paper-tests`, `study_tests`. `low` and `high` are of `mar`, or of `mar_changed` - `mar`.", FAMILY_SCHEMA),
     ("Comparison", "`misfired compare`, `compare`. In percentage points; p-values stand at the rows of `mar_joint`.", COMPARISON_SCHEMA),
     ("Leaderboard", "`misfired leaderboard`, `leaderboard`. `n_pairs` of ranked runs are the pairs that they share.", LEADERBOARD_SCHEMA),
+    ("People", "`misfired annotate results`, `people`, `people_against`: of several people together, of each, and of their majority.", PEOPLE_SCHEMA),
     ("Variants", "`misfired run --variant paper,strict`, `compare_variants`.", VARIANTS_SCHEMA),
 )  # fmt: skip
 
@@ -58,6 +60,9 @@ MEASURED = {
     "contrast": "`side` (stereotyped against contrast prompts), `cue` (a priming against its control), or `interaction`.",
     "run": "Name of the run.",
     "source": "`run` or `published`.",
+    "scope": "Of whom: `these` people, people of their kinds (`alike`), people at large (`any`), one `person`, their `majority`.",
+    "annotator": "Name of the person.",
+    "n_people": "People behind the rate.",
     "reads": "True if the model reads, null if it cannot be known.",
     "measure": "Name of the measure.",
     "value": "The measure, in percent unless said otherwise; null with a reason.",

@@ -12,7 +12,7 @@ from misfired.cli import COMMANDS, load
 from options_page import PAGE, page
 
 SUBCOMMANDS = {
-    "annotate": ["make", "serve"],
+    "annotate": ["make", "serve", "collect", "results"],
     "bbq": ["fetch"],
     "pairs": ["build", "check", "show"],
     "plan": ["power", "detect", "size"],

@@ -28,9 +28,9 @@ import polars as pl
 
 from misfired._core import proportion_interval, t_quantile
 from misfired.errors import ArgumentError, DataError
+from misfired.labels import checked, labelled
 from misfired.options import at_least, takes_options
 from misfired.stats._arrays import Codes, Floats, Numbers, as_codes, as_groups
-from misfired.stats._grid import check_columns
 from misfired.stats.columns import schema_of
 from misfired.stats.options import DEFAULTS, LevelOptions, check_level
 from misfired.stats.outcomes import CONDITIONS
@@ -178,6 +178,7 @@ def people(
         [('these', 12.5), ('alike', 12.5), ('any', 84.2)]
     """
     level = LevelOptions.of(options).confidence_level
+    outcomes = _checked(outcomes)
     data = _Data.of(outcomes)
     rows: list[dict[str, Any]] = []
     these = _rows(outcomes, measures, level, "these")
@@ -210,6 +211,7 @@ def majority(outcomes: pl.DataFrame) -> pl.DataFrame:
         >>> majority(outcomes).row(0)
         ('p', 's', None, True)
     """
+    outcomes = _checked(outcomes)
     share = [pl.col(side).cast(pl.Float64).mean() for side in CONDITIONS]
     found = outcomes.group_by("id", "scenario", maintain_order=True).agg(share)
     return found.with_columns(
@@ -253,7 +255,8 @@ def people_against(
     """
     level = LevelOptions.of(options).confidence_level
     sides = [pl.col(side).alias(f"_{side}") for side in CONDITIONS]
-    both = outcomes.join(model.select("id", *sides), on="id", maintain_order="left")
+    model = checked(model, ("id", *CONDITIONS), "model")
+    both = _checked(outcomes).join(model.select("id", *sides), on="id", maintain_order="left")
     both = both.drop_nulls([*CONDITIONS, *(f"_{side}" for side in CONDITIONS)])
     if both.is_empty():
         raise DataError("model: must share a scored pair with the people, got none")
@@ -289,7 +292,6 @@ class _Data:
 
     @classmethod
     def of(cls, outcomes: pl.DataFrame) -> "_Data":
-        check_columns(outcomes, ("id", "scenario", "annotator", *CONDITIONS), "outcomes")
         twice = outcomes.filter(pl.struct("id", "annotator").is_duplicated())
         if len(twice):
             who = f"annotator {twice['annotator'][0]!r}, id {twice['id'][0]!r}"
@@ -306,6 +308,11 @@ class _Data:
     def crossed(self, measure: str) -> Crossed:
         hits, base = (np.isin(self.codes, cells).astype(np.float64) for cells in CELLS[measure])
         return Crossed.of(hits, base, self.person, self.scenario)
+
+
+def _checked(outcomes: pl.DataFrame) -> pl.DataFrame:
+    frame = checked(outcomes, ("id", "scenario", "annotator", *CONDITIONS), "outcomes")
+    return labelled(frame, ["annotator"], "outcomes")
 
 
 def _rows(
