@@ -87,7 +87,6 @@ def collect(
 
     Examples:
       misfired annotate collect study -o runs/human
-      misfired leaderboard runs/human/annotator-* runs/model
     """
     from misfired.annotate.collect import collect_study
     from misfired.report.people import annotators_table
