@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from invented_run import invented_pairs, write_run
 from misfired.report.figures import WIDTHS, Chart, rates, runs, select, style
 from misfired.report.figures.draw import highest
-from misfired.report.measured import Measured, judged_pairs
+from misfired.report.measured import Measured, judged_pairs, read_measured
 from misfired.text import shown
 
+QUICK = {"statistics": {"n_resamples": 200, "unit": "scenario", "confidence_level": 0.95}}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -165,25 +167,56 @@ def test_base_and_instruct_are_joined(several: list[Measured]) -> None:
     )
 
 
+def test_shots_and_reasoning_join_runs_of_one_model(tmp_path: Path) -> None:
+    shot = {
+        "id": "x",
+        "category": "c",
+        "scenario": "s",
+        "condition": "contrast",
+        "text": "t",
+        "answer": "yes",
+    }
+    pairs = invented_pairs(200, n_categories=2)
+    made = [
+        ("no", 0, 2.0, "logit"),
+        ("two", 2, 1.0, "logit"),
+        ("cot", 0, 0.2, "cot"),
+        ("other", 0, 0.1, "logit"),
+    ]
+    for name, n, harm, protocol in made:
+        shots = {"seed": 0, "hold_out": "pair", "demonstrations": [shot] * n} if n else None
+        model = "b.gguf" if name == "other" else "a.gguf"
+        write_run(
+            tmp_path / name, pairs, model=model, harm=harm, protocol=protocol, shots=shots, **QUICK
+        )
+    found = read_measured([tmp_path / name for name, *_ in made])
+    charts = {chart.name: chart for chart in select.charts_of_runs(found).charts}
+    rates_of = [mar(cells(run)) for run in found]
+    np.testing.assert_allclose(marks(charts["mar-by-shots"]), [(0, rates_of[0]), (2, rates_of[1])])
+    (row,) = charts["direct-and-reasoning"].numbers.iter_rows(named=True)
+    assert (row["before"], row["after"]) == pytest.approx((rates_of[0], rates_of[2]))
+
+
 def test_every_chart_of_every_kind_can_be_drawn(several: list[Measured], tmp_path: Path) -> None:
     found = select.every_chart(several[:2], bases=several[1:])
     assert len({chart.name for chart in found.charts}) == len(found.charts)
     for chart in found.charts:
-        svg, pdf = chart.write(tmp_path, ["svg", "pdf"], width="two")
+        (svg,) = chart.write(tmp_path, ["svg"], width="two")
         root = ET.parse(svg).getroot()  # noqa: S314  our own file
         assert root.get("role") == "img"
         assert root.findtext(f"{SVG}title") == chart.title
         assert root.findtext(f"{SVG}desc") == chart.text
         assert "@font-face" in svg.read_text(encoding="utf-8")
         assert root.findall(f".//{SVG}text")
-        assert b"/FontFile2" in pdf.read_bytes()
         assert float(root.get("width", "").removesuffix("pt")) == pytest.approx(72 * WIDTHS["two"])
         assert len(chart.table)
     again = tmp_path / "again"
     again.mkdir()
     chart = found.charts[0]
-    for path in chart.write(again, ["svg", "pdf"], width="two"):
-        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+    svg, pdf = chart.write(again, ["svg", "pdf"], width="two")
+    assert svg.read_bytes() == (tmp_path / svg.name).read_bytes()
+    assert b"/FontFile2" in pdf.read_bytes()
+    assert chart.write(tmp_path, ["pdf"], width="two")[0].read_bytes() == pdf.read_bytes()
     (png,) = chart.write(again, ["png"])
     assert png.read_bytes().startswith(b"\x89PNG")
 

@@ -41,6 +41,17 @@ class Measured:
     analyses: Analyses
 
     @property
+    def model(self) -> str:
+        """What the model is called: a file by its name, one behind a server as the server calls it."""
+        return _model(self.manifest)
+
+    @property
+    def n_shots(self) -> int:
+        """Demonstrations before every prompt."""
+        shots = self.manifest.settings.shots
+        return 0 if shots is None else len(shots.demonstrations)
+
+    @property
     def verdict(self) -> Verdict:
         """What the run is worth."""
         return self.analyses.verdict
@@ -66,7 +77,7 @@ def read_measured(paths: Sequence[Path]) -> list[Measured]:
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataError(f"runs must differ, got {', '.join(map(str, paths))}")
     found = [open_run(path) for path in paths]
-    stems = [_stem(run.manifest) for run in found]
+    stems = [_model(run.manifest) for run in found]
     twice = Counter(stems)
     names = [
         stem if twice[stem] == 1 else "/".join(path.resolve().parts[-2:])
@@ -75,8 +86,7 @@ def read_measured(paths: Sequence[Path]) -> list[Measured]:
     return list(map(_measured, names, found))
 
 
-def _stem(manifest: Manifest) -> str:
-    """Return what a model is called: a file by its name, one behind a server as the server calls it."""
+def _model(manifest: Manifest) -> str:
     model = manifest.model
     return Path(model.path).stem if manifest.settings.server is None else model.description
 
@@ -97,17 +107,18 @@ def judged_pairs(run: Measured) -> pl.DataFrame:
     """Return a row per pair and priming: outcome, both answers, and the margins of the right answer.
 
     Columns are those of `build_outcomes`, then `verdict` (`both_right`, `reverse`, `misfire`, `both_wrong`
-    or `unscored`), and of each condition `answer_*`, `expected_*`, and `margin_*`: how far the right answer
+    or `unscored`), and of each condition `answer_*`, `expected_*`, `text_*` where texts were generated, and `margin_*`: how far the right answer
     of yes and no leads, null where there is no margin.
     A priming that was put to one side only has the other side of `none`.
     """
     sign = pl.when(expected="yes").then(1).when(expected="no").then(-1)
+    names = ["answer", "expected", "margin", *(["text"] if "text" in run.answers.columns else [])]
     answers = run.answers.with_columns(margin=margin_of(run.answers) * sign)
     rows = run.outcomes
     for side in CONDITIONS:
         asked = answers.filter(condition=side)
         own = pl.col("priming").is_in(asked["priming"].unique().to_list())
-        kept = [pl.col(name).alias(f"{name}_{side}") for name in ("answer", "expected", "margin")]
+        kept = [pl.col(name).alias(f"{name}_{side}") for name in names]
         rows = rows.with_columns(_from=pl.when(own).then("priming").otherwise(pl.lit("none"))).join(
             asked.select("id", pl.col("priming").alias("_from"), *kept),
             on=["id", "_from"], how="left", maintain_order="left",

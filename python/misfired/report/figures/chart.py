@@ -108,10 +108,10 @@ class Chart:
         """Write the chart as files of `FORMATS`, named by it; equal numbers give equal files."""
         written = []
         with style():
-            figure = self.figure(width)
             for ending in formats:
                 written.append(Path(folder) / f"{self.name}.{ending}")
-                content = _saved(figure, ending)
+                # Drawn anew: saving moves what the layout places, so that formats would depend on each other.
+                content = _saved(self.figure(width), ending)
                 if ending == "svg":
                     content = embedded(content.decode(), self.title, self.text).encode()
                 written[-1].write_bytes(content)

@@ -22,7 +22,7 @@ from misfired.report.figures.chart import (
     VERMILION,
     Chart,
 )
-from misfired.report.figures.draw import MINUS, cells, highest, label, said, scale, whole_ticks
+from misfired.report.figures.draw import cells, highest, label, said, scale, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ TITLES = {
 }
 
 
-_GAP = f"contrast {MINUS} stereotyped (logits)"
+_GAP = "gap (logits)"
 
 
 def localisation_charts(tables: Mapping[str, pl.DataFrame]) -> list[Chart]:
@@ -95,7 +95,7 @@ def layers(curves: pl.DataFrame) -> Chart:
     words = f"Mean {what} in logits after each layer, read through the lens, of stereotyped and contrast stories."
     for row in _ends(numbers.filter(model="instruct"), "kind", "condition"):
         words += f" {TITLES[row['kind']].capitalize()}, {row['condition']}: {said(row['first'])} at layer {row['from']}, {said(row['last'])} at layer {row['to']}."
-    height = _heights(0.42 * rows, 0.45)
+    height = _heights(0.46 * rows, 0.5)
     return Chart(
         "layers", "Evidence by layer", words, numbers, _layers, height, _table(numbers), digits=2
     )
@@ -133,7 +133,7 @@ def _layers(figure: Figure, numbers: pl.DataFrame) -> None:
         for axes in column:
             _layer_axis(axes, title if axes is column[0] else "", levels=[0])
         column[-1].set_xlabel("layer")
-    names = ["evidence (logits)", "margin of yes (logits)"] if told else ["margin (logits)"]
+    names = ["evidence (logits)", "yes margin (logits)"] if told else ["margin (logits)"]
     for row, name in zip(panels, names, strict=True):
         row[0].set_ylabel(name)
     _legend(figure, panels)

@@ -219,7 +219,7 @@ def counts(run: Measured, priming: str | None = None) -> Chart:
         f"{number.get('unscored', 0):,} not scored."
     )
     return Chart(
-        "counts", "Pairs by outcome", words, numbers, _counts, lambda width: 0.5 * width + 0.45
+        "counts", "Pairs by outcome", words, numbers, _counts, lambda width: 0.58 * width + 0.45
     )
 
 

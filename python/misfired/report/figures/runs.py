@@ -262,12 +262,12 @@ def _paired(figure: Figure, numbers: pl.DataFrame, kind: tuple[str, str]) -> Non
         )
     most = highest(numbers, "before_high", "after_high", "before", "after")
     percent_axis(axes.xaxis, "MAR (%)", most=most)
-    figure.legend(loc="outside upper right", ncols=2)
+    figure.legend(loc="outside upper left", ncols=2)
 
 
 def shots(runs: Sequence[Measured]) -> Chart:
-    """Return MAR over the number of demonstrations, a line for each model."""
-    told = [(run.manifest.model.description, n_shots(run)) for run in runs]
+    """Return MAR over the number of demonstrations, a line for each model and protocol."""
+    told = [(f"{run.model}, {run.manifest.settings.protocol.name}", run.n_shots) for run in runs]
     numbers = (
         mar_of(runs)
         .drop("slice", "total")
@@ -293,12 +293,6 @@ def shots(runs: Sequence[Measured]) -> Chart:
             )
         ),
     )
-
-
-def n_shots(run: Measured) -> int:
-    """Return the number of demonstrations before every prompt of a run."""
-    shots = run.manifest.settings.shots
-    return 0 if shots is None else len(shots.demonstrations)
 
 
 def _shots(figure: Figure, numbers: pl.DataFrame) -> None:

@@ -93,14 +93,22 @@ def _model(run: Measured) -> tuple[object, ...]:
 
 
 def _counts_of_shots(run: Measured, runs: Sequence[Measured]) -> int:
-    """Return how many counts of demonstrations there are among the runs of a run's model."""
-    return len({several.n_shots(other) for other in runs if _model(other) == _model(run)})
+    """Return how many counts of demonstrations the runs of one model and protocol have."""
+    same = [
+        other.n_shots
+        for other in runs
+        if _model(other) == _model(run)
+        and other.manifest.settings.protocol == run.manifest.settings.protocol
+    ]
+    return len(set(same))
 
 
 def _reasoning(runs: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
-    """Return pairs of runs of one model, the first without reasoning, the second with."""
+    """Return each run that reasons after one that does not, of the same model and demonstrations."""
     reasons = [run for run in runs if run.manifest.settings.protocol.name.startswith("cot")]
     plain = [run for run in runs if run not in reasons]
-    return [(one, two) for two in reasons for one in plain if _model(one) == _model(two)][
-        : len(reasons)
-    ]
+    found = []
+    for two in reasons:
+        alike = [run for run in plain if (_model(run), run.n_shots) == (_model(two), two.n_shots)]
+        found += [(one, two) for one in alike[:1]]
+    return found

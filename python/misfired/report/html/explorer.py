@@ -12,6 +12,8 @@ from misfired.report.figures.rates import OUTCOMES
 from misfired.report.measured import Measured, judged_pairs
 from misfired.suites.difference import shared_and_own
 
+#: Signs of a generated text that the page keeps.
+_LONGEST = 400
 _SIDES = ("stereotyped", "contrast")
 
 
@@ -58,12 +60,11 @@ class Explorer:
     def _add(self, run: Measured) -> None:
         number = len(self.runs)
         self.runs.append(run.name)
-        # Names alone would join different cues.
-        for priming in run.manifest.settings.primings:
-            if priming.name not in {known.name for known in self.primings}:
-                self.primings.append(priming)
+        # Two of one name that differ in their sentence stay two.
+        asked = run.manifest.settings.primings
+        self.primings += [priming for priming in asked if priming not in self.primings]
         places = {row["id"]: self._place(at, row) for at, row in _asked(run)}
-        primings = {priming.name: at for at, priming in enumerate(self.primings)}
+        primings = {priming.name: self.primings.index(priming) for priming in asked}
         verdicts = {name: at for at, name in enumerate(OUTCOMES)}
         order = {name: at for at, name in enumerate(places)}
         judged = judged_pairs(run).with_columns(
@@ -74,6 +75,7 @@ class Explorer:
             self.rows.append([
                 number, places[row["id"]], primings[row["priming"]], verdicts[row["verdict"]],
                 *([row[f"{name}_{side}"] for side in _SIDES] for name in ("answer", "margin")),
+                *([[_cut(row[f"text_{side}"]) for side in _SIDES]] if "text_contrast" in row and self.with_text else []),
             ])  # fmt: skip
 
     def _place(self, number: int, row: dict[str, Any]) -> int:
@@ -94,6 +96,11 @@ class Explorer:
             pair["text"] = shared_and_own(row["stereotyped"], row["contrast"])
         self.pairs.append(pair)
         return len(self.pairs) - 1
+
+
+def _cut(text: str | None) -> str | None:
+    """Return a text that the model wrote, its end where it is long: there stands the answer."""
+    return text if text is None or len(text) <= _LONGEST else f"... {text[-_LONGEST:]}"
 
 
 def _asked(run: Measured) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,8 +15,8 @@
   let shown = [], n = 0;
 
   // Rows come as columns; null margins stay null.
-  const rows = data.rows.map(([run, pair, priming, verdict, answers, margins]) => ({
-    run, pair: data.pairs[pair], place: pair, priming, verdict: VERDICTS[verdict], answers, margins,
+  const rows = data.rows.map(([run, pair, priming, verdict, answers, margins, texts]) => ({
+    run, pair: data.pairs[pair], priming, verdict: VERDICTS[verdict], answers, margins, texts: texts || [null, null],
   }));
 
   // Signs that turn the writing around, or cannot be seen, are spelled out.
@@ -69,7 +69,7 @@
     const expected = row.pair.expected[which];
     const answer = row.answers[which] === null ? "no answer" : row.answers[which];
     const right = row.answers[which] === null ? "not scored" : answer === expected ? "right" : "wrong";
-    block.append(make("h4", which === 0 ? "Stereotyped" : "Contrast"));
+    block.append(make("h3", which === 0 ? "Stereotyped" : "Contrast"));
     const cue = data.primings[row.priming].sides[which] ? row.pair.cues[row.priming] : null;
     if (cue) block.append(make("p", cue, "cue"));
     if (row.pair.text) {
@@ -88,6 +88,7 @@
     fact.append("Answer ", make("strong", answer), `, expected ${visible(expected)}: `, make("span", right, right),
       `. Margin ${number(row.margins[which])}.`);
     block.append(fact);
+    if (row.texts[which]) block.append(make("h3", "It wrote"), make("p", row.texts[which], "text written"));
     return block;
   };
 
