@@ -42,18 +42,23 @@ class RunData:
     protocol: Protocol
     template: TemplateSettings
     shots: tuple[Shot, ...]
+    model_sha256: str
 
     def open(self, devices: Devices) -> Session:
         """Load the model and set it up as the run did.
 
         Raises:
             DataError: The chat template has changed since the run.
+            ModelError: The model file has changed since it was compared with the run.
         """
         name = self.template.name
         template = None if name == "model" else name
         options = ScoringOptions(protocol=self.protocol, template=template, **vars(devices))
         session = Session(self.model, options, self.shots)
         source = session.template.source
+        if session.model.file.sha256 != self.model_sha256:
+            session.close()
+            raise ModelError(f"{self.model}: must stay as it is while it is loaded, but it changed")
         if hashlib.sha256(source.encode()).hexdigest() != self.template.sha256:
             session.close()
             raise DataError(f"{self.path}: chat template {name!r} has changed since the run")
@@ -98,7 +103,7 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     return RunData(
         path=path, model=model, outcomes=outcomes, verdict=verdict(answers, priming=priming),
         pairs=pairs, priming=primings[priming], protocol=protocol, template=settings.template,
-        shots=shots,
+        shots=shots, model_sha256=sha256,
     )  # fmt: skip
 
 

@@ -27,7 +27,6 @@ from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.model import Model, open_model
 from misfired.scoring.llama.session import Session
-from misfired.scoring.model_file import find_model, model_sha256
 from misfired.suites.false_questions import false_questions
 
 #: The model that made the run, as tables name it; the other is `base`.
@@ -87,11 +86,12 @@ def localise(
             with open_model(base, chosen.devices) as other:
                 check_base(session.model, other, data.pairs["stereotyped"].to_list()[:16])
                 study.probe_model(BASE, other)
+                other.file.check()
+                other_sha256 = other.file.sha256
+        session.model.file.check()
     return study.found(
-        model={"path": str(data.model), "sha256": model_sha256(data.model)},
-        base=None
-        if base is None
-        else {"path": str(base), "sha256": model_sha256(find_model(base))},
+        model={"path": str(data.model), "sha256": data.model_sha256},
+        base=None if base is None else {"path": str(base), "sha256": other_sha256},
         run=str(run),
         times={"started": started, "seconds": time.time() - started},
     )

@@ -7,6 +7,7 @@ import functools
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from misfired.background import Background
 from misfired.errors import DataError, ModelError
@@ -19,8 +20,16 @@ _HEADER_BYTES = 24
 #: What llama.cpp calls the first part of a split model.
 _FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 
-#: A file with its size and time, which tell whether it has changed.
-Version = tuple[Path, int, int]
+
+class Version(NamedTuple):
+    """A file with what changes where it is written, replaced or moved."""
+
+    path: Path
+    n_bytes: int
+    modified: int
+    changed: int
+    inode: int
+    device: int
 
 
 def find_model(name: Path | str) -> Path:
@@ -85,14 +94,19 @@ def parts(path: Path) -> list[Path]:
 
 
 def version_of(path: Path) -> Version:
-    """Return a file with what tells whether it has changed."""
+    """Return a file with what tells whether it has changed: size, times, inode."""
     stat = path.stat()
-    return path, stat.st_size, stat.st_mtime_ns
+    times = stat.st_mtime_ns, stat.st_ctime_ns
+    return Version(path, stat.st_size, *times, stat.st_ino, stat.st_dev)
 
 
 def start_hashing(path: Path) -> Background[str]:
     """Begin to hash a model file, once for each version of it; see `model_sha256`."""
-    return _hashing(tuple(map(version_of, parts(path))))
+    return _hashing(_versions(path))
+
+
+def _versions(path: Path) -> tuple[Version, ...]:
+    return tuple(map(version_of, parts(path)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,9 +114,75 @@ def _hashing(versions: tuple[Version, ...]) -> Background[str]:
     # Here, since a trial begins before anything heavy is imported.
     from misfired.files import file_sha256  # noqa: PLC0415
 
-    return Background(lambda: file_sha256(*(path for path, *_ in versions)))
+    def hashed() -> str:
+        found = file_sha256(*(each.path for each in versions))
+        for each in versions:
+            if version_of(each.path) != each:
+                raise ModelError(
+                    f"{each.path}: must stay as it is while it is read, but it changed"
+                )
+        return found
+
+    return Background(hashed)
 
 
 def model_sha256(path: Path) -> str:
     """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
     return start_hashing(path).result()
+
+
+class LoadedFile:
+    """A model file that is loaded, and must stay as it is while the model answers.
+
+    llama.cpp reads weights from the file whenever it computes, so that answers change with the file. Make
+    this before the model is loaded.
+
+    Attributes:
+        path: The file, of a split model the first part.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._versions = _versions(path)
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """SHA-256 of what was loaded.
+
+        Raises:
+            ModelError: The file has changed since.
+        """
+        found = _hashing(self._versions).result()
+        if self._now() != self._versions:
+            raise ModelError(f"{self.path}: must stay as it is while it is loaded, but it changed")
+        return found
+
+    def check(self, *, again: bool = False) -> None:
+        """Refuse a file that is not what was loaded; it is hashed where size, times or inode changed.
+
+        With `again` it is hashed in any case.
+
+        Raises:
+            ModelError: It is another, or gone; the message has both hashes.
+        """
+        loaded, now = self.sha256, self._now()
+        if now == self._versions and not again:
+            return
+        if again:
+            _hashing.cache_clear()
+        if (found := _hashing(now).result()) != loaded:
+            hashes = (
+                f"its SHA-256 was {loaded[:12]}... when it was loaded, and is {found[:12]}... now"
+            )
+            raise ModelError(
+                f"{self.path}: must stay as it is during a run: {hashes}. Answers from before are "
+                "kept: with the first file in its place, the same command resumes"
+            )
+        self._versions = now
+
+    def _now(self) -> tuple[Version, ...]:
+        try:
+            return _versions(self.path)
+        except OSError as error:
+            problem = f"must stay where it is during a run ({error.strerror})"
+            raise ModelError(f"{self.path}: {problem}") from None

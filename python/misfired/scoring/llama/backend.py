@@ -25,7 +25,6 @@ from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.markers import describe, find_markers
 from misfired.scoring.llama.model import Context
 from misfired.scoring.llama.session import Session, calibrate
-from misfired.scoring.model_file import model_sha256
 from misfired.scoring.options import ScoringOptions
 from misfired.scoring.rows import RowCheck
 
@@ -55,7 +54,7 @@ class LocalBackend:
         digest = hashlib.sha256(template.source.encode()).hexdigest()
         # Threads are no setting: they change the time, not the numbers.
         return {
-            "model_sha256": model_sha256(self.session.model.path),
+            "model_sha256": self.session.model.file.sha256,
             "template": {
                 "name": template.name,
                 "sha256": digest,
@@ -128,6 +127,8 @@ class LocalBackend:
             check, expected = RowCheck(self.session.protocol), shard["expected"].to_list()
             shard_cache = ShardCache(self.cache, keys, recorded, check, expected)
             yield list(shard_cache.known.items())
+            unchanged = self.session.model.file.check
+            unchanged()
             # What the trial has decoded alone is answered.
             found = {row: self._kept.get(prompt.key) for row, prompt in job.prompts.items()}
             kept = {
@@ -150,6 +151,8 @@ class LocalBackend:
                         if not all(row in recorded for row in rows)
                     ]
                     for answered in run_blocks(engines, needed):
+                        # Before they are recorded: these are answers of the file that was loaded.
+                        unchanged()
                         fresh = [(row, keyed(answer, keys[row])) for row, answer in answered]
                         shard_cache.learn(answer for _, answer in fresh)
                         yield fresh
@@ -158,6 +161,7 @@ class LocalBackend:
                     # With a cache the plan depends on what it knew, which says nothing about the answers.
                     if self.cache is None:
                         tokens["distinct"] = engines[0].scorer.n_distinct_tokens
+            unchanged()
             # Not before: an interrupted shard finds the cache as it was, and plans the same batches.
             shard_cache.store()
             return {"tokens": tokens, "times": times}
@@ -168,8 +172,10 @@ class LocalBackend:
         """Check a sample; return the answers, and model, example, scored tokens, packing, the check.
 
         Raises:
+            ModelError: The model file is not the one that was loaded.
             ScoringError: In mode `exact` a prompt alone does not score the same twice.
         """
+        self.session.model.file.check()
         model, texts = self.session.model, self._sample["text"].drop_nulls()
 
         about = {"path": str(model.path), "description": model.description}
@@ -183,6 +189,8 @@ class LocalBackend:
             exact=self.options.mode == "exact",
             seed=self.options.seed,
         )
+        # Where answers were off, the file's size and times are no proof.
+        model.file.check(again=bool(check["n_rescored"]))
         facts = {
             "n_threads": self.options.n_threads or default_threads(),
             "model": about | {"metadata": model.metadata},

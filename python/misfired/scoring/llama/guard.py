@@ -59,8 +59,7 @@ def try_loading(path: Path | str, *, vocab_only: bool = False) -> None:
 
 
 def _limit(version: Version) -> float:
-    _, n_bytes, _ = version
-    return LOAD_SECONDS + n_bytes / LOAD_BYTES_A_SECOND
+    return LOAD_SECONDS + version.n_bytes / LOAD_BYTES_A_SECOND
 
 
 _Trial = Background[subprocess.CompletedProcess[bytes] | None]

@@ -11,7 +11,7 @@ from llama_cpp import llama_cpp as capi
 from misfired._core import Library, __version__, build_profile
 from misfired.errors import ModelError
 from misfired.scoring import options
-from misfired.scoring.llama.watchdog import report_aborts
+from misfired.scoring.llama.watchdog import report_aborts, report_bus_errors
 
 #: llama.cpp's numbers of what `misfired.scoring.options` names; llama-cpp-python does not name bf16, 30.
 CACHE_TYPES = {name: getattr(capi, f"GGML_TYPE_{name.upper()}", 30) for name in options.CACHE_TYPES}
@@ -54,6 +54,7 @@ def load_library() -> Library:
         ModelError: The installed llama-cpp-python has another layout, or lacks a function.
     """
     report_aborts(captured_errors())
+    report_bus_errors()
     capi.llama_backend_init()
     batch: Any = capi.llama_batch
     offsets = [getattr(batch, name).offset for name in ("token", "pos", "seq_id", "logits")]

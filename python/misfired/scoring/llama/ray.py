@@ -1,15 +1,16 @@
 """A Ray cluster that answers prompts: a task for each shard, each in a process with the model loaded."""
 
 import functools
+import platform
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
-from misfired.errors import ArgumentError, MisfiredError, ScoringError
+from misfired.errors import ArgumentError, MisfiredError, ModelError, ScoringError
 from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
@@ -27,7 +28,7 @@ class RayBackend:
     """Answers shards on a Ray cluster; every node reads the model under the same path.
 
     A task takes `n_threads` of a node's CPUs (one by default) and, if layers are offloaded, one of its
-    GPUs. If a worker is lost, another one takes its shard.
+    GPUs. If a worker is lost, another one takes its shard. Nodes that hold different files are refused.
     """
 
     errors_may_pass = False
@@ -46,6 +47,7 @@ class RayBackend:
         self.path, self.options = Path(path), replace(options, n_threads=n_threads)
         self.columns = measured_columns(options.resolved_protocol)
         self._sample: tuple[pl.DataFrame, int] | None = None
+        self._proof: Proof | None = None
         remote = self._ray.remote(num_cpus=n_threads, num_gpus=n_gpus, max_retries=N_RETRIES)
         setup = self.path, self.options, tuple(shots)
         self._work = functools.partial(remote(_work).remote, setup)
@@ -60,7 +62,8 @@ class RayBackend:
 
     def settings(self) -> dict[str, Any]:
         """Return those of the same run on one machine, so that each resumes the other's run folder."""
-        return cast("dict[str, Any]", self._get("settings"))
+        settings, self._proof = self._get("settings")
+        return cast("dict[str, Any]", settings)
 
     def about(self) -> dict[str, str]:
         """Return where the work is done; what workers load, they do not tell."""
@@ -92,7 +95,7 @@ class RayBackend:
 
     def _get(self, what: str, *arguments: Any) -> Any:
         try:
-            return self._ray.get(self._work(self._sample, what, *arguments))
+            return self._ray.get(self._work(self._proof, self._sample, what, *arguments))
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, MisfiredError):
                 raise error.cause from None
@@ -120,19 +123,53 @@ def _connect(address: str) -> Any:
 #: Path of the model, options, demonstrations.
 Setup = tuple[Path, ScoringOptions, tuple[Shot, ...]]
 
+
+class Proof(NamedTuple):
+    """What a worker has loaded, and where."""
+
+    node: str
+    sha256: str
+
+
 _kept: list[tuple[Setup, LocalBackend]] = []
 
 
-def _work(setup: Setup, sample: tuple[pl.DataFrame, int] | None, what: str, *arguments: Any) -> Any:
-    """Call a method of a backend, in a worker that keeps the last model it has loaded."""
-    if not _kept or _kept[0][0] != setup:
+def _work(
+    setup: Setup,
+    proof: Proof | None,
+    sample: tuple[pl.DataFrame, int] | None,
+    what: str,
+    *arguments: Any,
+) -> Any:
+    """Call a method of a backend, in a worker that keeps the last model it has loaded.
+
+    The worker proves that it has loaded the file that the run's settings name.
+    """
+    backend = _kept[0][1] if _kept and _kept[0][0] == setup and _is_unchanged(_kept[0][1]) else None
+    if backend is None:
         while _kept:
             _kept.pop()[1].close()
-        _kept.append((setup, LocalBackend(*setup)))
-    backend = _kept[0][1]
+        backend = LocalBackend(*setup)
+        _kept.append((setup, backend))
+    own = Proof(platform.node(), backend.session.model.file.sha256)
+    if proof is not None and proof.sha256 != own.sha256:
+        raise ModelError(
+            f"{setup[0]}: every node must hold the same file, got sha256 {proof.sha256[:12]}... on "
+            f"{proof.node} and {own.sha256[:12]}... on {own.node}"
+        )
     if sample is not None and not backend.is_open:
         backend.open(*sample)
     if what == "answer":
         rows: list[tuple[int, Row]] = []
         return rows, drain(backend.answer(*arguments), rows.extend)
+    if what == "settings":
+        return backend.settings(), own
     return getattr(backend, what)(*arguments)
+
+
+def _is_unchanged(backend: LocalBackend) -> bool:
+    try:
+        backend.session.model.file.check()
+    except ModelError:
+        return False
+    return True

@@ -6,6 +6,7 @@ command resumes.
 
 import ctypes
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +57,31 @@ def report_aborts(errors: list[str]) -> None:
     _kept[:] = [abort(last_words)]
     ggml: Any = libggml
     ggml.ggml_set_abort_callback(_kept[0])
+
+
+def report_bus_errors() -> None:
+    """Have SIGBUS end in one line: weights are read from the file, and a part of it is gone.
+
+    A handler of somebody else, such as that of `faulthandler`, stays.
+    """
+    number = getattr(signal, "SIGBUS", None)
+    if number is None:
+        return
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
+
+    def last_words(_: int) -> None:
+        fail(
+            "the model file cannot be read any more (SIGBUS): it was cut short, or its disk failed"
+        )
+
+    # Python's own handlers run once the faulting instruction has ended, which it never does.
+    libc, made = ctypes.CDLL(None), handler(last_words)
+    libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    before = libc.signal(number, ctypes.cast(made, ctypes.c_void_p))
+    if before:
+        libc.signal(number, before)
+    else:
+        _kept.append(made)
 
 
 _kept: list[Any] = []
