@@ -120,7 +120,7 @@ def same_content(file: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [touch, same_content])
-def test_a_file_with_other_times_and_the_same_content_goes_on(change, model, tmp_path) -> None:
+def test_a_file_with_other_times_and_the_same_content_is_taken(change, model, tmp_path) -> None:
     calm = score(model, make_suite(40), n_batch=32, n_threads=1)
     found = score(model, make_suite(40), n_batch=32, n_threads=1, progress=at(20, change, model))
     assert found.answers.equals(calm.answers)
