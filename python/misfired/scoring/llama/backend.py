@@ -114,11 +114,7 @@ class LocalBackend:
     def answer(self, shard: pl.DataFrame, recorded: Mapping[int, Row]) -> AnswerStream:
         """Score a shard, block by block; a block that is not recorded whole is run again whole."""
         job = self._prepare(shard)
-        prompts = job.prompts.values()
-        tokens = {
-            "in_prompts": sum(prompt.n_tokens for prompt in prompts),
-            "joined_to_the_answer": sum(len(each.ids) < each.n_tokens for each in prompts),
-        }
+        tokens = _count_tokens(job)
         yield without_text(job)
         if not job.prompts:
             return {"tokens": tokens}
@@ -249,3 +245,11 @@ class LocalBackend:
             "dropped_forms": answers.dropped,
             "partial_forms": answers.partial,
         }
+
+
+def _count_tokens(job: Job) -> dict[str, int]:
+    prompts = job.prompts.values()
+    return {
+        "in_prompts": sum(prompt.n_tokens for prompt in prompts),
+        "joined_to_the_answer": sum(len(each.ids) < each.n_tokens for each in prompts),
+    }
