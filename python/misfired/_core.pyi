@@ -33,7 +33,8 @@ _Scored = tuple[_Indices, _Floats, _Tokens, _Floats]
 _Generated = tuple[_Indices, list[bytes], list[str], _Indices, _Floats, _Floats]
 _Reasons = list[str | None]
 _Texts = list[tuple[str, list[str]]]
-_Files = Sequence[tuple[PathLike[str], str]]
+#: Name, category and content of each.
+_Files = Sequence[tuple[str, str, str]]
 _Side = tuple[list[str], _Numbers, list[list[str]]]
 
 def resample(

@@ -1,6 +1,7 @@
 """`build_pairs` against its slow twin, the golden pairs, and bad input."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def bbq_rows(draw):
 
 
 @settings(deadline=None)
-@given(rows=st.lists(bbq_rows(), min_size=1, max_size=12))
+@given(rows=st.lists(bbq_rows(), min_size=1, max_size=12, unique_by=lambda row: row["example_id"]))
 def test_equal_to_the_twin_on_generated_rows(tmp_path_factory, rows):
     category = "Physical_appearance"
     folder = write(tmp_path_factory.mktemp("bbq"), rows, category)
@@ -229,7 +230,32 @@ def test_missing_folder_missing_file_and_empty_file(tmp_path):
 def test_a_file_that_is_not_utf8(tmp_path):
     file = write(tmp_path, PAIR) / "Age.jsonl"
     file.write_bytes(file.read_bytes() + b'{"context": "caf\xe9"}\n')
-    with pytest.raises(DataError, match=r"line 3: byte \d+ of the file is not UTF-8"):
+    with pytest.raises(DataError, match=r"Age.jsonl, line 3: byte 17 is not UTF-8; save"):
+        build_pairs(tmp_path, ["Age"])
+
+
+def test_a_row_that_stands_twice_is_named_with_both_lines(tmp_path):
+    rows = [PAIR[0], "", PAIR[1], {**ROW, "example_id": 3, "context_condition": "ambig"}]
+    for again in (PAIR[1], {**ROW, "example_id": 2, "question_polarity": "nonneg"}):
+        folder = write(tmp_path, [*rows, again])
+        message = r"Age.jsonl, line 5: example_id 2 must be given once, got it in line 3 too"
+        for variant in ("paper", "strict"):
+            with pytest.raises(DataError, match=message):
+                build_pairs(folder, ["Age"], variant)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_encoding_gives_the_same_pairs(tmp_path, encoding, end):
+    expected = build_pairs(write(tmp_path, PAIR), ["Age"])
+    text = (tmp_path / "Age.jsonl").read_text(encoding="utf-8").replace("\n", end)
+    (tmp_path / "Age.jsonl").write_bytes(text.encode(encoding))
+    assert build_pairs(tmp_path, ["Age"]).equals(expected)
+
+
+def test_a_pipe_in_the_folder_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "Age.jsonl")
+    with pytest.raises(DataError, match=r"Age.jsonl: must be a file, got a pipe"):
         build_pairs(tmp_path, ["Age"])
 
 

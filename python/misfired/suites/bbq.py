@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from misfired.errors import ArgumentError, DataError, check_one_of
+from misfired.reading import read_text
 from misfired.suites.fetch import fetch_file
 
 BBQ_URL = (
@@ -45,16 +46,18 @@ def checked_categories(
     return wanted
 
 
-def bbq_files(bbq_dir: str | os.PathLike[str], categories: Sequence[str]) -> list[tuple[Path, str]]:
-    """Return the file of each category, and the category; a `DataError` if one is missing."""
+def bbq_files(
+    bbq_dir: str | os.PathLike[str], categories: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Return name, category and text of the file of each category; a `DataError` if one is missing."""
     folder = Path(bbq_dir)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; `misfired bbq fetch {folder}` makes one")
     files = [(folder / f"{category}.jsonl", category) for category in categories]
     for file, _ in files:
-        if not file.is_file():
+        if not file.exists():
             raise DataError(f"{file}: no such file; `misfired bbq fetch {folder}` gets it")
-    return files
+    return [(str(file), category, read_text(file)) for file, category in files]
 
 
 def fetch_bbq(

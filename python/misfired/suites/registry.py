@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -26,18 +25,18 @@ class BuiltSuite:
 
     Attributes:
         suite: As `name@version`.
-        build: Makes the pairs from BBQ's files, each with its category.
+        build: Makes the pairs from BBQ's files: name, category and text of each.
         known: Categories of BBQ that it can pair; none if it needs no BBQ.
         default: Those that it takes if none are named.
     """
 
     suite: str
-    build: Callable[[list[tuple[Path, str]]], pl.DataFrame]
+    build: Callable[[list[tuple[str, str, str]]], pl.DataFrame]
     known: tuple[str, ...] = ()
     default: tuple[str, ...] = ()
 
 
-def _build_paper(files: list[tuple[Path, str]]) -> pl.DataFrame:
+def _build_paper(files: list[tuple[str, str, str]]) -> pl.DataFrame:
     texts, stereotyped_rows, contrast_rows = veto_pairs(files)
     numbers = {"stereotyped_example_id": stereotyped_rows, "contrast_example_id": contrast_rows}
     yes = pl.lit("yes")
@@ -46,7 +45,7 @@ def _build_paper(files: list[tuple[Path, str]]) -> pl.DataFrame:
     )
 
 
-def _build_strict(files: list[tuple[Path, str]]) -> pl.DataFrame:
+def _build_strict(files: list[tuple[str, str, str]]) -> pl.DataFrame:
     texts, numbers, exact_swap = strict_pairs(files)
     names = ("stereotyped_example_id", "contrast_example_id", "distance")
     columns = dict(texts) | dict(zip(names, numbers, strict=True)) | {"exact_swap": exact_swap}
@@ -115,7 +114,7 @@ def build_pairs(
     """
     check_one_of("variant", variant, BUILT_SUITES)
     entry = BUILT_SUITES[variant]
-    files = []
+    files: list[tuple[str, str, str]] = []
     if entry.known:
         chosen = entry.default if categories is None else categories
         wanted = checked_categories(chosen, entry.known)

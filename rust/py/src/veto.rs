@@ -1,7 +1,5 @@
 //! Pairs from BBQ files.
 
-use std::path::PathBuf;
-
 use misfired_core::veto::{self, File, Pair, TextColumn, strict};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
@@ -13,14 +11,13 @@ type TextColumns<'py> = Vec<(&'static str, Bound<'py, PyList>)>;
 type Ids<'py> = Bound<'py, PyArray1<i64>>;
 
 /// `(text columns, stereotyped example ids, contrast example ids)` of the pairs of
-/// `(path, category)` BBQ files.
+/// `(name, category, content)` BBQ files.
 #[pyfunction]
 pub(crate) fn veto_pairs(
     py: Python<'_>,
-    files: Vec<(PathBuf, String)>,
+    files: Vec<(String, String, String)>,
 ) -> PyResult<(TextColumns<'_>, Ids<'_>, Ids<'_>)> {
-    let files: Vec<File> =
-        files.into_iter().map(|(path, category)| File { path, category }).collect();
+    let files = files_of(files);
     let pairs = enter_pool(py, None, |_| veto::build(&files))?;
     let ids = |of: fn(&Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
     Ok((
@@ -35,10 +32,9 @@ pub(crate) fn veto_pairs(
 #[pyfunction]
 pub(crate) fn strict_pairs(
     py: Python<'_>,
-    files: Vec<(PathBuf, String)>,
+    files: Vec<(String, String, String)>,
 ) -> PyResult<(TextColumns<'_>, [Ids<'_>; 3], Bound<'_, PyArray1<bool>>)> {
-    let files: Vec<File> =
-        files.into_iter().map(|(path, category)| File { path, category }).collect();
+    let files = files_of(files);
     let pairs = enter_pool(py, None, |_| strict::build(&files))?;
     let numbers =
         |of: fn(&strict::Pair) -> i64| pairs.iter().map(of).collect::<Vec<_>>().into_pyarray(py);
@@ -52,6 +48,10 @@ pub(crate) fn strict_pairs(
         ],
         swaps.into_pyarray(py),
     ))
+}
+
+fn files_of(files: Vec<(String, String, String)>) -> Vec<File> {
+    files.into_iter().map(|(name, category, content)| File { name, category, content }).collect()
 }
 
 fn text_columns<'py, P>(

@@ -6,20 +6,14 @@ mod row;
 
 pub(crate) use row::{ContextCondition, Person, QuestionPolarity, Row, Text};
 
+use std::collections::HashMap;
+
 use crate::{Error, Result};
 
 /// A fault of a BBQ file. Messages name file, line, field, value and limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BbqError {
-    /// The file cannot be read.
-    #[error("{file}: {reason}")]
-    Unreadable {
-        /// The file as its reader names it.
-        file: String,
-        /// The message of the operating system.
-        reason: String,
-    },
     /// A line is not a row of the expected form.
     #[error("{file}, line {line}: {problem}")]
     Row {
@@ -29,6 +23,20 @@ pub enum BbqError {
         line: usize,
         /// The field, its value and what it must be.
         problem: String,
+    },
+    /// Two rows of a file are one row.
+    #[error(
+        "{file}, line {line}: example_id {example_id} must be given once, got it in line {first} too"
+    )]
+    Twice {
+        /// The file as its reader names it.
+        file: String,
+        /// The later line, counted from 1.
+        line: usize,
+        /// The row.
+        example_id: i64,
+        /// The earlier line.
+        first: usize,
     },
     /// The file has no rows.
     #[error("{file} must have at least 1 row, got 0")]
@@ -69,7 +77,7 @@ pub(crate) struct Source<'a> {
     /// The category that each row must state.
     pub category: &'a str,
     /// The file's content.
-    pub(crate) content: &'a [u8],
+    pub(crate) content: &'a str,
 }
 
 /// The rows of a file.
@@ -86,10 +94,12 @@ pub(crate) struct Rows<'a> {
 ///
 /// # Errors
 ///
-/// [`BbqError::Row`] for the first line that is not UTF-8, not JSON, lacks a field, or holds a value
-/// outside its limits; [`BbqError::NoRows`] for a file without rows.
+/// [`BbqError::Row`] for the first line that is not JSON, lacks a field, or holds a value outside its
+/// limits; [`BbqError::Twice`] for an `example_id` that an earlier line has; [`BbqError::NoRows`] for a
+/// file without rows.
 pub(crate) fn read<'a>(source: &Source<'a>, wanted: impl Fn(&Row) -> bool) -> Result<Rows<'a>> {
-    let text = utf8(source)?;
+    let text = source.content;
+    let mut lines: HashMap<i64, usize> = HashMap::new();
     let mut rows = Rows { n_read: 0, kept: Vec::new() };
     let mut start = 0;
     let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
@@ -101,6 +111,10 @@ pub(crate) fn read<'a>(source: &Source<'a>, wanted: impl Fn(&Row) -> bool) -> Re
         }
         let row = parse(line, source.category);
         let row = row.map_err(|problem| bad_row(source, index + 1, problem))?;
+        if let Some(first) = lines.insert(row.example_id, index + 1) {
+            let (file, example_id) = (source.file.to_owned(), row.example_id);
+            return Err(BbqError::Twice { file, line: index + 1, example_id, first }.into());
+        }
         rows.n_read += 1;
         if wanted(&row) {
             rows.kept.push(row);
@@ -136,14 +150,6 @@ fn describe(line: &str) -> String {
     }
 }
 
-fn utf8<'a>(source: &Source<'a>) -> Result<&'a str> {
-    std::str::from_utf8(source.content).map_err(|error| {
-        let before = &source.content[..error.valid_up_to()];
-        let line = 1 + memchr::memchr_iter(b'\n', before).count();
-        bad_row(source, line, format!("byte {} of the file is not UTF-8", before.len() + 1))
-    })
-}
-
 fn bad_row(source: &Source, line: usize, problem: String) -> Error {
     BbqError::Row { file: source.file.to_owned(), line, problem }.into()
 }
@@ -161,8 +167,12 @@ mod tests {
     );
 
     fn read_text(content: &str) -> Result<Vec<Row<'_>>> {
-        let source = Source { file: "f", category: "Age", content: content.as_bytes() };
+        let source = Source { file: "f", category: "Age", content };
         read(&source, |_| true).map(|rows| rows.kept)
+    }
+
+    fn numbered(example_id: i64) -> String {
+        ROW.replace(r#""example_id": 1"#, &format!(r#""example_id": {example_id}"#))
     }
 
     fn problem(content: &str) -> String {
@@ -171,7 +181,7 @@ mod tests {
 
     #[test]
     fn reads_a_row_and_takes_the_labelled_answer() {
-        let content = format!("{ROW}\n\n{ROW}\r\n");
+        let content = format!("{ROW}\n\n{}\r\n", numbered(2));
         let rows = read_text(&content).unwrap();
         assert_eq!(rows.len(), 2);
         let row = &rows[0];
@@ -183,8 +193,8 @@ mod tests {
 
     #[test]
     fn keeps_what_is_wanted_and_counts_the_rest() {
-        let content = format!("{ROW}\n{}", ROW.replace(r#""example_id": 1"#, r#""example_id": 2"#));
-        let source = Source { file: "f", category: "Age", content: content.as_bytes() };
+        let content = format!("{ROW}\n{}", numbered(2));
+        let source = Source { file: "f", category: "Age", content: &content };
         let rows = read(&source, |row| row.example_id == 2).unwrap();
         assert_eq!((rows.n_read, rows.kept.len(), rows.kept[0].example_id), (2, 1, 2));
     }
@@ -254,11 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_utf8() {
-        let content = [ROW.as_bytes(), b"\n\xff"].concat();
-        let source = Source { file: "f", category: "Age", content: &content };
-        let expected = format!("f, line 2: byte {} of the file is not UTF-8", ROW.len() + 2);
-        assert_eq!(read(&source, |_| true).unwrap_err().to_string(), expected);
+    fn refuses_a_row_that_stands_twice() {
+        let content = format!("{}\n{ROW}\n\n{}\n{ROW}", numbered(3), numbered(2));
+        let expected = "f, line 5: example_id 1 must be given once, got it in line 2 too";
+        assert_eq!(problem(&content), expected);
     }
 
     #[test]

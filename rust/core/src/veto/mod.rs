@@ -11,7 +11,6 @@ mod tables;
 mod verbs;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use rayon::prelude::*;
 
@@ -81,18 +80,20 @@ impl Pair {
 /// The BBQ file of one category.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Its path.
-    pub path: PathBuf,
+    /// Its name in messages.
+    pub name: String,
     /// The category that its rows must state.
     pub category: String,
+    /// Its text.
+    pub content: String,
 }
 
 /// The pairs of several files, in the order of the files, of the scenarios' indices and of the rows.
 ///
 /// # Errors
 ///
-/// [`BbqError::Unreadable`], what [`bbq::read`] fails with, and [`BbqError::NoPairs`] for a file that
-/// gives none; of several errors, the one of the first file.
+/// What [`bbq::read`] fails with, and [`BbqError::NoPairs`] for a file that gives none; of several
+/// errors, the one of the first file.
 pub fn build(files: &[File]) -> Result<Vec<Pair>> {
     build_by(files, pairs_of_content)
 }
@@ -103,12 +104,8 @@ fn build_by<P: Send>(
     pairs_of_content: impl Fn(&Source) -> Result<Vec<P>> + Sync,
 ) -> Result<Vec<P>> {
     let pairs_of_file = |file: &File| {
-        let name = &*file.path.to_string_lossy();
-        let content = std::fs::read(&file.path).map_err(|error| {
-            let (file, reason) = (name.to_owned(), error.to_string());
-            BbqError::Unreadable { file, reason }
-        })?;
-        pairs_of_content(&Source { file: name, category: &file.category, content: &content })
+        let File { name, category, content } = file;
+        pairs_of_content(&Source { file: name, category, content })
     };
     let by_file: Vec<Result<Vec<P>>> = files.par_iter().map(pairs_of_file).collect();
     concatenated(by_file)
@@ -236,7 +233,7 @@ mod tests {
 
     fn build_lines(lines: &[String]) -> Result<Vec<Pair>> {
         let content = lines.join("\n");
-        pairs_of_content(&Source { file: "f", category: "Body_size", content: content.as_bytes() })
+        pairs_of_content(&Source { file: "f", category: "Body_size", content })
     }
 
     #[test]
@@ -295,11 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn of_several_unreadable_files_the_first_is_named() {
-        let file = |name: &str| File { path: name.into(), category: "Age".into() };
-        let error = build(&[file("/nowhere/a"), file("/nowhere/b")]).unwrap_err();
-        assert!(
-            matches!(error, Error::Bbq(BbqError::Unreadable { file, .. }) if file == "/nowhere/a")
-        );
+    fn of_several_bad_files_the_first_is_named() {
+        let file =
+            |name: &str| File { name: name.into(), category: "Age".into(), content: String::new() };
+        let error = build(&[file("a"), file("b")]).unwrap_err();
+        assert_eq!(error, BbqError::NoRows { file: "a".to_owned() }.into());
     }
 }
