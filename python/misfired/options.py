@@ -91,14 +91,34 @@ def _rule(holds: Callable[[Any], bool], words: str) -> Check:
     return check
 
 
-def at_least(limit: float) -> Check:
-    """Return the rule that a number is not below a limit."""
-    return _rule(lambda value: value >= limit, f"at least {limit}")
+#: The highest number that an option takes, unless it says another: no study is larger.
+MOST = 1_000_000_000
 
 
-def more_than(limit: float) -> Check:
-    """Return the rule that a number is above a limit."""
-    return _rule(lambda value: value > limit, f"more than {limit}")
+def at_least(limit: float, most: float = MOST) -> Check:
+    """Return the rule that a number is not below a limit, nor above `most`."""
+    low = _rule(lambda value: value >= limit, f"at least {limit}")
+    return partial(_both, low, _at_most(most))
+
+
+def more_than(limit: float, most: float = MOST) -> Check:
+    """Return the rule that a number is above a limit, and at most `most`."""
+    low = _rule(lambda value: value > limit, f"more than {limit}")
+    return partial(_both, low, _at_most(most))
+
+
+def _at_most(limit: float) -> Check:
+    return _rule(lambda value: value <= limit, f"at most {limit}")
+
+
+def _both(first: Check, second: Check, name: str, value: Any) -> None:
+    first(name, value)
+    second(name, value)
+
+
+def seeds(name: str, value: Any) -> None:
+    """Refuse a seed that 64 bits do not hold."""
+    within(-(2**63), 2**64 - 1)(name, value)
 
 
 def between(low: float, high: float) -> Check:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from misfired.errors import ArgumentError
-from misfired.options import Options, at_least, option, within
+from misfired.options import Options, at_least, option, seeds, within
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine can reach."""
@@ -48,7 +48,7 @@ class StudyOptions(Options):
         help="Exclude annotators who fail more attention items than this. Default: exclude nobody.",
         check=at_least(0),
     )
-    seed: int = option(0, help="Same seed, same draw; links are random.")
+    seed: int = option(0, help="Same seed, same draw; links are random.", check=seeds)
 
     @property
     def n_core(self) -> int:

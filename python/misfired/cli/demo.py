@@ -10,7 +10,7 @@ from misfired.cli.options import Json, takes
 from misfired.cli.output import echo, echo_data
 from misfired.cli.progress import progress_shown
 from misfired.scoring.options import Devices
-from misfired.stats.options import ResamplingOptions
+from misfired.stats.options import ResamplingOptions, check_threads
 
 
 @takes(ResamplingOptions, Devices, only=["n_resamples", "seed", "device"])
@@ -19,7 +19,7 @@ def demo(
     out: Path = Option(
         Path("misfired-demo"), "-o", "--out", help="Folder for the runs. Created if missing."
     ),
-    n_threads: int = Option(1, min=1, help="CPU threads."),
+    n_threads: int = Option(1, help="CPU threads."),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -35,6 +35,7 @@ def demo(
     from misfired.demo import demo as run_demo
     from misfired.report.demo import demo_report
 
+    check_threads("n_threads", n_threads)
     with progress_shown() as shown:
         result = run_demo(out, n_threads=n_threads, progress=shown, **options)
     if not as_json:

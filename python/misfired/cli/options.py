@@ -2,16 +2,20 @@
 
 import inspect
 import json
+import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
 from rich.markup import escape
 from typer import Argument, Option
+from typer.models import OptionInfo
 
 from misfired.options import Entry, Options, entries, set_keywords
+from misfired.text import shown
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -29,6 +33,39 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in split_words(text))
     except ValueError:
         raise typer.BadParameter(f"must be numbers with commas between, got {text!r}") from None
+
+
+def whole_number(text: Any) -> Any:
+    """Return a whole number of the command line; defaults pass as they are."""
+    if not isinstance(text, str):
+        return text
+    digits = re.fullmatch(r"([+-]?[0-9][0-9_]*)(?:\.0*)?", text.strip())
+    if digits is None:
+        raise typer.BadParameter(f"must be a whole number in digits, got {shown(text, 60)!r}")
+    if len(digits[1]) > _MOST_DIGITS:
+        raise typer.BadParameter(f"must have at most {_MOST_DIGITS} digits, got {len(digits[1])}")
+    return int(digits[1].replace("_", ""))
+
+
+def finite_number(text: Any) -> Any:
+    """Return a number of the command line; defaults pass as they are."""
+    if not isinstance(text, str):
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number, got {shown(text, 60)!r}") from None
+    if not math.isfinite(number):
+        raise typer.BadParameter(f"must be a finite number, got {shown(text, 60)!r}")
+    return number
+
+
+#: Parsers of numbers, whose failures name rule and value, and what help shows for them.
+_NUMBERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
+    int: (whole_number, "<int>"),
+    float: (finite_number, "<float>"),
+}
+_MOST_DIGITS = 25
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -60,10 +97,27 @@ def takes(
             if name not in exclude and (not only or name in only)
         }
         set_keywords(command, keywords)
+        _parse_numbers(command)
         command.__doc__ = _help(command.__doc__ or "")
         return command
 
     return decorate
+
+
+def _parse_numbers(command: Callable[..., None]) -> None:
+    """Give each option that is a number its parser, also those that a command defines itself."""
+    for name, annotation in get_type_hints(command, include_extras=True).items():
+        default = inspect.signature(command).parameters[name].default if name != "return" else None
+        infos = [*getattr(annotation, "__metadata__", ()), default]
+        kinds = get_args(annotation)[:1] if infos[:-1] else (annotation,)
+        members = {*kinds, *(each for kind in kinds for each in get_args(kind))} - {NoneType}
+        kind = next((each for each in members if each in _NUMBERS), None)
+        if kind is None or len(members - {kind, *kinds}) > 0:
+            continue
+        for info in infos:
+            if isinstance(info, OptionInfo) and info.parser is None:
+                info.parser, metavar = _NUMBERS[kind]
+                info.metavar = info.metavar or metavar
 
 
 def group() -> typer.Typer:

@@ -11,7 +11,7 @@ from misfired.cli.options import Json, group, takes
 from misfired.cli.output import echo, echo_data
 from misfired.errors import DataError
 from misfired.labels import LABELS, labelled
-from misfired.options import Options, option
+from misfired.options import Options, at_least, between, more_than, option, seeds, within
 from misfired.report.table import json_text, text_table
 from misfired.stats import interval_width, minimum_detectable, power, sample_size, upper_bound
 from misfired.stats.options import LevelOptions
@@ -29,23 +29,29 @@ class DesignOptions(Options):
     """The design of a study; the functions of `misfired.stats.planning` check the values."""
 
     n_scenarios: int | None = option(
-        None, help="Number of scenarios. Default: the suite's, else 199."
+        None,
+        help="Number of scenarios. Default: the suite's, else 199.",
+        check=at_least(1, 100_000),
     )
     pairs_per_scenario: tuple[float, ...] = option(
         (10,), help="Pairs in each scenario: a number, or sizes.", metavar="N,N"
     )
     suite: Path | None = option(None, help="Take the sizes of scenarios from a suite or outcomes.")
     correlation: float = option(
-        0.1, help="How alike pairs of a scenario are, 0 to 1 (intra-class correlation)."
+        0.1,
+        help="How alike pairs of a scenario are, 0 to 1 (intra-class correlation).",
+        check=within(0, 1),
     )
     share: float = option(
-        1.0, help="Share of pairs that MAR counts: the contrast accuracy; 1 for joint."
+        1.0,
+        help="Share of pairs that MAR counts: the contrast accuracy; 1 for joint.",
+        check=more_than(0, 1),
     )
-    target: float = option(0.8, help="Wanted power.")
-    alpha: float = option(0.05, help="Significance level.")
+    target: float = option(0.8, help="Wanted power.", check=between(0, 1))
+    alpha: float = option(0.05, help="Significance level.", check=between(0, 1))
     alternative: str = option("two-sided", help="two-sided, greater or less.")
-    n_simulations: int = option(4_000, help="Studies to simulate.")
-    seed: int = option(0, help="Same seed, same bits.")
+    n_simulations: int = option(4_000, help="Studies to simulate.", check=at_least(1, 1_000_000))
+    seed: int = option(0, help="Same seed, same bits.", check=seeds)
 
 
 @app.command("power")
@@ -138,7 +144,8 @@ def plan_zero(
 
 
 def _design(design: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords of the functions of planning."""
+    """Return the keywords of the functions of planning, checked."""
+    DesignOptions.take(dict(design))
     suite = design.pop("suite")
     sizes = list(design.pop("pairs_per_scenario")) if suite is None else _sizes(suite)
     n_scenarios = design.pop("n_scenarios")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from misfired.errors import ArgumentError, check_one_of
 from misfired.localise.probes import PROBES
-from misfired.options import Options, at_least, between, one_of, option
+from misfired.options import MOST, Options, at_least, between, one_of, option, within
 from misfired.scoring.options import DecodingOptions, Devices, Mode
 from misfired.stats.options import DrawOptions, ResamplingOptions
 
@@ -81,12 +81,18 @@ class LocaliseOptions(DrawOptions, CaseOptions):
         check=one_of(("last", "all")),
     )
     n_heads: int = option(
-        1, help="Heads chosen on one half of the pairs and tested on the other.", check=at_least(1)
+        1,
+        help="Heads chosen on one half of the pairs and tested on the other.",
+        check=at_least(1, 100_000),
     )
-    n_random: int = option(5, help="Sets of random heads to compare with.", check=at_least(0))
+    n_random: int = option(
+        5, help="Sets of random heads to compare with.", check=at_least(0, 1_000)
+    )
     alpha: float = option(0.05, help="False discovery rate of the head map.", check=between(0, 1))
     min_effect: float = option(
-        MIN_EFFECT, help="Least effect of a head that passes, as a share of the mean |margin|."
+        MIN_EFFECT,
+        help="Least effect of a head that passes, as a share of the mean |margin|.",
+        check=within(0, MOST),
     )
     mode: Mode = _same(DecodingOptions, "mode")  # noqa: RUF009  it returns a field
     anyway: bool = option(False, help="Look also into a run that does not read its stories.")

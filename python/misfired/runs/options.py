@@ -30,13 +30,13 @@ class EndingOptions(Options):
     until: float | None = option(
         None,
         help="End once half the width of MAR's interval is at most this many points.",
-        check=more_than(0),
+        check=more_than(0, 100),
         metavar="POINTS",
     )
     until_decided: float | None = option(
         None,
         help="End once MAR differs from that of `against`, or differs by less than this many points.",
-        check=more_than(0),
+        check=more_than(0, 100),
         metavar="POINTS",
     )
     against: Path | str | None = option(

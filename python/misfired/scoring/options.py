@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from misfired.errors import ArgumentError
-from misfired.options import Options, at_least, more_than, one_of, option, within
+from misfired.options import MOST, Options, at_least, more_than, one_of, option, seeds, within
 from misfired.prompts.primings import PRIMINGS, Priming, check_primings
 from misfired.prompts.shots import HELD_OUT
 from misfired.scoring.intervention import Intervention, read_intervention
@@ -48,8 +48,8 @@ def _shares(name: str, value: tuple[float, ...]) -> None:
 
 
 def _two_amounts(name: str, value: tuple[float, ...]) -> None:
-    if not (len(value) == 2 and min(value) >= 0):
-        raise ArgumentError(f"{name} must be two numbers of at least 0, got {value}")
+    if not (len(value) == 2 and all(0 <= each <= MOST for each in value)):
+        raise ArgumentError(f"{name} must be two numbers of 0 to {MOST}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class PromptOptions(Options):
     n_shots: int = option(
         0,
         help="Few-shot demonstrations before every prompt, drawn from the suite.",
-        check=at_least(0),
+        check=at_least(0, 10_000),
         panel="Few-shot",
     )
-    shots_seed: int = option(0, help="Seed of the few-shot draw.", panel="Few-shot")
+    shots_seed: int = option(0, help="Seed of the few-shot draw.", check=seeds, panel="Few-shot")
     hold_out: str = option(
         "scenario",
         help="Exclude each demonstration's whole scenario, or only its pair.",
@@ -124,7 +124,9 @@ class Devices(Options):
         panel=None,
     )
     n_gpu_layers: int | None = option(
-        None, help="Layers to offload to the GPU; -1 is all. Default: all that fit."
+        None,
+        help="Layers to offload to the GPU; -1 is all. Default: all that fit.",
+        check=within(-1, 100_000),
     )
     precision: str = option(
         "default",
@@ -137,7 +139,7 @@ class Devices(Options):
         check=one_of(SPLIT_MODES),
     )
     main_gpu: int | None = option(
-        None, help="Device of a model that is not divided.", check=at_least(0)
+        None, help="Device of a model that is not divided.", check=at_least(0, 1_000)
     )
     tensor_split: tuple[float, ...] | None = option(
         None, help="Shares of the devices, such as 3,1.", metavar="SHARES", check=_shares
@@ -188,7 +190,9 @@ class DecodingOptions(Options):
         None, help="Cells of the K/V cache. Default: as many as needed.", check=at_least(1)
     )
     n_batch: int | None = option(
-        None, help="Tokens a batch. Default: by device and work.", check=at_least(LEAST_BATCH)
+        None,
+        help="Tokens a batch. Default: by device and work.",
+        check=at_least(LEAST_BATCH, 1 << 24),
     )
     mode: Mode = option(
         "exact",
@@ -240,12 +244,12 @@ class ServerOptions(Options):
         None, help="Name of the model at the server. Default: its only model."
     )
     api_key_env: str | None = option(None, help="Environment variable that holds the API key.")
-    concurrency: int = option(8, help="Requests in flight at once.", check=at_least(1))
+    concurrency: int = option(8, help="Requests in flight at once.", check=at_least(1, 1_000))
     timeout: float = option(
-        120.0, help="Seconds within which an answer must be complete.", check=more_than(0)
+        120.0, help="Seconds within which an answer must be complete.", check=more_than(0, 86_400)
     )
     n_attempts: int = option(
-        6, help="Most attempts for each prompt.", check=at_least(1), flag="--n-attempts"
+        6, help="Most attempts for each prompt.", check=at_least(1, 1_000), flag="--n-attempts"
     )
     price: tuple[float, float] | None = option(
         None,
@@ -276,7 +280,7 @@ class ScoringOptions(ServerOptions, DecodingOptions, Devices, PromptOptions):
     cache: Path | str | None = option(
         None, help="Folder that keeps answers across runs.", panel="More"
     )
-    seed: int = option(0, help="Same seed, same bits.", panel="More")
+    seed: int = option(0, help="Same seed, same bits.", check=seeds, panel="More")
     reading_check: bool = option(
         True,
         help="Ask pairs that all expect yes some questions that expect no, which MAR leaves out.",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from misfired.errors import ArgumentError
-from misfired.options import Options, at_least, between, one_of, option
+from misfired.options import Options, at_least, between, one_of, option, seeds, within
 
 Rng = int | np.random.Generator | None
 """A seed, a generator that draws one, or None for fresh entropy."""
@@ -20,7 +20,8 @@ INTERVAL_METHODS = (
 docs/coverage.md has the coverage of all."""
 
 check_level = between(0, 1)
-check_count = at_least(1)
+check_count = at_least(1, 100_000_000)
+check_threads = within(1, 1024)
 
 
 def check_correlation(correlation: float) -> None:
@@ -86,7 +87,7 @@ class StrataOptions(_StatisticsOptions):
 class ResamplingOptions(MethodOptions, DrawOptions, UnitOptions):
     """Options of the statistics of a run, which takes a seed."""
 
-    seed: int = option(0, help="Same seed, same bits.")
+    seed: int = option(0, help="Same seed, same bits.", check=seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,9 @@ class RngOptions(DrawOptions):
 
     rng: Rng = option(0, help="Seed or generator; None takes fresh entropy.")
     n_threads: int | None = option(
-        None, help="Threads, all cores by default; any number gives the same bits."
+        None,
+        help="Threads, all cores by default; any number gives the same bits.",
+        check=check_threads,
     )
 
     @cached_property
@@ -118,7 +121,7 @@ class SamplingOptions(RngOptions, MethodOptions, StrataOptions, UnitOptions):
 class RankingOptions(LevelOptions, StrataOptions, UnitOptions):
     """Options of `leaderboard`, whose joint intervals resample nothing."""
 
-    n_threads: int | None = option(None, help="Threads, all cores by default.")
+    n_threads: int | None = option(None, help="Threads, all cores by default.", check=check_threads)
 
 
 @dataclass(frozen=True, kw_only=True)
