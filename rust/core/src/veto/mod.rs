@@ -222,7 +222,6 @@ fn prompt(row: &Row, question: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
 
     /// A file's line: example, scenario, stereotyped groups, and the right answer's group and text.
     fn line(example_id: i64, index: u32, groups: &str, group: &str, answer: &str) -> String {
@@ -233,7 +232,7 @@ mod tests {
 
     fn build_lines(lines: &[String]) -> Result<Vec<Pair>> {
         let content = lines.join("\n");
-        pairs_of_content(&Source { file: "f", category: "Body_size", content })
+        pairs_of_content(&Source { file: "f", category: "Body_size", content: &content })
     }
 
     #[test]

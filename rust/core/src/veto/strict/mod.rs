@@ -303,7 +303,7 @@ mod tests {
 
     fn build_lines(lines: &[String]) -> Result<Vec<Pair>> {
         let content = lines.join("\n");
-        pairs_of_content(&Source { file: "f", category: "Body_size", content })
+        pairs_of_content(&Source { file: "f", category: "Body_size", content: &content })
     }
 
     const CAT: (&str, &str) = ("cat", "F-short");
