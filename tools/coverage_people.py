@@ -1,6 +1,6 @@
 """Write docs/people-coverage.md: coverage of intervals of people, on simulated studies.
 
-python tools/coverage_people.py            # the page, about 3 minutes on one core
+python tools/coverage_people.py            # the page, about a minute on one core
 python tools/coverage_people.py --quick    # a tenth of the studies, to the terminal
 """
 
@@ -134,9 +134,9 @@ def main() -> None:
                     print(parts[-1], flush=True)
         parts.append("")
     seconds = time.process_time() - start
-    head = TEXT.read_text(encoding="utf-8").format(n=n, seconds=seconds)
+    head = TEXT.read_text(encoding="utf-8").rstrip().format(n=n, seconds=seconds)
     if not quick:
-        PAGE.write_text("\n".join([head, *parts]).rstrip() + "\n", encoding="utf-8")
+        PAGE.write_text("\n".join([head, "", *parts]).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -187,3 +187,31 @@ def test_nobody_yet(study, tmp_path, misfired):
     assert done.code == 2
     assert "nobody has answered yet" in done.err
     assert "not begun" in done.out
+
+
+def test_the_majority_is_a_run_of_what_most_said(study, tmp_path, misfired):
+    answer_all(study, ["never", "never", "always yes", "cannot tell"])
+    study.about["options"]["max_failures"] = None
+    collect_study(study, tmp_path / "human", with_majority=True)
+    run = open_run(tmp_path / "human" / "majority")
+    core = run.answers.filter(pl.coalesce("twin_of", "id").is_in(study.about["core"]))
+    assert len(core) == 160
+    assert set(core["outcome"]) == {"correct"}
+    others = run.answers.join(core, on=["id", "condition"], how="anti")
+    assert set(others["outcome"]) == {"correct", "wrong", "abstained"}
+    assert set(others.filter(outcome="abstained")["reason"]) == {"cannot tell"}
+    expected = people(read_people([tmp_path / "human"])[0], measures=["mar"])
+    row = expected.filter(scope="majority").row(0, named=True)
+    done = json.loads(
+        misfired("stats", run.path, "--json", "--table", "summary").out.splitlines()[5]
+    )
+    assert (done["measure"], done["value"]) == ("mar", row["value"])
+    collect_study(study, tmp_path / "human")
+    assert not run.path.exists()
+
+
+def test_one_answer_is_enough_for_a_run(study, tmp_path, misfired):
+    answer_all(study, ["never"], n_places=1)
+    done = misfired("annotate", "collect", study.path, "-o", tmp_path / "human")
+    assert done.code == 0, done.err
+    assert len(open_run(tmp_path / "human" / "annotator-01").answers.filter(outcome="error")) == 191

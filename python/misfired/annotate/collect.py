@@ -3,7 +3,8 @@
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,15 @@ from misfired.stats.outcomes import build_outcomes
 TIMINGS, PEOPLE = "timings.parquet", "people.parquet"
 """Files beside the run folders: every answer with its times, and one row for each annotator."""
 
+MAJORITY = "majority"
+"""Name of the run folder of the majority."""
+
 NOT_ANSWERED = "not answered"
 """Reason of a prompt that its annotator has not reached."""
+
+#: A pair and the side that is asked about, and what was said.
+_Prompt = tuple[str, str]
+_Given = dict[_Prompt, str]
 
 TIMINGS_SCHEMA = {
     "annotator": pl.String(), "place": pl.Int64(), "kind": pl.String(), "id": pl.String(),
@@ -67,7 +75,9 @@ class Collected:
     outcomes: pl.DataFrame
 
 
-def collect_study(study: Study | Path | str, out: Path | str) -> Collected:
+def collect_study(
+    study: Study | Path | str, out: Path | str, *, with_majority: bool = False
+) -> Collected:
     """Write a run folder for each annotator who has begun, and what stands beside them.
 
     A study may be collected again and while it is served: folders then hold what was answered until now.
@@ -77,6 +87,8 @@ def collect_study(study: Study | Path | str, out: Path | str) -> Collected:
     Args:
         study: A study, or its folder.
         out: Folder of the run folders, made if missing.
+        with_majority: Also write the run folder `majority`. It is right where more than half of those
+            who did not abstain are right, wrong where fewer are, and abstains at a tie.
 
     Raises:
         DataError: The study, or a journal, has been changed.
@@ -87,6 +99,7 @@ def collect_study(study: Study | Path | str, out: Path | str) -> Collected:
     items = {row["item"]: row for row in study.items().iter_rows(named=True)}
     limit = study.about["options"]["max_failures"]
     rows, times, folders, frames = [], [], [], []
+    said: list[_Given] = []
     for name, order in study.orders().items():
         record = Record(study.path / ANSWERS / f"{name}.jsonl", mend=False)
         asked = [items[item] for item in order]
@@ -96,8 +109,19 @@ def collect_study(study: Study | Path | str, out: Path | str) -> Collected:
         folder = out / name
         _clear(folder, study, name)
         if row["status"] in {"begun", "complete"} and not row["excluded"]:
-            frames.append(_write_run(study, folder, name, record, asked))
+            said.append(_given(record, asked))
+            about = {"description": "a person", "consent": _consent(record)}
+            prompts = {(item["id"], item["condition"]) for item in asked}
+            outcomes = _write_run(study, folder, said[-1], prompts, about)
+            frames.append(outcomes.with_columns(annotator=pl.lit(name)))
             folders.append(folder)
+    _clear(out / MAJORITY, study, MAJORITY)
+    if with_majority and said:
+        voted = _voted(
+            said, {(row["id"], row["condition"]): row["expected"] for row in items.values()}
+        )
+        about = {"description": f"the majority of {len(said)} people"}
+        _write_run(study, out / MAJORITY, voted, set(voted), about)
     people, timings = pl.DataFrame(rows, PEOPLE_SCHEMA), pl.DataFrame(times, TIMINGS_SCHEMA)
     out.mkdir(parents=True, exist_ok=True)
     for file, table in ((PEOPLE, people), (TIMINGS, timings)):
@@ -164,21 +188,42 @@ def _annotator(study: Study, name: str) -> dict[str, Any]:
     return {"name": name, "study_sha256": study.about["sha256"][ITEMS], "made": study.about["made"]}
 
 
+def _given(record: Record, asked: Sequence[dict[str, Any]]) -> _Given:
+    return {
+        (asked[place]["id"], asked[place]["condition"]): lines[-1]["answer"]
+        for place, lines in record.answers.items()
+    }
+
+
+def _voted(said: Sequence[_Given], expected: Mapping[_Prompt, str]) -> _Given:
+    """Return the answers of the majority; a tie, or nothing but abstentions, cannot tell."""
+    voted: _Given = {}
+    for prompt in dict.fromkeys(key for given in said for key in given):
+        votes = Counter(given[prompt] for given in said if prompt in given)
+        votes.pop(CANNOT_TELL, None)
+        n_right, right = votes.pop(expected[prompt], 0), expected[prompt]
+        n_wrong = votes.total()
+        most_wrong = max(sorted(votes), key=votes.__getitem__, default=CANNOT_TELL)
+        voted[prompt] = right if n_right > n_wrong else most_wrong
+        if n_right == n_wrong:
+            voted[prompt] = CANNOT_TELL
+    return voted
+
+
 def _write_run(
-    study: Study, folder: Path, name: str, record: Record, asked: Sequence[dict[str, Any]]
+    study: Study, folder: Path, given: _Given, asked: Set[_Prompt], about: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """Write the run folder of an annotator; return the outcomes with the name."""
-    started = time.time()
-    ids = {item["id"] for item in asked}
-    pairs = study.pairs().filter(pl.col("id").is_in(ids))
+    """Write the run folder of a person, or of all; return the outcomes."""
+    started, name = time.time(), folder.name
+    pairs = study.pairs().filter(pl.col("id").is_in({each for each, _ in asked}))
     protocol = people_protocol(study.answers, study.text(INSTRUCTIONS))
     options = RunOptions(protocol=protocol, seed=study.about["options"]["seed"])
     settings = run_settings(pairs, options, [], {"annotator": _annotator(study, name)})
-    answers = answers_of(pairs, record, asked, protocol)
+    answers = answers_of(pairs, given, protocol)
     facts = {
-        "model": {"path": name, "description": "a person", "metadata": None},
+        "model": {"path": name, "description": about["description"], "metadata": None},
         "versions": {"misfired": __version__, "study": study.about["misfired"]},
-        "consent": _consent(record),
+        "consent": about.get("consent"),
     }
     with RunFolder(folder, settings) as run:
         run.keep_pairs(pairs)
@@ -191,7 +236,7 @@ def _write_run(
         analyses = analyse(answers, outcomes, **asked_for)
         summary = analyses.summary_rows(summarize(outcomes, **asked_for))
         run.finish(answers, manifest, {SUMMARY: summary, ANALYSES: analyses.to_json()})
-    return outcomes.with_columns(annotator=pl.lit(name))
+    return outcomes
 
 
 def _consent(record: Record) -> dict[str, Any]:
@@ -208,13 +253,12 @@ def people_protocol(answers: Sequence[str], instructions: str) -> Protocol:
 
 
 def answers_of(
-    pairs: pl.DataFrame, record: Record, asked: Sequence[dict[str, Any]], protocol: Protocol
+    pairs: pl.DataFrame, given: Mapping[tuple[str, str], str], protocol: Protocol
 ) -> pl.DataFrame:
-    """Return the answers in the order and columns of every run; what only a model has is null."""
-    given = {
-        (asked[place]["id"], asked[place]["condition"]): lines[-1]["answer"]
-        for place, lines in record.answers.items()
-    }
+    """Return answers by pair and condition in the order and columns of every run.
+
+    What only a model has is null; what is not given is an error with the reason `NOT_ANSWERED`.
+    """
     prompts = build_prompts(pairs).drop("text", "system")
     columns = measured_columns(protocol)
     rows = []

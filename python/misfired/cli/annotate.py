@@ -77,6 +77,9 @@ def collect(
     output: Path = Option(
         ..., "--output", "-o", help="Folder of the run folders; made if missing."
     ),
+    majority: bool = Option(
+        False, "--majority", help="Also write the run folder of the majority, one row for a table."
+    ),
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -92,7 +95,7 @@ def collect(
     from misfired.report.people import annotators_table
 
     LevelOptions.of(options)
-    found = collect_study(study, output)
+    found = collect_study(study, output, with_majority=majority)
     if as_json:
         echo_data(json_lines(found.people))
     else:
