@@ -85,6 +85,10 @@ def main() -> None:
         said = error.strerror or str(error)
         named = f"{error.filename}: {said}" if error.filename else said
         _fail(named, 1)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "new thread" not in str(error):
+            raise
+        _fail("memory ran out (misfired doctor MODEL says what is needed)", 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
 
@@ -127,6 +131,9 @@ def _begin_early(name: str, arguments: list[str]) -> None:
 
 
 def _invoke(name: str, arguments: list[str]) -> int:
+    from misfired.scoring.environment import spare_address_space
+
+    spare_address_space()
     _begin_early(name, arguments)
     import typer
 
