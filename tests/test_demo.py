@@ -23,4 +23,8 @@ def test_the_demo_finds_what_was_planted(misfired, tmp_path) -> None:
     assert first["passes"]
     again = misfired("demo", "-o", tmp_path, "--n-resamples", 500)
     assert "Head found: layer 4 head 2" in again.out
+    assert "base, unprimed: Reads: " in again.out
+    said = " ".join(again.out.split())
+    assert "No misfire shown" in said.partition("instruct, unprimed: ")[0]
+    assert " Misfires: " in said.partition("instruct, unprimed: ")[2]
     assert max(map(len, again.out.splitlines())) <= 80

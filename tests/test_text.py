@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from misfired.text import LONGEST, data_shown, json_escape, named, shown
+from misfired.errors import CacheError, DataError, RunFolderError
+from misfired.text import LONGEST, LONGEST_MESSAGE, data_shown, json_escape, named, shown
 
 HOSTILE = {
     "\x1b[2J\x1b]0;title\x07": "\\x1b[2J\\x1b]0;title\\x07",
@@ -66,3 +67,12 @@ def test_json_says_the_same_when_it_is_shown():
     assert json.loads(data_shown(text)) == value
     assert "\x9b" not in data_shown(text)
     assert json.loads(f'"{json_escape("😀ë")}"') == "😀ë"
+
+
+def test_messages_of_errors_are_safe_where_python_prints_them():
+    for kind in (DataError, RunFolderError, CacheError):
+        message = str(kind(f"{'x' * 100_000}: name must be text, got \x1b[2J\u202e"))
+        assert len(message) <= LONGEST_MESSAGE + 20
+        assert message.endswith("characters)")
+        assert str(kind("a: got \x1b[2J")) == "a: got \\x1b[2J"
+    assert str(RunFolderError(2, "No such file", "x")) == "[Errno 2] No such file: 'x'"

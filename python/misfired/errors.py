@@ -6,9 +6,14 @@ matches on message text: catch the class.
 
 from collections.abc import Iterable
 
+from misfired.text import LONGEST_MESSAGE, shown
+
 
 class MisfiredError(Exception):
-    """Base of all errors that misfired raises on purpose."""
+    """Base of all errors that misfired raises on purpose; names in its message are safe to show."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__(), LONGEST_MESSAGE, lines=True)
 
 
 class MisfiredWarning(UserWarning):

@@ -108,3 +108,16 @@ def test_the_path_of_a_model_stays_beside_its_title_and_whole() -> None:
     path = f"/models/{'deep folder/' * 9}model.gguf"
     lines = paragraph(f"{whole(path, 'model  ')} (llama, 1.2B parameters)").splitlines()
     assert lines == [f"model  {path}", "(llama, 1.2B parameters)"]
+
+
+def test_a_narrow_screen_shows_lists_of_cells() -> None:
+    header, row = (
+        ("slice", "priming", "MAR", "interval of it"),
+        ("Age", "none", "4.7", "[1.0, 9.9]"),
+    )
+    table = Table(header, [row], n_words=2)
+    lines = text(table, 30).splitlines()
+    assert lines == ["Age, none", "  MAR             4.7", "  interval of it  [1.0, 9.9]"]
+    words = text(Table(("a", "b"), [("x " * 9, "y " * 30)], n_words=2), 20).splitlines()
+    assert max(map(len, words)) <= 20
+    assert "".join(words).count("y") == 30

@@ -5,7 +5,9 @@ from pathlib import Path
 from misfired.demo import Demo
 from misfired.report.run import invariance
 from misfired.report.table import Table, interval, number, paragraph, text, whole
+from misfired.report.verdict import verdict_sentences
 from misfired.runs.manifest import Manifest
+from misfired.runs.pipeline import Run
 
 
 def demo_report(demo: Demo, out: Path) -> str:
@@ -22,6 +24,7 @@ def demo_report(demo: Demo, out: Path) -> str:
         [
             text(_measured(demo)),
             "",
+            *(paragraph(_verdict(name, run)) for name, run in demo.runs.items()),
             paragraph(f"Planted cells that misfire: {planted}."),
             *(paragraph(f"{invariance(c, f', {name}')}.") for name, c in checks.items() if c),
             "",
@@ -30,6 +33,12 @@ def demo_report(demo: Demo, out: Path) -> str:
             paragraph(whole(out, "Runs: ")),
         ]
     )
+
+
+def _verdict(name: str, run: Run) -> str:
+    """Say whether a model reads, and whether it misfires."""
+    reads, *_, misfires = verdict_sentences(run.analyses.verdict)
+    return f"{name}, unprimed: {reads} {misfires}"
 
 
 def _measured(demo: Demo) -> Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from misfired.report.table import WIDTH, facts, text_table
+from misfired.report.table import facts, page_width, text_table
 from misfired.suites.difference import mark_difference
 from misfired.text import named, shown
 
@@ -87,7 +87,7 @@ def pair_text(pair: dict[str, Any]) -> str:
     name, suite, category = (shown(pair[key]) for key in ("id", "suite", "category"))
     lines = [f"{name}  ({suite}, {category})"]
     for title, text in texts.items():
-        folded = textwrap.wrap(text, WIDTH - 4, break_on_hyphens=False)
+        folded = textwrap.wrap(text, page_width() - 4, break_on_hyphens=False)
         lines += [f"  {title}", *(f"    {line}" for line in folded)]
     return "\n".join(lines)
 

@@ -104,13 +104,16 @@ def _lines(cells: list[list[str]], widths: list[int], words: list[bool]) -> Iter
 
 
 def _listed(cells: list[list[str]], width: int, n_words: int) -> Iterator[str]:
-    """Yield each row under its words, a cell a line."""
+    """Yield each row under its words, or under the first of nothing but words, a cell a line."""
     header, *rows = cells
+    n_words = n_words if n_words < len(header) else 1
     size = max(map(cell_len, header[n_words:]), default=0)
     for row in rows:
         yield from _folded(", ".join(row[:n_words]), width)
         for name, cell in zip(header[n_words:], row[n_words:], strict=True):
-            yield f"  {name}{' ' * (size - cell_len(name))}  {cell}"
+            first, *others = _folded(cell, max(width - size - 4, _NARROWEST)) or [""]
+            yield f"  {name}{' ' * (size - cell_len(name))}  {first}".rstrip()
+            yield from (f"{' ' * (size + 4)}{other}" for other in others)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -156,7 +159,9 @@ def facts(rows: Sequence[tuple[str, str]]) -> str:
     """Return titles with the text of each beside it, folded."""
     lines = []
     for title, content in rows:
-        folded = _folded(shown(content, LONGEST_MESSAGE), _page() - _TITLE_WIDTH) or [""]
+        folded = _folded(
+            shown(content, LONGEST_MESSAGE), max(page_width() - _TITLE_WIDTH, _NARROWEST)
+        ) or [""]
         for head, line in zip_longest([title], folded, fillvalue=""):
             lines.append(f"{head:<{_TITLE_WIDTH}}{line}")
     return "\n".join(lines)
@@ -165,7 +170,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> str:
 def paragraph(content: str) -> str:
     """Return a text folded between words, unseen characters escaped; a name by `whole` stays whole."""
     safe = _JOINED.join(shown(part, None, lines=True) for part in content.split(_JOINED))
-    folded = textwrap.fill(safe, _page(), break_on_hyphens=False, break_long_words=False)
+    folded = textwrap.fill(safe, page_width(), break_on_hyphens=False, break_long_words=False)
     return folded.replace(_JOINED, " ")
 
 
@@ -180,7 +185,7 @@ def whole(name: object, before: str = "") -> str:
     return f"{before}{shown(name, LONGEST_MESSAGE)}".replace(" ", _JOINED)
 
 
-def _page() -> int:
+def page_width() -> int:
     """Return the columns of running text."""
     return min(screen_width(), WIDTH)
 

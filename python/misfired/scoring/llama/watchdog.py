@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from llama_cpp._ggml import libggml
 
 from misfired.scoring.environment import GRAPHS
+from misfired.text import LONGEST_MESSAGE, shown
 
 #: Seconds that a batch on a GPU may take, and bytes of weights that it reads in one more: far more than any
 #: needs. On a CPU a batch may well take longer, and no hang is known.
@@ -40,7 +41,7 @@ def workaround(said: str) -> str:
 def fail(said: str) -> NoReturn:
     """Write one line to stderr and end the process with exit code 1, whatever other threads do."""
     advice = workaround(said)
-    line = f"error: {' '.join(said.split())}. {_RESUME}{'; ' + advice if advice else ''}\n"
+    line = f"error: {shown(' '.join(said.split()), LONGEST_MESSAGE)}. {_RESUME}{'; ' + advice if advice else ''}\n"
     os.write(2, b"\n" + line.encode(errors="replace"))
     os._exit(1)
 
