@@ -8,6 +8,7 @@ import pytest
 
 from helpers import make_suite
 from misfired import ArgumentError, run, run_many
+from misfired.report.measured import read_measured
 from misfired.runs.names import model_names, run_names
 
 
@@ -66,6 +67,10 @@ def test_tests_of_two_runs_keep_models_of_one_name_apart(
     assert {row["model"] for row in rows if row["family"] == "asymmetry"} == {"x-m", "y-m"}
     moved = shutil.copytree(runs[0], tmp_path / "moved")
     assert model_names([runs[0], moved]) == ["m", "m"]
+    alike = [shutil.copytree(runs[0], tmp_path / side / "runs/x") for side in "ab"]
+    assert [each.name for each in read_measured([*runs, *alike])] == [
+        str(runs[0].resolve()), "runs/y", *(str(each.resolve()) for each in alike)
+    ]  # fmt: skip
     refused = misfired("stats", runs[0], moved, "--table", "tests")
     assert refused.code == 2
     assert f"got {runs[0]} and {moved}, both of model 'm'" in refused.err

@@ -1,5 +1,6 @@
 """`misfired plot`: the figures of a paper."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from typer import Argument, Option
@@ -7,6 +8,8 @@ from typer import Argument, Option
 from misfired.cli.options import split_words, takes
 from misfired.cli.output import echo, echo_error
 from misfired.errors import ArgumentError, check_one_of
+from misfired.runs.names import tell_apart
+from misfired.text import LONGEST_MESSAGE, shown
 
 
 @takes()
@@ -59,20 +62,29 @@ def plot(
         )
     found = every_chart(read_measured(runs or []), bases=read_measured(base))
     tables = {folder: read_localised(folder) for folder in localise}
-    named = {folder: folder.name if len(tables) > 1 else "" for folder in tables}
+    names = tell_apart({folder: _names(folder) for folder in tables}, "folders")
+    named = names if len(tables) > 1 else dict.fromkeys(tables, "")
     charts = [
         (out / named[folder], chart)
         for folder, each in tables.items()
         for chart in localisation_charts(each)
     ]
     lenses = {
-        folder.name: each["lens_curves"] for folder, each in tables.items() if "lens_curves" in each
+        names[folder]: each["lens_curves"]
+        for folder, each in tables.items()
+        if "lens_curves" in each
     }
     if len(lenses) > 1:
         charts.append((out, depth(lenses)))
     for folder, chart in [*((out, chart) for chart in found.charts), *charts]:
         folder.mkdir(parents=True, exist_ok=True)
         for path in chart.write(folder, endings, width=width):
-            echo(str(path))
+            echo(shown(path, None))
     for words in found.left_out:
-        echo_error(f"left out: {words}")
+        echo_error(f"left out: {shown(words, LONGEST_MESSAGE)}")
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield the names of a folder of a localisation."""
+    path = folder.resolve()
+    yield from (path.name, "-".join(path.parts[-2:]), "-".join(path.parts[1:]))

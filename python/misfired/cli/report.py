@@ -6,6 +6,7 @@ from typer import Argument, Option
 
 from misfired.cli.options import takes
 from misfired.cli.output import echo
+from misfired.text import shown
 
 
 @takes()
@@ -39,4 +40,4 @@ def report(
 
     located = [read_located(folder) for folder in localise]
     write_report(read_measured(runs), out, localised=located, with_text=text)
-    echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    echo(f"{shown(out)} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -1,7 +1,6 @@
 """A finished run, read from its folder with everything that is said of it."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from misfired.errors import DataError
 from misfired.runs.analyses import Analyses, analyse
 from misfired.runs.finished import FinishedRun, open_run
 from misfired.runs.manifest import Manifest
+from misfired.runs.names import tell_apart
 from misfired.stats import Verdict, summarize
 from misfired.stats.margins import margin_of
 from misfired.stats.outcomes import CONDITIONS, build_outcomes
@@ -77,13 +77,14 @@ def read_measured(paths: Sequence[Path]) -> list[Measured]:
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataError(f"runs must differ, got {', '.join(map(str, paths))}")
     found = [open_run(path) for path in paths]
-    stems = [_model(run.manifest) for run in found]
-    twice = Counter(stems)
-    names = [
-        stem if twice[stem] == 1 else "/".join(path.resolve().parts[-2:])
-        for stem, path in zip(stems, paths, strict=True)
-    ]
-    return list(map(_measured, names, found))
+    names = tell_apart({run.path: _names(run) for run in found}, "runs")
+    return [_measured(names[run.path], run) for run in found]
+
+
+def _names(run: FinishedRun) -> Iterator[str]:
+    """Yield the names of a run: its model's, its folder's, and the whole path."""
+    path = run.path.resolve()
+    yield from (_model(run.manifest), "/".join(path.parts[-2:]), str(path))
 
 
 def _model(manifest: Manifest) -> str:

@@ -10,6 +10,7 @@ from misfired.report.figures import runs as several
 from misfired.report.figures.chart import Chart
 from misfired.report.figures.draw import file_name
 from misfired.report.measured import Measured
+from misfired.runs.names import tell_apart
 
 
 @dataclass
@@ -75,9 +76,15 @@ def every_chart(
 ) -> Selected:
     """Return all charts of some runs; those of one run are named by it where there are several."""
     found = Selected()
+    # Two names may have one spelling as part of a file's name.
+    spelled = {
+        run.path: iter([file_name(run.name), f"{file_name(run.name)[:50]}-{number}"])
+        for number, run in enumerate(runs, 1)
+    }
+    files = tell_apart(spelled, "runs")
     for run in runs:
         own = charts_of_run(run)
-        before = f"{file_name(run.name)}-" if len(runs) > 1 else ""
+        before = f"{files[run.path]}-" if len(runs) > 1 else ""
         found.charts += [replace(chart, name=f"{before}{chart.name}") for chart in own.charts]
         found.left_out += [f"{run.name}: {words}" for words in own.left_out]
     if len(runs) + len(bases) > 1:
