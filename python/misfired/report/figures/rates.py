@@ -75,7 +75,8 @@ def forest(run: Measured, priming: str | None = None) -> Chart:
     if len(told):
         each = [told.row(at, named=True) for at in ((0, -1) if len(told) > 1 else (0,))]
         both = " and ".join(f"{label(row['slice'])} {said(row['value'])}" for row in each)
-        words += f" Highest and lowest: {both}." if len(each) > 1 else f" The only one: {both}."
+        if len({row["value"] for row in each}) > 1:
+            words += f" Highest and lowest: {both}."
     if n := numbers["withheld"].count():
         words += f" {n} without a value: {WORDS['little_support']}."
     shown = numbers.rename(_RATES).drop("total", "withheld", "reason")
@@ -219,8 +220,18 @@ def counts(run: Measured, priming: str | None = None) -> Chart:
         f"{number.get('unscored', 0):,} not scored."
     )
     return Chart(
-        "counts", "Pairs by outcome", words, numbers, _counts, lambda width: 0.58 * width + 0.45
+        "counts",
+        "Pairs by outcome",
+        words,
+        numbers,
+        _counts,
+        lambda width: 0.58 * width + 0.45,
+        numbers.with_columns(_in_words("outcome")),
     )
+
+
+def _in_words(column: str) -> pl.Expr:
+    return pl.col(column).replace({name: words for name, (words, _) in OUTCOMES.items()})
 
 
 def _counts(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -323,7 +334,7 @@ def margins(run: Measured, priming: str | None = None) -> Chart | str:
         f"margin is the lower one in {100 * lower / len(numbers):.1f} % of pairs (below the diagonal)."
     )  # fmt: skip
     if left := len(judged) - len(numbers):
-        words += f" {left:,} pairs have no margin on both sides and are left out."
+        words += f" {left:,} pairs have no margin on one side at least, and are left out."
     return Chart(
         "margins",
         "Margins of both prompts",
@@ -337,7 +348,7 @@ def margins(run: Measured, priming: str | None = None) -> Chart | str:
 
 def _quantiles(numbers: pl.DataFrame) -> pl.DataFrame:
     """Return the spread of the margins by outcome; each pair's own are in the list of pairs."""
-    at = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "highest": 1.0}
+    at = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "highest": 1.0}
     parts = [
         numbers.group_by("verdict").agg(
             pl.lit(side).alias("prompt"), pl.len().alias("pairs"),
@@ -349,6 +360,7 @@ def _quantiles(numbers: pl.DataFrame) -> pl.DataFrame:
     return (
         pl.concat(parts)
         .sort(pl.col("verdict").cast(order), "prompt", maintain_order=True)
+        .with_columns(_in_words("verdict"))
         .rename({"verdict": "outcome"})
     )
 
