@@ -16,8 +16,9 @@ from misfired.cli.plan import DesignOptions
 from misfired.cli.run import PairsOptions
 from misfired.localise.options import LocaliseOptions
 from misfired.options import Entry, Options, entries
+from misfired.report.failures import FailureOptions
 from misfired.runs.options import EndingOptions, ScoreOptions
-from misfired.stats.options import ResamplingOptions, StrataOptions
+from misfired.stats.options import GateOptions, ResamplingOptions, StrataOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
 
@@ -37,6 +38,12 @@ STAGES: tuple[tuple[str, str, tuple[type[Options], ...]], ...] = (
         "intervals are made. Functions of `misfired.stats` call the seed `rng`. A run chooses the method for "
         "each measure and is never stratified; `agreement` has methods of its own.",
         (ResamplingOptions, StrataOptions),
+    ),
+    ("Failures", "`misfired failures RUN`: which pairs are listed.", (FailureOptions,)),
+    (
+        "Gate",
+        "`misfired compare --fail-if RULE` and `misfired.gate(...)`: what is asked of two runs.",
+        (GateOptions,),
     ),
     ("Localisation", "`misfired localise`: where evidence is overruled.", (LocaliseOptions,)),
     (

@@ -16,6 +16,7 @@ from misfired.scoring.answers import ANSWER_COLUMNS
 from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
+from misfired.stats.gating import GATE_SCHEMA
 from misfired.stats.people import PEOPLE_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
 from misfired.stats.ranks import LEADERBOARD_SCHEMA
@@ -46,6 +47,7 @@ STATISTICS = (
     ("expected", "In `analyses.json`; `misfired stats --table expected`, `by_expected`.", EXPECTED_SCHEMA),
     ("Tests", "`misfired stats --table tests` or `paper-tests`, `study_tests`. `low` and `high` are of `mar`, or of `mar_changed` - `mar`.", FAMILY_SCHEMA),
     ("Comparison", "`misfired compare`, `compare`. In percentage points; p-values stand at the rows of `mar_joint`.", COMPARISON_SCHEMA),
+    ("Gate", "`misfired compare --fail-if`, `misfired.gate`: one row per rule and slice; `value` is candidate - base, in percentage points.", GATE_SCHEMA),
     ("Leaderboard", "`misfired leaderboard`, `leaderboard`. `n_pairs` of ranked runs are the pairs that they share.", LEADERBOARD_SCHEMA),
     ("People", "`misfired annotate results`, `people`, `people_against`: of several people together, of each, and of their majority.", PEOPLE_SCHEMA),
     ("Variants", "`misfired run --variant paper,strict`, `compare_variants`.", VARIANTS_SCHEMA),
@@ -64,6 +66,11 @@ MEASURED = {
     "annotator": "Name of the person.",
     "n_people": "People behind the rate.",
     "reads": "True if the model reads, null if it cannot be known.",
+    "rule": "The harm that is asked about.",
+    "base": "Value of the base, in percent.",
+    "candidate": "Value of the candidate, in percent.",
+    "verdict": "`pass`, `fail` or `inconclusive`.",
+    "n_needed": "Scenarios that would settle an inconclusive row; null where none up to 20,000 would.",
     "measure": "Name of the measure.",
     "value": "The measure, in percent unless said otherwise; null with a reason.",
     "first": "Value of the first variant.",

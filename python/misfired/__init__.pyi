@@ -14,6 +14,7 @@ from .errors import (
 from .prompts.primings import Priming
 from .prompts.prompt_set import build_prompts
 from .runs.folder import read_answers
+from .runs.gating import gate
 from .runs.many import run_many
 from .runs.pipeline import Run, Scores, run, score
 from .scoring.intervention import Intervention
@@ -26,6 +27,6 @@ __all__ = [
     "ArgumentError", "CacheError", "DataError", "FetchError", "Intervention", "MisfiredError",
     "ModelError", "Priming", "Protocol", "Run", "RunFolderError", "Scores", "ScoringError",
     "ServerError", "TemplateError", "__version__", "build_outcomes", "build_pairs",
-    "build_prompts", "fetch_bbq", "match_pairs", "read_answers", "read_suite", "run",
+    "build_prompts", "fetch_bbq", "gate", "match_pairs", "read_answers", "read_suite", "run",
     "run_many", "score", "summarize", "write_suite",
 ]  # fmt: skip

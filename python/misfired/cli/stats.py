@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from typer import Argument, Option
 
+from misfired.cli.gate import run_gate
 from misfired.cli.options import Json, takes
 from misfired.cli.output import echo, echo_data
 from misfired.errors import ArgumentError, DataError
 from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, paragraph, text
 from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
-from misfired.runs.analyses import analyse, verdict_priming
+from misfired.runs.analyses import analyse
 from misfired.runs.folder import read_answers
 from misfired.runs.manifest import read_manifest
 from misfired.runs.names import model_names
@@ -33,14 +34,16 @@ from misfired.stats import (
 from misfired.stats import compare as compare_runs
 from misfired.stats import leaderboard as rank_runs
 from misfired.stats.options import (
+    GateOptions,
     LevelOptions,
     ResamplingOptions,
     SamplingOptions,
     StrataOptions,
     UnitOptions,
 )
-from misfired.stats.outcomes import build_outcomes
+from misfired.stats.outcomes import outcomes_of
 from misfired.stats.sharing import shared_pairs
+from misfired.stats.verdict import verdict_priming
 from misfired.tables import read_table
 from misfired.text import printable, shown
 
@@ -52,6 +55,9 @@ _Csv = Annotated[bool, Option("--csv", help="Print comma-separated rows.")]
 
 #: Tables of all runs together, with the options of `study_tests`.
 _TESTS = {"tests": "default", "paper-tests": "paper"}
+
+#: The help panel of a gate.
+_GATE: dict[str, Any] = {"rich_help_panel": GateOptions.PANEL}
 
 _LATEX = "summary, tests or paper-tests"
 
@@ -128,11 +134,23 @@ def stats(
         echo_data("\n\n".join(latex(show.publication_table(frame)) for frame in found))
 
 
-@takes(ResamplingOptions, StrataOptions)
+@takes(ResamplingOptions, StrataOptions, GateOptions)
 def compare(
-    first: Path = Argument(metavar="FIRST", help="Run folder or outcomes."),
-    second: Path = Argument(metavar="SECOND", help="The other run."),
+    first: Path = Argument(metavar="FIRST", help="Run folder or outcomes; the base of a gate."),
+    second: Path = Argument(metavar="SECOND", help="The other run; the candidate of a gate."),
     *,
+    fail_if: list[str] | None = Option(
+        None,
+        metavar="RULE",
+        help='A harm to judge, such as "mar > +2"; may be given again.',
+        **_GATE,
+    ),
+    junit: Path | None = Option(
+        None, metavar="FILE", help="Write the verdicts as JUnit XML.", **_GATE
+    ),
+    markdown: Path | None = Option(
+        None, metavar="FILE", help="Write a short summary as Markdown.", **_GATE
+    ),
     as_json: Json = False,
     as_csv: _Csv = False,
     **options: Any,
@@ -143,12 +161,29 @@ def compare(
     compared. First come the answers that differ, in both directions, and the mean
     difference of the margins: a rate can stay where it was while most answers change.
 
+    With --fail-if it is a gate: FIRST is the base, SECOND the candidate, values are candidate - base in
+    points. Its exit codes are 0, the data exclude the harm; 1, they show it; 2, they do neither (too
+    little support, or an interval that reaches over the line); 3, there is no verdict, since the input is
+    bad or the work failed.
+
     Examples:
       misfired compare runs/instruct runs/base
+      misfired compare runs/base runs/candidate --fail-if "mar > +2"
+      misfired compare a b --fail-if "mar > +5" --by category --junit gate.xml
+      misfired compare a b --fail-if "mar[Age] > +5" --fail-if "br > +5"
     """
+    gating = GateOptions.take(options)
     asked = _statistics(options)
+    if fail_if:
+        run_gate(
+            (first, second), fail_if, junit=junit, markdown=markdown, as_json=as_json, as_csv=as_csv,
+            **vars(gating), **asked,
+        )  # fmt: skip
+    for name, given in (("junit", junit), ("markdown", markdown), ("by", gating.by)):
+        if given is not None:
+            raise ArgumentError(f"--{name} must stand beside --fail-if, which is missing")
     answers = [read_answers(path) for path in (first, second)]
-    outcomes = list(map(_outcomes, answers))
+    outcomes = list(map(outcomes_of, answers))
     shared = shared_pairs(*outcomes)
     shared.check(first, second)
     frame = compare_runs(*outcomes, **asked)
@@ -213,17 +248,13 @@ def _are_answers(frame: pl.DataFrame) -> bool:
     return {"condition", "expected", "answer"} <= set(frame.columns)
 
 
-def _outcomes(answers: pl.DataFrame) -> pl.DataFrame:
-    return build_outcomes(answers) if "condition" in answers.columns else answers
-
-
 def _computed(table: str, answers: pl.DataFrame, asked: dict[str, Any]) -> pl.DataFrame:
     """Return the rows of a table of one run."""
     if table == "expected":
         return by_expected(answers, **asked)
     if table == "detection":
         return signal_detection(answers, **{k: v for k, v in asked.items() if k != "stratified"})
-    outcomes = _outcomes(answers)
+    outcomes = outcomes_of(answers)
     if table == "summary":
         return summarize(outcomes, **asked)
     found = controlled_primings(answers) if "condition" in answers.columns else None
@@ -235,7 +266,7 @@ def _tests(paths: list[Path], options: str) -> pl.DataFrame:
     frames: list[pl.DataFrame] = []
     known: dict[tuple[str, str], list[tuple[Path, pl.DataFrame]]] = {}
     for path, model in zip(paths, model_names(paths), strict=True):
-        frame = _outcomes(read_answers(path))
+        frame = outcomes_of(read_answers(path))
         if "model" not in frame.columns:
             manifest = read_manifest(path) if path.is_dir() else None
             protocol = manifest.settings.protocol.name if manifest else "direct"

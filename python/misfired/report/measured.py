@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
@@ -104,7 +105,21 @@ def _measured(name: str, run: FinishedRun) -> Measured:
     )  # fmt: skip
 
 
-def judged_pairs(run: Measured) -> pl.DataFrame:
+class Answered(Protocol):
+    """A run as `judged_pairs` needs it."""
+
+    @property
+    def answers(self) -> pl.DataFrame:
+        """One row per prompt."""
+        ...
+
+    @property
+    def outcomes(self) -> pl.DataFrame:
+        """What `build_outcomes` makes of them."""
+        ...
+
+
+def judged_pairs(run: Answered) -> pl.DataFrame:
     """Return a row per pair and priming: outcome, both answers, and the margins of the right answer.
 
     Columns are those of `build_outcomes`, then `verdict` (`both_right`, `reverse`, `misfire`, `both_wrong`

@@ -188,10 +188,10 @@ def variants_table(variants: pl.DataFrame, names: tuple[str, str]) -> Table:
     header = ("slice", "priming", "scenarios", *names, "diff.", "interval")
     rows, notes = [], Notes()
     for row in variants.filter(measure="mar").iter_rows(named=True):
-        place = f"{_slice(row)} {row['priming']}"
+        place = f"{slice_name(row)} {row['priming']}"
         values = [number(row["first"]), number(row["second"])]
         values += [notes.value(row, "diff.", place, "+"), notes.interval(row, "diff.", place)]
-        rows.append((_slice(row), row["priming"], row["n_scenarios"], *values))
+        rows.append((slice_name(row), row["priming"], row["n_scenarios"], *values))
     title = f"MAR on the scenarios that both share: {names[0]} - {names[1]}"
     return Table(header, rows, title, n_words=2, notes=notes.lines())
 
@@ -206,7 +206,7 @@ def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
     for (_, _, priming), part in comparison.group_by(_LINE, maintain_order=True):
         by_measure = _by_measure(part)
         mar, joint = by_measure["mar"], by_measure["mar_joint"]
-        name = _slice(mar)
+        name = slice_name(mar)
         place = f"{name} {priming}"
         values = (notes.value(mar, "MAR", place, "+"), notes.interval(mar, "MAR", place))
         joined = notes.value(joint, "joint", place, "+")
@@ -260,7 +260,7 @@ def ranking_tables(ranking: pl.DataFrame, title: str) -> list[Table]:
     return tables
 
 
-def _slice(row: _Row) -> str:
+def slice_name(row: _Row) -> str:
     """Return the name of a slice; a category that has the total's stands in quotes."""
     return TOTAL if row["total"] else named(row["slice"], TOTAL)
 
@@ -290,7 +290,7 @@ def _lines(
     for (_, _, priming), rows in summary.group_by(_LINE, maintain_order=True):
         found = _by_measure(rows)
         mar = found["mar_change" if change else "mar"]
-        name = _slice(mar)
+        name = slice_name(mar)
         cells = [str(mar["n_pairs"]), notes.value(mar, "MAR", name, "+" if change else "")]
         cells.append(notes.interval(mar, "MAR", name))
         if change:

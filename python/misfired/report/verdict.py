@@ -50,7 +50,7 @@ def in_short(verdict: Verdict) -> tuple[str, bool | None]:
     if verdict.reads is None:
         return "Not known to read", None
     if not verdict.reads:
-        return ("Not shown to read" if _above_chance(verdict) else "Does not read"), None
+        return ("Not shown to read" if verdict.above_chance else "Does not read"), None
     if verdict.misfires is None:
         return "Too few pairs to say", None
     return ("Misfires", True) if verdict.misfires else ("No misfire shown", False)
@@ -62,7 +62,7 @@ def does_not_read(verdict: Verdict | None) -> str:
         return ""
     if verdict.reads is None:
         return "not known to read, "
-    return "not shown to read, " if _above_chance(verdict) else "does not read, "
+    return "not shown to read, " if verdict.above_chance else "does not read, "
 
 
 def evidence_tables(
@@ -108,14 +108,8 @@ def _reading(verdict: Verdict) -> str:
         how = f"the true question beats the false one in {how}"
     else:
         how = f"the area under its curve on contrast prompts is {_figure(found, 2)} (chance 0.50)"
-    failed = "Not shown to read" if _above_chance(verdict) else "Does not read"
+    failed = "Not shown to read" if verdict.above_chance else "Does not read"
     return f"{'Reads' if verdict.reads else failed}: {how}."
-
-
-def _above_chance(verdict: Verdict) -> bool:
-    """True if reading has a value above chance, whatever its interval."""
-    chance = 50.0 if verdict.reading.measure.startswith("choice") else 0.5
-    return verdict.reading.value is not None and verdict.reading.value > chance
 
 
 def _leaning(verdict: Verdict) -> str:

@@ -18,6 +18,7 @@ from misfired.stats.columns import TOTAL
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.priming import CONTRASTS_SCHEMA
+from misfired.stats.verdict import verdict_priming
 from misfired.suites.twins import READING
 
 
@@ -74,9 +75,3 @@ def analyse(
         options.pop("stratified", None)
         detection = signal_detection(answers, **options)
     return Analyses(contrasts, detection, expected, measured, found)
-
-
-def verdict_priming(answers: pl.DataFrame) -> str:
-    """Return the priming whose verdict counts: `none`, or the first if there is no such."""
-    names = answers["priming"]
-    return "none" if "none" in names else str(names[0])

@@ -15,6 +15,7 @@ from .evidence import (
 )
 from .families import study_tests
 from .flips import flips
+from .gating import Gate, gate_runs
 from .margins import Margins
 from .people import people, people_against, zero_bounds
 from .planning import Clustering, clustering, interval_width, minimum_detectable, power, sample_size
@@ -29,11 +30,11 @@ from .testing import TestResult, adjust, mcnemar, permutation_test
 from .verdict import Verdict, verdict
 
 __all__ = [
-    "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "Margins", "Support",
+    "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "Gate", "Margins", "Support",
     "TestResult", "Verdict", "adjust", "agreement", "auc", "bootstrap", "br_choice",
     "by_expected", "check_published", "choice_accuracy", "clustering", "compare",
     "compare_evidence", "compare_variants", "controlled_primings", "evidence", "evidence_loss", "flips",
-    "interval_width", "leaderboard", "lower_share", "mar_bounds", "mar_calibrated",
+    "gate_runs", "interval_width", "leaderboard", "lower_share", "mar_bounds", "mar_calibrated",
     "mar_choice", "margin_shift", "mcnemar", "minimum_detectable", "people", "people_against", "permutation_test", "power",
     "priming_contrasts", "proportion_interval", "ratings_of_runs", "sample_size", "signal_detection",
     "study_tests", "summarize", "support_of", "upper_bound", "verdict", "zero_bounds",

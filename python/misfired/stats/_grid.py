@@ -40,8 +40,9 @@ class Grid:
     @property
     def slices(self) -> list[tuple[str, bool, int]]:
         """Name, whether it is the total, and number of scenarios: of all pairs, then of each category."""
-        members = np.unique(np.stack([self.category, self.scenario]), axis=1)
-        sizes = np.bincount(members[0], minlength=len(self.categories)).tolist()
+        n_scenarios = int(self.scenario.max(initial=0)) + 1
+        places = np.unique(self.category.astype(np.int64) * n_scenarios + self.scenario)
+        sizes = np.bincount(places // n_scenarios, minlength=len(self.categories)).tolist()
         parts = ((name, False, n) for name, n in zip(self.categories, sizes, strict=True))
         return [(TOTAL, True, len(np.unique(self.scenario))), *parts]
 

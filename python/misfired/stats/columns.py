@@ -8,6 +8,7 @@ TOTAL = "overall"
 COLUMNS: dict[str, tuple[type[pl.DataType], str]] = {
     "family": (pl.String, "family of tests"),
     "model": (pl.String, "model"),
+    "rule": (pl.String, "the harm that is asked about"),
     "run": (pl.String, "name of the run or of the published row"),
     "slice": (
         pl.String,
@@ -22,6 +23,10 @@ COLUMNS: dict[str, tuple[type[pl.DataType], str]] = {
     "scope": (pl.String, "of whom a rate of people is told"),
     "annotator": (pl.String, "name of the annotator"),
     "n_people": (pl.Int64, "people behind the rate"),
+    "base": (pl.Float64, "value of the base, in percent"),
+    "candidate": (pl.Float64, "value of the candidate, in percent"),
+    "verdict": (pl.String, "pass, fail or inconclusive"),
+    "n_needed": (pl.Int64, "scenarios that would settle it; null where none up to 20,000 would"),
     "first": (pl.Float64, "value of the first variant"),
     "second": (pl.Float64, "value of the second variant"),
     "value": (pl.Float64, "estimate: percent, percentage points, or standard deviations for d'"),

@@ -134,6 +134,20 @@ class DetectionOptions(RngOptions, MethodOptions, UnitOptions):
     """Options of `signal_detection`, which takes no categories."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GateOptions(Options):
+    """What a gate asks of two runs."""
+
+    PANEL: ClassVar[str | None] = "Gate"
+
+    by: str | None = option(
+        None,
+        help="Ask a rule of all pairs together and of each category: category.",
+        check=one_of(("category",)),
+    )
+    priming: str = option("none", help="The priming of both runs that is judged.")
+
+
 DEFAULTS = SamplingOptions()
 """For signatures that have single options."""
 

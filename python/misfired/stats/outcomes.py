@@ -10,6 +10,11 @@ CONDITIONS = ("stereotyped", "contrast")
 _KEYS = ("id", "category", "scenario", "priming")
 
 
+def outcomes_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return outcomes as they are, and those of answers."""
+    return build_outcomes(frame) if "condition" in frame.columns else frame
+
+
 def build_outcomes(answers: pl.DataFrame, *, twins: bool = False) -> pl.DataFrame:
     """Return the outcomes of pairs from the answers to their prompts.
 

@@ -8,9 +8,10 @@ points, at least 8 degrees of freedom, and a look at every rate of 0 or 100.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from misfired.errors import check_one_of
-from misfired.stats._arrays import Codes, Labels, as_groups
+from misfired.stats._arrays import Codes, Floats, Labels, as_groups
 
 FEWEST_EFFECTIVE = 30
 """Below it a rate is withheld, with the reason `little_support`."""
@@ -75,6 +76,23 @@ class Support:
         return tuple(name for name, holds in known.items() if holds and value is not None)
 
 
+def in_rate(codes: Codes, measure: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which outcome codes are in the numerator of a rate, and which in its denominator."""
+    hits, base = (np.isin(codes, cells) for cells in CELLS[measure])
+    return hits, base
+
+
+def rate_of(counts: Floats, measure: str) -> float | None:
+    """Return a rate in percent of counts (a, b, c, d); None where its denominator is 0.
+
+    Example:
+        >>> rate_of(np.array([6.0, 1, 2, 1]), "mar")
+        25.0
+    """
+    hits, base = (float(counts[list(cells)].sum()) for cells in CELLS[measure])
+    return 100 * hits / base if base else None
+
+
 def support_of(codes: Codes, scenario: Labels, measure: str = "mar") -> Support:
     """Return what a rate of outcome codes rests on.
 
@@ -90,7 +108,7 @@ def support_of(codes: Codes, scenario: Labels, measure: str = "mar") -> Support:
     """
     check_one_of("measure", measure, CELLS)
     scenario = as_groups(scenario, len(codes), "scenario")
-    hits, base = (np.isin(codes, cells) for cells in CELLS[measure])
+    hits, base = in_rate(codes, measure)
     n, n_scenarios = int(base.sum()), len(np.unique(scenario))
     places, members = np.unique(scenario[base], return_inverse=True)
     effective = float(n)

@@ -71,6 +71,12 @@ class Verdict:
     margin_shift: Estimate
     support: Support
 
+    @property
+    def above_chance(self) -> bool:
+        """True if reading has a value above chance, whatever its interval."""
+        chance = 50.0 if self.reading.measure.startswith("choice") else 0.5
+        return self.reading.value is not None and self.reading.value > chance
+
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict for JSON."""
         return asdict(self)
@@ -128,6 +134,12 @@ def verdict(answers: pl.DataFrame, *, priming: str = "none", **options: Any) -> 
         misfires_reason=cause, mar=rates["mar"], discrepancy=rates["discrepancy"],
         margin_shift=shift, support=support,
     )  # fmt: skip
+
+
+def verdict_priming(answers: pl.DataFrame) -> str:
+    """Return the priming whose verdict counts: `none`, or the first if there is no such."""
+    names = answers["priming"]
+    return "none" if "none" in names else str(names[0])
 
 
 def _margins(answers: pl.DataFrame, priming: str) -> tuple[Margins, Margins, str]:

@@ -15,7 +15,6 @@ from misfired.errors import ArgumentError
 from misfired.scoring import environment, options
 from misfired.scoring.llama.gguf import Header
 from misfired.scoring.llama.library import load_library
-from misfired.scoring.llama.trial_load import write_settings
 from misfired.scoring.options import Devices
 
 SPLIT_MODES = {
@@ -26,6 +25,9 @@ KINDS = ("cpu", "gpu", "integrated gpu", "accelerator", "meta")
 
 #: Memory that contexts need beside the weights: bytes on each GPU, and bytes for each byte of weights.
 SPARE_BYTES, SPARE_SHARE = 1 << 30, 0.25
+
+#: Ends llama.cpp's list of devices to use: alone it says that no GPU may take part.
+_NO_DEVICE = (ctypes.c_void_p * 1)(None)
 
 
 @dataclass(frozen=True)
@@ -146,37 +148,28 @@ def _layers_that_fit(found: list[Device], header: Header) -> int:
     return max(0, int(for_weights * (header.n_layers + 1) / header.n_bytes))
 
 
-def settings(devices: Devices) -> dict[str, Any]:
-    """Return llama.cpp's model parameters that place layers; `devices` has been placed.
+def apply_to_model(devices: Devices, params: Any) -> None:
+    """Write where layers are computed into llama.cpp's model parameters; `devices` has been placed.
 
     Raises:
-        ArgumentError: More shares than llama.cpp takes.
+        ArgumentError: More shares than llama.cpp takes, or another precision than that of the process.
     """
-    found: dict[str, Any] = {"n_gpu_layers": devices.n_gpu_layers or 0}
-    if not found["n_gpu_layers"]:
-        return found
+    params.n_gpu_layers = devices.n_gpu_layers or 0
+    if not params.n_gpu_layers:
+        params.devices = ctypes.cast(_NO_DEVICE, ctypes.c_void_p)
+        return
+    environment.before_gpu(devices.precision)
     if devices.split_mode is not None:
-        found["split_mode"] = SPLIT_MODES[devices.split_mode]
+        params.split_mode = SPLIT_MODES[devices.split_mode]
     if devices.main_gpu is not None:
-        found["main_gpu"] = devices.main_gpu
+        params.main_gpu = devices.main_gpu
     if devices.tensor_split is not None:
         most = int(capi.llama_max_devices())
         if (n := len(devices.tensor_split)) > most:
             raise ArgumentError(f"tensor_split must have at most {most} shares, got {n}")
         # llama.cpp reads as many as it has devices.
-        found["tensor_split"] = [*devices.tensor_split, *[0.0] * (most - n)]
-    return found
-
-
-def apply_to_model(devices: Devices, params: Any) -> None:
-    """Write where layers are computed into llama.cpp's model parameters; `devices` has been placed.
-
-    Raises:
-        ArgumentError: As `settings`; another precision than that of the process.
-    """
-    if devices.n_gpu_layers:
-        environment.before_gpu(devices.precision)
-    write_settings(params, settings(devices))
+        shares = (ctypes.c_float * most)(*devices.tensor_split)
+        params.tensor_split = ctypes.cast(shares, type(params.tensor_split))
 
 
 def apply_to_context(devices: Devices, params: Any) -> None:
