@@ -11,8 +11,8 @@ import polars as pl
 from misfired.errors import DataError, ModelError
 from misfired.prompts.primings import Priming
 from misfired.prompts.shots import Shot
-from misfired.runs.folder import read_answers, read_pairs
-from misfired.runs.manifest import TemplateSettings, read_manifest
+from misfired.runs.finished import open_run
+from misfired.runs.manifest import TemplateSettings
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import Session
@@ -75,7 +75,8 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
     """
     try_loading(model)
     path, model = Path(path), find_model(model)
-    answers, settings = read_answers(path), read_manifest(path).settings
+    run = open_run(path)
+    settings = run.manifest.settings
     if settings.model_sha256 is None or settings.template is None:
         raise DataError(
             f"{path}: run must be of a model file, got a run of a server; run the model's file"
@@ -98,11 +99,12 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
         )
     if problem is not None:
         raise DataError(f"{path}: {problem}")
-    outcomes, pairs = build_outcomes(answers).filter(priming=priming), read_pairs(path)
+    if run.pairs is None:
+        raise DataError(f"{path}: must hold pairs.parquet to be localised, which is missing")
     shots = () if settings.shots is None else settings.shots.demonstrations
     return RunData(
-        path=path, model=model, outcomes=outcomes, verdict=verdict(answers, priming=priming),
-        pairs=pairs, priming=primings[priming], protocol=protocol, template=settings.template,
+        path=path, model=model, outcomes=build_outcomes(run.answers).filter(priming=priming),
+        verdict=verdict(run.answers, priming=priming), pairs=run.pairs, priming=primings[priming], protocol=protocol, template=settings.template,
         shots=shots, model_sha256=sha256,
     )  # fmt: skip
 

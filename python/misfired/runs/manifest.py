@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 import polars as pl
@@ -24,6 +24,7 @@ from misfired.prompts.prompt_set import N_SHARD
 from misfired.prompts.shots import Shot
 from misfired.reading import read_json
 from misfired.runs.options import RunOptions
+from misfired.runs.sections import Count, Free, Kept, Sha256, Time
 from misfired.scoring.backend import Tallies
 from misfired.scoring.options import KvCache, ScoringOptions
 from misfired.scoring.protocol import Protocol
@@ -36,12 +37,6 @@ MANIFEST, FORMAT = "manifest.json", 1
 #: Pairs that are written or hashed at a time; bounds the memory that a large suite takes.
 N_ROWS = 4096
 
-#: A section kept as it comes; its keys are described below.
-_Free = Mapping[str, Any]
-#: Numbers that count something.
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of the manifest's sections. None: the run's backend has no such key."""
@@ -51,7 +46,7 @@ class TemplateSettings(_Section, frozen=True):
     """The chat template."""
 
     name: Annotated[str, "`model`, `plain`, or the file that the template came from."]
-    sha256: Annotated[_Sha256, "SHA-256 of its source."]
+    sha256: Annotated[Sha256, "SHA-256 of its source."]
     date: Annotated[str, "The date that it is told."]
 
 
@@ -62,7 +57,7 @@ class _Shots(_Section, frozen=True):
 
 
 class _Statistics(_Section, frozen=True):
-    n_resamples: Annotated[_Count, "Bootstrap resamples."]
+    n_resamples: Annotated[Count, "Bootstrap resamples."]
     unit: Annotated[str, "What is resampled: `scenario` or `pair`."]
     confidence_level: Annotated[float, msgspec.Meta(gt=0, lt=1), "Confidence level of intervals."]
 
@@ -71,29 +66,29 @@ class Settings(_Section, frozen=True, kw_only=True):
     """What decides the numbers. A folder made with other settings is refused."""
 
     suite: Annotated[str, "Suite and version."]
-    suite_sha256: Annotated[_Sha256, "SHA-256 of the measured pairs."]
-    n_pairs: Annotated[_Count, "Pairs measured, twins included."]
-    n_shard: Annotated[_Count, "Pairs that are planned and scored together."]
-    n_block: Annotated[_Count | None, "Scenarios between looks of a run that may end early."] = None
+    suite_sha256: Annotated[Sha256, "SHA-256 of the measured pairs."]
+    n_pairs: Annotated[Count, "Pairs measured, twins included."]
+    n_shard: Annotated[Count, "Pairs that are planned and scored together."]
+    n_block: Annotated[Count | None, "Scenarios between looks of a run that may end early."] = None
     primings: Annotated[tuple[Priming, ...], "Every field of each priming that is set."]
     protocol: Annotated[Protocol, "Every field of the protocol."]
     shots: Annotated[_Shots | None, "Few-shot demonstrations; null: none."]
     reading_check: Annotated[
-        _Count,
+        Count,
         "Twins among them that only check the reading: a false question about each story of a pair.",
     ] = 0
     seed: Annotated[int, "Seed of everything but the few-shot draw."]
-    model_sha256: Annotated[_Sha256 | None, "SHA-256 of the model file."] = None
+    model_sha256: Annotated[Sha256 | None, "SHA-256 of the model file."] = None
     template: Annotated[TemplateSettings | None, "Chat template."] = None
     mode: Annotated[str | None, "`exact`, `stable` or `fast`."] = None
     n_ctx: Annotated[int | None, "Cells of the K/V cache; null: as many as needed."] = None
     n_batch: Annotated[int | None, "Tokens a batch; null: by device and work."] = None
     kv_cache: Annotated[KvCache | None, "`type_k`, `type_v` and `flash_attention`."] = None
-    intervention: Annotated[_Free | None, "Heads ablated (`ablate`), `direction` added."] = None
-    devices: Annotated[_Free | None, "Where the layers are computed."] = None
+    intervention: Annotated[Free | None, "Heads ablated (`ablate`), `direction` added."] = None
+    devices: Annotated[Free | None, "Where the layers are computed."] = None
     llama_cpp_python: Annotated[str | None, "Version of llama-cpp-python."] = None
-    server: Annotated[_Free | None, "Server, for a run of one."] = None
-    annotator: Annotated[_Free | None, "The person who answered, instead of a model."] = None
+    server: Annotated[Free | None, "Server, for a run of one."] = None
+    annotator: Annotated[Free | None, "The person who answered, instead of a model."] = None
     misfired: Annotated[str, "Version of misfired."]
     statistics: Annotated[_Statistics | None, "Options of the intervals."] = None
 
@@ -109,10 +104,10 @@ class _ModelFacts(_Section, frozen=True):
 class BatchInvariance(_Section, frozen=True):
     """A sample scored again, each prompt alone."""
 
-    n_checked: Annotated[_Count, "Prompts scored again; for `solo` on top of what all share."]
+    n_checked: Annotated[Count, "Prompts scored again; for `solo` on top of what all share."]
     max_difference: Annotated[float, "Largest difference of a log-probability or decision."]
-    label_flips: Annotated[_Count, "Answers of the sample that flip."]
-    n_within: Annotated[_Count, "Prompts, of all, that lie within `noise` of a flip."]
+    label_flips: Annotated[Count, "Answers of the sample that flip."]
+    n_within: Annotated[Count, "Prompts, of all, that lie within `noise` of a flip."]
     noise: Annotated[
         float | None, "Largest difference of a decision; in `stable` and `fast` twice that."
     ] = None
@@ -124,15 +119,15 @@ class BatchInvariance(_Section, frozen=True):
         dict[str, tuple[float, float] | None] | None,
         "In `stable` and `fast`, by priming: lowest and highest MAR if all of `n_within` flipped.",
     ] = None
-    n_rescored: Annotated[_Count, "Answers scored again alone since one of the sample was off."] = 0
-    n_tokens: Annotated[_Count | None, "Tokens of the check."] = None
+    n_rescored: Annotated[Count, "Answers scored again alone since one of the sample was off."] = 0
+    n_tokens: Annotated[Count | None, "Tokens of the check."] = None
     texts_differ: Annotated[int | None, "Texts of the sample that differ."] = None
 
 
 class _Usage(_Section, frozen=True):
-    n_prompt_tokens: Annotated[_Count, "Tokens of prompts."]
-    n_generated: Annotated[_Count, "Tokens generated."]
-    n_answers_without_usage: Annotated[_Count, "Answers whose tokens the server did not count."]
+    n_prompt_tokens: Annotated[Count, "Tokens of prompts."]
+    n_generated: Annotated[Count, "Tokens generated."]
+    n_answers_without_usage: Annotated[Count, "Answers whose tokens the server did not count."]
     price: Annotated[tuple[float, float] | None, "Price of a million tokens of both kinds."]
     cost: Annotated[float | None, "Cost at that price."]
 
@@ -140,21 +135,8 @@ class _Usage(_Section, frozen=True):
 class CoveredFile(_Section, frozen=True):
     """A file of the folder as it was written; another is refused."""
 
-    sha256: _Sha256
-    n_rows: _Count
-
-
-class _AllPairs(TypedDict):
-    suite_sha256: _Sha256
-    n_pairs: _Count
-    n_scenarios: _Count
-
-
-class _Until(TypedDict):
-    rule: _Free
-    of: _AllPairs
-    ended: Literal["narrow", "different", "alike"] | None
-    looks: list[dict[str, Any]]
+    sha256: Sha256
+    n_rows: Count
 
 
 class Manifest(_Section, frozen=True, kw_only=True):
@@ -166,37 +148,38 @@ class Manifest(_Section, frozen=True, kw_only=True):
         "`running` or `complete`; a running one holds settings only.",
     ]
     settings: Annotated[Settings, "What decides the numbers; a folder of others is refused."]
-    versions: Annotated[_Free, "Software that a number depends on."]
+    versions: Annotated[Free, "Software that a number depends on."]
     model: Annotated[_ModelFacts, "The model."]
-    n_threads: Annotated[_Count | None, "CPU threads."] = None
-    computed_on: Annotated[_Free | None, "Devices, driver, build."] = None
+    n_threads: Annotated[Count | None, "CPU threads."] = None
+    computed_on: Annotated[Free | None, "Devices, driver, build."] = None
     example_prompt: Annotated[str | None, "One prompt as the model gets it."] = None
-    answer_tokens: Annotated[_Free | None, "Answer forms as tokens."] = None
-    template_markers: Annotated[_Free | None, "Markers of the chat template."] = None
-    packing: Annotated[_Free | None, "How prompts share batches, and why."] = None
-    intervention_effect: Annotated[_Free | None, "What an intervention changes."] = None
+    answer_tokens: Annotated[Free | None, "Answer forms as tokens."] = None
+    template_markers: Annotated[Free | None, "Markers of the chat template."] = None
+    packing: Annotated[Free | None, "How prompts share batches, and why."] = None
+    intervention_effect: Annotated[Free | None, "What an intervention changes."] = None
     batch_invariance: Annotated[BatchInvariance | None, "A sample scored again, alone."] = None
-    fingerprints: Annotated[dict[str, int] | None, "Answers by the server's fingerprint."] = None
-    cache: Annotated[_Free | None, "The server's identity; only with a cache."] = None
-    example_request: Annotated[_Free | None, "Body of one request."] = None
-    patience: Annotated[_Free | None, "How long the run waited for the server."] = None
+    fingerprints: Annotated[dict[str, Count] | None, "Answers by the server's fingerprint."] = None
+    cache: Annotated[Free | None, "The server's identity; only with a cache."] = None
+    example_request: Annotated[Free | None, "Body of one request."] = None
+    patience: Annotated[Free | None, "How long the run waited for the server."] = None
     usage: Annotated[_Usage | None, "Tokens and cost."] = None
-    tokens: Annotated[dict[str, int] | None, "Tokens of the prompts, counted."] = None
-    until: Annotated[_Until | None, "When the run was to end early, and what it saw."] = None
-    consent: Annotated[_Free | None, "What a person agreed to."] = None
+    tokens: Annotated[dict[str, Count] | None, "Tokens of the prompts, counted."] = None
+    until: Annotated[Free | None, "When the run was to end early, and what it saw."] = None
+    consent: Annotated[Free | None, "What a person agreed to."] = None
     held_out: Annotated[tuple[str, ...], "Ids of pairs excluded because of demonstrations."]
-    neutral: Annotated[_Free | None, "How well neutral sentences match."] = None
-    outcomes: Annotated[dict[str, _Count], "Prompts by outcome."]
+    neutral: Annotated[Free | None, "How well neutral sentences match."] = None
+    outcomes: Annotated[dict[str, Count], "Prompts by outcome."]
     files: Annotated[
         dict[str, CoveredFile] | None,
         "Answers and tables by file: SHA-256 (`sha256`), rows (`n_rows`); null: by an older version.",
     ] = None
-    times: Annotated[dict[str, int | float], "Times, and counts that depend on interruptions."]
+    times: Annotated[dict[str, Time], "Times, and counts that depend on interruptions."]
 
     @classmethod
     def of(cls, content: Mapping[str, Any], source: object = "manifest") -> Manifest:
         """Return a mapping, such as `Scores.manifest`, as a manifest; an error names source and key."""
         try:
+            msgspec.convert(content, Kept)
             return msgspec.convert(content, cls)
         except (msgspec.ValidationError, ArgumentError, RecursionError) as error:
             raise DataError(f"{source}: {str(error).replace('$.', '')}") from None
