@@ -31,7 +31,7 @@ def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> Non
     result = CliRunner().invoke(load("localise"), command)
     assert result.exit_code == 0, result.output
     assert "onset_of_recovery" in result.stdout
-    assert "noise floor: " in result.stdout
+    assert "Noise floor: " in result.stdout
     assert "what follows may be a leaning." in " ".join(result.stdout.split())
     for measure in ("accuracy_contrast", "yes_rate", "choice_accuracy_k", "recovery_rate"):
         assert measure in result.stdout
