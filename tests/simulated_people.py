@@ -18,12 +18,13 @@ from misfired.annotate.record import Record
 from misfired.annotate.stories import PRACTICE
 from misfired.annotate.study import Study
 
-#: Answers to the pages before the questions.
-BEFORE = {
+#: Answers to the pages that ask no question of the study.
+OTHER_PAGES = {
     "consent": "agree",
     "instructions": "start",
     **{f"practice/{n}": each[2] for n, each in enumerate(PRACTICE, start=1)},
     f"practice/{len(PRACTICE) + 1}": "begin",
+    "end": "end",
 }
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -63,8 +64,8 @@ class Browser:
         name = url.split("/", 5)[5]
         if name == "done":
             return False
-        if name in BEFORE:
-            fetch(url, fields(page) | {"answer": BEFORE[name]})
+        if name in OTHER_PAGES:
+            fetch(url, fields(page) | {"answer": OTHER_PAGES[name]})
             return True
         place = int(name.removeprefix("q/")) - 1
         answer = self.choose(place)
@@ -104,7 +105,7 @@ class Server:
         self.links = [line.split()[1] for line in self.lines if " http" in line]
         if not self.links:
             raise AssertionError(self.process.communicate()[1])
-        self.port = urllib.parse.urlsplit(self.links[0]).port
+        self.port = int(self.lines[0].partition(";")[0].rpartition(":")[2])
 
     def kill(self) -> None:
         self.process.kill()

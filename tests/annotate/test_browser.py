@@ -88,7 +88,7 @@ def test_a_whole_session_by_keys_through_a_kill(browser, study):
                 page.wait_for_url(f"**/q/{place + 1}")
             assert page.locator("progress").get_attribute("value") == str(place)
             page.keyboard.press(KEYS[answer])
-        page.wait_for_url("**/done")
+        page.wait_for_url("**/end")
         assert given(study, "annotator-01") == wanted
         page.goto(server.links[0] + "/q/2")
         page.keyboard.press("y")  # changes the second answer, which was no
@@ -98,6 +98,12 @@ def test_a_whole_session_by_keys_through_a_kill(browser, study):
         assert page.get_by_role("button", pressed=True).inner_text().startswith("Yes")
         page.keyboard.press("ArrowRight")
         page.wait_for_url("**/q/3")
+        page.goto(server.links[0])
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/done")
+        page.goto(f"{server.links[0]}/q/2")  # handed in: nothing can be changed
+        page.wait_for_url("**/done")
     finally:
         server.kill()
         page.close()
@@ -118,7 +124,7 @@ def test_two_people_see_other_orders_and_clicks_need_no_script(browser, study):
                 page.get_by_role("button", name=right.capitalize(), exact=True).click()
             page.get_by_role("button", name="Begin").click()
             own = []
-            while not page.url.endswith("/done"):
+            while not page.url.endswith("/end"):
                 own.append(story(page))
                 page.get_by_role("button", name="No", exact=True).click()
             seen.append(own)

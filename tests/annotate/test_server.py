@@ -2,6 +2,7 @@
 
 import random
 import re
+import socket
 import threading
 from http.client import HTTPException
 from urllib.parse import quote
@@ -10,8 +11,10 @@ import polars as pl
 import pytest
 
 from helpers import make_suite
+from misfired.annotate.collect import collect_study
 from misfired.annotate.record import Record
 from misfired.annotate.study import make_study
+from misfired.runs.finished import open_run
 from simulated_people import Browser, Server, fetch, fields, serving
 
 pytest.importorskip("starlette", reason="starlette is part of the annotate extra")
@@ -64,10 +67,10 @@ def test_a_whole_session_without_script_shows_nothing_that_tells(server, study):
         pages.append(page + str(headers))
         if not browser.step():
             break
-    assert len(pages) == len(order) + 6
-    for place, page in enumerate(pages[5:-1]):
+    assert len(pages) == len(order) + 7
+    for place, page in enumerate(pages[5:-2]):
         story = items[order[place]]["text"]
-        assert re.search(r'<p class="story">([^<]*)</p>', page)[1] in story
+        assert re.search(r'<p class="story" dir="auto">([^<]*)</p>', page)[1] in story
         assert not [word for word in secrets if word.lower() in page.lower()]
         assert "server" not in page[page.rindex("{") :].lower()
     record = Record(study.path / "answers" / "annotator-01.jsonl")
@@ -213,8 +216,56 @@ def test_another_address_is_told_loudly_and_one_study_is_served_once(tmp_path, m
         )
     finally:
         told = server.stop()
-    assert "WARNING: this study can be reached by others at 0.0.0.0:" in told
+    assert f"WARNING: this study can be reached by others at {socket.gethostname()}:" in told
     assert "WARNING: pages and answers travel unencrypted" in told
+
+
+def test_behind_a_proxy_with_another_name(tmp_path):
+    study = small_study(tmp_path / "study")
+    with serving(study, "--url", "https://study.example.org") as server:
+        link = server.links[0].replace(
+            "https://study.example.org", f"http://127.0.0.1:{server.port}"
+        )
+        for host in ("study.example.org", f"127.0.0.1:{server.port}"):
+            form = fields(fetch(link, Host=host)[2]) | {"answer": "decline"}
+            assert (
+                fetch(f"{link}/consent", form, Host=host, Origin="https://study.example.org")[0]
+                == 200
+            )
+            assert (
+                fetch(f"{link}/consent", form, Host=host, Origin="https://else.example.org")[0]
+                == 403
+            )
+
+
+def test_answers_of_any_suite_have_buttons_and_keys(tmp_path):
+    suite = make_suite(6).with_columns(
+        stereotyped=pl.lit("It is late. ") + pl.col("id") + pl.lit(": which bird sings <A>?"),
+        contrast=pl.lit("It is early. ") + pl.col("id") + pl.lit(": which bird sings <B>?"),
+        expected_stereotyped=pl.lit("wren & owl"), expected_contrast=pl.lit("warbler"),
+    )  # fmt: skip
+    answers = ("wren & owl", "warbler", "crow")
+    study = make_study(
+        suite, tmp_path / "study", answers=answers, n_pairs=6, annotators=1, attention=0
+    )
+    said = iter([*answers, "cannot tell"] * 3)
+    with serving(study) as server:
+        browser = Browser(server.links[0], lambda _: next(said))
+        while not browser.acknowledged:
+            browser.step()
+        page = fetch(browser.link)[2]
+        keys = re.findall(r'value="([^"]+)" data-key="(.)"', page)
+        assert keys == [
+            ("wren &amp; owl", "1"),
+            ("warbler", "2"),
+            ("crow", "3"),
+            ("cannot tell", "4"),
+        ]
+        browser.finish()
+    found = collect_study(study, tmp_path / "human")
+    told = open_run(found.folders[0]).answers
+    assert set(told["answer"]) == {*answers, None}
+    assert set(told["outcome"]) == {"correct", "wrong", "abstained"}
 
 
 def test_a_port_that_is_taken(tmp_path, misfired, server):
@@ -275,7 +326,7 @@ def check_nothing_lost(study, people):
 
 
 def test_no_acknowledged_answer_is_lost_or_doubled_by_kills(tmp_path):
-    check_nothing_lost(*kills(tmp_path / "study", 3, seed=0))
+    check_nothing_lost(*kills(tmp_path / "study", 2, seed=0))
 
 
 @pytest.mark.ci

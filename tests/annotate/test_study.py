@@ -184,6 +184,18 @@ def test_damage_that_no_kill_explains_is_an_error(tmp_path):
         Record(file)
 
 
+def test_what_is_handed_in_is_not_changed(tmp_path):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    record.answer(0, "item-1", "yes", 0)
+    record.end()
+    for each in (record, Record(record.file)):
+        assert not each.answer(0, "item-1", "no", 1)
+        assert each.answers[0][-1]["answer"] == "yes"
+    record.withdraw()
+    assert not record.file.exists()
+
+
 def test_withdrawing_deletes_and_stays(tmp_path):
     record = Record(tmp_path / "a.jsonl")
     record.agree("0")

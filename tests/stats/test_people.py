@@ -98,7 +98,7 @@ def test_the_variance_is_that_of_statsmodels_for_two_clusters(seed):
 def test_a_mixed_model_finds_the_same_error():
     """Balanced Gaussian-like data: the variance components of a linear mixed model give the error of the mean."""
     rng = np.random.default_rng(3)
-    n_people, n_scenarios = 24, 40
+    n_people, n_scenarios = 16, 30
     who, what = (
         x.ravel() for x in np.meshgrid(np.arange(n_people), np.arange(n_scenarios), indexing="ij")
     )

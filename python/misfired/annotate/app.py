@@ -25,7 +25,6 @@ from misfired.errors import MisfiredWarning
 
 #: A form is a few short fields.
 _MOST_BYTES = 10_000
-_ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104  compared, not bound
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -98,7 +97,7 @@ class Pages:
         own, name = self._options, urlsplit(f"//{host}").hostname or ""
         named = {own.host, *([urlsplit(own.url).hostname] if own.url else [])}
         named |= set(LOCAL) if own.is_local else set()
-        return (own.host in _ANY_HOST and own.url is None) or name in named
+        return (own.is_everywhere and own.url is None) or name in named
 
     async def _start(self, request: Request) -> Response:  # noqa: ARG002
         return _message(200, "Reading study", "Please open the link that you were given.")
@@ -130,10 +129,19 @@ class Pages:
         if session is None:
             return _unknown(request)
         form = await _form(request)
-        if form is None or not _same_site(request) or not session.signed(form):
+        if form is None or not self._same_site(request) or not session.signed(form):
             why = "Your answer was not saved: it did not come from a page of this study. Please use your link again."
             return _message(403, "Please try again", why)
         return _go(session, session.take(request.path_params["name"], form))
+
+    def _same_site(self, request: Request) -> bool:
+        """True if a form comes from a page of this server, as far as the browser says."""
+        origin, own = request.headers.get("origin"), self._options.url
+        # A proxy may put its own name for the server into Host.
+        named = {request.headers.get("host"), *([urlsplit(own).netloc] if own else [])}
+        if origin is not None and urlsplit(origin).netloc not in named:
+            return False
+        return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
     def _session(self, request: Request) -> Session | None:
         return self._sessions.get(request.path_params["word"])
@@ -155,14 +163,6 @@ async def _form(request: Request) -> dict[str, str] | None:
         )
     except ValueError:
         return None
-
-
-def _same_site(request: Request) -> bool:
-    """True if a form comes from a page of this server, as far as the browser says."""
-    origin, host = request.headers.get("origin"), request.headers.get("host")
-    if origin is not None and urlsplit(origin).netloc != host:
-        return False
-    return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
 
 def _go(session: Session, name: str) -> Response:

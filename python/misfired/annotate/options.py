@@ -9,6 +9,8 @@ from misfired.options import Options, at_least, option, seeds, within
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine can reach."""
 
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  compared, not bound
+
 
 def _port(name: str, value: Any) -> None:
     within(0, 65535)(name, value)
@@ -77,6 +79,11 @@ class ServeOptions(Options):
     url: str | None = option(
         None, help="Address in the links, such as that of a proxy with HTTPS.", metavar="URL"
     )
+
+    @property
+    def is_everywhere(self) -> bool:
+        """True if the server listens on every address of the machine."""
+        return self.host in _EVERYWHERE
 
     @property
     def is_local(self) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 from misfired.errors import DataError
 
-#: Lines of a journal: agreed to the consent text, a practice answer, a question shown, an answer.
-CONSENT, PRACTICE, SHOWN, ANSWER = "consent", "practice", "shown", "answer"
+#: Lines of a journal: agreed to the consent text, a practice answer, a question shown, an answer, the end.
+CONSENT, PRACTICE, SHOWN, ANSWER, END = "consent", "practice", "shown", "answer", "end"
 WITHDRAWN = ".withdrawn"
 """Suffix of the empty file that stands for an annotator who withdrew."""
 
@@ -34,6 +34,7 @@ class Record:
     mend: bool = True
     consented: bool = False
     withdrawn: bool = False
+    ended: bool = False
     practised: list[str] = field(default_factory=list)
     answers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     shown: dict[int, float] = field(default_factory=dict)
@@ -66,19 +67,24 @@ class Record:
 
     def answer(self, place: int, item: str, answer: str, revision: int) -> bool:
         """Record an answer; False if it is not the next revision, such as a form that is sent twice."""
-        if revision != len(self.answers.get(place, [])) or place > self.place:
+        if self.ended or revision != len(self.answers.get(place, [])) or place > self.place:
             return False
         line = {"event": ANSWER, "at": time.time(), "place": place, "item": item, "answer": answer}
         shown = self.shown.get(place)
         self._append(line | {"revision": revision, "shown": shown})
         return True
 
+    def end(self) -> None:
+        """Record that the annotator has handed the answers in; from here on none is changed."""
+        if not self.ended:
+            self._append({"event": END, "at": time.time()})
+
     def withdraw(self) -> None:
         """Delete everything that the annotator did; nothing but the fact remains."""
         self._marker.touch(mode=0o600)
         _sync_folder(self.file.parent)
         self._delete()
-        self.withdrawn, self.consented = True, False
+        self.withdrawn, self.consented, self.ended = True, False, False
         self.practised, self.answers, self.shown = [], {}, {}
 
     @property
@@ -116,6 +122,8 @@ class Record:
             self.practised.append(line["answer"])
         elif event == SHOWN:
             self.shown[line["place"]] = line["at"]
+        elif event == END:
+            self.ended = True
         elif event == ANSWER:
             self.answers.setdefault(line["place"], []).append(line)
 

@@ -52,11 +52,12 @@ def serve_study(
     study = Study.read(path)
     with _alone(study), _listening(asked) as bound:
         app = Pages(study, asked).app()
-        host = f"[{asked.host}]" if ":" in asked.host else asked.host
-        where = f"{host}:{bound.getsockname()[1]}"
+        # A link to 0.0.0.0 would lead others to their own machine.
+        host = socket.gethostname() if asked.is_everywhere else asked.host
+        where = f"{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
         for line in _warnings(study, asked, where):
             warn(line)
-        for line in _told(study, (asked.url or f"http://{where}").rstrip("/")):
+        for line in _told(study, where, (asked.url or f"http://{where}").rstrip("/")):
             tell(line)
         config = uvicorn.Config(
             app, access_log=False, log_level="warning", server_header=False, lifespan="off"
@@ -74,8 +75,8 @@ def _warnings(study: Study, options: ServeOptions, where: str) -> Iterator[str]:
         yield from (line.format(where=where) for line in _LOUD)
 
 
-def _told(study: Study, base: str) -> Iterator[str]:
-    yield f"one link for each person; {study.path / ANSWERS} gets what they answer"
+def _told(study: Study, where: str, base: str) -> Iterator[str]:
+    yield f"listening on {where}; answers are kept in {study.path / ANSWERS}; one link for each person:"
     for word, annotator in study.links().items():
         yield f"{annotator}  {base}/a/{word}"
     yield "stop with Ctrl-C; the same command continues"

@@ -14,17 +14,22 @@ from misfired.annotate.texts import Block, blocks
 _DONE = """\
 # Thank you
 
-You have answered every question, and all your answers are saved. You may close this page now.
+Your answers are handed in. You may close this page now.
 
 The stories were about what a text says. Some were about groups of people whom prejudices often hurt. They
 were asked to find out whether people, or machines, reject what a story plainly says when it touches a
 prejudice. They say nothing about the people in them.
 
-With your link you can still go back and change an answer, or withdraw.
+With your link you can still withdraw.
 """
 _READY = """\
 Now the {n} questions begin. You can go back and change an answer, and you can close the page and continue
 later with the same link. Every answer is saved as soon as you give it.
+"""
+_END = """\
+# That was the last question
+
+All your answers are saved. You can go back and change one. If you are done, please hand them in.
 """
 _WITHDRAW = """\
 # Withdraw?
@@ -81,7 +86,9 @@ class Session:
         n = len(record.practised)
         if n <= len(PRACTICE) + 1:
             return f"practice/{n}" if n else "instructions"
-        return f"q/{record.place + 1}" if record.place < len(self.questions) else "done"
+        if record.place < len(self.questions):
+            return f"q/{record.place + 1}"
+        return "done" if record.ended else "end"
 
     def page(self, name: str) -> str | None:
         """Return a page by its name below `home`; None: the annotator is not there, or there is none."""
@@ -91,14 +98,15 @@ class Session:
         if kind in {"q", "practice"}:
             if not self.record.consented:
                 return None
-            place = _place(number)
-            return self._question(place) if kind == "q" else self._practice(name, place + 1)
+            n = _number(number)
+            return self._question(n - 1) if kind == "q" else self._practice(name, n)
         made = {
             "consent": self._consent,
             "declined": lambda: self._text(
                 "Declined", _DECLINED, link=(self.home, "Back"), home=None
             ),
             "instructions": self._instructions,
+            "end": self._end,
             "done": self._done,
             "withdraw": self._withdraw,
         }
@@ -128,11 +136,13 @@ class Session:
             return self.stage
         elif kind == "instructions" and answer == "start":
             record.practise(0, answer)
+        elif name == self.stage == "end" and answer == "end":
+            record.end()
         elif kind == "practice" and name == self.stage:
             if answer in (STORY_ANSWERS if int(number) <= len(PRACTICE) else ("begin",)):
                 record.practise(int(number), answer)
         elif kind == "q" and not self.stage.startswith(("practice", "instructions")):
-            return self._answer(_place(number), answer, _place(form.get("revision", "")) + 1)
+            return self._answer(_number(number) - 1, answer, _number(form.get("revision", "")))
         return self.stage
 
     def signed(self, form: Mapping[str, str]) -> bool:
@@ -154,6 +164,7 @@ class Session:
         if (
             not 0 <= place < n
             or place > self.record.place
+            or self.record.ended
             or self.stage.startswith(("practice", "instr"))
         ):
             return None
@@ -167,7 +178,7 @@ class Session:
             csrf=self.csrf,
             revision=len(given),
             given=given[-1]["answer"] if given else None,
-            onward=f"{self.home}/q/{place + 2}" if place + 1 < n else f"{self.home}/done",
+            onward=f"{self.home}/q/{place + 2}" if place + 1 < n else f"{self.home}/end",
             back=f"{self.home}/q/{place}" if place else None,
             n=n,
             n_done=n_done,
@@ -215,14 +226,15 @@ class Session:
         buttons = [("start", "Start")]
         return self._text("How it works", text, action="instructions", buttons=buttons)
 
-    def _done(self) -> str | None:
-        if self.stage != "done":
+    def _end(self) -> str | None:
+        if self.stage != "end":
             return None
-        return self._text(
-            "Thank you",
-            _DONE,
-            link=(f"{self.home}/q/{len(self.questions)}", "Back to the last question"),
-        )
+        link = f"{self.home}/q/{len(self.questions)}", "Back to the last question"
+        return self._text("The end", _END, action="end", buttons=[("end", "Hand in")], link=link)
+
+    def _done(self) -> str | None:
+        # What the study is about is told once no answer can be changed.
+        return self._text("Thank you", _DONE) if self.stage == "done" else None
 
     def _withdraw(self) -> str:
         buttons = [("stay", "No, go back"), ("withdraw", "Yes, delete my answers")]
@@ -237,7 +249,7 @@ class Session:
         return pages.text_page(title, list[Block](blocks(text)), **(shown | more))
 
 
-def _place(number: str) -> int:
-    """Return a number of a page from 0; -1 if it is none."""
-    is_number = number.isascii() and number.isdecimal() and len(number) < 7
-    return int(number) - 1 if is_number else -1
+def _number(text: str) -> int:
+    """Return a number of an address or a form; -1 if it is none."""
+    is_number = text.isascii() and text.isdecimal() and len(text) < 7
+    return int(text) if is_number else -1

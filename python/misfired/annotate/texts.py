@@ -30,7 +30,13 @@ def study_texts(about: Mapping[str, Any]) -> dict[str, str]:
     counts = about["counts"]
     low, high = counts["questions_a_person"]
     minutes = max(1, round(high * _SECONDS / 60))
-    words = {"about": about, "counts": counts, "low": low, "high": high, "minutes": minutes}
+    words = {
+        "about": about,
+        "counts": counts,
+        "low": low,
+        "high": high,
+        "minutes": f"{minutes} minute{'s' * (minutes > 1)}",
+    }
     made = (CONSENT, INSTRUCTIONS, PREREGISTRATION)
     return {name: _plain().get_template(name).render(words, default_gap=GAP) for name in made}
 
