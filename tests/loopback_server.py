@@ -46,9 +46,14 @@ class Loopback:
     """A running server; `seen` counts requests by prompt, `received` keeps what came with them."""
 
     def __init__(
-        self, plan: Plan = lambda *_: None, port: int = 0, upstream: str | None = None
+        self,
+        plan: Plan = lambda *_: None,
+        port: int = 0,
+        upstream: str | None = None,
+        models_after: float = 0.0,
     ) -> None:
         self.plan, self.upstream = plan, upstream
+        self.models_after, self.n_gets, self.retry_after = models_after, 0, "1"
         self.seen: Counter[str] = Counter()
         self.received: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.models = ["small"]
@@ -82,6 +87,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        self.owner.n_gets += 1
+        self.owner.closed.wait(self.owner.models_after)
         self._send(200, {"data": [{"id": name} for name in self.owner.models]})
 
     def do_POST(self) -> None:
@@ -142,7 +149,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.connection.close()
 
     def _limited(self) -> None:
-        self._error(429, "too many requests", Retry_After="1")
+        self._error(429, "too many requests", Retry_After=self.owner.retry_after)
 
     def _limited_until(self) -> None:
         self._error(429, Retry_After=email.utils.formatdate(time.time() + 2, usegmt=True))
@@ -238,9 +245,11 @@ def _answer(
 
 
 @contextlib.contextmanager
-def serving(plan: Plan = lambda *_: None, upstream: str | None = None) -> Iterator[Loopback]:
+def serving(
+    plan: Plan = lambda *_: None, upstream: str | None = None, models_after: float = 0.0
+) -> Iterator[Loopback]:
     """A server for the time of the block."""
-    loopback = Loopback(plan, upstream=upstream)
+    loopback = Loopback(plan, upstream=upstream, models_after=models_after)
     try:
         yield loopback
     finally:

@@ -4,6 +4,7 @@ Polars handles SIGINT with SA_RESTART, so that a wait for a lock or a queue is t
 system and never interrupted. Here no single wait is longer than `TICK`.
 """
 
+import math
 import queue
 import threading
 import time
@@ -38,10 +39,16 @@ class Background(Generic[_Result]):
         except BaseException as error:
             self._error = error
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end of the call, or until the time is over; True if it has ended."""
+        deadline = time.monotonic() + seconds
+        while self._thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+            self._thread.join(min(left, TICK))
+        return not self._thread.is_alive()
+
     def result(self) -> _Result:
         """Return the call's result as soon as it is there, or raise what it raised."""
-        while self._thread.is_alive():
-            self._thread.join(TICK)
+        self.ends_within(math.inf)
         if self._error is not None:
             raise self._error
         return self._value
@@ -54,13 +61,15 @@ def wait(event: threading.Event, seconds: float) -> None:
         pass
 
 
-def next_of(ended: "queue.SimpleQueue[_Result]") -> _Result:
-    """Return the next item of a queue as soon as it is there."""
-    while True:
+def next_of(ended: "queue.SimpleQueue[_Result]", seconds: float = math.inf) -> _Result:
+    """Return the next item of a queue as soon as it is there; a `TimeoutError` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
         try:
-            return ended.get(timeout=TICK)
+            return ended.get(timeout=min(left, TICK))
         except queue.Empty:
             continue
+    raise TimeoutError(f"nothing within {seconds:g} s")
 
 
 def in_parallel(

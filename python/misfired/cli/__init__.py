@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from misfired._core import __version__
+from misfired.cli.interrupt import CODE, MESSAGE, TOLD, ending_on_interrupt
 from misfired.cli.output import drop, echo_error, notes_shown, prepare_streams
 from misfired.errors import ArgumentError, DataError, MisfiredError
 from misfired.text import LONGEST_MESSAGE, shown
@@ -73,6 +74,7 @@ Of a gate (compare --fail-if): 0 pass, 1 fail, 2 inconclusive, 3 no verdict.
 """
 
 
+@ending_on_interrupt()
 def main() -> None:
     """Run the command; a failure is one line on stderr and an exit code, never a traceback."""
     prepare_streams()
@@ -92,7 +94,8 @@ def main() -> None:
         named = f"{error.filename}: {said}" if error.filename else said
         _fail(named, 1)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        TOLD.set()
+        _fail(MESSAGE, CODE)
     except Exception:
         if _code(1) == 1:
             raise
@@ -153,7 +156,7 @@ def _invoke(name: str, arguments: list[str]) -> int:
         _fail(f"{error.format_message()} (see misfired {name} --help)", error.exit_code)
     except typer.Abort:
         raise KeyboardInterrupt from None
-    if code == 130:
+    if code == CODE:
         raise KeyboardInterrupt
     return 2 if is_empty_group else code or 0
 

@@ -3,11 +3,11 @@
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from misfired.background import in_order
 from misfired.progress import Listener
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import PromptSet
@@ -42,7 +42,7 @@ class Asking:
 
     def __post_init__(self) -> None:
         self.recorded: dict[Key, Row] = self.folder.recorded if self.folder else {}
-        self._lock, self._n_done = threading.Lock(), 0
+        self._lock, self._n_done, self._over = threading.Lock(), 0, False
         self._all = PromptSet(self.pairs, tuple(self.primings))
 
     def ask(self) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -52,11 +52,16 @@ class Asking:
         self.progress.tell_new(self.backend.about())
         self.progress.stage("scoring")
         frames: list[pl.DataFrame] = []
-        for block in range(len(self.plan.blocks)):
-            frames += self._answer(self.plan.asked(self.pairs, block, block + 1))
-            # A run that is extended never ends before the answers that it began with.
-            if self.plan.ends(block, frames) and not self.recorded:
-                break
+        try:
+            for block in range(len(self.plan.blocks)):
+                frames += self._answer(self.plan.asked(self.pairs, block, block + 1))
+                # A run that is extended never ends before the answers that it began with.
+                if self.plan.ends(block, frames) and not self.recorded:
+                    break
+        finally:
+            with self._lock:
+                # Threads that nobody waits for any more write nothing to a folder that is left.
+                self._over = True
         asked, answers = self.plan.asked(self.pairs, 0, block + 1), pl.concat(frames)
         if self.plan.rule is not None:
             places = asked.select("id").with_row_index("_place")
@@ -84,8 +89,7 @@ class Asking:
         shards = range(prompts.n_shards)
         if self.backend.n_parallel == 1:
             return list(map(answer, shards))
-        with ThreadPoolExecutor(self.backend.n_parallel) as pool:
-            return list(pool.map(answer, shards))
+        return in_order(answer, shards, self.backend.n_parallel)
 
     def _answer_shard(self, shard: pl.DataFrame) -> pl.DataFrame:
         n_per_pair, ids = self._all.n_per_pair, shard["id"].to_list()
@@ -115,6 +119,8 @@ class Asking:
     def _record(self, fresh: dict[Key, Row], n_known: int = 0) -> None:
         # Shards are answered in threads.
         with self._lock:
+            if self._over:
+                return
             if self.folder is not None and fresh:
                 self.folder.append(fresh.items())
             self._n_done += n_known + len(fresh)

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from misfired.background import in_order
 from misfired.errors import ArgumentError, MisfiredError
 from misfired.options import takes_options
 from misfired.runs.asking import Progress
@@ -76,5 +76,4 @@ def run_many(
 
     if ray is None:
         return {name: work(name) for name in jobs}
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return dict(zip(jobs, pool.map(work, jobs), strict=True))
+    return dict(zip(jobs, in_order(work, list(jobs), len(jobs)), strict=True))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
+from misfired.background import next_of
 from misfired.scoring.backend import Row
 from misfired.scoring.llama.engine import (
     N_BLOCK_GPU,
@@ -83,7 +84,7 @@ def run_blocks(engines: Sequence[Engine | TextEngine], blocks: Sequence[int]) ->
     try:
         n_working = len(threads)
         while n_working:
-            found = done.get()
+            found = next_of(done)
             if isinstance(found, BaseException):
                 raise found
             if found is None:

@@ -2,7 +2,6 @@
 
 import functools
 import platform
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +9,18 @@ from typing import Any, NamedTuple, cast
 
 import polars as pl
 
-from misfired.errors import ArgumentError, MisfiredError, ModelError, ScoringError
+from misfired.background import TICK
+from misfired.errors import MisfiredError, ModelError, ScoringError
 from misfired.prompts.prompt_set import PromptSet
 from misfired.prompts.shots import Shot
 from misfired.scoring.answers import measured_columns
 from misfired.scoring.backend import AnswerStream, Row, Tallies, drain
 from misfired.scoring.llama.backend import LocalBackend
+from misfired.scoring.llama.cluster import connect
 from misfired.scoring.options import ScoringOptions
 
 #: Workers that may be lost while a shard is answered, before the run gives up.
 N_RETRIES = 5
-
-_connecting = threading.Lock()
 
 
 class RayBackend:
@@ -42,7 +41,7 @@ class RayBackend:
             ArgumentError: Ray is not installed, or no cluster answers at the address.
             MisfiredError: As `LocalBackend`, from a worker.
         """
-        self._ray = _connect(address)
+        self._ray = connect(address)
         n_threads, n_gpus = options.n_threads or 1, self._gpus_of_a_task(options)
         self.path, self.options = Path(path), replace(options, n_threads=n_threads)
         self.columns = measured_columns(options.resolved_protocol)
@@ -94,30 +93,18 @@ class RayBackend:
         """Leave the cluster to whoever started it."""
 
     def _get(self, what: str, *arguments: Any) -> Any:
+        task = self._work(self._proof, self._sample, what, *arguments)
         try:
-            return self._ray.get(self._work(self._proof, self._sample, what, *arguments))
+            # One wait for the whole task would hold Ctrl-C up.
+            while not self._ray.wait([task], timeout=TICK)[0]:
+                pass
+            return self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, MisfiredError):
                 raise error.cause from None
             raise
         except self._ray.exceptions.RayError as error:
             raise ScoringError(f"{self.path}: the cluster lost this task: {error}") from None
-
-
-def _connect(address: str) -> Any:
-    try:
-        import ray  # noqa: PLC0415  an optional extra
-    except ImportError:
-        raise ArgumentError("ray must be installed: pip install 'misfired[ray]'") from None
-    with _connecting:
-        if not ray.is_initialized():
-            where = None if address == "local" else address
-            try:
-                ray.init(address=where, log_to_driver=False, configure_logging=False)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                said = f"{address!r} ({str(error).splitlines()[0]})"
-                raise ArgumentError(f"ray must be the address of a cluster, got {said}") from None
-    return ray
 
 
 #: Path of the model, options, demonstrations.
