@@ -3,10 +3,14 @@
 import io
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import unicodedata
+from contextlib import suppress
 
 import polars as pl
 import pytest
@@ -208,3 +212,94 @@ def test_a_narrow_terminal_shows_rows_as_lists(tmp_path, misfired, monkeypatch):
         out = misfired("stats", file).out
         assert max(map(len, out.replace(str(file), "").splitlines())) <= columns
         assert ("  acc. st    50.0\n" in out) == (columns == 40)
+
+
+_WORD = "\x1b[31mred\x1b]0;t\x07\u202e\u200b\x9b1m".encode()
+_LONG = b"x" * 100_000
+
+
+def reply(status: bytes, body: bytes = b"", more: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, more, len(body), body)
+
+
+def said(text: str) -> bytes:
+    return json.dumps(text).encode()
+
+
+_HOSTILE = _WORD.decode() + "y" * 100_000
+#: What a server sends, whatever it is asked.
+REPLIES = {
+    "reason": reply(b"400 " + _WORD),
+    "body": reply(b"401 no", b'{"error": {"message": %s}}' % said(_HOSTILE)),
+    "error in a reply": reply(b"200 OK", b'{"error": %s}' % said(_HOSTILE)),
+    "names": reply(
+        b"200 OK", b'{"data": [{"id": %s}, {"id": %s}]}' % (said(_HOSTILE), said("\x1b[2J"))
+    ),
+    "place": reply(b"302 Found", more=b"Location: http://127.0.0.1:1/" + _WORD + b"\r\n"),
+    "no HTTP": _WORD + b"\r\n\r\n",
+    "header": reply(b"500 no", more=b"Retry-After: 0" + _WORD + b"\r\n"),
+    "text": reply(
+        b"200 OK",
+        b'{"id": %s, "model": %s, "system_fingerprint": %s, "choices": [{"finish_reason": %s, '
+        b'"index": 0, "message": {"role": "assistant", "content": %s}}]}'
+        % tuple(map(said, [_HOSTILE] * 5)),
+    ),
+}
+
+
+@pytest.fixture
+def hostile_server():
+    """A server on loopback that sends `answer` to every request."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    given = {"answer": b""}
+
+    def answer(client):
+        with client, suppress(OSError):
+            client.settimeout(5)
+            while b"\r\n\r\n" not in client.recv(1 << 16):
+                pass
+            client.sendall(given["answer"])
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(1 << 16):
+                pass
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    given["url"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    yield given
+    listener.close()
+
+
+@pytest.mark.parametrize("sent", REPLIES)
+def test_what_a_server_says_does_not_act(sent, hostile_server, tmp_path, monkeypatch):
+    write_suite(
+        make_suite(4).drop("cue").with_columns(cue=pl.lit(None, pl.String)), tmp_path / "s.parquet"
+    )
+    hostile_server["answer"] = REPLIES[sent]
+    where = [
+        hostile_server["url"],
+        "--suite",
+        str(tmp_path / "s.parquet"),
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    more = ["--protocol", "generate", "--n-attempts", "1"]
+    stream = lambda raw: Terminal(raw, encoding="utf-8")  # noqa: E731
+    for arguments in (
+        ["run", *where, *more],
+        ["run", *where, *more, "--server-model", "m"],
+        ["doctor", hostile_server["url"]],
+        ["doctor", hostile_server["url"], "--server-model", "m"],
+    ):
+        _, out, err = run_on(stream, arguments, monkeypatch)
+        assert "No such option" not in err
+        assert len(out) + len(err) < 20_000
+        bars = "run" in arguments  # Of rich: it colours, hides the cursor and clears its own lines.
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out + err) if bars else out + err
+        assert "\x1b[31mred" not in out + err
+        for mark in text:
+            assert unicodedata.category(mark) not in {"Cc", "Cf", "Zl"} or mark in "\n\r"
