@@ -5,7 +5,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -145,17 +145,38 @@ def read_json(path: PathLike) -> Any:
         raise DataError(f"{path}: {error}") from None
 
 
+def any_whole(digits: str) -> "int | Digits":
+    """Return a whole number, or its `Digits` if it has more than `MOST_DIGITS`."""
+    return int(digits) if len(digits) <= MOST_DIGITS else Digits(digits)
+
+
+def _short_whole(digits: str) -> int:
+    found = any_whole(digits)
+    if isinstance(found, Digits):
+        raise JsonError(f"numbers must have at most {MOST_DIGITS} digits, got {len(digits)}")
+    return found
+
+
 class JsonError(DataError):
     """A text is not JSON, or more than any file of ours holds."""
 
 
-def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
+def parse_json(
+    text: str | bytes,
+    *,
+    allow_nan: bool = False,
+    parse_int: Callable[[str], Any] = _short_whole,
+) -> Any:
     """Return the value of a JSON text.
 
-    Whole numbers of more than `MOST_DIGITS` digits are `Digits`.
+    Args:
+        text: The text.
+        allow_nan: Take NaN and Infinity.
+        parse_int: Makes whole numbers of their digits.
 
     Raises:
-        JsonError: It is not JSON; it says NaN or Infinity without `allow_nan`, nests more than `MOST_NESTED` levels deep, or gives a
+        JsonError: It is not JSON; it says NaN or Infinity without `allow_nan`, holds a number of more
+            than `MOST_DIGITS` digits, nests more than `MOST_NESTED` levels deep, or gives a
             key twice.
 
     Example:
@@ -167,7 +188,9 @@ def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
     """
     try:
         constant = float if allow_nan else _refuse_constant
-        value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_constant=constant)
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_int=parse_int, parse_constant=constant
+        )
     except RecursionError:
         raise _too_deep() from None
     except UnicodeDecodeError as error:
@@ -176,10 +199,6 @@ def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
         raise JsonError(f"broken JSON at column {error.colno}: {error.msg}") from None
     check_depth(value)
     return value
-
-
-def _whole(digits: str) -> int | Digits:
-    return int(digits) if len(digits) <= MOST_DIGITS else Digits(digits)
 
 
 def _refuse_constant(word: str) -> float:

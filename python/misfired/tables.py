@@ -18,6 +18,7 @@ from misfired.reading import (
     Digits,
     JsonError,
     PathLike,
+    any_whole,
     decode,
     is_finite,
     opened,
@@ -167,7 +168,7 @@ def _checked_line(
     line: str, check: Callable[[_Row], None], kinds: dict[str, str], labels: Container[str]
 ) -> str:
     """Return a line that is sound, its labels as text."""
-    row = parse_json(line)
+    row = parse_json(line, parse_int=any_whole)
     if not isinstance(row, dict):
         raise DataError(f"must be an object, got {shown(row)}")
     if "\\u" in line and (column := _damaged(row)):

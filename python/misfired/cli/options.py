@@ -14,7 +14,9 @@ from rich.markup import escape
 from typer import Argument, Option
 from typer.models import OptionInfo
 
+from misfired.errors import DataError
 from misfired.options import Entry, Options, entries, set_keywords
+from misfired.reading import parse_json
 from misfired.text import shown
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -70,9 +72,9 @@ _MOST_DIGITS = 25
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"must be JSON, got {text!r} ({error})") from None
+        value = parse_json(text)
+    except DataError as error:
+        raise typer.BadParameter(f"must be JSON, got {shown(text, 60)!r} ({error})") from None
     if not isinstance(value, dict):
         raise typer.BadParameter(f"must be a JSON object, got {text!r}")
     return value
