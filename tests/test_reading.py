@@ -16,7 +16,7 @@ import pytest
 from helpers import make_suite
 from misfired import read_suite, write_suite
 from misfired.errors import DataError
-from misfired.files import file_sha256, read_toml, replacing
+from misfired.files import file_sha256, make_folder, read_toml, replacing
 from misfired.reading import parse_json, read_bytes, read_json, read_text
 from misfired.tables import EVERY, read_csv, read_table
 
@@ -289,3 +289,10 @@ def test_another_failure_of_polars_names_the_file(tmp_path) -> None:
     with pytest.raises(OSError, match="Input/output error") as caught, replacing(tmp_path / "it"):
         raise pl.exceptions.ComputeError("what polars says")
     assert caught.value.filename == str(tmp_path / "it")
+
+
+def test_a_folder_cannot_be_made_where_a_file_is(tmp_path) -> None:
+    (tmp_path / "it").write_text("x")
+    with pytest.raises(DataError, match=r"it: must be a folder, got a file"):
+        make_folder(tmp_path / "it")
+    assert make_folder(tmp_path / "a" / "b").is_dir()

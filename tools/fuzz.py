@@ -1,4 +1,4 @@
-"""Fuzz the planner, the token join, the answer parser and the loading of model files for some minutes.
+"""Fuzz the planner, the token join, the answer parser, model files and the readers for some minutes.
 
     python tools/fuzz.py --minutes 10
 
@@ -91,6 +91,7 @@ TARGETS: dict[str, Callable[[int], int]] = {
     "join": properties("test_fuzz_join"),
     "parser": properties("test_fuzz_parser"),
     "gguf": properties("test_fuzz_gguf"),
+    "readers": properties("test_fuzz_readers"),
 }
 
 

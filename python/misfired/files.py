@@ -23,6 +23,7 @@ from misfired.reading import (
     JsonError,
     check_depth,
     check_file,
+    kind_of,
     opened,
     read_text,
     shown,
@@ -122,6 +123,21 @@ def clear_leftovers(folder: Path, names: Iterable[str]) -> None:
                     file.unlink()
             finally:
                 os.close(descriptor)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        DataError: Something else stands there.
+        OSError: It cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise DataError(f"{path}: must be a folder, got {kind_of(folder)}") from None
+    return folder
 
 
 @contextmanager

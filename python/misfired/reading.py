@@ -21,6 +21,7 @@ MOST_DIGITS = 40
 
 _SHOWN_CHARS = 60
 _KINDS = {
+    stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -247,6 +248,11 @@ def _named(path: PathLike) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or 'cannot be read'}") from None
+
+
+def kind_of(path: PathLike) -> str:
+    """Return what stands under a path in words, such as "a folder"."""
+    return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "something else")  # noqa: PTH116
 
 
 def _check_kind(path: PathLike, mode: int) -> None:

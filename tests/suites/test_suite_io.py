@@ -7,6 +7,7 @@ import pytest
 
 from misfired import ArgumentError, DataError, read_suite, write_suite
 from misfired.suites import validate_suite
+from misfired.suites.card import suite_counts
 
 PAIR = {
     "id": "tea_1",
@@ -202,3 +203,28 @@ def test_a_bad_csv_row_is_named_with_its_column(suite, tmp_path):
     ):
         write_suite(suite.with_columns(tags=pl.lit(["a"])), tmp_path / "new.csv")
     assert not (tmp_path / "new.csv").exists()
+
+
+@pytest.mark.parametrize("twin_of", ["1", 1, 1.0])
+def test_a_twin_names_its_pair_as_text(tmp_path, twin_of):
+    rows = [{**PAIR, "id": "1", "twin_of": None}, {**PAIR, "id": "2", "twin_of": twin_of}]
+    (tmp_path / "it.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pl.DataFrame(rows).write_parquet(tmp_path / "it.parquet")
+    for name in ("it.jsonl", "it.parquet"):
+        assert read_suite(tmp_path / name)["twin_of"].to_list() == [None, "1"]
+
+
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_empty_twin_of_is_no_twin(suite, tmp_path, nothing):
+    suite.with_columns(twin_of=pl.lit(nothing), cue=pl.lit("Be fair.")).write_csv(
+        tmp_path / "it.csv", quote_style="always"
+    )
+    assert suite_counts(read_suite(tmp_path / "it.csv"))["twins"] == 0
+
+
+def test_categories_of_pandas_are_text_and_numbers_are_no_sentences(suite, tmp_path):
+    typed = suite.with_columns(pl.col("category", "scenario").cast(pl.Categorical))
+    typed.write_parquet(tmp_path / "it.parquet")
+    assert read_suite(tmp_path / "it.parquet").equals(suite)
+    with pytest.raises(DataError, match="frame: column neutral must be String, got Int32"):
+        validate_suite(suite.with_columns(neutral=pl.lit(3)))

@@ -21,7 +21,7 @@ from misfired._core import __version__
 from misfired.annotate import draw, texts
 from misfired.annotate.options import StudyOptions
 from misfired.errors import DataError, RunFolderError
-from misfired.files import file_sha256, replacing
+from misfired.files import file_sha256, make_folder, replacing
 from misfired.options import takes_options
 from misfired.reading import check_file, read_json, read_text
 from misfired.runs.manifest import pairs_sha256
@@ -221,7 +221,7 @@ def _write(
     folder: Path, tables: dict[str, pl.DataFrame], about: dict[str, Any], names: list[str]
 ) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if strangers := sorted(each.name for each in folder.iterdir()):
             raise RunFolderError(f"{folder}: must be empty or not exist, it holds {strangers[0]!r}")
         (folder / ANSWERS).mkdir(mode=0o700)

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from misfired.cli.options import split_words, takes
 from misfired.cli.output import echo, echo_error
 from misfired.errors import ArgumentError, check_one_of
+from misfired.files import make_folder
 from misfired.runs.names import tell_apart
 from misfired.text import LONGEST_MESSAGE, shown
 
@@ -77,7 +78,7 @@ def plot(
     if len(lenses) > 1:
         charts.append((out, depth(lenses)))
     for folder, chart in [*((out, chart) for chart in found.charts), *charts]:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for path in chart.write(folder, endings, width=width):
             echo(shown(path, None))
     for words in found.left_out:

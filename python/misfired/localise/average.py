@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from misfired.errors import DataError
+from misfired.files import make_folder
 from misfired.localise.cases import build_cases, choose_cases, longest
 from misfired.localise.held import chunks
 from misfired.localise.options import CaseOptions
@@ -40,7 +41,7 @@ class Averages:
     def write(self, folder: Path | str) -> None:
         """Write `direction.npy` and `heads.npy`, for an intervention file to name."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         np.save(folder / "direction.npy", self.direction)
         np.save(folder / "heads.npy", self.heads)
 

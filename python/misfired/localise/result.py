@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError
+from misfired.files import make_folder, replacing
 from misfired.stats.means import Floats
 from misfired.text import JSON_ESCAPES
 
@@ -63,12 +64,12 @@ class Localisation:
 
     def write(self, folder: Path | str) -> None:
         """Write all tables as Parquet and the manifest as JSON; the manifest last."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         frames = {"cases": self.cases, **self.tables}
         frames |= {f"{name}_rows": frame for name, frame in self.rows.items()}
         for name, frame in frames.items():
-            with (folder / f"{name}.parquet").open("wb") as file:
+            target = folder / f"{name}.parquet"
+            with replacing(target) as temporary, temporary.open("wb") as file:
                 frame.write_parquet(file)
         text = json.dumps(self.manifest, indent=2, ensure_ascii=False)
         (folder / "manifest.json").write_bytes(f"{text}\n".encode(errors=JSON_ESCAPES))

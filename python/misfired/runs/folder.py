@@ -16,7 +16,7 @@ import filelock
 import polars as pl
 
 from misfired.errors import DataError, RunFolderError
-from misfired.files import clear_leftovers, is_leftover, replacing
+from misfired.files import clear_leftovers, is_leftover, make_folder, replacing
 from misfired.labels import LABELS
 from misfired.prompts.primings import CONDITIONS
 from misfired.reading import check_file, parse_json, read_bytes
@@ -65,7 +65,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.path, self._check = Path(path), check
         self._journal: IO[bytes] | None = None
         with _named(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             self._lock = filelock.FileLock(self.path / _LOCK)
             try:
                 self._lock.acquire(blocking=False)

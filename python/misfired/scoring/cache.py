@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from misfired.errors import CacheError, DataError, MisfiredWarning
+from misfired.files import make_folder
 from misfired.reading import parse_json
 from misfired.scoring.backend import Row
 from misfired.scoring.forms import Form
@@ -47,7 +48,7 @@ class AnswerCache:
     def __init__(self, folder: Path | str) -> None:
         self.file, self._wrong = Path(folder) / FILE, set[bytes]()
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.file.parent)
         except OSError as error:
             raise CacheError(f"{self.file.parent}: {error.strerror}") from None
         with self._named(), ExitStack() as stack:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from misfired.errors import ArgumentError, DataError, check_one_of
+from misfired.files import make_folder
 from misfired.reading import read_text
 from misfired.suites.fetch import fetch_file
 
@@ -92,8 +93,7 @@ def fetch_bbq(
     if not base_url.startswith(("https://", "http://")):
         raise ArgumentError(f"base_url must be http:// or https://, got {base_url!r}")
     wanted = checked_categories(BBQ_CATEGORIES if categories is None else categories)
-    folder = Path(bbq_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(bbq_dir)
     files = [folder / f"{category}.jsonl" for category in wanted]
     for category, file in zip(wanted, files, strict=True):
         told = partial(progress, category) if progress else lambda *_: None

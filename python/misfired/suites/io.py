@@ -10,6 +10,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
+from misfired.labels import label_column
 from misfired.reading import shown
 from misfired.suites.card import YES_NO, card_path, check_card, read_card, write_card
 from misfired.tables import read_csv, read_jsonl, read_parquet
@@ -22,6 +23,9 @@ PAIRS_SCHEMA = dict.fromkeys(
     pl.String(),
 )
 """The columns of every suite. Only `cue` may be null; further columns are kept."""
+
+#: Further columns that have a meaning: text, or null.
+_MAY_BE_THERE = ("neutral", "placebo", "stereotyped_subject", "contrast_subject")
 
 MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; anything longer is a file in the wrong place."""
@@ -127,12 +131,18 @@ def validate_suite(
             id is repeated; a suite is not `name@version`; an expected answer is not one of the
             answers; both prompts of a pair are equal. Rows are counted from 1.
     """
-    for column, expected in PAIRS_SCHEMA.items():
+    frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    if "twin_of" in frame.columns and frame.schema["twin_of"] != pl.Null():
+        frame = frame.with_columns(label_column(frame["twin_of"]))
+    for column in (*PAIRS_SCHEMA, *_MAY_BE_THERE):
         if column not in frame.columns:
-            raise DataError(f"{source}: column {column} is missing")
+            if column in PAIRS_SCHEMA:
+                raise DataError(f"{source}: column {column} is missing")
+            continue
         actual = frame.schema[column]
-        if actual != expected and not (column == "cue" and actual == pl.Null()):
-            raise DataError(f"{source}: column {column} must be {expected}, got {actual}")
+        may_be_null = column == "cue" or column in _MAY_BE_THERE
+        if actual != pl.String() and not (may_be_null and actual == pl.Null()):
+            raise DataError(f"{source}: column {column} must be String, got {actual}")
     if frame.is_empty():
         raise DataError(f"{source}: must have at least 1 row, got 0")
     suite = frame.with_columns(pl.col("cue").cast(pl.String))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from misfired.files import make_folder
 from misfired.localise.options import HEAD_METHODS
 from misfired.report.figures.chart import (
     BLUE,
@@ -71,7 +72,7 @@ def localisation_charts(tables: Mapping[str, pl.DataFrame]) -> list[Chart]:
 def write_figures(tables: Mapping[str, pl.DataFrame], folder: Path | str) -> list[Path]:
     """Draw what was probed: `layers`, `gap`, `recovery`, `heads`, `attention`, as SVG and PNG."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     charts = localisation_charts(tables)
     return [path for chart in charts for path in chart.write(folder, ("svg", "png"), width="two")]
 
