@@ -281,7 +281,7 @@ def _named(path: Path) -> Iterator[None]:
     except RunFolderError:
         raise
     except OSError as error:
-        raise RunFolderError(f"{path}: {error.strerror or error}") from None
+        raise RunFolderError(f"{error.filename or path}: {error.strerror or error}") from None
 
 
 def _lines(rows: Iterable[tuple[Key, dict[str, Any]]]) -> bytes:
