@@ -268,18 +268,22 @@ from misfired.files import replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 frame = pl.DataFrame({"a": range(10_000)})
 try:
-    with replacing(sys.argv[1]) as temporary:
-        getattr(frame, sys.argv[2])(temporary)
+    with replacing(sys.argv[1]) as temporary, temporary.open("wb") as opened:
+        getattr(frame, sys.argv[2])(opened if sys.argv[3] == "opened" else temporary)
 except OSError as error:
     print(error.filename, error.strerror)
 """
 
 
+@pytest.mark.parametrize("how", ["opened", "named"])
 @pytest.mark.parametrize("write", ["write_parquet", "write_csv", "write_ndjson"])
-def test_a_disk_that_is_full(tmp_path, write) -> None:
+def test_a_disk_that_is_full(tmp_path, write, how) -> None:
     file = tmp_path / "it"
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(file), write], capture_output=True, text=True, check=True
+        [sys.executable, "-c", FULL, str(file), write, how],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == f"{file} File too large\n"
     assert list(tmp_path.iterdir()) == []

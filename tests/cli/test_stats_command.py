@@ -252,3 +252,16 @@ def test_a_bad_file_is_named(tmp_path, name, content, message):
     result = run(tmp_path / name)
     assert isinstance(result.exception, DataError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("column", ["id", "scenario", "category", "priming"])
+def test_rows_without_a_label_are_counted(outcomes, tmp_path, column, suffix):
+    frame = pl.read_parquet(outcomes / "outcomes.parquet")
+    damaged = frame.with_columns(pl.when(pl.int_range(pl.len()) > 1).then(column).alias(column))
+    file = tmp_path / f"it{suffix}"
+    getattr(damaged, {".jsonl": "write_ndjson", ".parquet": "write_parquet"}[suffix])(file)
+    result = run(file)
+    assert isinstance(result.exception, DataError)
+    message = f"it{suffix}: {column} must be given in each row, got 2 of 48 without"
+    assert message in str(result.exception)

@@ -1,6 +1,7 @@
 """`fetch_bbq` against a server on loopback that misbehaves in every way a server can."""
 
 import hashlib
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -177,3 +178,10 @@ def test_the_pinned_blobs_are_those_of_the_original_files(test_data):
             fetching.git_blob(test_data / "bbq" / f"{category}.jsonl") == bbq._GIT_BLOBS[category]
         )
     assert len(BBQ_CATEGORIES) == 11
+
+
+@pytest.mark.parametrize("name", ["Age.jsonl", "Age.jsonl.part"])
+def test_a_pipe_in_the_place_is_refused_at_once(server, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=f"{name}: must be a file, got a pipe"):
+        fetch(server, tmp_path)

@@ -148,9 +148,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(suite, tmp_path, monkey
     file = tmp_path / "suite.parquet"
     write_suite(suite, file)
 
-    def fail(_frame, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(path))
+    def fail(_frame, opened):
+        opened.write(b"half")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
     with pytest.raises(OSError, match="No space left"):

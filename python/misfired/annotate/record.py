@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from misfired.errors import DataError
+from misfired.reading import parse_json, read_bytes
 
 #: Lines of a journal: agreed to the consent text, a practice answer, a question shown, an answer, the end.
 CONSENT, PRACTICE, SHOWN, ANSWER, END = "consent", "practice", "shown", "answer", "end"
@@ -136,13 +137,13 @@ def read_lines(file: Path, *, mend: bool = False) -> Iterator[dict[str, Any]]:
     """
     if not file.exists():
         return
-    content = file.read_bytes()
+    content = read_bytes(file)
     whole = content.rfind(b"\n") + 1
     if mend and whole < len(content):
         os.truncate(file, whole)
     for number, text in enumerate(content[:whole].splitlines(), start=1):
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             _ = line["event"], line["at"]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file}: line {number}: not a line of a journal ({error})") from None

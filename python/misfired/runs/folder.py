@@ -17,7 +17,7 @@ import polars as pl
 
 from misfired.errors import DataError, RunFolderError
 from misfired.files import clear_leftovers, is_leftover, make_folder, replacing
-from misfired.labels import LABELS
+from misfired.labels import LABELS, labelled
 from misfired.prompts.primings import CONDITIONS
 from misfired.reading import check_file, parse_json, read_bytes
 from misfired.runs.checks import check_table
@@ -262,7 +262,8 @@ def read_answers(path: Path | str) -> pl.DataFrame:
     check_file(path)
     if path.suffix not in {".parquet", ".jsonl"}:
         raise DataError(f"{path}: must be a run folder, or a .parquet or .jsonl file")
-    return check_table(read_table(path, labels=LABELS), path)
+    table = labelled(read_table(path, labels=LABELS), LABELS - {"twin_of"}, str(path))
+    return check_table(table, path)
 
 
 def read_pairs(path: Path | str) -> pl.DataFrame:

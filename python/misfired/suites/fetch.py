@@ -8,6 +8,7 @@ from pathlib import Path
 import urllib3
 
 from misfired.errors import DataError, FetchError
+from misfired.reading import check_file, read_bytes
 from misfired.web import USER_AGENT, cause_of, connections
 
 #: Called with the bytes of a file so far, and all its bytes if the server tells.
@@ -30,7 +31,8 @@ def fetch_file(url: str, target: Path, blob: str, progress: _Progress) -> None:
         progress(target.stat().st_size, target.stat().st_size)
         return
     part = target.with_name(f"{target.name}.part")
-    resumed = part.exists()
+    if resumed := part.exists():
+        check_file(part)
     _download(url, part, progress)
     if resumed and git_blob(part) != blob:
         # The bytes from the earlier call may be of another file: once more, from the start.
@@ -44,7 +46,7 @@ def fetch_file(url: str, target: Path, blob: str, progress: _Progress) -> None:
 
 def git_blob(file: Path) -> str:
     """Return the SHA-1 by which git names a file's content."""
-    content = file.read_bytes()
+    content = read_bytes(file)
     header = f"blob {len(content)}\0".encode()
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 

@@ -1,6 +1,8 @@
 """Whatever is wrong with a model, a template or a prompt is said in one line that names it."""
 
 import hashlib
+import os
+from functools import partial
 
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from helpers import make_suite
 from misfired import ArgumentError, ModelError, TemplateError, score
 from misfired.scoring.llama.model import Model
+from misfired.scoring.llama.session import template_for
 from misfired.scoring.model_file import model_sha256
 from misfired.scoring.protocol import Protocol
 from random_model import make_model
@@ -120,3 +123,26 @@ def test_the_hash_of_a_split_model_is_over_all_parts(tmp_path) -> None:
     parts[1].write_bytes(b"other")
     assert model_sha256(parts[0]) == hashlib.sha256(b"oneother").hexdigest()
     assert model_sha256(parts[1]) == hashlib.sha256(b"other").hexdigest()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_template_in_any_encoding_is_the_same_template(
+    small_model, tmp_path, encoding, end
+) -> None:
+    text = "{% for message in messages %}\n»{{ message.content }}\n{% endfor %}"
+    (tmp_path / "plain.jinja").write_text(text, encoding="utf-8")
+    (tmp_path / "other.jinja").write_bytes(text.replace("\n", end).encode(encoding))
+    with Model(small_model) as model:
+        plain, other = (
+            template_for(model, str(tmp_path / f"{n}.jinja")) for n in ("plain", "other")
+        )
+    assert other.source == plain.source == text
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device"])
+def test_what_is_no_model_file_is_refused_at_once(tmp_path, kind) -> None:
+    make = {"a pipe": os.mkfifo, "a folder": os.mkdir, "a device": partial(os.symlink, "/dev/zero")}
+    make[kind](tmp_path / "it.gguf")
+    with pytest.raises(ModelError, match=f"it.gguf: must be a file, got {kind}"):
+        Model(tmp_path / "it.gguf")
