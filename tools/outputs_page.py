@@ -21,6 +21,7 @@ from misfired.stats.people import PEOPLE_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
 from misfired.stats.ranks import LEADERBOARD_SCHEMA
 from misfired.stats.summary import SUMMARY_SCHEMA
+from misfired.stats.wide import WIDE_SCHEMA
 from misfired.suites import PAIRS_SCHEMA
 
 PAGE = Path(__file__).parents[1] / "docs" / "outputs.md"
@@ -49,6 +50,7 @@ STATISTICS = (
     ("Comparison", "`misfired compare`, `compare`. In percentage points; p-values stand at the rows of `mar_joint`.", COMPARISON_SCHEMA),
     ("Gate", "`misfired compare --fail-if`, `misfired.gate`: one row per rule and slice; `value` is candidate - base, in percentage points.", GATE_SCHEMA),
     ("Leaderboard", "`misfired leaderboard`, `leaderboard`. `n_pairs` of ranked runs are the pairs that they share.", LEADERBOARD_SCHEMA),
+    ("Models by categories", "`misfired leaderboard --by category --json`, `rates_by_category`: `mar` of each category, and four rates of all pairs. `--csv` has a row per run.", WIDE_SCHEMA),
     ("People", "`misfired annotate results`, `people`, `people_against`: of several people together, of each, and of their majority.", PEOPLE_SCHEMA),
     ("Variants", "`misfired run --variant paper,strict`, `compare_variants`.", VARIANTS_SCHEMA),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from misfired.errors import ArgumentError, DataError
 from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, paragraph, text
 from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
+from misfired.report.wide import wide_csv, wide_html, wide_table, wide_text
 from misfired.runs.analyses import analyse
 from misfired.runs.folder import read_answers
 from misfired.runs.manifest import read_manifest
@@ -42,8 +43,10 @@ from misfired.stats.options import (
     UnitOptions,
 )
 from misfired.stats.outcomes import outcomes_of
+from misfired.stats.published import published_figures
 from misfired.stats.sharing import shared_pairs
 from misfired.stats.verdict import verdict_priming
+from misfired.stats.wide import rates_by_category
 from misfired.tables import read_table
 from misfired.text import printable, shown
 
@@ -208,32 +211,72 @@ def leaderboard(
     *,
     measure: str = Option("mar", help="Measure to rank by, lowest first."),
     priming: str = Option("none", help="Priming of each run."),
-    published: Path | None = Option(None, help="Published figures as reference rows (.csv)."),
+    by: Literal["category"] | None = Option(
+        None,
+        metavar="category",
+        help="The table of a paper: models by categories, with BR and accuracies.",
+    ),
+    published: bool = Option(
+        False,
+        "--published",
+        help="Add published figures as reference rows: the paper's, or those of a .csv file that follows.",
+    ),
     as_json: Json = False,
     as_csv: _Csv = False,
+    as_latex: bool = Option(False, "--latex", help="With --by: print LaTeX."),
+    as_html: bool = Option(False, "--html", help="With --by: print a page of HTML."),
     **options: Any,
 ) -> None:
     """Rank runs, with intervals and joint ranks.
 
     Runs are ranked on the pairs that all of them scored. Runs that do not read, or whose rate rests on
-    too few pairs, stand below, unranked.
+    too few pairs, stand below, unranked. With --by category, each run counts its own pairs, and stars say
+    where misfires and reverse ones differ.
 
     Examples:
       misfired leaderboard runs/small runs/large
+      misfired leaderboard runs/small runs/large --by category --published
+      misfired leaderboard runs/* --by category --latex
       misfired leaderboard runs/*.parquet --published published.csv
     """
+    figures = None
+    if published:
+        files, runs = _figures(runs)
+        figures = read_table(files[-1]) if files else published_figures()
+    if (as_latex or as_html) and by is None:
+        raise ArgumentError(f"--{'latex' if as_latex else 'html'} must stand beside --by category")
     places = Counter(path.resolve() for path in runs)
     if twice := [path for path in runs if places[path.resolve()] > 1]:
         raise ArgumentError(f"runs must differ, got {twice[0]} and {twice[1]}, one place")
-    frame = rank_runs(
-        {printable(path): read_answers(path) for path in runs},
-        measure=measure,
-        priming=priming,
-        published=None if published is None else read_table(published),
-        **options,
-    )
+    frames = {printable(path): read_answers(path) for path in runs}
+    if by is not None:
+        rates = rates_by_category(frames, priming=priming, published=figures)
+        _print_wide(rates, as_json=as_json, as_csv=as_csv, as_latex=as_latex, as_html=as_html)
+        return
+    frame = rank_runs(frames, measure=measure, priming=priming, published=figures, **options)
     words = "\n".join(map(text, show.ranking_tables(frame, f"{measure}, priming {priming}")))
     _print(frame, words, as_json=as_json, as_csv=as_csv)
+
+
+def _figures(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files of published figures, and the runs: no run is a .csv file."""
+    files = [path for path in paths if path.suffix == ".csv"]
+    runs = [path for path in paths if path.suffix != ".csv"]
+    if not runs:
+        raise ArgumentError("runs must be at least 1, got published figures alone")
+    return files, runs
+
+
+def _print_wide(
+    rates: pl.DataFrame, *, as_json: bool, as_csv: bool, as_latex: bool, as_html: bool
+) -> None:
+    if as_json or as_csv:
+        _print(wide_csv(rates) if as_csv else rates, "", as_json=as_json, as_csv=as_csv)
+    elif as_latex or as_html:
+        table = wide_table(rates)
+        echo_data(latex(table) if as_latex else wide_html(table))
+    else:
+        echo(wide_text(wide_table(rates)))
 
 
 def _statistics(options: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def latex(table: Table) -> str:
     """Return a LaTeX `tabular` (package booktabs)."""
     kinds = table.holds_words
-    head = (f"${name}$" if len(name) == 1 else name.replace(". ", ".\\ ") for name in table.header)
+    names = (_escaped(shown(name), is_words=True) for name in table.header)
+    head = (f"${name}$" if len(name) == 1 else name.replace(". ", ".\\ ") for name in names)
     body = (
         (
             _escaped(shown(cell), is_words=is_words)

@@ -20,6 +20,7 @@ from .margins import Margins
 from .people import people, people_against, zero_bounds
 from .planning import Clustering, clustering, interval_width, minimum_detectable, power, sample_size
 from .priming import controlled_primings, priming_contrasts
+from .published import published_figures
 from .ranks import leaderboard
 from .raters import ratings_of_runs
 from .ratings import Agreement, agreement
@@ -28,6 +29,7 @@ from .summary import summarize
 from .support import Support, support_of
 from .testing import TestResult, adjust, mcnemar, permutation_test
 from .verdict import Verdict, verdict
+from .wide import rates_by_category
 
 __all__ = [
     "Agreement", "Bootstrap", "Bounds", "Clustering", "Estimate", "Gate", "Margins", "Support",
@@ -36,6 +38,6 @@ __all__ = [
     "compare_evidence", "compare_variants", "controlled_primings", "evidence", "evidence_loss", "flips",
     "gate_runs", "interval_width", "leaderboard", "lower_share", "mar_bounds", "mar_calibrated",
     "mar_choice", "margin_shift", "mcnemar", "minimum_detectable", "people", "people_against", "permutation_test", "power",
-    "priming_contrasts", "proportion_interval", "ratings_of_runs", "sample_size", "signal_detection",
+    "priming_contrasts", "proportion_interval", "published_figures", "rates_by_category", "ratings_of_runs", "sample_size", "signal_detection",
     "study_tests", "summarize", "support_of", "upper_bound", "verdict", "zero_bounds",
 ]  # fmt: skip
