@@ -42,6 +42,13 @@ def test_tables_figures_and_a_summary(command: list[str], tmp_path: Path) -> Non
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     table = pl.read_parquet(tmp_path / "out" / "head_map.parquet")
     assert table["method"].n_unique() == 4
+    page = tmp_path / "page.html"
+    words = [command[2], "--localise", str(tmp_path / "out"), "-o", str(page)]
+    assert CliRunner().invoke(load("report"), words).exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Inside the model" in text
+    for name in ("layers", "gap", "recovery", "heads", "attention"):
+        assert f'id="l1-{name}-title"' in text
 
 
 def test_json(command: list[str]) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from invented_run import invented_pairs, write_run
-from misfired.report.figures import WIDTHS, Chart, rates, runs, select, style
+from misfired.report.figures import WIDTHS, Chart, localise, rates, runs, select, style
 from misfired.report.figures.draw import highest
 from misfired.report.measured import Measured, judged_pairs, read_measured
 from misfired.text import shown
@@ -38,7 +38,10 @@ def marks(chart: Chart) -> list[tuple[float, float]]:
     with style():
         figure = chart.figure()
     lines = [
-        line for axes in figure.axes for line in axes.get_lines() if line.get_marker() != "None"
+        line
+        for axes in figure.axes
+        for line in axes.get_lines()
+        if line.get_marker() not in {"", "None"}
     ]
     return [(float(x), float(y)) for line in lines for x, y in line.get_xydata()]
 
@@ -147,7 +150,7 @@ def test_runs_stand_in_order_of_mar(several: list[Measured]) -> None:
     expected = sorted((mar(cells(run)), run.name) for run in several)
     assert chart.numbers["run"].to_list() == [name for _, name in expected]
     assert [x for x, _ in marks(chart)] == pytest.approx([value for value, _ in expected])
-    assert "published human rate, 0.0 %" in chart.text
+    assert "rate of people, 0.0 %" in chart.text
 
 
 def test_map_and_accuracy_hold_every_run(several: list[Measured]) -> None:
@@ -243,6 +246,91 @@ def test_names_are_text_in_charts(hostile: Measured) -> None:
     assert any(words.startswith("<i>cat</i>") for words in said)
     assert "\u202e" not in text
     assert not root.findall(f".//{SVG}script")
+
+
+def lens_curves(models: tuple[str, ...] = ("instruct", "base"), n_layer: int = 4) -> pl.DataFrame:
+    """A table as `misfired localise` writes it: evidence grows with the layer, the gap by half of that."""
+    rows = []
+    for model in models:
+        for kind in ("failure", "control"):
+            for condition, slope in (("stereotyped", 1.0), ("contrast", 1.5), ("gap", 0.5)):
+                for layer in range(n_layer):
+                    value = slope * layer * (2 if model == "instruct" else 1)
+                    rows.append((model, kind, condition, layer, value, value - 0.2, value + 0.2, 9, 5, None, value, -value, "evidence"))  # fmt: skip
+    names = "model kind condition layer value low high n_pairs n_scenarios reason true_question false_question quantity"
+    return pl.DataFrame(rows, schema=names.split(), orient="row")
+
+
+def test_layers_and_gap_draw_the_curves_of_the_table() -> None:
+    curves = lens_curves()
+    gap = curves.filter(condition="gap", kind="failure")
+    assert sorted(marks(localise.gap(curves))) == sorted(gap.select("layer", "value").rows())
+    chart = localise.layers(curves)
+    assert "gap" not in chart.numbers["condition"].to_list()
+    own = chart.numbers.filter(model="instruct").select("layer", "value").rows()
+    # Lines of the base model and of single questions have no markers.
+    assert sorted(marks(chart)) == sorted(own)
+
+
+def test_models_stand_over_relative_depth() -> None:
+    chart = localise.depth({"small": lens_curves(n_layer=3), "large": lens_curves(n_layer=5)})
+    assert sorted(marks(chart)) == sorted([
+        *((layer / 2, 1.0 * layer) for layer in range(3)),
+        *((layer / 4, 1.0 * layer) for layer in range(5)),
+    ])  # fmt: skip
+
+
+def colours_of(chart: Chart) -> list[dict[tuple[int, int], tuple[float, ...]]]:
+    """The colour of every cell of each map, by layer and head; the last axes of a row hold the scale."""
+    with style():
+        figure = chart.figure()
+    maps = []
+    for axes in figure.axes:
+        if axes.get_xlabel() == "head":
+            found = {}
+            for patch in axes.patches:
+                # A cell is four corners from its lower left one.
+                corners = patch.get_path().vertices.reshape(-1, 4, 2)
+                found |= {
+                    (round(y + 0.5), round(x + 0.5)): patch.get_facecolor()
+                    for (x, y), *_ in corners
+                }
+            maps.append(found)
+    return maps
+
+
+def test_heads_and_attention_colour_every_cell_by_its_number() -> None:
+    places = [(layer, head) for layer in range(3) for head in range(2)]
+    values = {(layer, head): 0.5 * layer - head for layer, head in places}
+    heads = pl.DataFrame(
+        [("instruct", method, *place, value, value, value, value == 1.0, 1) for method in ("zero", "mean") for place, value in values.items()],
+        schema=["model", "method", "layer", "head", "specificity", "low", "high", "passes", "rank"], orient="row",
+    )  # fmt: skip
+    found = colours_of(localise.heads(heads))
+    assert len(found) == 2
+    for cells_of in found:
+        assert set(cells_of) == set(places)
+        # Orange above zero, purple below, and the same colour for the same number.
+        for place, (red, _, blue, _) in cells_of.items():
+            assert (red > blue) == (values[place] > 0) or values[place] == 0
+        assert cells_of[2, 1] == cells_of[0, 0]
+    looks = pl.DataFrame(
+        [("failure", "true", person, *place, value, 0.0, value, value, value, 9) for person in ("asked", "other") for place, value in values.items()],
+        schema=["kind", "question", "person", "layer", "head", "stereotyped", "contrast", "difference", "low", "high", "n_pairs"], orient="row",
+    )  # fmt: skip
+    assert [set(each) for each in colours_of(localise.attention(looks))] == [set(places)] * 2
+
+
+def test_recovery_draws_each_site_in_its_panel() -> None:
+    rows = [
+        (site, target, direction, layer, layer / 3 + at, None, None, 9)
+        for at, site in enumerate(("residual", "attention"))
+        for target in ("last", "span") for direction in ("denoising", "noising") for layer in range(4)
+    ]  # fmt: skip
+    names = ["site", "target", "direction", "layer", "value", "low", "high", "n_pairs"]
+    chart = localise.recovery(pl.DataFrame(rows, schema=names, orient="row"))
+    np.testing.assert_allclose(sorted(marks(chart)), sorted((row[3], row[4]) for row in rows))
+    assert "half from layer 2" in chart.text
 
 
 def test_the_highest_of_nothing_is_zero() -> None:

@@ -27,6 +27,12 @@ def plot(
         [], metavar="DIR", help="Folder of a localisation. May be repeated."
     ),
     formats: str = Option("svg,pdf,png", "--format", metavar="A,B", help="Some of svg, pdf, png."),
+    human: float | None = Option(
+        None,
+        min=0,
+        max=100,
+        help="MAR of people in percent, drawn as a line beside several runs. Default: the paper's, for its pairs.",
+    ),
     width: str = Option(
         "one", help="Columns of a paper that a figure takes: one (3.35 in) or two (6.9 in)."
     ),
@@ -50,7 +56,7 @@ def plot(
     from misfired.report.measured import read_measured
 
     endings = split_words(formats)
-    for ending in endings:
+    for ending in endings or [formats]:
         check_one_of("format", ending, FORMATS)
     check_one_of("width", width, [name for name in WIDTHS if name != "page"])
     if not runs and not localise:
@@ -61,7 +67,7 @@ def plot(
         raise ArgumentError(
             f"base must be given once for each run, {len(runs or ())} times, got {len(base)}"
         )
-    found = every_chart(read_measured(runs or []), bases=read_measured(base))
+    found = every_chart(read_measured(runs or []), bases=read_measured(base), human=human)
     tables = {folder: read_localised(folder) for folder in localise}
     names = tell_apart({folder: _names(folder) for folder in tables}, "folders")
     named = names if len(tables) > 1 else dict.fromkeys(tables, "")

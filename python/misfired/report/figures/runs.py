@@ -75,7 +75,9 @@ def ranking(runs: Sequence[Measured], *, human: float | None = None) -> Chart:
     ]
     words = f"MAR of {len(runs)} runs, lowest first, with {level(runs[0])} intervals: {'; '.join(each)}."
     if human is not None:
-        words += f" The dashed line is the published human rate, {human:.1f} %, not measured here."
+        words += (
+            f" The dashed line is the rate of people, {said(human)} %, not measured by these runs."
+        )
     return Chart(
         "runs-by-mar",
         "Runs by MAR",

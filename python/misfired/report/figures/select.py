@@ -12,6 +12,9 @@ from misfired.report.figures.draw import file_name
 from misfired.report.measured import Measured
 from misfired.runs.names import tell_apart
 
+#: MAR of people on the pairs of VETO, in percent: Deng et al. 2026, table of results.
+PUBLISHED_HUMAN = 0.0
+
 
 @dataclass
 class Selected:
@@ -46,8 +49,10 @@ def charts_of_runs(
     Args:
         runs: The runs.
         bases: The run of the base model of each, in the same order; may be empty.
-        human: The published human rate, drawn as a line.
+        human: MAR of people, drawn as a line; None: the published one, if all runs asked the paper's pairs.
     """
+    if human is None:
+        human = human_rate(runs)
     found = Selected(
         [several.ranking(runs, human=human), several.heat(runs), several.accuracy(runs)]
     )
@@ -69,6 +74,12 @@ def charts_of_runs(
             "direct against reasoning: needs runs of one model with a cot protocol and with another"
         )
     return found
+
+
+def human_rate(runs: Sequence[Measured]) -> float | None:
+    """Return the published MAR of people if all runs asked the pairs that those people saw, else None."""
+    suites = {run.manifest.settings.suite.partition("@")[0] for run in runs}
+    return PUBLISHED_HUMAN if suites == {"veto-paper"} else None
 
 
 def every_chart(

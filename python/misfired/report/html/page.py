@@ -43,6 +43,7 @@ def write_report(
 ) -> None:
     """Write the report of runs as one HTML file; the same runs give the same bytes."""
     text = report_html(runs, localised=localised, with_text=with_text)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

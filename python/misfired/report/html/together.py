@@ -9,6 +9,7 @@ import polars as pl
 from misfired.errors import DataError
 from misfired.report.figures import runs as figures
 from misfired.report.figures.chart import Chart
+from misfired.report.figures.select import human_rate
 from misfired.report.measured import Measured
 from misfired.report.stats import shared_words
 from misfired.report.verdict import in_short
@@ -35,7 +36,8 @@ class Together:
 def together(runs: Sequence[Measured]) -> Together:
     """Return runs side by side; differences are those of the first run minus each other one."""
     found = Together(
-        _table(runs), [figures.ranking(runs), figures.heat(runs), figures.accuracy(runs)]
+        _table(runs),
+        [figures.ranking(runs, human=human_rate(runs)), figures.heat(runs), figures.accuracy(runs)],
     )
     first, *others = runs
     for other in others:
