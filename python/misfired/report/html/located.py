@@ -35,7 +35,7 @@ def read_located(folder: Path) -> Located:
     charts = localisation_charts(read_localised(folder))
     return Located(
         f"Inside the model: {PurePath(str(manifest['model']['path'])).stem}",
-        localisation_sentences(manifest),
+        words,
         charts,
     )
 
