@@ -58,8 +58,8 @@ def localisation_sentences(manifest: dict[str, Any]) -> list[str]:
     moved = max(check["redecoding"] for check in manifest["check"].values())
     unaligned = f"persons not aligned in {manifest['n_unaligned']}"
     sentences = [
-        f"{manifest['n_failures']} failures, {manifest['n_controls']} controls; {unaligned}",
-        f"noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects",
+        f"{manifest['n_failures']} failures, {manifest['n_controls']} controls; {unaligned}.",
+        f"Noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects.",
         _quantity(manifest),
         _doubt(manifest["reading"]),
     ]

@@ -30,12 +30,10 @@ def read_located(folder: Path) -> Located:
         DataError: It holds no manifest, or no table that has a chart.
     """
     manifest = read_localisation(folder)
-    said = localisation_sentences(manifest)
-    words = [f"{each[:1].upper()}{each[1:].removesuffix('.')}." for each in said]
     charts = localisation_charts(read_localised(folder))
     return Located(
         f"Inside the model: {PurePath(str(manifest['model']['path'])).stem}",
-        words,
+        localisation_sentences(manifest),
         charts,
     )
 
