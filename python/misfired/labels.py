@@ -4,7 +4,7 @@ A table's reader guesses a type for each column: 1, 1.0 and "1" in three columns
 """
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,15 @@ LABELS = frozenset(
 """Columns of answers and outcomes that hold labels."""
 
 _TEXTS = (pl.Categorical, pl.Enum)
+_TEXT = (lambda kind: kind == pl.String or kind in _TEXTS, "String")
+_NUMBER = (lambda kind: kind.is_numeric(), "numeric")
+_FLAG = (lambda kind: kind == pl.Boolean, "Boolean")
+#: What the columns of answers and outcomes that are no labels hold.
+_KINDS: dict[str, tuple[Callable[[pl.DataType], bool], str]] = (
+    dict.fromkeys(("outcome", "reason", "answer", "expected"), _TEXT)
+    | dict.fromkeys(("logit_diff", "least_gap", "margin"), _NUMBER)
+    | dict.fromkeys(("stereotyped", "contrast"), _FLAG)
+)
 #: How pandas spells what is missing.
 _MISSING_KINDS = {"NAType", "NaTType"}
 
@@ -105,9 +114,19 @@ def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFr
     """Return a frame that has the columns, the `LABELS` among them as text.
 
     Raises:
-        DataError: A column is missing, or a row has no label (but `twin_of`, which pairs lack).
+        DataError: A column is missing or mistyped, or a row has no label (but `twin_of`, which pairs
+            lack).
     """
+    if not isinstance(frame, pl.DataFrame):
+        raise DataError(f"{name} must be a polars DataFrame, got a {type(frame).__name__}")
     needed = list(columns)
+    for column, kind in frame.schema.items():
+        # A column of nothing but nulls has no type of its own.
+        if column not in _KINDS or kind == pl.Null():
+            continue
+        holds, word = _KINDS[column]
+        if not holds(kind):
+            raise DataError(f"{name}: column {column!r} must be {word}, got {kind}")
     for column in needed:
         if column not in frame.columns:
             raise DataError(f"{name}: column {column!r} is missing")

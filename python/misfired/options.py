@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from inspect import Parameter
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from misfired.errors import ArgumentError, check_one_of
+from misfired.types import check_type, checks_types
 
 #: Raises `ArgumentError` where a value breaks the rule; called with the field's name and its value.
 Check = Callable[[str, Any], None]
@@ -36,14 +37,16 @@ def option(default: Any, *, help: str, check: Check | None = None, **more: Any) 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of the options of a stage; raises `ArgumentError` when made where a rule is broken."""
+    """Base of the options of a stage; raises `ArgumentError` when made where a rule or type is broken."""
 
     #: Help panel of the fields that a class defines itself; None for the first panel.
     PANEL: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
+        hints = _hints(type(self))  # type: ignore[arg-type]  # Classes can be hashed.
         for each in fields(self):
             check, value = each.metadata.get("check"), getattr(self, each.name)
+            check_type(each.name, value, hints[each.name])
             if check is not None and value is not None:
                 check(each.name, value)
         self.check_together()
@@ -177,9 +180,14 @@ def takes_options(*classes: type[Options]) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         taken = entries(*classes).values()
         set_keywords(function, {each.name: (each.annotation, each.default) for each in taken})
-        return function
+        return checks_types(function)
 
     return decorate
+
+
+@cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def set_keywords(function: Callable[..., Any], keywords: Mapping[str, tuple[Any, Any]]) -> None:

@@ -118,15 +118,34 @@ def as_numbers(flags: Flags, name: str) -> Floats:
         numbers = np.asarray(flags).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} {rule}: {error}") from error
+    if not numbers.ndim:
+        raise DataError(f"{name} must be a sequence, got {numbers.item()}")
     strange = np.flatnonzero(~(np.isnan(numbers) | (numbers == 0) | (numbers == 1)))
     if len(strange):
         raise DataError(f"{name}: place {strange[0]} {rule}, got {numbers.flat[strange[0]]}")
     return numbers
 
 
+def floats_of(values: Any, name: str) -> Floats:
+    """Return a row of numbers, NaN where one is None.
+
+    Example:
+        >>> floats_of([0.5, None], "p_values").tolist()
+        [0.5, nan]
+    """
+    try:
+        numbers = np.array([np.nan if value is None else value for value in values], np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name} must be a row of numbers: {error}") from error
+    if numbers.ndim != 1:
+        raise DataError(f"{name} must be a row of numbers, got {numbers.ndim} dimensions")
+    return numbers
+
+
 def as_codes(stereotyped: Flags, contrast: Flags) -> Codes:
     """Return outcome codes, [n_series, n_pairs]."""
-    codes = outcome_codes(as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast"))
+    sides = as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast")
+    codes = outcome_codes(*sides)
     if codes.ndim > 2:
         raise ArgumentError(f"stereotyped must have 1 or 2 dimensions, got {codes.ndim}")
     return np.ascontiguousarray(np.atleast_2d(codes))
@@ -141,7 +160,10 @@ def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
     """
     if labels is None:
         return np.zeros(n, dtype=np.uint32)
-    values, missing = _as_array(labels)
+    try:
+        values, missing = _as_array(labels)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be a row of labels: {error}") from error
     if values.shape != (n,):
         raise DataError(f"{name} must have {n} labels, one for each pair, got {values.size}")
     if missing.any():

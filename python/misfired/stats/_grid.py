@@ -67,7 +67,8 @@ def grid_of_outcomes(outcomes: pl.DataFrame, *, run: str | None = None) -> Grid:
     keys = ("priming",) if run is None else (run, "priming")
     text = (*_TEXT, *keys)
     outcomes = checked(outcomes, (*text, *CONDITIONS), "outcomes")
-    _check_flags(outcomes)
+    if not len(outcomes):
+        raise DataError("outcomes must have at least 1 row, got 0")
     names = sorted(outcomes.select(keys).unique().rows(), key=_none_first)
     stereotyped, contrast = ((~pl.col(side).cast(pl.Boolean)).cast(pl.UInt8) for side in CONDITIONS)
     frame = outcomes.select(*text, code=2 * stereotyped + contrast)
@@ -125,16 +126,6 @@ def lay_out(
         raise DataError(f"{name}: id {torn[0]!r}: more than one {' or '.join(keys[1:])}")
     codes = wide[[str(line) for line in range(len(series))]].fill_null(UNSCORED)
     return wide, np.ascontiguousarray(codes.to_numpy().T, dtype=np.uint8)
-
-
-def _check_flags(outcomes: pl.DataFrame) -> None:
-    if not len(outcomes):
-        raise DataError("outcomes must have at least 1 row, got 0")
-    # A column of nothing but nulls has no type of its own.
-    for column in CONDITIONS:
-        kind = outcomes.schema[column]
-        if kind not in (pl.Boolean, pl.Null):
-            raise DataError(f"outcomes: column {column!r} must be Boolean, got {kind}")
 
 
 def _none_first(names: tuple[str, ...]) -> tuple[list[str], bool, str]:

@@ -8,6 +8,7 @@ from misfired._core import proportion_interval as _interval
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.stats._arrays import Flags, as_numbers
 from misfired.stats.options import DEFAULTS, check_correlation, check_count, check_level
+from misfired.types import checks_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Bounds:
     warnings: tuple[str, ...] = ()
 
 
+@checks_types
 def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
     """Return MAR under best and worst answers to abstained, unparseable and failed prompts.
 
@@ -71,6 +73,7 @@ def _share(c: int, a: int) -> float | None:
     return 100 * c / (a + c) if a + c else None
 
 
+@checks_types
 def proportion_interval(
     hits: int,
     n: int,
@@ -96,6 +99,7 @@ def proportion_interval(
     return _interval(float(hits), float(n), method=method, confidence_level=confidence_level)
 
 
+@checks_types
 def upper_bound(
     n: int,
     *,

@@ -15,6 +15,7 @@ from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import SamplingOptions, VariantOptions
 from misfired.stats.testing import with_adjusted
+from misfired.types import checks_types
 
 COMPARISON_SCHEMA = schema_of(
     "slice priming measure value low high method n_pairs n_unscored p_value p_adjusted reason total"
@@ -138,6 +139,7 @@ def compare_variants(first: pl.DataFrame, second: pl.DataFrame, **options: Any) 
     return pl.DataFrame(rows, schema=VARIANTS_SCHEMA, orient="row")
 
 
+@checks_types
 def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.DataFrame:
     """Check that published MAR, BR and accuracies of each row can be true of one set of pairs.
 

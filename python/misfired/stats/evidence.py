@@ -55,6 +55,7 @@ from misfired.stats.pulls import (
 )
 from misfired.stats.resampling import Estimate
 from misfired.stats.summary import SUMMARY_SCHEMA
+from misfired.types import checks_types
 
 EVIDENCE_MEASURES = (
     "margin_shift", "margin_shift_standardised", "lower_share", "evidence_loss",
@@ -169,6 +170,7 @@ def estimate(margins: Margins, measure: str, **options: Any) -> Estimate:
     )
 
 
+@checks_types
 def margin_shift(margins: Margins, **options: Any) -> Estimate:
     """Return the mean over yes pairs of m_k - m_s in logits; see `estimate`.
 
@@ -179,6 +181,7 @@ def margin_shift(margins: Margins, **options: Any) -> Estimate:
     return estimate(margins, "margin_shift", **options)
 
 
+@checks_types
 def lower_share(margins: Margins, **options: Any) -> Estimate:
     """Return P(m_s < m_k) + half of ties, in percent; see `estimate`.
 
@@ -189,6 +192,7 @@ def lower_share(margins: Margins, **options: Any) -> Estimate:
     return estimate(margins, "lower_share", **options)
 
 
+@checks_types
 def evidence_loss(margins: Margins, **options: Any) -> Estimate:
     """Return the mean of (m_ky - m_kn) - (m_sy - m_sn) in logits; see `estimate`.
 
@@ -200,6 +204,7 @@ def evidence_loss(margins: Margins, **options: Any) -> Estimate:
     return estimate(margins, "evidence_loss", **options)
 
 
+@checks_types
 def auc(margins: Margins, side: str = "contrast", **options: Any) -> Estimate:
     """Return P(m_y > m_n) within a condition, `auc_s` or `auc_k`; see `estimate`.
 
@@ -212,6 +217,7 @@ def auc(margins: Margins, side: str = "contrast", **options: Any) -> Estimate:
     return estimate(margins, "auc_s" if side == "stereotyped" else "auc_k", **options)
 
 
+@checks_types
 def choice_accuracy(margins: Margins, side: str = "contrast", **options: Any) -> Estimate:
     """Return the percent of stories of a condition whose true question has the larger margin.
 
@@ -227,6 +233,7 @@ def choice_accuracy(margins: Margins, side: str = "contrast", **options: Any) ->
     return estimate(margins, name, **options)
 
 
+@checks_types
 def mar_choice(margins: Margins, **options: Any) -> Estimate:
     """Return, of pairs with the contrast story chosen rightly, the percent with the other not.
 
@@ -238,6 +245,7 @@ def mar_choice(margins: Margins, **options: Any) -> Estimate:
     return estimate(margins, "mar_choice", **options)
 
 
+@checks_types
 def br_choice(margins: Margins, **options: Any) -> Estimate:
     """Return, of pairs with the stereotyped story chosen rightly, the percent with the other not.
 
@@ -249,6 +257,7 @@ def br_choice(margins: Margins, **options: Any) -> Estimate:
     return estimate(margins, "br_choice", **options)
 
 
+@checks_types
 def mar_calibrated(margins: Margins, *, apart: bool = False, **options: Any) -> Estimate:
     """Return MAR at the threshold half way between what yes and no prompts have; see `estimate`.
 

@@ -14,6 +14,7 @@ from misfired.stats._grid import grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.options import SamplingOptions
 from misfired.stats.testing import TestResult, mcnemar, permutation_test, with_adjusted
+from misfired.types import checks_types
 
 FAMILY_SCHEMA = schema_of(
     "family model category n_pairs n_against n_for mar mar_changed low high statistic p_value"
@@ -55,6 +56,7 @@ class _Comparison(NamedTuple):
     scenario: Numbers
 
 
+@checks_types
 def study_tests(outcomes: pl.DataFrame, *, options: str = "default") -> pl.DataFrame:
     """Test asymmetry, priming, direct against chain of thought, and asymmetry per category.
 

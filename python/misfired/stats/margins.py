@@ -16,11 +16,13 @@ import polars as pl
 
 from misfired.errors import DataError
 from misfired.labels import checked
-from misfired.stats._arrays import Floats, Labels, Numbers, as_groups
+from misfired.stats._arrays import Floats, Labels, Numbers, as_groups, floats_of
 from misfired.stats.outcomes import CONDITIONS
 from misfired.stats.support import Support
 
 _KEYS = ("id", "category", "scenario", "priming", "condition", "expected")
+#: Squares of margins are summed; no model's log-odds come near it.
+_LARGEST = 1e9
 #: The prompt of each line of `Margins.cells`.
 _PROMPTS = tuple((condition, expected) for expected in ("yes", "no") for condition in CONDITIONS)
 
@@ -43,6 +45,11 @@ class Margins:
     category: Numbers
     one_sided: bool = False
 
+    def __post_init__(self) -> None:
+        largest = np.nanmax(np.abs(self.cells), initial=0)
+        if largest > _LARGEST:
+            raise DataError(f"margins must be within {_LARGEST:g} of 0, got {largest:g}")
+
     @classmethod
     def of(
         cls,
@@ -64,7 +71,7 @@ class Margins:
         n = len(stereotyped)
         cells = []
         for given in (stereotyped, contrast, stereotyped_no, contrast_no):
-            numbers = np.full(n, np.nan) if given is None else np.asarray(given, np.float64)
+            numbers = np.full(n, np.nan) if given is None else floats_of(given, "margins")
             if numbers.shape != (n,):
                 raise DataError(f"margins must be {n} on each side, got {numbers.size}")
             cells.append(np.where(np.isfinite(numbers), numbers, np.nan))

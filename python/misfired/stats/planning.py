@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,14 @@ from misfired._core import coverage as core_coverage
 from misfired._core import design_effect, intraclass_correlation
 from misfired._core import power as core_power
 from misfired.errors import ArgumentError
-from misfired.options import at_least, between, more_than
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, warnings_of
+from misfired.options import at_least, between, more_than, within
+from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, floats_of, warnings_of
 from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
+from misfired.types import checks_types
 
 #: Differences of shares are found to within this; studies have at most about this many scenarios.
 _FINEST, _MOST = 1e-4, 20_000
+_MOST_SCENARIOS = 10_000_000  # Above it a plan takes gigabytes.
 _LARGEST = 2**32  # Pairs of a scenario stay below it.
 
 
@@ -43,6 +46,7 @@ class Clustering:
     warnings: tuple[str, ...] = ()
 
 
+@checks_types
 def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Clustering:
     """Return the intra-class correlation of misfires by scenario, and the design effect for MAR.
 
@@ -70,6 +74,7 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     return Clustering(None, None, None, reason, warnings_of(reason, n_used))
 
 
+@checks_types
 def power(
     gain: float,
     loss: float,
@@ -110,7 +115,7 @@ def power(
         >>> round(power(0.15, 0.05, **study), 2), round(power(0.15, 0.05, n_simulations=None, **study), 2)
         (0.72, 0.7)
     """
-    at_least(1)("n_scenarios", n_scenarios)
+    within(1, _MOST_SCENARIOS)("n_scenarios", n_scenarios)
     if n_simulations is not None:
         at_least(1)("n_simulations", n_simulations)
     found = core_power(
@@ -121,6 +126,7 @@ def power(
     return float(found[-1])
 
 
+@checks_types
 def minimum_detectable(
     loss: float,
     *,
@@ -172,6 +178,7 @@ def minimum_detectable(
     return 100 * (far - loss) / share
 
 
+@checks_types
 def interval_width(
     rate: float,
     *,
@@ -205,7 +212,7 @@ def interval_width(
         3.8
     """
     between(0, 100)("rate", rate)
-    at_least(2)("n_scenarios", n_scenarios)
+    within(2, _MOST_SCENARIOS)("n_scenarios", n_scenarios)
     at_least(1)("n_simulations", n_simulations)
     check_correlation(correlation)
     _check_share(share)
@@ -221,6 +228,7 @@ def interval_width(
     return float((width + 100 * n_undefined) / n_simulations)
 
 
+@checks_types
 def sample_size(
     rate: float,
     width: float,
@@ -261,7 +269,8 @@ def sample_size(
 
 def _sizes(pattern: int | Sequence[int], n_scenarios: int) -> npt.NDArray[np.uint32]:
     """Return the sizes of `n_scenarios` scenarios, distributed as the given ones."""
-    given = np.sort(np.atleast_1d(np.asarray(pattern, dtype=np.float64)))
+    sizes = [pattern] if isinstance(pattern, Real) else pattern
+    given = np.sort(floats_of(sizes, "pairs_per_scenario"))
     strange = given[(given < 0) | (given != np.floor(given)) | (given >= _LARGEST)]
     if len(strange) or not len(given):
         value = f"{strange[0]:g}" if len(strange) else "none"

@@ -23,6 +23,7 @@ from misfired.stats.options import RankingOptions, SamplingOptions
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.support import FEWEST_SCENARIOS, support_of
 from misfired.stats.verdict import verdict
+from misfired.types import check_type
 
 LEADERBOARD_SCHEMA = schema_of(
     "run measure value low high rank rank_low rank_high n_pairs n_effective reads source reason"
@@ -112,6 +113,7 @@ def _by_outcomes(
     """Return the rows of runs with and without a rank, by a measure of right and wrong answers."""
     outcomes, known = {}, {}
     for name, frame in runs.items():
+        check_type("runs", name, str)
         known[name] = _reading(name, frame, priming)
         own = build_outcomes(frame) if "condition" in frame.columns else frame
         own = checked(own, ["priming"], name)

@@ -98,10 +98,11 @@ def agreement(
 
 
 def _codes(ratings: _Ratings) -> tuple[Codes, int]:
-    rows = [
-        label_texts(row)
-        for row in (ratings.rows() if isinstance(ratings, pl.DataFrame) else ratings)
-    ]
+    given = ratings.rows() if isinstance(ratings, pl.DataFrame) else ratings
+    strange = next((row for row in given if not hasattr(row, "__len__")), None)
+    if strange is not None:
+        raise DataError(f"ratings must be rows, one label for each rater, got {strange!r}")
+    rows = [label_texts(row) for row in given]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise DataError(
             "ratings must be rows of one length, one column for each rater, got none or other lengths"

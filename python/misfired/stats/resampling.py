@@ -10,9 +10,19 @@ import polars as pl
 
 from misfired.errors import ArgumentError
 from misfired.options import takes_options
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, no_nan, resample, warnings_of
+from misfired.stats._arrays import (
+    Flags,
+    Labels,
+    as_codes,
+    as_groups,
+    floats_of,
+    no_nan,
+    resample,
+    warnings_of,
+)
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import DEFAULTS, SamplingOptions
+from misfired.types import check_type
 
 _NUMBERS = dict.fromkeys(("value", "low", "high", "standard_error"), pl.Float64())
 _SCHEMA = {**_NUMBERS, "reason": pl.String(), "warnings": pl.List(pl.String)}
@@ -131,7 +141,7 @@ def bootstrap(
     codes = as_codes(stereotyped, contrast)
     if weights is None and len(codes) > 1:
         raise ArgumentError(f"weights must be {len(codes)}, one for each series, got None")
-    weight_row = np.array([[1.0]] if weights is None else [list(weights)], dtype=np.float64)
+    weight_row = np.array([[1.0] if weights is None else floats_of(weights, "weights")])
     if weight_row.shape[1] != len(codes):
         raise ArgumentError(f"weights must be {len(codes)}, got {weight_row.shape[1]}")
     if not weight_row.any():
@@ -146,6 +156,8 @@ def bootstrap(
     drawn = {} if every else {"n_resamples": n_resamples}
     sampling = SamplingOptions.of(options | drawn | {"unit": unit})
     groups = (as_groups(scenario, n, "scenario"), as_groups(category, n, "category"))
+    for name in measures:
+        check_type("measures", name, str)
     found = resample(codes, groups, weight_row, measures, sampling, every=every)
     n_units, n_pairs, n_unscored = found.sizes[0, 0].tolist()
     estimates = []

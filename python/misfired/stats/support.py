@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from misfired.errors import check_one_of
-from misfired.stats._arrays import Codes, Floats, Labels, as_groups
+from misfired.stats._arrays import Codes, Floats, Labels, as_groups, floats_of
+from misfired.types import checks_types
 
 FEWEST_EFFECTIVE = 30
 """Below it a rate is withheld, with the reason `little_support`."""
@@ -93,6 +94,7 @@ def rate_of(counts: Floats, measure: str) -> float | None:
     return 100 * hits / base if base else None
 
 
+@checks_types
 def support_of(codes: Codes, scenario: Labels, measure: str = "mar") -> Support:
     """Return what a rate of outcome codes rests on.
 
@@ -107,6 +109,7 @@ def support_of(codes: Codes, scenario: Labels, measure: str = "mar") -> Support:
         Support(n_pairs=3, n_effective=3.0, n_scenarios=3, n_informative=2)
     """
     check_one_of("measure", measure, CELLS)
+    codes = floats_of(codes, "codes").astype(np.uint8)
     scenario = as_groups(scenario, len(codes), "scenario")
     hits, base = in_rate(codes, measure)
     n, n_scenarios = int(base.sum()), len(np.unique(scenario))

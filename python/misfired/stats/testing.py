@@ -11,9 +11,19 @@ import polars as pl
 from misfired._core import adjust as core_adjust
 from misfired._core import mcnemar as core_mcnemar
 from misfired.errors import ArgumentError
-from misfired.options import at_least
-from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, no_nan, permute, warnings_of
+from misfired.options import within
+from misfired.stats._arrays import (
+    Flags,
+    Labels,
+    as_codes,
+    as_groups,
+    floats_of,
+    no_nan,
+    permute,
+    warnings_of,
+)
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
+from misfired.types import checks_types
 
 _FEWEST = 6  # With 5 clusters, a two-sided exact test cannot reject at 5 %: 2 / 2^5 = 0.0625.
 
@@ -57,6 +67,7 @@ class TestResult:
         return json.dumps(asdict(self))
 
 
+@checks_types
 def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = False) -> TestResult:
     """Test by McNemar's exact test if c of b + c discordant pairs are more than half.
 
@@ -79,7 +90,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
         'no_discordant_pair'
     """
     for name, count in (("b", b), ("c", c)):
-        at_least(0)(name, count)
+        within(0, 2**63 - 1)(name, count)
     against, for_ = np.array([[b], [c]], dtype=np.uint64)
     log_p = float(core_mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
@@ -89,6 +100,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
     return TestResult(*numbers, alternative, name, b + c, reason, warnings=warnings)
 
 
+@checks_types
 def permutation_test(
     stereotyped: Flags,
     contrast: Flags,
@@ -149,6 +161,7 @@ def permutation_test(
     return TestResult(value, p_value, log_p, alternative, name, n_clusters, reason, seed, warnings)
 
 
+@checks_types
 def adjust(
     p_values: Sequence[float | None] | npt.NDArray[np.float64], *, method: str = "bh"
 ) -> npt.NDArray[np.float64]:
@@ -167,7 +180,7 @@ def adjust(
         >>> adjust([0.01, 0.04, 0.03]).tolist()
         [0.03, 0.04, 0.04]
     """
-    numbers = np.array([np.nan if p is None else p for p in p_values], dtype=np.float64)
+    numbers = floats_of(p_values, "p_values")
     strange = (numbers < 0) | (numbers > 1)
     if strange.any():
         raise ArgumentError(f"p_values must be from 0 to 1, got {numbers[strange][0]}")

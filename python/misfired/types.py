@@ -1,0 +1,92 @@
+"""Types of arguments, checked where a function or an option is given them.
+
+A wrong type would else come out far below, in the words of another library.
+"""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from misfired.errors import ArgumentError
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+
+
+#: A type as it is annotated, its name in messages, and the test of a value.
+_PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", lambda value: isinstance(value, Integral) and not _is_flag(value)),
+    float: ("a number", lambda value: isinstance(value, Real) and not _is_flag(value)),
+    str: ("text", lambda value: isinstance(value, str)),
+    bool: ("true or false", _is_flag),
+    type(None): ("None", lambda value: value is None),
+}
+
+
+def check_type(name: str, value: Any, annotation: Any) -> None:
+    """Raise an `ArgumentError` if a value has none of the types of an annotation.
+
+    Plain types, classes and unions of them are checked; any other annotation allows everything. A flag
+    is no number, and numbers of NumPy are as good as Python's.
+
+    Example:
+        >>> check_type("n_threads", 2, int | None)
+        >>> check_type("n_threads", 0.5, int | None)
+        Traceback (most recent call last):
+        misfired.errors.ArgumentError: n_threads must be a whole number or None, got 0.5
+    """
+    rules = _rules(annotation)
+    if rules and not any(holds(value) for _, holds in rules):
+        words = " or ".join(dict.fromkeys(word for word, _ in rules))
+        shown = repr(value) if type(value) in _PLAIN or isinstance(value, Real) else _kind(value)
+        raise ArgumentError(f"{name} must be {words}, got {shown}")
+
+
+def checks_types(function: _Function) -> _Function:
+    """Give a function the check of its arguments, by the annotations of its signature."""
+    checked: dict[str, Any] = {}
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        if not checked:
+            hints = get_type_hints(call)
+            names = inspect.signature(call).parameters
+            checked.update({name: hints[name] for name in names if _rules(hints.get(name, Any))})
+        given = dict(zip(inspect.signature(call).parameters, args, strict=False)) | keywords
+        for name in checked.keys() & given.keys():
+            check_type(name, given[name], checked[name])
+        return function(*args, **keywords)
+
+    return typing.cast("_Function", call)
+
+
+@functools.cache
+def _rules(annotation: Any) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    """Return the name and test of each type of an annotation; none where not all are known."""
+    parts = get_args(annotation) if _is_union(annotation) else (annotation,)
+    found = [_PLAIN[part] if part in _PLAIN else _class_rule(part) for part in parts]
+    return tuple(rule for rule in found if rule) if all(found) else ()
+
+
+def _class_rule(part: Any) -> tuple[str, Callable[[Any], bool]] | None:
+    kind = get_origin(part) or part
+    if kind is Sequence:  # Of any library, such as a column of pandas.
+        return "a sequence", lambda value: hasattr(value, "__len__")
+    if not isinstance(kind, type) or kind is object:
+        return None
+    return f"a {kind.__name__}", lambda value: isinstance(value, kind)
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
