@@ -169,7 +169,7 @@ def test_adjusted_p_values_agree_with_statsmodels(method, name):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: mcnemar(-1, 2), ArgumentError, "b must be in 0 to 9223372036854775807, got -1"),
+        (lambda: mcnemar(-1, 2), ArgumentError, "b must be at least 0, got -1"),
         (
             lambda: mcnemar(1, 2, alternative="more"),
             ArgumentError,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import numpy as np
+import polars as pl
 import pytest
 
 import misfired
@@ -29,6 +30,7 @@ from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
 from misfired.stats.options import DEFAULTS, ResamplingOptions, SamplingOptions
+from misfired.stats.people import PEOPLE_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
 from misfired.stats.ranks import LEADERBOARD_SCHEMA
 from misfired.stats.summary import SUMMARY_SCHEMA
@@ -94,9 +96,9 @@ def test_options_out_of_range_are_named(options, message):
 
 def test_an_option_without_meaning_is_refused():
     with pytest.raises(ArgumentError, match="unknown option 'stratified'"):
-        signal_detection(None, stratified=True)
+        signal_detection(pl.DataFrame(), stratified=True)
     with pytest.raises(ArgumentError, match="unknown option 'unit'"):
-        compare_variants(None, None, unit="pair")
+        compare_variants(pl.DataFrame(), pl.DataFrame(), unit="pair")
 
 
 def test_a_generator_is_asked_once():
@@ -108,7 +110,7 @@ def test_a_generator_is_asked_once():
 def test_every_column_is_described_and_used():
     schemas = (
         SUMMARY_SCHEMA, COMPARISON_SCHEMA, LEADERBOARD_SCHEMA, DETECTION_SCHEMA, CONTRASTS_SCHEMA,
-        VARIANTS_SCHEMA, FAMILY_SCHEMA,
+        VARIANTS_SCHEMA, FAMILY_SCHEMA, PEOPLE_SCHEMA,
     )  # fmt: skip
     assert {name for schema in schemas for name in schema} == set(COLUMNS)
     assert EXPECTED_SCHEMA.names() == ["expected", *SUMMARY_SCHEMA]

@@ -35,17 +35,17 @@ def test_a_child_after_a_fork_computes_what_its_parent_does():
 
 
 ENDLESS = {
-    "bootstrap": "bootstrap(*codes, scenario=scenario, n_resamples=10**12)",
-    "studentised": "bootstrap(*codes, scenario=scenario, method='studentised', n_resamples=10**12)",
+    "bootstrap": "bootstrap(*codes, scenario=scenario, n_resamples=10**8)",
+    "studentised": "bootstrap(*codes, scenario=scenario, method='studentised', n_resamples=10**8)",
     "permutation_test": "permutation_test([codes[0], codes[1]], [codes[1], codes[1]], scenario=scenario, "
-    "measure='mar', n_resamples=10**12)",
+    "measure='mar', n_resamples=10**8)",
     "power": "power(0.2, 0.1, n_scenarios=50, pairs_per_scenario=4, correlation=0.1, "
-    "n_simulations=10**12)",
+    "n_simulations=10**8)",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_ctrl_c_stops_what_would_take_weeks(name):
+def test_ctrl_c_stops_what_would_take_minutes(name):
     program = (
         "import os, signal, threading; from misfired.stats import *; " + DATA + SCENARIO +
         "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
@@ -68,5 +68,5 @@ def test_thread_counts_are_bounded(n_threads):
             n_threads=n_threads,
         ),
     ):  # fmt: skip
-        with pytest.raises(ArgumentError, match="n_threads must be from"):
+        with pytest.raises(ArgumentError, match=r"n_threads must be (in|from) \d"):
             ask()

@@ -36,6 +36,7 @@ from misfired.stats.options import DEFAULTS, LevelOptions, check_level
 from misfired.stats.outcomes import CONDITIONS
 from misfired.stats.resampling import bootstrap
 from misfired.stats.support import CELLS, SUPPORTED
+from misfired.types import checks_types
 
 SCOPES = ("these", "alike", "any")
 """Claims of rising breadth."""
@@ -120,6 +121,7 @@ class Crossed:
         return low, high
 
 
+@checks_types
 def zero_bounds(
     n_people: int, n_scenarios: int, *, confidence_level: float = DEFAULTS.confidence_level
 ) -> dict[str, float]:

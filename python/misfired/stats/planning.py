@@ -13,7 +13,7 @@ from misfired._core import coverage as core_coverage
 from misfired._core import design_effect, intraclass_correlation
 from misfired._core import power as core_power
 from misfired.errors import ArgumentError
-from misfired.options import at_least, between, more_than, within
+from misfired.options import at_least, between, more_than
 from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, floats_of, warnings_of
 from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
 from misfired.types import checks_types
@@ -115,7 +115,7 @@ def power(
         >>> round(power(0.15, 0.05, **study), 2), round(power(0.15, 0.05, n_simulations=None, **study), 2)
         (0.72, 0.7)
     """
-    within(1, _MOST_SCENARIOS)("n_scenarios", n_scenarios)
+    at_least(1, _MOST_SCENARIOS)("n_scenarios", n_scenarios)
     if n_simulations is not None:
         at_least(1)("n_simulations", n_simulations)
     found = core_power(
@@ -212,7 +212,7 @@ def interval_width(
         3.8
     """
     between(0, 100)("rate", rate)
-    within(2, _MOST_SCENARIOS)("n_scenarios", n_scenarios)
+    at_least(2, _MOST_SCENARIOS)("n_scenarios", n_scenarios)
     at_least(1)("n_simulations", n_simulations)
     check_correlation(correlation)
     _check_share(share)

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.labels import checked
+from misfired.types import check_type, checks_types
 
 _KEYS = ("id", "scenario", "priming", "condition")
 
 
+@checks_types
 def ratings_of_runs(runs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Return one row for each prompt and one column for each run.
 
@@ -33,13 +36,15 @@ def ratings_of_runs(runs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         [('yes', 'yes'), ('abstained', None)]
     """
     frames = []
-    for name, answers in runs.items():
+    for name, given in runs.items():
         if name in _KEYS:
             raise DataError(f"{name}: the name of a run must not be one of {', '.join(_KEYS)}")
-        if missing := {*_KEYS, "answer", "outcome"} - set(answers.columns):
-            raise DataError(f"{name}: column {min(missing)!r} is missing, these are no answers")
+        check_type("runs", name, str)
+        answers = checked(given, (*_KEYS, "answer", "outcome"), name)
+        if len(twice := answers.select(_KEYS).filter(pl.struct(_KEYS).is_duplicated())):
+            raise DataError(f"{name}: id {twice['id'][0]!r}: more than one row")
         abstained = pl.when(outcome="abstained").then(pl.lit("abstained"))
-        rating = pl.coalesce(pl.col("answer").cast(pl.String), abstained)
+        rating = pl.coalesce("answer", abstained)
         frames.append(answers.select(*_KEYS, rating.alias("rating"), _run=pl.lit(name)))
     if not frames:
         raise DataError("runs must have at least 1 run, got 0")

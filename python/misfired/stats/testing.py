@@ -11,7 +11,7 @@ import polars as pl
 from misfired._core import adjust as core_adjust
 from misfired._core import mcnemar as core_mcnemar
 from misfired.errors import ArgumentError
-from misfired.options import within
+from misfired.options import at_least
 from misfired.stats._arrays import (
     Flags,
     Labels,
@@ -90,7 +90,7 @@ def mcnemar(b: int, c: int, *, alternative: str = "two-sided", mid_p: bool = Fal
         'no_discordant_pair'
     """
     for name, count in (("b", b), ("c", c)):
-        within(0, 2**63 - 1)(name, count)
+        at_least(0, 2**63 - 1)(name, count)
     against, for_ = np.array([[b], [c]], dtype=np.uint64)
     log_p = float(core_mcnemar(against, for_, alternative=alternative, mid_p=mid_p)[0])
     name = "mcnemar_mid_p" if mid_p else "mcnemar"
