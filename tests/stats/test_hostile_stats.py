@@ -78,6 +78,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "evidence": {"answers": ANSWERS, **FEW},
     "evidence_loss": {"margins": TWINS, **FEW},
     "flips": {"first": ANSWERS, "second": OTHER, **FEW},
+    "gate_runs": {"base": OUTCOMES, "candidate": OTHER_OUTCOMES, "fail_if": "mar > +2", **FEW},
     "interval_width": {"rate": 10.0, "n_scenarios": 8, **STUDY},
     "leaderboard": {"runs": {"a": OUTCOMES, "b": OTHER_OUTCOMES}},
     "lower_share": {"margins": MARGINS, **FEW},

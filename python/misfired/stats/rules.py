@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from misfired.errors import ArgumentError, check_one_of
 from misfired.stats.support import SUPPORTED
+from misfired.types import check_type
 
 _FORM = re.compile(
     r"\s*(?P<measure>\w+)\s*(?:\[(?P<category>.+)\])?\s*(?P<side>[<>])\s*(?P<line>[+-]\d+(?:\.\d+)?)\s*"
@@ -49,6 +50,7 @@ def read_rule(text: str) -> Rule:
         >>> rule.measure, rule.category, rule.rises, rule.line
         ('mar', 'Age', True, 2.5)
     """
+    check_type("fail_if", text, str)
     found = _FORM.fullmatch(text)
     if found is None:
         form = 'a measure, > or <, and a change with its sign, such as "mar > +2"'
