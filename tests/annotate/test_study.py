@@ -177,6 +177,45 @@ def test_an_answer_that_cannot_be_written_is_not_acknowledged(tmp_path, monkeypa
     assert Record(record.file).answers == record.answers
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense", "[]", "{}", '{"event": "answer", "at": 1}', '{"event": "dance", "at": 1}', "[" * 5000,
+     '{"event": "shown", "at": "noon", "place": 0, "item": "item-1"}'],
+)  # fmt: skip
+def test_no_line_of_a_journal_is_taken_on_trust(tmp_path, line):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"event": "consent", "at": 1, "text_sha256": "0"}\n' + line + "\n")
+    with pytest.raises(DataError, match=r"a.jsonl: line 2: not a line of a journal"):
+        Record(file)
+
+
+def test_a_journal_of_another_study_is_refused(tmp_path):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    record.answer(0, "item-9", "yes", 0)
+    assert record.check(["item-9"]) is record
+    for order in (["item-1"], []):
+        with pytest.raises(
+            DataError, match=r"must be to the questions of this annotator, got 'item-9'"
+        ):
+            record.check(order)
+
+
+@pytest.mark.parametrize("key", ["options", "answers", "core", "sha256", "made"])
+@pytest.mark.parametrize("value", [None, 7, "x", [1], {"orders.parquet": 3}])
+def test_no_key_of_a_study_is_taken_on_trust(study, key, value):
+    about = study.about | {key: value}
+    if key == "made" and value == 7:
+        return
+    (study.path / "study.json").write_text(json.dumps(about))
+    with pytest.raises(DataError, match=r"study.json: "):
+        Study.read(study.path)
+
+
+def test_the_preregistration_names_the_study(study):
+    assert study.sha256 in (study.path / "preregistration.md").read_text()
+
+
 def test_damage_that_no_kill_explains_is_an_error(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text('{"event": "consent", "at": 1, "text_sha256": "0"}\nnonsense\n')

@@ -60,7 +60,7 @@ class Pages:
         orders = study.orders()
         self._sessions = {
             word: Session(
-                Record(study.path / ANSWERS / f"{annotator}.jsonl"),
+                Record(study.path / ANSWERS / f"{annotator}.jsonl").check(orders[annotator]),
                 [known[item] for item in orders[annotator]],
                 texts,
                 f"/a/{word}",

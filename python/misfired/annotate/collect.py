@@ -15,7 +15,7 @@ from misfired._core import __version__
 from misfired.annotate.draw import ATTENTION
 from misfired.annotate.record import CONSENT, Record, read_lines
 from misfired.annotate.stories import CANNOT_TELL
-from misfired.annotate.study import ANSWERS, ITEMS, Study
+from misfired.annotate.study import ANSWERS, Study
 from misfired.annotate.texts import INSTRUCTIONS
 from misfired.errors import RunFolderError
 from misfired.files import replacing
@@ -101,7 +101,7 @@ def collect_study(
     rows, times, folders, frames = [], [], [], []
     said: list[_Given] = []
     for name, order in study.orders().items():
-        record = Record(study.path / ANSWERS / f"{name}.jsonl", mend=False)
+        record = Record(study.path / ANSWERS / f"{name}.jsonl", mend=False).check(order)
         asked = [items[item] for item in order]
         row = _person(name, record, asked, limit)
         rows.append(row)
@@ -185,7 +185,7 @@ def _clear(folder: Path, study: Study, name: str) -> None:
 
 
 def _annotator(study: Study, name: str) -> dict[str, Any]:
-    return {"name": name, "study_sha256": study.about["sha256"][ITEMS], "made": study.about["made"]}
+    return {"name": name, "study_sha256": study.sha256, "made": study.about["made"]}
 
 
 def _given(record: Record, asked: Sequence[dict[str, Any]]) -> _Given:

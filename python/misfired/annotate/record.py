@@ -4,16 +4,53 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from misfired.errors import DataError
 from misfired.reading import parse_json, read_bytes
 
 #: Lines of a journal: agreed to the consent text, a practice answer, a question shown, an answer, the end.
 CONSENT, PRACTICE, SHOWN, ANSWER, END = "consent", "practice", "shown", "answer", "end"
+
+
+class _Consent(msgspec.Struct, tag_field="event", tag=CONSENT):
+    at: float
+    text_sha256: str
+
+
+class _Practice(msgspec.Struct, tag_field="event", tag=PRACTICE):
+    at: float
+    number: int
+    answer: str
+
+
+class _Shown(msgspec.Struct, tag_field="event", tag=SHOWN):
+    at: float
+    place: int
+    item: str
+
+
+class _Answer(msgspec.Struct, tag_field="event", tag=ANSWER):
+    at: float
+    place: int
+    item: str
+    answer: str
+    revision: int
+    shown: float | None
+
+
+class _End(msgspec.Struct, tag_field="event", tag=END):
+    at: float
+
+
+#: What a line of a journal must be.
+_LINE = _Consent | _Practice | _Shown | _Answer | _End
+
 WITHDRAWN = ".withdrawn"
 """Suffix of the empty file that stands for an annotator who withdrew."""
 
@@ -80,6 +117,21 @@ class Record:
         if not self.ended:
             self._append({"event": END, "at": time.time()})
 
+    def check(self, order: Sequence[str]) -> "Record":
+        """Return the record of an annotator who has these questions.
+
+        Raises:
+            DataError: It holds an answer to another question, as that of another study does.
+        """
+        for place, lines in self.answers.items():
+            for line in lines:
+                if not 0 <= place < len(order) or line["item"] != order[place]:
+                    rule = (
+                        f"answers must be to the questions of this annotator, got {line['item']!r}"
+                    )
+                    raise DataError(f"{self.file}: {rule} at place {place + 1} of {len(order)}")
+        return self
+
     def withdraw(self) -> None:
         """Delete everything that the annotator did; nothing but the fact remains."""
         self._marker.touch(mode=0o600)
@@ -144,8 +196,8 @@ def read_lines(file: Path, *, mend: bool = False) -> Iterator[dict[str, Any]]:
     for number, text in enumerate(content[:whole].splitlines(), start=1):
         try:
             line = parse_json(text)
-            _ = line["event"], line["at"]
-        except (ValueError, KeyError, TypeError) as error:
+            msgspec.convert(line, _LINE)
+        except (ValueError, TypeError) as error:
             raise DataError(f"{file}: line {number}: not a line of a journal ({error})") from None
         yield line
 

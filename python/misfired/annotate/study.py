@@ -5,6 +5,7 @@
 the secrets and can be read by its owner only. `answers/` has one file for each annotator who has begun.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -15,12 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from misfired._core import __version__
 from misfired.annotate import draw, texts
 from misfired.annotate.options import StudyOptions
-from misfired.errors import DataError, RunFolderError
+from misfired.errors import ArgumentError, DataError, RunFolderError
 from misfired.files import file_sha256, make_folder, replacing
 from misfired.options import takes_options
 from misfired.reading import check_file, read_json, read_text
@@ -38,6 +40,23 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{32}")
 _FIXED = (PAIRS, ITEMS, ORDERS)
 
 
+class _Files(msgspec.Struct, rename={"pairs": PAIRS, "items": ITEMS, "orders": ORDERS}):
+    pairs: str
+    items: str
+    orders: str
+
+
+class _About(msgspec.Struct):
+    """What `study.json` must hold to be used."""
+
+    misfired: str
+    made: float
+    options: StudyOptions
+    answers: list[str]
+    core: list[str]
+    sha256: _Files
+
+
 @dataclass(frozen=True)
 class Study:
     """A study that was made.
@@ -45,10 +64,12 @@ class Study:
     Attributes:
         path: Its folder.
         about: What `study.json` holds.
+        sha256: SHA-256 of that file.
     """
 
     path: Path
     about: dict[str, Any]
+    sha256: str
 
     @classmethod
     def read(cls, path: Path | str) -> "Study":
@@ -61,6 +82,11 @@ class Study:
         about = read_json(folder / STUDY)
         if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise DataError(f"{folder / STUDY}: not a study of format {FORMAT}")
+        try:
+            options = msgspec.convert(about, _About).options
+            StudyOptions.of(about["options"])  # refuses other keys
+        except (msgspec.ValidationError, ArgumentError) as error:
+            raise DataError(f"{folder / STUDY}: {str(error).replace('$.', '')}") from None
         for name in _FIXED:
             file = folder / name
             check_file(file)
@@ -68,7 +94,8 @@ class Study:
                 stated = about["sha256"][name]
                 hashes = f"sha256 {found[:12]}..., {STUDY} has {stated[:12]}..."
                 raise DataError(f"{file}: changed since the study was made ({hashes})")
-        return cls(folder, about)
+        about["options"] = asdict(options)
+        return cls(folder, about, file_sha256(folder / STUDY))
 
     @property
     def annotators(self) -> list[str]:
@@ -237,12 +264,12 @@ def _write(
         ) as file:
             file.write(hidden)
             os.fsync(file.fileno())
-        for name, text in texts.study_texts(about).items():
+        content = (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()
+        named = about | {"study_sha256": hashlib.sha256(content).hexdigest()}
+        for name, text in texts.study_texts(named).items():
             (folder / name).write_text(text, encoding="utf-8")
         with replacing(folder / STUDY) as temporary:
-            temporary.write_text(
-                json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            temporary.write_bytes(content)
     except RunFolderError:
         raise
     except OSError as error:

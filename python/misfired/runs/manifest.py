@@ -198,7 +198,7 @@ _MORE_KEYS = {
     "settings.server.path": "Path of the requests below the address.",
     "settings.server.extra_body": "More fields of each request.",
     "settings.annotator.name": "Name, which says nothing of the person.",
-    "settings.annotator.study_sha256": "SHA-256 of the questions of the study.",
+    "settings.annotator.study_sha256": "SHA-256 of `study.json`, which the pre-registration names.",
     "settings.annotator.made": "When the study was made, in seconds since 1970.",
     "versions.misfired": "Version of misfired.",
     "versions.study": "Version of misfired that made the study.",
