@@ -1,8 +1,10 @@
 """Connections over HTTP that end in time, through the proxy of the environment; what went wrong with one."""
 
 import contextlib
+import http.client
 import socket
 import threading
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from misfired.errors import ArgumentError
 
 USER_AGENT = f"misfired/{__version__}"
 
+#: What urllib3 raises, and lets through where a server breaks HTTP in a way of its own.
+TRANSPORT_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 _PROXY_RULE = "must be http(s)://[USER:PASSWORD@]HOST[:PORT]"
 _here = threading.local()
 
@@ -34,24 +38,33 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), threading.Event()
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._expire)
-        self._timer.daemon = True
+        self.extend(seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Begin the time anew."""
+        self._end = time.monotonic() + seconds
 
     def __enter__(self) -> "Deadline":
         self._outer = getattr(_here, "deadline", None)
         _here.deadline = self
-        self._timer.start()
+        threading.Thread(target=self._run, name="misfired-deadline", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._over.set()
         _here.deadline = self._outer
         with self._lock:
             for each in self._sockets:
                 each.close()
             self._sockets.clear()
+
+    def _run(self) -> None:
+        while (left := self._end - time.monotonic()) > 0:
+            if self._over.wait(min(left, threading.TIMEOUT_MAX)):
+                return
+        self._expire()
 
     def watch(self, connection: socket.socket) -> None:
         """Shut a connection down when the time is over; a second handle outlives its wrapping in TLS."""

@@ -1,8 +1,10 @@
 """`fetch_bbq` against a server on loopback that misbehaves in every way a server can."""
 
+import contextlib
 import hashlib
 import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,10 +17,45 @@ CONTENT = bytes(range(256)) * 2000
 HALF = len(CONTENT) // 2
 
 
+def endless(connection):
+    """More than any file has."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(1000):
+        connection.sendall(b"x" * 10_000)
+
+
+def claimed(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n" + b"x" * 10_000)
+
+
+def dripping(start):
+    """A byte now and then, for ever, after a beginning."""
+
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + start)
+        for _ in range(1000):
+            connection.sendall(b"1")
+            time.sleep(0.02)
+
+    return drip
+
+
+SLOW = {
+    "headers": dripping(b"X-A: "),
+    "body": dripping(b"Content-Length: 1000000\r\n\r\n"),
+    "body without a length": dripping(b"\r\n"),
+    "chunk extension": dripping(b"Transfer-Encoding: chunked\r\n\r\n5;"),
+    "one byte a connection": lambda connection: connection.sendall(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx"
+    ),
+}
+
+
 class Server:
     """Serves `content`; `cuts` are the bytes after which the next responses break off."""
 
     def __init__(self):
+        self.bytes = None
         self.content, self.cuts, self.statuses = CONTENT, [], []
         self.ranges = True
         self.requests = []
@@ -37,6 +74,11 @@ class Server:
     def answer(self, request):
         wanted = request.headers.get("Range")
         self.requests.append((request.path, wanted))
+        if self.bytes is not None:
+            request.close_connection = True
+            with contextlib.suppress(OSError):
+                self.bytes(request.connection)
+            return
         if self.statuses:
             request.send_error(self.statuses.pop(0))
             return
@@ -124,7 +166,7 @@ def test_other_content_is_refused_and_nothing_is_left(server, tmp_path):
 
 def test_a_server_that_always_cuts_is_given_up_and_the_part_kept(server, tmp_path):
     server.cuts = [HALF] + [0] * 10
-    with pytest.raises(FetchError, match="connection cut, 4 times without a byte gained"):
+    with pytest.raises(FetchError, match="connection cut, 4 times in a row"):
         fetch(server, tmp_path)
     assert (tmp_path / "Age.jsonl.part").read_bytes() == CONTENT[:HALF]
     assert not (tmp_path / "Age.jsonl").exists()
@@ -143,13 +185,79 @@ def test_a_server_error_is_retried_a_few_times(server, tmp_path):
     assert file.read_bytes() == CONTENT
     file.unlink()
     server.statuses = [503] * 4
-    with pytest.raises(FetchError, match=r"HTTP 503 .*, 4 times without a byte gained"):
+    with pytest.raises(FetchError, match=r"HTTP 503 .*, 4 times in a row"):
         fetch(server, tmp_path)
+
+
+@pytest.mark.parametrize("sent", [endless, claimed])
+def test_more_bytes_than_any_file_has_end_it(sent, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "MOST_BYTES", 1_000_000)
+    server.bytes = sent
+    with pytest.raises(FetchError, match=r"Age.jsonl: must be at most 1000000 bytes, got"):
+        fetch(server, tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_100_000
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_server_that_is_too_slow_is_given_up(kind, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "WINDOW_SECONDS", 0.2)
+    server.bytes = SLOW[kind]
+    began = time.monotonic()
+    with pytest.raises(FetchError, match="4 times in a row"):
+        fetch(server, tmp_path)
+    assert time.monotonic() - began < 5
+
+
+def test_a_slow_server_that_is_fast_enough_is_waited_for(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "WINDOW_SECONDS", 0.4)
+
+    def steady(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT))
+        for start in range(0, len(CONTENT), 50_000):
+            connection.sendall(CONTENT[start : start + 50_000])
+            time.sleep(0.1)
+
+    server.bytes = steady
+    [file] = fetch(server, tmp_path)
+    assert file.read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_part_that_is_a_link_or_a_pipe_is_refused(server, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    part = tmp_path / "Age.jsonl.part"
+    part.symlink_to(victim)
+    with pytest.raises(FetchError, match=r"Age.jsonl.part: must be a file of a download"):
+        fetch(server, tmp_path)
+    assert victim.read_text() == "precious"
+    part.unlink()
+    part.symlink_to(tmp_path / "nothing")
+    with pytest.raises(FetchError, match="must be a file"):
+        fetch(server, tmp_path)
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(FetchError, match="must be a file"):
+        fetch(server, tmp_path)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("length", ["abc", "9" * 5000, "-1", "1_0", "\u0661"])
+def test_a_length_that_is_none(length, server, tmp_path):
+    server.bytes = lambda connection: connection.sendall(
+        f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + CONTENT
+    )
+    try:
+        [file] = fetch(server, tmp_path)
+    except FetchError:
+        return
+    assert file.read_bytes() == CONTENT
 
 
 def test_nobody_listens(server, tmp_path):
     server.http.server_close()
-    with pytest.raises(FetchError, match="refused, 4 times without a byte gained"):
+    with pytest.raises(FetchError, match="refused, 4 times in a row"):
         fetch(server, tmp_path)
 
 

@@ -1,5 +1,11 @@
 """Addresses, keys, proxies, and options that make no sense."""
 
+import contextlib
+import socket
+import threading
+import time
+from functools import partial
+
 import pytest
 
 from helpers import make_suite
@@ -7,9 +13,11 @@ from loopback_server import KEY, free_port, serving
 from misfired import ArgumentError, ServerError, score, write_suite
 from misfired.runs.many import run_many
 from misfired.scoring.options import ServerOptions
+from misfired.scoring.protocol import GENERATE
 from misfired.scoring.server import client
 from misfired.scoring.server.client import Client, _retry_after, check_url
 from misfired.scoring.server.fault import Fault
+from misfired.scoring.server.reply import read_reply
 
 PAIRS = make_suite(2)
 
@@ -137,7 +145,7 @@ def test_several_models_are_listed_one_is_taken(tmp_path) -> None:
         ({"concurrency": 0}, "concurrency must be at least 1, got 0"),
         ({"n_attempts": 0}, "n_attempts must be at least 1, got 0"),
         ({"timeout": 0.0}, "timeout must be more than 0, got 0"),
-        ({"price": (1.0, -1.0)}, "price must be two numbers of at least 0"),
+        ({"price": (1.0, -1.0)}, "price must be two numbers of 0 to"),
         ({"extra_body": {"stream": True}}, "extra_body must not hold messages, .*, got .stream."),
         ({"protocol": "json"}, "begins the model's answer"),
     ],
@@ -167,3 +175,147 @@ def test_explain_is_for_files(misfired, tmp_path) -> None:
     )
     assert told.code == 2
     assert "--explain must have a model file, a server gives no tokens" in told.err
+
+
+DRIPS = {
+    "headers": b"HTTP/1.1 200 OK\r\nX-A: ",
+    "a chunk's extension": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;",
+    "a body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+    "a body without a length": b"HTTP/1.1 200 OK\r\n\r\n",
+    "the status line": b"HTTP/1.",
+}
+
+
+@contextlib.contextmanager
+def raw_server(talk):
+    """A server that hands each connection to a function, which need not speak HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        def answer(connection):
+            with connection, contextlib.suppress(OSError):
+                talk(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def dripping(start, part=b"1"):
+    def talk(connection):
+        connection.sendall(start)
+        for _ in range(500):
+            connection.sendall(part)
+            time.sleep(0.02)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        *(pytest.param(dripping(start), id=name) for name, start in DRIPS.items()),
+        pytest.param(dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="endless 100 Continue"),
+        pytest.param(lambda _: time.sleep(2), id="silence"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_time_out_is_a_total(talk, scheme) -> None:
+    """Over TLS the drip comes in the handshake, before any HTTP."""
+    if scheme == "https" and talk.__name__ == "talk":
+        # A record of a handshake that announces 16 kB and brings a byte now and then.
+        talk = dripping(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
+    with raw_server(talk) as url:
+        options = ServerOptions(timeout=0.3, n_attempts=1)
+        one = Client(url.replace("http", scheme), options)
+        began = time.monotonic()
+        with pytest.raises(Fault, match=r"timed out: no answer within 0.3 s|no connection: "):
+            one.ask("chat/completions", dict, {})
+        assert time.monotonic() - began < 1.5
+        one.close()
+
+
+def answering(payload: bytes):
+    def talk(connection):
+        connection.recv(65_536)
+        connection.sendall(payload)
+
+    return talk
+
+
+BODY = b'{"choices": []}'
+ODD = {
+    "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "nothing": b"",
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n" + BODY,
+    "length of 5,000 digits": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + BODY,
+    "chunk length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    "huge chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 5000 + b"\r\n",
+    "gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+    "status": b"HTTP/1.1 abc OK\r\n\r\n",
+    "status of 5,000 digits": b"HTTP/1.1 " + b"9" * 5000 + b" OK\r\n\r\n",
+    "status 99": b"HTTP/1.1 99 OK\r\n\r\n",
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "accepted": b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}",
+    "a part": b"HTTP/1.1 206 Partial\r\nContent-Length: 2\r\n\r\n{}",
+    "1,000 headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+    "long header": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+    "deep error": b"HTTP/1.1 500 Oops\r\n\r\n" + b"[" * 100_000,
+    "deep error, closed": b"HTTP/1.1 500 Oops\r\n\r\n" + b"[" * 900 + b"]" * 900,
+    "deep answer": b"HTTP/1.1 200 OK\r\n\r\n" + b'{"choices":' * 900 + b"1" + b"}" * 900,
+    "Retry-After of 5,000 digits": b"HTTP/1.1 429 Slow\r\nRetry-After: "
+    + b"9" * 5000
+    + b"\r\n\r\n",
+    "Retry-After in the year 99999": (
+        b"HTTP/1.1 429 Slow\r\nRetry-After: Wed, 21 Oct 99999 07:28:00 GMT\r\n\r\n"
+    ),
+    "error as a list": b'HTTP/1.1 400 Bad\r\n\r\n[{"error": [1, {}]}]',
+    "error of nothing": b'HTTP/1.1 400 Bad\r\n\r\n{"error": {"message": null, "code": []}}',
+    "keys that are none": b'HTTP/1.1 200 OK\r\n\r\n{"choices": {"0": {}}}',
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_responses_are_faults(kind) -> None:
+    with raw_server(answering(ODD[kind])) as url:
+        one = Client(url, ServerOptions(timeout=5, n_attempts=1))
+        with pytest.raises(Fault) as caught:
+            one.ask("chat/completions", partial(read_reply, protocol=GENERATE, expected="yes"), {})
+        said = str(caught.value)
+        assert "\n" not in said
+        assert len(said) < 260
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("9" * 5000, 0.0), ("Wed, 21 Oct 99999 07:28:00 GMT", 0.0), ("-5", 0.0)],
+)
+def test_a_retry_after_that_no_number_holds(header, seconds) -> None:
+    assert _retry_after(header) == seconds
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:3128", "ftp://me:word@h:1", "http://", "http://h:port", "h:x"]
+)
+def test_a_proxy_that_cannot_be_used_is_named(proxy, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(ArgumentError, match="environment variable http_proxy must be") as caught:
+        Client("http://models.invalid/v1", ServerOptions())
+    assert "word" not in str(caught.value)
+
+
+def test_a_proxy_without_a_scheme_is_one_of_http(monkeypatch) -> None:
+    with serving() as server:
+        monkeypatch.setenv("http_proxy", server.url.removeprefix("http://").removesuffix("/v1"))
+        monkeypatch.setenv("no_proxy", "")
+        one = Client("http://models.invalid/v1", ServerOptions())
+        assert one.ask("models", dict) == {"data": [{"id": "small"}]}
+        one.close()

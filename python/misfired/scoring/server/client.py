@@ -4,7 +4,6 @@ Failures have kinds, since they mean different things: no connection, connection
 status, a bad answer. None of them says anything of the model.
 """
 
-import http.client
 import json
 import os
 import random
@@ -23,7 +22,14 @@ from misfired.errors import ArgumentError, MisfiredError, ServerError
 from misfired.scoring.options import ServerOptions
 from misfired.scoring.server.fault import Fault, described
 from misfired.scoring.server.secret import Secrets, members
-from misfired.web import USER_AGENT, Deadline, cause_of, connections, proxy_secrets
+from misfired.web import (
+    TRANSPORT_ERRORS,
+    USER_AGENT,
+    Deadline,
+    cause_of,
+    connections,
+    proxy_secrets,
+)
 
 Read = TypeVar("Read")
 #: Seconds within which a connection must stand.
@@ -43,8 +49,6 @@ RETRIED = frozenset({408, 409, 425, 429})
 FATAL = frozenset({401, 402, 403, 404, 405})
 _NO_RETRY = Retry(0)
 _NEVER_CONNECTED = (exceptions.ConnectTimeoutError, exceptions.SSLError, exceptions.ProxyError)
-#: What urllib3 lets through if a server breaks HTTP in a way of its own.
-_BROKEN = (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 #: What reading content of any shape can raise.
 _UNREADABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -173,7 +177,7 @@ class Client:
                     preload_content=False,
                 )
                 content = _receive(response)
-            except _BROKEN as error:
+            except TRANSPORT_ERRORS as error:
                 if deadline.expired or isinstance(error, exceptions.ReadTimeoutError):
                     raise self._late() from None
                 never = isinstance(error, _NEVER_CONNECTED)
