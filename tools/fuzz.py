@@ -1,4 +1,4 @@
-"""Fuzz the planner, the token join, the answer parser, model files and the readers for some minutes.
+"""Fuzz planner, token join, answer parser, model files, readers and servers' replies for some minutes.
 
     python tools/fuzz.py --minutes 10
 
@@ -92,6 +92,7 @@ TARGETS: dict[str, Callable[[int], int]] = {
     "parser": properties("test_fuzz_parser"),
     "gguf": properties("test_fuzz_gguf"),
     "readers": properties("test_fuzz_readers"),
+    "replies": properties("test_fuzz_replies"),
 }
 
 

@@ -29,8 +29,10 @@ _FAILED = ("error", "failed", "failure", "cancelled", "canceled", "expired", "in
 
 #: Most attempts where a list contradicts itself: servers seldom change their mind.
 N_CONTRADICTED = 2
-#: What rounding may add to probabilities: lists are rounded to f16, bf16 or a few digits.
+#: What rounding to three digits may move: a log-probability, and what a list lacks of 1.
 ROUNDING = 0.01
+#: The most that listed probabilities may sum to; a run that is read back must hold no more, either.
+MOST_SUM = 1.001
 MOST_NUMBER = 2**53
 #: At least the size of every vocabulary.
 MOST_TOKENS = 1e6
@@ -224,9 +226,9 @@ def _sum_to_one(tokens: FirstTokens) -> str | None:
     """Probabilities sum to at most 1."""
     values = [logp for _, logp in tokens.listed]
     total = math.fsum(map(math.exp, values))
-    if total <= 1.0 + ROUNDING:
+    if total <= MOST_SUM:
         return None
-    base = math.fsum(10.0**logp for logp in values) <= 1.0 + ROUNDING
+    base = math.fsum(10.0**logp for logp in values) <= MOST_SUM
     hint = "; they seem to be logarithms in base 10" if base else ""
     return f"listed probabilities must sum to at most 1, got {total:.4g}{hint}"
 
