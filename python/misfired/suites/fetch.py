@@ -12,7 +12,7 @@ from typing import BinaryIO
 import urllib3
 
 from misfired.errors import DataError, FetchError
-from misfired.reading import read_bytes
+from misfired.reading import check_file, read_bytes
 from misfired.web import USER_AGENT, Deadline, cause_of, connections
 
 #: Called with the bytes of a file so far, and all its bytes if the server tells.
@@ -36,8 +36,6 @@ MOST_BYTES = 32 << 20
 def fetch_file(url: str, target: Path, blob: str, progress: _Progress) -> None:
     """Download a file to `target`, or check the one there, by its git blob; errors as `fetch_bbq`."""
     if target.exists():
-        if not target.is_file():
-            raise DataError(f"{target}: must be a file; move it away to fetch")
         if (found := git_blob(target)) != blob:
             raise DataError(
                 f"{target}: git blob must be {blob}, got {found}; move it away to fetch"
@@ -156,10 +154,9 @@ def _length(part: Path) -> int:
         found = part.lstat()
     except FileNotFoundError:
         return 0
-    if not stat.S_ISREG(found.st_mode):
-        raise FetchError(
-            f"{part}: must be a file of a download that was cut, got a link or another kind"
-        )
+    if stat.S_ISLNK(found.st_mode):
+        raise DataError(f"{part}: must be a file, got a link; move it away to fetch")
+    check_file(part)
     return found.st_size
 
 
