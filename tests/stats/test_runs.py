@@ -100,6 +100,15 @@ def test_runs_that_share_nothing_are_refused():
         compare(run().filter(priming="none"), run().filter(priming="cue"))
 
 
+@pytest.mark.parametrize("measure", ["mar", "mar_joint", "br", "accuracy_contrast", "discrepancy"])
+def test_equal_runs_share_all_ranks(measure):
+    for n in (2, 3):
+        board = leaderboard({f"m{i}": run(7, 0.2) for i in range(n)}, measure=measure)
+        places = board.filter(pl.col("rank").is_not_null())
+        assert len(places) == n
+        assert set(places.select("rank", "rank_low", "rank_high").rows()) <= {(1, 1, n)}
+
+
 def test_leaderboard_ranks_with_what_the_data_allow():
     runs = {f"m{i}": run(i, rate) for i, rate in enumerate([0.02, 0.1, 0.11, 0.4])}
     board = leaderboard(runs)
