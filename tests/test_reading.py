@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import misfired
 from helpers import make_suite
 from misfired import read_suite, write_suite
 from misfired.errors import DataError
@@ -300,3 +302,23 @@ def test_a_folder_cannot_be_made_where_a_file_is(tmp_path) -> None:
     with pytest.raises(DataError, match=r"it: must be a folder, got a file"):
         make_folder(tmp_path / "it")
     assert make_folder(tmp_path / "a" / "b").is_dir()
+
+
+#: Modules that read files of the package itself, or of the system; and the door.
+OWN = {
+    *("reading.py", "tables.py", "suites/organism/__init__.py", "annotate/pages.py"),
+    *("report/html/page.py", "scoring/llama/doctor.py"),
+}
+READS = re.compile(
+    r"\bpl\.(read|scan)_\w+\(|\.read_(text|bytes)\(|\bnp\.load\(Path|\bjson\.load\(|tomllib"
+)
+
+
+def test_nothing_else_reads_files() -> None:
+    package = Path(misfired.__file__).parent
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if READS.search(re.sub(r">>> .*", "", path.read_text(encoding="utf-8")))
+    }
+    assert found <= OWN

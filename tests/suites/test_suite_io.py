@@ -140,7 +140,7 @@ def test_files_that_are_not_suites(tmp_path):
     with pytest.raises(DataError, match=r"pairs.parquet: not a Parquet file, or a damaged one"):
         read_suite(tmp_path / "pairs.parquet")
     (tmp_path / "pairs.jsonl").write_text("")
-    with pytest.raises(DataError, match=r"pairs.jsonl: "):
+    with pytest.raises(DataError, match=r"pairs.jsonl: must have at least 1 row, got 0"):
         read_suite(tmp_path / "pairs.jsonl")
 
 

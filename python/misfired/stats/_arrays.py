@@ -174,10 +174,11 @@ def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:
 
 def _as_array(labels: Labels) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return labels as numbers, if all are, or as text, and which of them are missing."""
+    if isinstance(labels, pl.Series) and not labels.dtype.is_numeric():
+        column = label_column(labels)
+        return column.fill_null("").to_numpy().astype(str), column.is_null().to_numpy()
     if isinstance(labels, pl.Series):
-        values = (
-            labels.to_numpy() if labels.dtype.is_numeric() else np.asarray(label_column(labels))
-        )
+        values = labels.to_numpy()
     elif isinstance(labels, np.ndarray):
         values = labels
     else:

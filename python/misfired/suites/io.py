@@ -131,6 +131,8 @@ def validate_suite(
             id is repeated; a suite is not `name@version`; an expected answer is not one of the
             answers; both prompts of a pair are equal. Rows are counted from 1.
     """
+    if not frame.columns:
+        raise DataError(f"{source}: must have at least 1 row, got 0")
     frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     if "twin_of" in frame.columns and frame.schema["twin_of"] != pl.Null():
         frame = frame.with_columns(label_column(frame["twin_of"]))
