@@ -14,6 +14,7 @@ from misfired.stats._arrays import as_groups
 from misfired.stats.boundary import mar_range
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.sharing import shared_pairs
+from misfired.stats.wide import rates_by_category
 from stats.answerers import answers_of
 
 ANSWERS = answers_of("misfire", 1, n_scenarios=12, size=2).with_columns(
@@ -182,3 +183,6 @@ def test_published_figures_may_be_text_and_a_bad_one_is_named() -> None:
     assert stats.check_published(pl.DataFrame([row]))["reason"][0] == "a figure is missing"
     with pytest.raises(DataError, match="published, row 2: br must be a number, got 'about 3'"):
         stats.check_published(pl.DataFrame([row, row | {"br": "about 3"}]))
+    figures = pl.DataFrame([row | {"model": "m", "Age": "?"}])
+    with pytest.raises(DataError, match=r"published, row 1: Age must be a number, got '\?'"):
+        rates_by_category({"a": ANSWERS}, published=figures)

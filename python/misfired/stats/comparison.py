@@ -165,7 +165,7 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     short = {"acc_stereotyped": "accuracy_stereotyped", "acc_contrast": "accuracy_contrast"}
     frame = published.rename(short, strict=False)
     frame = checked(frame, _PUBLISHED, "published")
-    frame = frame.with_columns(_figures(frame[column]) for column in _PUBLISHED)
+    frame = frame.with_columns(as_figures(frame[column]) for column in _PUBLISHED)
     mar, br, stereotyped, contrast = map(pl.col, _PUBLISHED)
     expected = 100 * (mar / 100 * contrast + stereotyped - contrast) / stereotyped
     printed = pl.format(
@@ -180,7 +180,7 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     )
 
 
-def _figures(column: pl.Series) -> pl.Series:
+def as_figures(column: pl.Series) -> pl.Series:
     """Return published figures as numbers, null where there is none; a file may hold them as text."""
     texts = label_column(column)
     numbers = texts.cast(pl.Float64, strict=False)

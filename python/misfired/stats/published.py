@@ -9,6 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
+from misfired.tables import read_csv
+
 CITATION = "Deng et al. 2026, arXiv 2606.18656"
 """Where the figures are from."""
 
@@ -30,7 +32,8 @@ def published_figures() -> pl.DataFrame:
         >>> figures.shape, figures.filter(model="Human")["acc_contrast"][0]
         ((26, 14), 96.2)
     """
-    return pl.read_csv(Path(__file__).with_name("published.csv"))
+    texts = read_csv(Path(__file__).with_name("published.csv"))
+    return texts.with_columns(pl.exclude("model").cast(pl.Float64))
 
 
 def published_categories(figures: pl.DataFrame) -> list[str]:

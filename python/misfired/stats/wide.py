@@ -10,7 +10,7 @@ from misfired.errors import DataError
 from misfired.labels import checked
 from misfired.stats._grid import Grid, grid_of_outcomes
 from misfired.stats.columns import TOTAL, schema_of
-from misfired.stats.comparison import check_published
+from misfired.stats.comparison import as_figures, check_published
 from misfired.stats.families import study_tests
 from misfired.stats.measures import UNSCORED
 from misfired.stats.outcomes import outcomes_of
@@ -112,11 +112,12 @@ def _reason(measure: str, counts: Any, value: float | None) -> str | None:
 def _published(figures: pl.DataFrame) -> pl.DataFrame:
     categories = published_categories(figures)
     known = checked(check_published(figures), ["model"], "published")
+    known = known.with_columns(as_figures(known[name]) for name in categories)
     rows = []
     for row in known.iter_rows(named=True):
         cells = [(name, "mar", row[name], None, False) for name in categories]
         cells += [(TOTAL, measure, row[measure], row["reason"], True) for measure in _OF_ALL]
         for slice_, measure, value, reason, total in cells:
-            place = (row["model"], slice_, measure, None if value is None else float(value))
+            place = (row["model"], slice_, measure, value)
             rows.append((*place, *[None] * 7, "published", reason, total))
     return pl.DataFrame(rows, schema=WIDE_SCHEMA, orient="row")
