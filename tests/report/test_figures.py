@@ -101,6 +101,7 @@ def test_dumbbells_join_mar_without_and_with_the_priming(measured: Measured, pri
 
 def test_asymmetry_is_of_scored_pairs(measured: Measured) -> None:
     chart, found = rates.asymmetry(measured), cells(measured)
+    assert isinstance(chart, Chart)
     for row in chart.numbers.iter_rows(named=True):
         part = found if row["total"] else found.filter(category=row["slice"])
         assert row["n_pairs"] == len(part)
@@ -141,7 +142,9 @@ def test_margins_of_no_are_those_of_the_right_answer(measured: Measured) -> None
 
 def test_without_margins_words_stand_for_the_chart(several: list[Measured]) -> None:
     found = select.charts_of_run(several[2])
-    assert found.left_out == ["No margins are drawn: answers from text alone have no margin."]
+    assert found.left_out == [
+        "No margins are drawn: no pair has a margin of yes over no on both sides."
+    ]
     assert "margins" not in {chart.name for chart in found.charts}
 
 

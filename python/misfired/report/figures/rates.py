@@ -37,6 +37,8 @@ OUTCOMES = {
     "unscored": ("not scored", FAINT),
 }
 _ROWS = by_rows()
+#: Names of slices and columns of ours; a category of such a name stands in quotes.
+_OURS = (TOTAL, "run", "category")
 #: Columns of the tables beside the charts.
 _RATES = {
     "slice": "category",
@@ -86,8 +88,8 @@ def forest(run: Measured, priming: str | None = None) -> Chart:
 
 
 def slices() -> pl.Expr:
-    """Return the names of slices: that of a category in quotes where it is that of the total."""
-    words = pl.col("slice").map_elements(lambda name: named(name, TOTAL), return_dtype=pl.String)
+    """Return the names of slices: that of a category in quotes where it is one of ours."""
+    words = pl.col("slice").map_elements(lambda name: named(name, *_OURS), return_dtype=pl.String)
     return pl.when("total").then(pl.lit(TOTAL)).otherwise(words).alias("slice")
 
 
@@ -267,10 +269,15 @@ def _box(x: int, y: int, colour: str, alpha: float, *, strong: bool) -> Any:
     )
 
 
-def asymmetry(run: Measured, priming: str | None = None) -> Chart:
-    """Return misfires against the reverse by category, in percent of the scored pairs."""
+def asymmetry(run: Measured, priming: str | None = None) -> Chart | str:
+    """Return misfires against the reverse by category, in percent of the scored pairs.
+
+    Where no pair is scored, return that in words.
+    """
     priming = run.priming if priming is None else priming
     judged = judged_pairs(run).filter(pl.col("priming") == priming, pl.col("verdict") != "unscored")
+    if judged.is_empty():
+        return f"Misfires against the reverse are not drawn: {WORDS['no_scored_pair']}."
     share = [
         (100 * (pl.col("verdict") == name).mean()).alias(name) for name in ("misfire", "reverse")
     ]
@@ -282,10 +289,10 @@ def asymmetry(run: Measured, priming: str | None = None) -> Chart:
     found = found.sort("total", "misfire", "slice", descending=[True, True, False])
     numbers = found.with_columns(slices())
     words = f"Misfires and the reverse of {label(run.name, 60)} by category, in percent of the scored pairs, priming {priming}. "
-    for row in numbers.head(1).iter_rows(named=True):
-        words += (
-            f"All together: {said(row['misfire'])} % misfire, {said(row['reverse'])} % the reverse."
-        )
+    row = numbers.row(0, named=True)
+    words += (
+        f"All together: {said(row['misfire'])} % misfire, {said(row['reverse'])} % the reverse."
+    )
     return Chart(
         "asymmetry",
         "Misfires against the reverse",
@@ -326,7 +333,7 @@ def margins(run: Measured, priming: str | None = None) -> Chart | str:
         .sort("id")
     )
     if numbers.is_empty():
-        return f"No margins are drawn: {WORDS['no_margin']}."
+        return "No margins are drawn: no pair has a margin of yes over no on both sides."
     lower = int((numbers["margin_stereotyped"] < numbers["margin_contrast"]).sum())
     words = (
         f"Margins of the right answer of {label(run.name, 60)}, priming {priming}, for {len(numbers):,} pairs: how far it leads, "

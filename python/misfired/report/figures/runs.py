@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROWS = by_rows()
+#: With more categories, a map has them as rows.
+_MOST_COLUMNS = 14
 
 
 def mar_of(runs: Sequence[Measured], *, total: bool = True) -> pl.DataFrame:
@@ -126,25 +128,28 @@ def heat(runs: Sequence[Measured]) -> Chart:
         .sort("value", maintain_order=True)
         .tail(1)
     )
-    words = f"MAR in percent of {len(runs)} runs (rows) by category (columns)."
+    words = f"MAR in percent of {len(runs)} runs by category."
     for row in most.iter_rows(named=True):
         words += (
             f" Highest: {label(row['run'], 40)} on {label(row['slice'])}, {said(row['value'])} %."
         )
     words += f" {empty} cells have no value, most for too few pairs." * bool(empty)
-    wide = numbers.with_columns(pl.col("slice")).pivot(
-        "slice", index="run", values="value", maintain_order=True
-    )
+    wide = numbers.pivot("slice", index="run", values="value", maintain_order=True)
+    n_rows = len(runs) if wide.width - 1 <= _MOST_COLUMNS else wide.width - 1
     return Chart(
-        "mar-map", "MAR by run and category", words, numbers, _heat, _ROWS(len(runs) + 4), wide
+        "mar-map", "MAR by run and category", words, numbers, _heat, _ROWS(n_rows + 4), wide
     )
 
 
 def _heat(figure: Figure, numbers: pl.DataFrame) -> None:
     wide = numbers.pivot("slice", index="run", values="value", maintain_order=True)
-    values = wide.drop("run").cast(pl.Float64).to_numpy()[::-1].astype(float)
+    values = wide.drop("run").cast(pl.Float64).to_numpy().astype(float)
+    rows, columns = wide["run"].to_list(), wide.columns[1:]
+    if len(columns) > _MOST_COLUMNS:
+        values, rows, columns = values.T, columns, rows
+    values = values[::-1]
     colours, limits = _warm(), (0.0, max(float(np.nanmax(values, initial=0)), 1.0))
-    axes, beside_it = figure.subplots(1, 2, width_ratios=[len(wide.columns) * 4, 1])
+    axes, beside_it = figure.subplots(1, 2, width_ratios=[len(columns) * 4, 1 + len(columns) // 9])
     cells(axes, values, colours, limits)
     for (y, x), value in np.ndenumerate(values):
         if np.isnan(value):
@@ -152,13 +157,9 @@ def _heat(figure: Figure, numbers: pl.DataFrame) -> None:
         else:
             ink = ink_on(colours(value / limits[1]))
             axes.text(x, y, f"{value:.0f}", ha="center", va="center", color=ink, fontsize="small")
-    axes.set_yticks(range(len(wide)), [label(name) for name in wide["run"][::-1]])
-    axes.set_xticks(
-        range(len(wide.columns) - 1),
-        [label(name, 18) for name in wide.columns[1:]],
-        rotation=40,
-        ha="right",
-    )
+    axes.set_yticks(range(len(rows)), [label(name) for name in rows[::-1]])
+    names = [label(name, 18) for name in columns]
+    axes.set_xticks(range(len(columns)), names, rotation=40, ha="right")
     axes.tick_params(length=0)
     scale(beside_it, colours, limits, "MAR (%)")
     for side in axes.spines.values():
