@@ -11,6 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
+from misfired.annotate.collect import PEOPLE_SCHEMA as ANNOTATORS_SCHEMA
+from misfired.annotate.collect import TIMINGS_SCHEMA
 from misfired.runs.manifest import MANIFEST_KEYS
 from misfired.scoring.answers import ANSWER_COLUMNS
 from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
@@ -114,6 +116,34 @@ MEASURED = {
     "reason": "Why there is no value or interval.",
     "total": "True for all pairs together, false for a category. A total is known by this column, not by its name.",
 }
+
+#: Tables beside the runs of people: what a row is, schema, columns.
+PEOPLE = {
+    "people.parquet": ("One row for each annotator.", ANNOTATORS_SCHEMA, {
+        "annotator": "Name of the person, which says nothing of them.",
+        "status": "`complete`, `begun`, `not begun` or `withdrawn`.",
+        "n_questions": "Questions of the person.",
+        "n_answered": "Questions answered.",
+        "n_cannot_tell": "Answers `cannot tell`, attention items not counted.",
+        "n_revised": "Questions whose answer was changed.",
+        "n_attention": "Attention items answered.",
+        "n_failed": "Attention items answered wrongly.",
+        "excluded": "True if these are more than the study allows; there is no run folder then.",
+        "median_seconds": "Median time from the last showing of a question to its answer.",
+    }),
+    "timings.parquet": ("One row for each revision of each answer. Times in seconds since 1970.", TIMINGS_SCHEMA, {
+        "annotator": "Name of the person.",
+        "place": "Place in the person's order, from 1.",
+        "kind": "`pair`, `foil` (a false question) or `attention`.",
+        "id": "The row of `pairs.parquet`; for an attention item its name.",
+        "condition": "`stereotyped` or `contrast`; null for an attention item.",
+        "revision": "0 for the first answer; the highest counts.",
+        "answer": "What was answered.",
+        "shown": "When the question was last shown before.",
+        "answered": "When it was answered.",
+        "seconds": "`answered` - `shown`.",
+    }),
+}  # fmt: skip
 
 #: Columns that several tables of localisation have.
 _MODEL = {"model": "`instruct` (the model under study) or `base`."}
@@ -291,6 +321,10 @@ def sections() -> Iterator[str]:
     yield "\n## Statistics\n"
     for title, where, schema in STATISTICS:
         yield f"### {title}\n\n{where}\n\n{table(described(schema, MEASURED))}\n"
+    yield "## People\n"
+    yield "Beside the run folders of `misfired annotate collect`.\n"
+    for title, (where, schema, texts) in PEOPLE.items():
+        yield f"### {title}\n\n{where}\n\n{table(described(schema, texts))}\n"
     yield "## Localise\n"
     yield "A folder of `misfired localise`: one Parquet file for each table, `manifest.json`, and figures.\n"
     for title, columns in LOCALISE.items():

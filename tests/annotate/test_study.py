@@ -34,6 +34,15 @@ def test_pairs_are_balanced_over_categories_and_scenarios():
     assert draw_pairs(suite, 24, seed=4) != draw_pairs(suite, 24, seed=3)
 
 
+def test_pairs_that_allow_a_false_question_come_first_without_loss_of_balance():
+    suite = make_suite(48, per_scenario=4)
+    able = {f"pair_{n}" for n in range(48) if n % 4 == 2 and n % 3}
+    drawn = suite.filter(pl.col("id").is_in(draw_pairs(suite, 8, seed=0, able=able)))
+    assert set(drawn["id"]) == able
+    assert dict(drawn["category"].value_counts().iter_rows()) == {"Age": 4, "Religion": 4}
+    assert drawn["scenario"].n_unique() == 8
+
+
 def test_foils_are_twins_with_the_story_of_the_other_side():
     suite = make_suite(6)
     foils = foil_rows(suite)

@@ -36,7 +36,7 @@ def draw_pairs(
         pairs: A suite; twins (rows with `twin_of`) are not drawn.
         n_pairs: How many.
         seed: Decides which, together with names, whatever the order of the rows.
-        able: Ids that come first within their scenario.
+        able: Ids that come first within their scenario; scenarios that hold some come first, too.
 
     Raises:
         ArgumentError: The suite has fewer.
@@ -57,16 +57,16 @@ def draw_pairs(
     tree: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, category, scenario in pairs.select("id", "category", "scenario").iter_rows():
         tree[category][scenario].append(name)
+
+    def place(pair: str) -> tuple[bool, bytes]:
+        return pair not in first, digest(seed, "pair", pair)
+
     queues = []
     for category in sorted(tree, key=lambda name: digest(seed, "category", name)):
-        scenarios = tree[category]
-        drawn = [
-            sorted(
-                scenarios[name], key=lambda pair: (pair not in first, digest(seed, "pair", pair))
-            )
-            for name in sorted(scenarios, key=lambda name: digest(seed, "scenario", name))
-        ]
-        queues.append(list(_in_turn(drawn)))
+        drawn = {name: sorted(members, key=place) for name, members in tree[category].items()}
+        order = sorted(drawn, key=lambda name: digest(seed, "scenario", name))
+        order.sort(key=lambda name: drawn[name][0] not in first)
+        queues.append(_in_turn([drawn[name] for name in order]))
     return list(islice(_in_turn(queues), n_pairs))
 
 

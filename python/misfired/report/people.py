@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from misfired.report.table import Table, interval, number
+from misfired.report.table import Table, interval, number, paragraph
 from misfired.stats.ratings import Agreement
 from misfired.stats.support import FEWEST_EFFECTIVE
 
@@ -35,12 +35,15 @@ def study_report(about: Mapping[str, Any], folder: Path) -> str:
     )
     fewest = counts["pairs_a_person"][0]
     little = f"; under {FEWEST_EFFECTIVE}, no MAR of a single person is shown"
-    lines = [
+    told = [
         f"{n_pairs} pairs of {counts['n_scenarios']} scenarios: {categories}",
         f"{counts['n_foils']} with false questions{why}; right answers: {expected}",
         f"{n_people} people: {_range(counts['pairs_a_person'])} pairs each"
         + (little if fewest < FEWEST_EFFECTIVE else ""),
         f"{_range(counts['questions_a_person'])} questions each; {len(about['core'])} pairs go to everyone",
+    ]
+    lines = [
+        *map(paragraph, told),
         "",
         "If nobody misfires, the 95 % interval of MAR will be",
         f"  0 to {zero['these']:.1f} %  for these people (by scenario: {counts['n_scenarios']})",
