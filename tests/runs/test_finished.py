@@ -21,6 +21,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture(scope="module")
 def whole(small_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
+    shutil.copy(small_model, folder / "model.gguf")
     run(small_model, make_suite(), out=folder / "run", n_resamples=50)
     run(
         make_model(folder / "other.gguf", "llama", seed=5),
@@ -215,3 +216,49 @@ def test_so_it_does_where_a_model_is_loaded(command, name, folder, small_model, 
     else:
         told = misfired("localise", small_model, "--run", folder, "-o", folder.parent / "found")
     refused(told, MANIFEST)
+
+
+@pytest.mark.parametrize("damage", ["pairs", "answers", "status", "summary"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "stats",
+        "compare",
+        "leaderboard",
+        "agreement",
+        "report",
+        "plot",
+        "localise",
+        "run",
+        "against",
+    ],
+)
+def test_every_command_refuses_what_is_not_of_the_run(
+    command, damage, whole, folder, misfired
+) -> None:
+    if damage == "status":
+        without_hashes(folder, status="running")
+    else:
+        file = {"pairs": PAIRS, "answers": ANSWERS, "summary": SUMMARY}[damage]
+        shutil.copy(whole / "half" / file, folder / file)
+    make_suite().write_parquet(folder.parent / "suite.parquet")
+    model = whole / "model.gguf"
+    asked = (model, "--suite", folder.parent / "suite.parquet", "--priming", "none")
+    out = folder.parent / "out"
+    told = misfired(
+        *{
+            "stats": ("stats", folder),
+            "compare": ("compare", folder, whole / "other"),
+            "leaderboard": ("leaderboard", whole / "other", folder),
+            "agreement": ("agreement", whole / "other", folder),
+            "report": ("report", folder, "-o", out / "page.html"),
+            "plot": ("plot", folder, "-o", out),
+            "localise": ("localise", model, "--run", folder, "-o", out),
+            "run": ("run", *asked, "-o", folder, "--n-resamples", 50),
+            "against": ("run", *asked, "-o", out, "--until-decided", 5, "--against", folder),
+        }[command]
+    )
+    if command == "run" and damage == "status":
+        assert told.code == 0, "an unfinished run resumes"
+        return
+    refused(told, "not complete" if damage == "status" else file)
