@@ -45,7 +45,28 @@ def test_failures_and_as_many_controls_of_each_category(outcomes: pl.DataFrame) 
     assert controls["contrast"].all()
     for category in "AB":
         assert len(failures.filter(category=category)) == len(controls.filter(category=category))
-    assert abs(len(failures) - 20) <= 1
+    assert len(failures) == 20
+
+
+@pytest.mark.parametrize("n_pairs", [1, 2, 4, 7, 33])
+@pytest.mark.parametrize("n_categories", [1, 3, 10])
+def test_at_most_means_at_most(n_pairs: int, n_categories: int) -> None:
+    outcomes = pl.DataFrame(
+        [
+            {
+                "id": f"{n}", "category": f"c{n * n % n_categories}",
+                "stereotyped": n % 2 == 0, "contrast": True,
+            }
+            for n in range(400)
+        ]
+    )  # fmt: skip
+    for seed in range(5):
+        chosen = choose_cases(outcomes, n_pairs=n_pairs, seed=seed).join(outcomes, on="id")
+        failures = chosen.filter(kind="failure")
+        assert len(failures) == n_pairs
+        for (category,), group in outcomes.filter(~pl.col("stereotyped")).group_by("category"):
+            share = n_pairs * len(group) / 200
+            assert abs(len(failures.filter(category=category)) - share) < 1
 
 
 def test_the_seed_decides_the_draw(outcomes: pl.DataFrame) -> None:

@@ -15,6 +15,7 @@ import pytest
 from misfired.errors import ArgumentError, DataError, MisfiredError, ModelError
 from misfired.localise import Localisation, LocaliseOptions, localise
 from misfired.localise.probes.lens import lens_curves, lens_figures
+from misfired.localise.run import read_run
 from misfired.runs.pipeline import run
 from misfired.scoring.protocol import get_protocol
 
@@ -214,6 +215,16 @@ def test_nothing_to_study(pairs: pl.DataFrame, model_file: MakeFile, tmp_path: P
     run(model_file("llama"), same, out=tmp_path / "r", protocol="logit-bare", n_resamples=10)
     with pytest.raises(DataError, match="no failures to study: of 6 pairs"):
         localise(model_file("llama"), tmp_path / "r", anyway=True)
+
+
+def test_a_priming_that_has_failures_is_named(run_folder: Path, model_file: MakeFile) -> None:
+    data = read_run(run_folder, model_file("llama"), priming="none")
+    right = data.outcomes.with_columns(stereotyped=pl.lit(value=True))
+    lucky = replace(data, outcomes=right, elsewhere={"cue": 3, "fair": 0})
+    with pytest.raises(DataError, match=r"priming none: no failures .* some under: cue 3$"):
+        lucky.choose(n_pairs=1, seed=0)
+    with pytest.raises(DataError, match=r"contrast prompt$"):
+        replace(lucky, elsewhere={"fair": 0}).choose(n_pairs=1, seed=0)
 
 
 def test_a_protocol_that_is_not_read_by_first_tokens(

@@ -8,7 +8,7 @@ import numpy as np
 
 from misfired.errors import DataError
 from misfired.files import make_folder
-from misfired.localise.cases import build_cases, choose_cases, longest
+from misfired.localise.cases import build_cases, longest
 from misfired.localise.held import chunks
 from misfired.localise.options import CaseOptions
 from misfired.localise.probe import Activations, Probe
@@ -60,7 +60,7 @@ def averages(model: Path | str, run: Path | str, **options: Any) -> Averages:
     """
     asked = CaseOptions.of(options)
     data = read_run(run, model, priming=asked.priming)
-    chosen = choose_cases(data.outcomes, n_pairs=asked.n_pairs, seed=asked.seed)
+    chosen = data.choose(n_pairs=asked.n_pairs, seed=asked.seed)
     if "control" not in chosen["kind"]:
         raise DataError(
             f"{run}: run must have controls, got no pair of the failures' categories that is right twice"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
@@ -105,7 +106,7 @@ def choose_cases(
     """Draw failures and, for each, a control of the same category.
 
     Outcomes are those of one priming (see `build_outcomes`). At most `n_pairs` failures are drawn, by
-    default all; categories keep their share. With `among`, only these pairs are drawn.
+    default all; categories keep their share, to the nearest pair (largest remainders). With `among`, only these pairs are drawn.
 
     Returns:
         Columns `id`, `kind`, in the order of `outcomes`. A category with fewer pairs that are right
@@ -135,18 +136,33 @@ def choose_cases(
     allowed = set(
         rows.filter(pl.col("id").is_in(among))["_row"] if among is not None else rows["_row"]
     )
-    n_allowed = len(allowed.intersection(failures["_row"]))
+    groups = [group for _, group in failures.group_by("category", maintain_order=True)]
+    sizes = np.array([len(allowed.intersection(group["_row"])) for group in groups])
     generator = np.random.default_rng(seed)
-    share = 1.0 if n_pairs is None else min(1.0, n_pairs / max(1, n_allowed))
     chosen: list[int] = []
-    for (category,), group in failures.group_by("category", maintain_order=True):
-        n_here = len(allowed.intersection(group["_row"]))
-        n = max(1, round(share * n_here)) if n_here else 0
-        for source in (group, rows.filter(kind="control", category=category)):
+    for n, group in zip(_shares(sizes, n_pairs, seed), groups, strict=True):
+        for source in (group, rows.filter(kind="control", category=group["category"][0])):
             # All are drawn, so that the draw of one category does not depend on `among` in another.
             drawn = source["_row"].gather(generator.permutation(len(source)))
             chosen += [row for row in drawn if row in allowed][:n]
     return rows.filter(pl.col("_row").is_in(chosen)).select("id", "kind")
+
+
+def _shares(sizes: npt.NDArray[np.int64], n: int | None, seed: int) -> list[int]:
+    """Divide `n` among groups in proportion to their sizes: largest remainders, ties by seed.
+
+    Example:
+        >>> _shares(np.array([10, 20, 30]), 5, seed=0), _shares(np.array([1, 2]), None, seed=0)
+        ([1, 2, 2], [1, 2])
+    """
+    total = int(sizes.sum())
+    if n is None or n >= total:
+        return [int(size) for size in sizes]
+    whole, remainders = np.divmod(sizes * n, total)
+    lots = np.random.default_rng([seed, n]).permutation(len(sizes))
+    largest = np.lexsort((lots, -remainders))[: n - int(whole.sum())]
+    whole[largest] += 1
+    return [int(share) for share in whole]
 
 
 def build_cases(

@@ -1,7 +1,7 @@
 """A finished run, as localisation reads it: its pairs, settings and outcomes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError, ModelError
+from misfired.localise.cases import FAILED, choose_cases
 from misfired.prompts.primings import Priming
 from misfired.prompts.shots import Shot
 from misfired.runs.finished import open_run
@@ -29,6 +30,7 @@ class RunData:
 
     Attributes:
         outcomes: Of the priming under study, one row per pair.
+        elsewhere: Failures under the run's other primings.
         verdict: Whether the run reads under this priming, and which way it leans.
         template: The chat template, as the manifest has it.
     """
@@ -36,6 +38,7 @@ class RunData:
     path: Path
     model: Path
     outcomes: pl.DataFrame
+    elsewhere: dict[str, int]
     verdict: Verdict
     pairs: pl.DataFrame
     priming: Priming
@@ -43,6 +46,21 @@ class RunData:
     template: TemplateSettings
     shots: tuple[Shot, ...]
     model_sha256: str
+
+    def choose(
+        self, *, n_pairs: int | None, seed: int, among: Collection[str] | None = None
+    ) -> pl.DataFrame:
+        """Draw failures and controls as `choose_cases` does.
+
+        Raises:
+            DataError: There is no failure to study; says which other priming has some.
+        """
+        try:
+            return choose_cases(self.outcomes, n_pairs=n_pairs, seed=seed, among=among)
+        except DataError as error:
+            some = [f"{name} {n}" for name, n in self.elsewhere.items() if n]
+            others = f"; --priming has some under: {', '.join(some)}" if some else ""
+            raise DataError(f"{self.path}: priming {self.priming.name}: {error}{others}") from None
 
     def open(self, devices: Devices) -> Session:
         """Load the model and set it up as the run did.
@@ -101,10 +119,14 @@ def read_run(path: Path | str, model: Path | str, *, priming: str) -> RunData:
         raise DataError(f"{path}: {problem}")
     if run.pairs is None:
         raise DataError(f"{path}: must hold pairs.parquet to be localised, which is missing")
+    outcomes = build_outcomes(run.answers)
+    failures = outcomes.filter(FAILED).group_by("priming", maintain_order=True).len()
+    elsewhere = {name: n for name, n in failures.iter_rows() if name != priming}
     shots = () if settings.shots is None else settings.shots.demonstrations
     return RunData(
-        path=path, model=model, outcomes=build_outcomes(run.answers).filter(priming=priming),
-        verdict=verdict(run.answers, priming=priming), pairs=run.pairs, priming=primings[priming], protocol=protocol, template=settings.template,
+        path=path, model=model, outcomes=outcomes.filter(priming=priming), elsewhere=elsewhere,
+        verdict=verdict(run.answers, priming=priming), pairs=run.pairs, priming=primings[priming],
+        protocol=protocol, template=settings.template,
         shots=shots, model_sha256=sha256,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from misfired.localise.ablation import CHOOSING_METHOD, ablation_test, split_scenarios
-from misfired.localise.cases import FAILED, Case, build_cases, choose_cases, longest
+from misfired.localise.cases import FAILED, Case, build_cases, longest
 from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import chunks
 from misfired.localise.options import LocaliseOptions
@@ -120,7 +120,7 @@ class _Study:
             return build_cases(data.pairs, chosen, session, data.priming, asked)
 
         among = twinned if self.evidence else None
-        drawn = choose_cases(data.outcomes, n_pairs=options.n_pairs, seed=options.seed, among=among)
+        drawn = data.choose(n_pairs=options.n_pairs, seed=options.seed, among=among)
         cases = build(drawn)
         self.failures = [case for case in cases if case.kind == "failure"]
         self.controls = [case for case in cases if case.kind == "control"]
