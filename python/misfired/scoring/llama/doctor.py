@@ -43,6 +43,8 @@ N_PROMPT = 136
 N_BATCH = 68
 #: Prompts of the benchmark in its paper variant: a pair has one of each condition, and one with the cue.
 N_BENCHMARK = 6084
+#: Prompts of the run whose trial is measured if thorough: four of them are tried.
+N_THOROUGH = 150
 #: Vector instructions whose absence costs most on x86.
 _WANTED_FEATURES = ("AVX2", "FMA", "F16C")
 #: What ggml calls instructions and libraries that it computes with on a CPU.
@@ -251,7 +253,7 @@ def _decoded(session: Session, options: ScoringOptions, *, thorough: bool) -> It
     job = _made_up_job(model, n_prompt)
     if thorough:
         with session.context(job) as context:
-            chosen = choose_packing(context, job, options).facts
+            chosen = choose_packing(context, job, options, N_THOROUGH).facts
             yield _invariance(model, chosen)
             yield _throughput(context, job, chosen["packing"], THOROUGH_SECONDS)
         return

@@ -28,6 +28,8 @@ from misfired.scoring.protocol import Protocol
 #: Prompts tried before a run begins, at most; `N_FEW` where a text is written for each, or where luck
 #: cannot hide anything.
 N_TRIED, N_FEW = 24, 6
+#: Prompts of which one can share with another.
+N_PAIR = 2
 #: The largest difference that `exact` accepts.
 TOLERANCE = 1e-5
 #: Prompts scored again when a run is done, at most: none off in 59 says, at 95 %, that under 5 % are.
@@ -114,9 +116,12 @@ def choose_packing(
     if not (candidates and job.prompts):
         return _untried("fresh")
     affordable = costs.affordable(TRIAL_SHARE, costs.alone, costs.header)
-    # One prompt has no neighbours that a trial of `packed` could show.
-    least = N_FEW if "packed" in candidates else 1
-    n = N_FEW if job.protocol.generates else max(least, min(N_TRIED, affordable))
+    n = min(N_TRIED, affordable)
+    if job.protocol.generates or "packed" in candidates:
+        n = N_FEW if job.protocol.generates else max(N_FEW, n)
+    elif n < N_PAIR:
+        # A prompt that is tried by itself shares nothing; the check after the run finds what differs.
+        return _untried("solo")
     tried = _spread(job, n)
     kept = dict(zip(tried.prompts, alone(context, tried), strict=True))
     differences: dict[str, float] = {}
