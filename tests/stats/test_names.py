@@ -141,3 +141,21 @@ def test_a_priming_may_not_have_the_name_of_a_change():
             DataError, match="priming must not have the name of a change by another"
         ):
             function(pl.concat(frames))
+
+
+def test_the_line_of_the_total_and_its_rows(tmp_path, misfired):
+    parts = [("overall", 10, False), ("Tea", 90, True)]
+    frame = pl.concat(
+        pl.DataFrame({"id": [f"{name}{i}" for i in range(n)], "scenario": [f"{name}{i}" for i in range(n)]})
+        .with_columns(category=pl.lit(name), priming=pl.lit("none"), stereotyped=right, contrast=True)
+        for name, n, right in parts
+    )  # fmt: skip
+    frame.write_parquet(tmp_path / "answers.parquet")
+    lines = misfired("stats", tmp_path / "answers.parquet").out.splitlines()
+    (total,) = (line.split() for line in lines if line.startswith("overall "))
+    assert total[1:3] == ["100", "10.0"]
+    (own,) = (line.split() for line in lines if line.startswith("'overall' "))
+    assert (own[1], own[5]) == ("10", "100.0*")
+    rows = pl.read_csv(misfired("stats", tmp_path / "answers.parquet", "--csv").out.encode())
+    mar = rows.filter(measure="mar", slice="overall").select("total", "value", "n_pairs").rows()
+    assert mar == [(True, 10.0, 100), (False, 100.0, 10)]

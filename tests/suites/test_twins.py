@@ -4,7 +4,14 @@ import polars as pl
 import pytest
 
 from misfired.prompts.order import limit_pairs, pair_order
-from misfired.suites.twins import N_STORIES, READING, gold_no_twins, with_reading_check
+from misfired.runs.manifest import pairs_settings
+from misfired.suites.twins import (
+    N_STORIES,
+    READING,
+    checks_reading,
+    gold_no_twins,
+    with_reading_check,
+)
 
 
 def _suite(n: int = 200) -> pl.DataFrame:
@@ -60,3 +67,15 @@ def test_a_part_of_the_suite_has_a_part_of_its_twins() -> None:
     assert twins[0] < twins[1] == twins[2]
     held, asked = checked[0], checked[1]
     assert asked.filter(pl.col("id").is_in(held["id"].to_list())).equals(held)
+
+
+def test_ids_of_users_may_end_as_those_of_twins() -> None:
+    own = _suite(3).with_columns(id=pl.Series(["p", "p_reading", "q_reading"]))
+    twins = gold_no_twins(own)
+    assert twins["id"].to_list() == ["p_reading_reading", "q_reading_reading"]
+    checked = with_reading_check(own, own["id"].to_list())
+    assert checked["id"].is_unique().all()
+    kept = checked.filter(~checks_reading(checked))
+    assert kept["id"].to_list() == own["id"].to_list()
+    assert pairs_settings(checked)["reading_check"] == 2
+    assert pairs_settings(own)["reading_check"] == 0

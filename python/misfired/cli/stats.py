@@ -20,6 +20,7 @@ from misfired.runs.analyses import analyse
 from misfired.runs.folder import read_answers
 from misfired.runs.manifest import read_manifest
 from misfired.runs.names import model_names
+from misfired.scoring.protocol import is_cot
 from misfired.stats import (
     by_expected,
     compare_evidence,
@@ -313,7 +314,7 @@ def _tests(paths: list[Path], options: str) -> pl.DataFrame:
         if "model" not in frame.columns:
             manifest = read_manifest(path) if path.is_dir() else None
             protocol = manifest.settings.protocol.name if manifest else "direct"
-            reasons = "cot" if protocol.startswith("cot") else protocol
+            reasons = "cot" if is_cot(protocol) else protocol
             frame = frame.with_columns(model=pl.lit(model), protocol=pl.lit(reasons))
             alike = known.setdefault((model, reasons), [])
             for other, rows in alike:

@@ -19,7 +19,7 @@ from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.priming import CONTRASTS_SCHEMA
 from misfired.stats.verdict import verdict_priming
-from misfired.suites.twins import READING
+from misfired.suites.twins import checks_reading
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def analyse(
     found = verdict(answers, priming=verdict_priming(answers), **options)
     measured = evidence(answers, **options)
     # Twins that check the reading are too few for the rates of a design.
-    answers = answers.filter(~pl.col("id").str.ends_with(READING))
+    answers = answers.filter(~checks_reading(answers))
     schemas = (CONTRASTS_SCHEMA, DETECTION_SCHEMA, EXPECTED_SCHEMA)
     contrasts, detection, expected = (pl.DataFrame(schema=schema) for schema in schemas)
     if controlled := controlled_primings(answers):

@@ -29,7 +29,7 @@ from misfired.scoring.backend import Tallies
 from misfired.scoring.options import KvCache, ScoringOptions
 from misfired.scoring.protocol import Protocol
 from misfired.stats.outcomes import OUTCOMES
-from misfired.suites.twins import READING
+from misfired.suites.twins import checks_reading
 
 #: Name of the file in a run folder, and its format; another is refused.
 MANIFEST, FORMAT = "manifest.json", 1
@@ -274,7 +274,7 @@ def pairs_sha256(pairs: pl.DataFrame) -> str:
 
 def pairs_settings(pairs: pl.DataFrame) -> dict[str, Any]:
     """Return the settings that change when more pairs are asked."""
-    n_checks = int(pairs["id"].str.ends_with(READING).sum())
+    n_checks = len(pairs.filter(checks_reading(pairs)))
     of_pairs = {"suite_sha256": pairs_sha256(pairs), "n_pairs": len(pairs)}
     return of_pairs | {"reading_check": n_checks}
 

@@ -213,6 +213,16 @@ COT = replace(
 PROTOCOLS = {protocol.name: protocol for protocol in (LOGIT, BARE, WHOLE, JSON, GENERATE, COT)}
 
 
+def is_cot(name: str) -> bool:
+    """True if a protocol is `cot` or a form of it by its name, as `cot-short`; `cotton` is not.
+
+    Example:
+        >>> [is_cot(name) for name in ("cot", "cot-short", "cot2", "cotton", "logit")]
+        [True, True, True, False, False]
+    """
+    return name.startswith(COT.name) and not name[len(COT.name) :][:1].isalpha()
+
+
 def get_protocol(name: str) -> Protocol:
     """Return the built-in protocol of that name, or read it from a `.toml` file.
 

@@ -47,8 +47,10 @@ def gold_no_twins(pairs: pl.DataFrame) -> pl.DataFrame:
         return pairs.clear()
     if "twin_of" in pairs.columns and pairs["twin_of"].count():
         return pairs.clear()
-    rows = []
+    rows, known = [], set(pairs["id"].to_list())
     for pair in pairs.iter_rows(named=True):
+        if pair["id"] + READING in known:
+            continue
         parts = _LAST.match(pair["stereotyped"]), _LAST.match(pair["contrast"])
         if parts[0] is None or parts[1] is None:
             continue
@@ -63,6 +65,20 @@ def gold_no_twins(pairs: pl.DataFrame) -> pl.DataFrame:
         rows.append(pair | prompts | no | {"id": pair["id"] + READING, "twin_of": pair["id"]})
     schema = {**pairs.schema, "twin_of": pl.String()}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def checks_reading(frame: pl.DataFrame) -> pl.Expr:
+    """Return what is true of twins that a run added; a pair of a user's may end in `READING` too.
+
+    Example:
+        >>> pairs = pl.DataFrame({"id": ["p", "p_reading", "q_reading"], "twin_of": [None, "p", None]})
+        >>> pairs.filter(checks_reading(pairs))["id"].to_list()
+        ['p_reading']
+    """
+    if "twin_of" not in frame.columns:
+        return pl.lit(value=False)
+    twin_of = pl.col("twin_of").cast(pl.String)
+    return (pl.col("id") == twin_of + READING).fill_null(value=False)
 
 
 def with_reading_check(pairs: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:

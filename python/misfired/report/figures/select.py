@@ -11,6 +11,7 @@ from misfired.report.figures.chart import Chart
 from misfired.report.figures.draw import file_name
 from misfired.report.measured import Measured
 from misfired.runs.names import tell_apart
+from misfired.scoring.protocol import is_cot
 
 #: MAR of people on the pairs of VETO, in percent: Deng et al. 2026, table of results.
 PUBLISHED_HUMAN = 0.0
@@ -123,7 +124,7 @@ def _counts_of_shots(run: Measured, runs: Sequence[Measured]) -> int:
 
 def _reasoning(runs: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
     """Return each run that reasons after one that does not, of the same model and demonstrations."""
-    reasons = [run for run in runs if run.manifest.settings.protocol.name.startswith("cot")]
+    reasons = [run for run in runs if is_cot(run.manifest.settings.protocol.name)]
     plain = [run for run in runs if run not in reasons]
     found = []
     for two in reasons:
