@@ -20,7 +20,7 @@ from misfired import read_suite, write_suite
 from misfired.errors import DataError
 from misfired.files import file_sha256, make_folder, read_toml, replacing
 from misfired.reading import parse_json, read_bytes, read_json, read_text
-from misfired.tables import EVERY, read_csv, read_table
+from misfired.tables import EVERY, read_csv, read_jsonl, read_table
 
 PATTERNS = ["a[12]", "a*", "a?", "a{1,2}", "[!a]", "~", "file:a", "a=1", "a%20b", "ü\u202e"]
 
@@ -322,3 +322,21 @@ def test_nothing_else_reads_files() -> None:
         if READS.search(re.sub(r">>> .*", "", path.read_text(encoding="utf-8")))
     }
     assert found <= OWN
+
+
+@pytest.mark.parametrize(
+    ("read", "most"),
+    [(read_text, 2**28), (read_toml, 2**28), (read_csv, 2**31), (read_jsonl, 2**31)],
+)
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, read, most) -> None:
+    with (tmp_path / "it").open("wb") as file:
+        file.truncate(most + 1)
+    with pytest.raises(DataError, match=f"it: must have at most {most:,} bytes, got {most + 1:,}"):
+        read(tmp_path / "it")
+
+
+def test_a_file_that_does_not_fit_into_memory(tmp_path) -> None:
+    with (tmp_path / "it").open("wb") as file:
+        file.truncate(2**43)
+    with pytest.raises(DataError, match="it: its 8,796,093,022,208 bytes do not fit into memory"):
+        read_bytes(tmp_path / "it")

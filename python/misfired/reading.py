@@ -19,6 +19,9 @@ MOST_NESTED = 64
 MOST_DIGITS = 40
 """Digits of a whole number in JSON; 64 bits take 20."""
 
+MOST_OF_A_TEXT, MOST_OF_A_TABLE = 1 << 28, 1 << 31
+"""Bytes of a text file, and of a table of text; a Parquet file may have any number."""
+
 _SHOWN_CHARS = 60
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -76,17 +79,24 @@ def opened(path: PathLike) -> Iterator[IO[bytes]]:
         yield file
 
 
-def read_bytes(path: PathLike) -> bytes:
-    """Return the content of a file; errors as `opened`."""
+def read_bytes(path: PathLike, most: int | None = None) -> bytes:
+    """Return the content of a file; errors as `opened`, or if it has more bytes than `most`."""
     with opened(path) as file:
-        return file.read()
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise DataError(f"{path}: must have at most {most:,} bytes, got {size:,}")
+        try:
+            return file.read()
+        except MemoryError:
+            raise DataError(f"{path}: its {size:,} bytes do not fit into memory") from None
 
 
 def read_text(path: PathLike) -> str:
     r"""Return the text of a file: UTF-8, or what its byte order mark says, with `\n` as line ends.
 
     Raises:
-        DataError: As `opened`; or a byte is not of the encoding, or NUL: the message names the line.
+        DataError: As `opened`; it has more than `MOST_OF_A_TEXT` bytes; or a byte is not of the
+            encoding, or NUL: the message names the line.
 
     Example:
         >>> import tempfile
@@ -96,7 +106,7 @@ def read_text(path: PathLike) -> str:
         ...     read_text(file.name)
         'one\ntwo'
     """
-    return unified(decode(path, read_bytes(path)))
+    return unified(decode(path, read_bytes(path, MOST_OF_A_TEXT)))
 
 
 def unified(text: str) -> str:

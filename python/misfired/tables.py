@@ -15,6 +15,7 @@ import polars as pl
 from misfired.errors import DataError
 from misfired.labels import label_column, label_text
 from misfired.reading import (
+    MOST_OF_A_TABLE,
     Digits,
     JsonError,
     PathLike,
@@ -156,7 +157,7 @@ def read_jsonl(
 
 
 def _lines(path: PathLike) -> Iterator[str]:
-    content = read_bytes(path)
+    content = read_bytes(path, MOST_OF_A_TABLE)
     try:
         text = decode(path, content)
     except DataError as error:
@@ -251,7 +252,7 @@ def read_csv(path: PathLike) -> pl.DataFrame:
         DataError: There is no header, a column is named twice, or a row is broken; the message names
             file, row and column.
     """
-    content = read_bytes(path)
+    content = read_bytes(path, MOST_OF_A_TABLE)
     try:
         text = decode(path, content)
     except DataError as error:
