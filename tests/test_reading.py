@@ -69,6 +69,10 @@ def test_what_is_no_file_is_never_replaced(tmp_path, kind) -> None:
 def test_a_path_with_nul_and_a_link_to_nowhere(tmp_path) -> None:
     with pytest.raises(DataError, match=r"'a\\x00b': a path must not hold NUL"):
         read_bytes("a\0b")
+    with pytest.raises(DataError, match=r"a path must not hold NUL"):
+        write_suite(make_suite(), tmp_path / "a\0b.csv")
+    with pytest.raises(DataError, match=r"a path must not hold NUL"):
+        make_folder(tmp_path / "a\0b")
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(DataError, match=r"link: No such file or directory$"):
         read_bytes(tmp_path / "link")

@@ -23,6 +23,7 @@ from misfired.reading import (
     JsonError,
     check_depth,
     check_file,
+    check_path,
     kind_of,
     opened,
     read_text,
@@ -54,6 +55,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: The folder is missing or cannot be written, or the disk is full; the message names
             `path`.
     """
+    check_path(path)
     target = Path(path)
     if target.exists():
         check_file(target)
@@ -132,6 +134,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         DataError: Something else stands there.
         OSError: It cannot be made.
     """
+    check_path(path)
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

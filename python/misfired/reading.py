@@ -54,6 +54,12 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
+def check_path(path: PathLike) -> None:
+    """Refuse a path that holds NUL, which no system takes."""
+    if "\0" in os.fspath(path):
+        raise DataError(f"{shown(os.fspath(path))}: a path must not hold NUL")
+
+
 def check_file(path: PathLike) -> None:
     """Refuse at once what is not there or is no regular file, such as a pipe, a device or a folder.
 
@@ -252,8 +258,7 @@ def is_finite(value: object) -> bool:
 @contextmanager
 def _named(path: PathLike) -> Iterator[None]:
     """Turn a failed system call into an error of one line that names the file."""
-    if "\0" in os.fspath(path):
-        raise DataError(f"{shown(os.fspath(path))}: a path must not hold NUL")
+    check_path(path)
     try:
         yield
     except OSError as error:
