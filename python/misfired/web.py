@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import math
 import socket
 import threading
 import time
@@ -38,33 +39,27 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
-        self._lock, self._over = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
         self.extend(seconds)
 
     def extend(self, seconds: float) -> None:
         """Begin the time anew."""
-        self._end = time.monotonic() + seconds
+        self.end = time.monotonic() + seconds
 
     def __enter__(self) -> "Deadline":
         self._outer = getattr(_here, "deadline", None)
         _here.deadline = self
-        threading.Thread(target=self._run, name="misfired-deadline", daemon=True).start()
+        _watchman.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        _watchman.remove(self)
         _here.deadline = self._outer
         with self._lock:
             for each in self._sockets:
                 each.close()
             self._sockets.clear()
-
-    def _run(self) -> None:
-        while (left := self._end - time.monotonic()) > 0:
-            if self._over.wait(min(left, threading.TIMEOUT_MAX)):
-                return
-        self._expire()
 
     def watch(self, connection: socket.socket) -> None:
         """Shut a connection down when the time is over; a second handle outlives its wrapping in TLS."""
@@ -73,10 +68,51 @@ class Deadline:
             if self.expired:
                 _shut(self._sockets)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Shut down what is watched."""
         with self._lock:
             self.expired = True
             _shut(self._sockets)
+
+
+class _Watchman:
+    """One thread that waits for the earliest of all deadlines: a thread for each would cost more."""
+
+    def __init__(self) -> None:
+        self._watched: set[Deadline] = set()
+        self._changed, self._wakes = threading.Condition(), math.inf
+        self._thread: threading.Thread | None = None
+
+    def add(self, deadline: Deadline) -> None:
+        with self._changed:
+            self._watched.add(deadline)
+            if self._thread is None or not self._thread.is_alive():
+                # A process that was forked from this one has no thread of it.
+                self._thread = threading.Thread(
+                    target=self._keep_watch, name="misfired-deadlines", daemon=True
+                )
+                self._thread.start()
+            elif deadline.end < self._wakes:
+                self._changed.notify()
+
+    def remove(self, deadline: Deadline) -> None:
+        with self._changed:
+            self._watched.discard(deadline)
+
+    def _keep_watch(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                over = [deadline for deadline in self._watched if deadline.end <= now]
+                self._watched.difference_update(over)
+                if not over:
+                    self._wakes = min((each.end for each in self._watched), default=math.inf)
+                    self._changed.wait(min(self._wakes - now, threading.TIMEOUT_MAX))
+            for deadline in over:
+                deadline.expire()
+
+
+_watchman = _Watchman()
 
 
 def _shut(sockets: list[socket.socket]) -> None:

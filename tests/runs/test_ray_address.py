@@ -1,7 +1,10 @@
 """An address at which no cluster is fails at once, in one line."""
 
 import contextlib
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ import pytest
 
 from helpers import make_suite
 from loopback_server import free_port
-from misfired import ArgumentError, score
+from misfired import ArgumentError, score, write_suite
 from misfired.scoring.llama import cluster
 
 SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -78,3 +81,27 @@ def test_another_service_that_speaks_as_ray_does():
     with listening(SETTINGS) as address:
         # Importing Ray is not its answer: a busy machine takes long for it.
         assert "no head of a cluster answers there" in refused(address)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_ctrl_c_ends_a_run_on_a_cluster(small_model, tmp_path):
+    """Within a second, and with it the cluster that the run has started."""
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    write_suite(make_suite(4000), tmp_path / "suite.parquet")
+    options = ("--suite", tmp_path / "suite.parquet", "-o", tmp_path / "run", "--ray", "local")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "misfired", "run", small_model, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    with process:
+        for line in process.stderr:
+            if line.endswith("scoring\n"):
+                break
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert time.monotonic() - began < 1.5

@@ -141,6 +141,7 @@ def _append(
         n_have += len(chunk)
         progress(n_have, n_total)
         if n_have > MOST_BYTES:
+            file.truncate(0)
             raise FetchError(f"{url}: must be at most {MOST_BYTES} bytes, got more")
         if n_have - n_before >= LEAST_BYTES:
             deadline.extend(WINDOW_SECONDS)
