@@ -96,7 +96,9 @@ def main() -> None:
     except KeyboardInterrupt:
         TOLD.set()
         _fail(MESSAGE, CODE)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+            _fail("memory ran out (misfired doctor MODEL says what is needed)", 1)
         if _code(1) == 1:
             raise
         # Python would leave with 1, which a gate keeps for a harm that was shown.
@@ -142,6 +144,9 @@ def _begin_early(name: str, arguments: list[str]) -> None:
 
 
 def _invoke(name: str, arguments: list[str]) -> int:
+    from misfired.scoring.environment import spare_address_space
+
+    spare_address_space()
     _begin_early(name, arguments)
     import typer
 

@@ -15,6 +15,7 @@ from misfired.errors import ArgumentError
 from misfired.scoring import environment, options
 from misfired.scoring.llama.gguf import Header
 from misfired.scoring.llama.library import load_library
+from misfired.scoring.llama.trial_load import write_settings
 from misfired.scoring.options import Devices
 
 SPLIT_MODES = {
@@ -25,9 +26,6 @@ KINDS = ("cpu", "gpu", "integrated gpu", "accelerator", "meta")
 
 #: Memory that contexts need beside the weights: bytes on each GPU, and bytes for each byte of weights.
 SPARE_BYTES, SPARE_SHARE = 1 << 30, 0.25
-
-#: Ends llama.cpp's list of devices to use: alone it says that no GPU may take part.
-_NO_DEVICE = (ctypes.c_void_p * 1)(None)
 
 
 @dataclass(frozen=True)
@@ -148,28 +146,37 @@ def _layers_that_fit(found: list[Device], header: Header) -> int:
     return max(0, int(for_weights * (header.n_layers + 1) / header.n_bytes))
 
 
-def apply_to_model(devices: Devices, params: Any) -> None:
-    """Write where layers are computed into llama.cpp's model parameters; `devices` has been placed.
+def settings(devices: Devices) -> dict[str, Any]:
+    """Return llama.cpp's model parameters that place layers; `devices` has been placed.
 
     Raises:
-        ArgumentError: More shares than llama.cpp takes, or another precision than that of the process.
+        ArgumentError: More shares than llama.cpp takes.
     """
-    params.n_gpu_layers = devices.n_gpu_layers or 0
-    if not params.n_gpu_layers:
-        params.devices = ctypes.cast(_NO_DEVICE, ctypes.c_void_p)
-        return
-    environment.before_gpu(devices.precision)
+    found: dict[str, Any] = {"n_gpu_layers": devices.n_gpu_layers or 0}
+    if not found["n_gpu_layers"]:
+        return found
     if devices.split_mode is not None:
-        params.split_mode = SPLIT_MODES[devices.split_mode]
+        found["split_mode"] = SPLIT_MODES[devices.split_mode]
     if devices.main_gpu is not None:
-        params.main_gpu = devices.main_gpu
+        found["main_gpu"] = devices.main_gpu
     if devices.tensor_split is not None:
         most = int(capi.llama_max_devices())
         if (n := len(devices.tensor_split)) > most:
             raise ArgumentError(f"tensor_split must have at most {most} shares, got {n}")
         # llama.cpp reads as many as it has devices.
-        shares = (ctypes.c_float * most)(*devices.tensor_split)
-        params.tensor_split = ctypes.cast(shares, type(params.tensor_split))
+        found["tensor_split"] = [*devices.tensor_split, *[0.0] * (most - n)]
+    return found
+
+
+def apply_to_model(devices: Devices, params: Any) -> None:
+    """Write where layers are computed into llama.cpp's model parameters; `devices` has been placed.
+
+    Raises:
+        ArgumentError: As `settings`; another precision than that of the process.
+    """
+    if devices.n_gpu_layers:
+        environment.before_gpu(devices.precision)
+    write_settings(params, settings(devices))
 
 
 def apply_to_context(devices: Devices, params: Any) -> None:

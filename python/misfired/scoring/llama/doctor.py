@@ -1,6 +1,5 @@
 """What is installed, whether it works here, and what to change."""
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -30,8 +29,9 @@ from misfired.scoring.llama.guard import begin
 from misfired.scoring.llama.invariance import TOLERANCE, choose_packing
 from misfired.scoring.llama.library import has_amx, load_library, versions
 from misfired.scoring.llama.markers import complaint, describe, find_markers
-from misfired.scoring.llama.model import Context, Model
-from misfired.scoring.llama.session import Session, open_context
+from misfired.scoring.llama.memory import SPARE, free, needed
+from misfired.scoring.llama.model import N_SEQUENCES, Context, Model
+from misfired.scoring.llama.session import Session, batch_size, open_context
 from misfired.scoring.model_file import find_model
 from misfired.scoring.options import MODES, DecodingOptions, ScoringOptions
 
@@ -132,16 +132,16 @@ def _hardware() -> Iterator[Finding]:
     for device in on_gpu:
         yield Finding("device", f"{device}, driver {driver_version() or 'unknown'}")
     if on_gpu:
-        free, total = map(sum, zip(*(each.memory() for each in on_gpu), strict=True))
-        yield Finding("GPU memory", f"{short(free)}B free of {short(total)}B")
+        left, total = map(sum, zip(*(each.memory() for each in on_gpu), strict=True))
+        yield Finding("GPU memory", f"{short(left)}B free of {short(total)}B")
         graphs = os.environ.get(GRAPHS) is not None
         advice = "" if graphs else f"with some models they crash: leave {GRAPHS} out"
         yield _found("CUDA graphs", "off" if graphs else "on", advice)
     for device in found_devices():
         if device.kind == "cpu":
             yield _cpu(device, n_gpus=len(on_gpu))
-    if (memory := _free_memory()) is not None:
-        yield Finding("memory", f"{short(memory)}B free")
+    if (memory := free()) is not None:
+        yield Finding("memory", str(memory))
 
 
 def _cpu(device: Device, *, n_gpus: int) -> Finding:
@@ -162,15 +162,6 @@ def _cpu(device: Device, *, n_gpus: int) -> Finding:
         )
         return _found("device" if not n_gpus else "CPU", value, advice)
     return Finding("device" if not n_gpus else "CPU", value)
-
-
-def _free_memory() -> int | None:
-    """Return the bytes of main memory that programs can have, None where the system does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 def _threads(n_threads: int | None) -> Iterator[Finding]:
@@ -202,13 +193,8 @@ def _model(path: Path, options: ScoringOptions, *, thorough: bool) -> Iterator[F
         yield Finding("placed on", placed(model.devices, model.header, n_threads))
         if gpus() and not model.uses_gpu:
             yield _found("offload", "no layer, though there is a GPU", "--device gpu")
-        free = _free_memory()
-        if free is not None and not model.uses_gpu and model.header.n_bytes > free:
-            size = short(model.header.n_bytes)
-            advice = (
-                "it will be read from disk again and again: close programs, or use a smaller model"
-            )
-            yield _found("memory", f"{size}B of weights, {short(free)}B free", advice)
+        if not model.uses_gpu:
+            yield _memory(model, options)
         if model.n_ctx_train:
             yield _context(model)
         yield _template(session, broken)
@@ -224,6 +210,16 @@ def _opened(path: Path, options: ScoringOptions) -> tuple[Session, str | None]:
         if options.template is not None:
             raise
         return Session(path, replace(options, template="plain")), str(error)
+
+
+def _memory(model: Model, options: ScoringOptions) -> Finding:
+    """Say what a run of prompts of realistic length needs; more than there is would have been refused."""
+    n_batch = batch_size(model, options)
+    n_ctx = options.n_ctx or 4 * N_PROMPT + n_batch
+    sizes = {"n_ctx": n_ctx, "n_batch": n_batch, "n_sequences": N_SEQUENCES}
+    parts = {"weights": model.header.n_bytes, **needed(model.header, options.kv_cache, **sizes)}
+    named = ", ".join(f"{name} {short(n_bytes)}B" for name, n_bytes in parts.items())
+    return Finding("needed", f"about {short(sum(parts.values()) + SPARE)}B of memory: {named}")
 
 
 def _context(model: Model) -> Finding:

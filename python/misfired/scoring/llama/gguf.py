@@ -31,6 +31,7 @@ _find_key = _function("gguf_find_key", _INDEX, _POINTER, _TEXT)
 _kind_of_key = _function("gguf_get_kv_type", _TYPE, _POINTER, _INDEX)
 _text = _function("gguf_get_val_str", _TEXT, _POINTER, _INDEX)
 _number = _function("gguf_get_val_u32", ctypes.c_uint32, _POINTER, _INDEX)
+_length = _function("gguf_get_arr_n", ctypes.c_size_t, _POINTER, _INDEX)
 _n_tensors = _function("gguf_get_n_tensors", _INDEX, _POINTER)
 _tensor_type = _function("gguf_get_tensor_type", _TYPE, _POINTER, _INDEX)
 _tensor_size = _function("gguf_get_tensor_size", ctypes.c_size_t, _POINTER, _INDEX)
@@ -39,7 +40,31 @@ _type_size = _function("ggml_type_size", ctypes.c_size_t, _TYPE)
 _block_size = _function("ggml_blck_size", _INDEX, _TYPE)
 
 #: GGUF's numbers of the kinds of values that are read here.
-_UINT32, _STRING = 4, 8
+_UINT32, _STRING, _ARRAY = 4, 8, 9
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the memory of a context depends on; 0 where the file does not say, or says it layer by layer."""
+
+    n_embd: int = 0
+    n_ff: int = 0
+    n_head: int = 0
+    n_head_kv: int = 0
+    n_key: int = 0
+    n_value: int = 0
+    n_vocab: int = 0
+
+
+#: Where a file says them, after the architecture's name.
+_SHAPE = {
+    "n_embd": "embedding_length",
+    "n_ff": "feed_forward_length",
+    "n_head": "attention.head_count",
+    "n_head_kv": "attention.head_count_kv",
+    "n_key": "attention.key_length",
+    "n_value": "attention.value_length",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,7 @@ class Header:
     n_bytes: int
     types: Mapping[str, float]
     n_layers: int | None
+    shape: Shape = Shape()
 
     @property
     def summary(self) -> str:
@@ -89,6 +115,11 @@ def short(number: float) -> str:
     return f"{number:.3g}G"
 
 
+def type_bytes(number: int) -> float:
+    """Return the bytes of a number of one of ggml's types; blocks of q8_0 and the like have a scale."""
+    return float(_type_size(number) / _block_size(number))
+
+
 def read_header(path: Path) -> Header:
     """Read the header of a model that `guard.try_loading` has found sound; of a split one, of all parts.
 
@@ -98,6 +129,7 @@ def read_header(path: Path) -> Header:
     files = parts(path)
     bytes_of: Counter[str] = Counter()
     name = architecture = n_layers = None
+    shape = Shape()
     n_params = 0
     for file in files:
         gguf = _init(os.fsencode(file), _InitParams(no_alloc=True, ctx=None))
@@ -110,6 +142,7 @@ def read_header(path: Path) -> Header:
                     _value(gguf, "general.architecture"),
                 )
                 n_layers = _value(gguf, f"{architecture}.block_count")
+                shape = _shape(gguf, architecture)
             for each in range(_n_tensors(gguf)):
                 kind, n_bytes = _tensor_type(gguf, each), _tensor_size(gguf, each)
                 bytes_of[_type_name(kind).decode()] += n_bytes
@@ -118,7 +151,14 @@ def read_header(path: Path) -> Header:
             _free(gguf)
     total = sum(bytes_of.values())
     types = {kind: n / max(total, 1) for kind, n in bytes_of.most_common()}
-    return Header(name or path.stem, architecture or "?", n_params, total, types, n_layers)
+    return Header(name or path.stem, architecture or "?", n_params, total, types, n_layers, shape)
+
+
+def _shape(gguf: int, architecture: str) -> Shape:
+    found = {name: _value(gguf, f"{architecture}.{key}") or 0 for name, key in _SHAPE.items()}
+    row = _find_key(gguf, b"tokenizer.ggml.tokens")
+    is_list = row >= 0 and _kind_of_key(gguf, row) == _ARRAY
+    return Shape(**found, n_vocab=_length(gguf, row) if is_list else 0)
 
 
 def _value(gguf: int, key: str) -> Any:

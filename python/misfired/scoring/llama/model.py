@@ -14,12 +14,14 @@ from misfired._core import Context as CoreContext
 from misfired._core import Model as CoreModel
 from misfired._core import Tokenizer, Watcher
 from misfired.errors import ArgumentError, ModelError
+from misfired.scoring import environment
 from misfired.scoring.environment import default_threads
 from misfired.scoring.intervention import Intervention, Sizes
 from misfired.scoring.llama import device, library
 from misfired.scoring.llama.device import place
 from misfired.scoring.llama.gguf import Header, read_header
 from misfired.scoring.llama.guard import try_loading
+from misfired.scoring.llama.memory import N_CTX, needed, require
 from misfired.scoring.llama.watchdog import limited
 from misfired.scoring.model_file import LoadedFile, check_gguf, find_model
 from misfired.scoring.options import CPU, LEAST_BATCH, MODES, Devices, KvCache
@@ -199,10 +201,14 @@ class Model(AbstractContextManager["Model"]):
 
         Raises:
             ArgumentError: A batch below `LEAST_BATCH`.
-            ModelError: llama.cpp cannot make it, most often because memory is short.
+            ModelError: Memory is short, or llama.cpp cannot make it.
         """
         if n_batch < LEAST_BATCH:
             raise ArgumentError(f"n_batch must be at least {LEAST_BATCH}, got {n_batch}")
+        if not self.uses_gpu:
+            n_streams = 1 if unified else n_sequences
+            sizes = {"n_ctx": n_ctx, "n_batch": n_batch, "n_sequences": n_sequences}
+            require(self.path, needed(self.header, cache, **sizes, n_streams=n_streams))
         params = capi.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = params.n_ubatch = n_batch
@@ -258,9 +264,23 @@ class Model(AbstractContextManager["Model"]):
 def open_model(
     path: Path | str, devices: Devices | None = None, *, vocab_only: bool = False
 ) -> Model:
-    """Load a model of a user, which a process of its own survived; errors as `try_loading`, `Model`."""
+    """Load a model of a user, which a process of its own survived where this one will compute it.
+
+    Raises:
+        ModelError: As `try_loading` and `Model`; it needs more memory than there is.
+    """
     try_loading(path, vocab_only=vocab_only)
-    placed = (
-        CPU if vocab_only else place(devices or Devices(), lambda: read_header(find_model(path)))
-    )
-    return Model(path, placed, vocab_only=vocab_only)
+    if vocab_only:
+        return Model(path, vocab_only=True)
+    header = functools.cache(lambda: read_header(find_model(path)))
+    placed = place(devices or Devices(), header)
+    if placed.n_gpu_layers:
+        environment.before_gpu(placed.precision)
+        try_loading(path, settings=device.settings(placed))
+    else:
+        least = needed(header(), MODES["exact"], n_ctx=N_CTX, n_batch=N_CTX // 4, n_sequences=1)
+        require(find_model(path), {"weights": header().n_bytes, **least})
+        if (space := environment.address_space_left()) is not None:
+            # It finds what was not estimated.
+            try_loading(path, space=space)
+    return Model(path, placed)
