@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -154,6 +156,15 @@ def test_runs_stand_in_order_of_mar(several: list[Measured]) -> None:
     assert chart.numbers["run"].to_list() == [name for _, name in expected]
     assert [x for x, _ in marks(chart)] == pytest.approx([value for value, _ in expected])
     assert "rate of people, 0.0 %" in chart.text
+
+
+def test_people_stand_beside_the_pairs_that_they_saw(several: list[Measured]) -> None:
+    assert select.human_rate(several) is None
+    manifest = several[0].manifest
+    settings = msgspec.structs.replace(manifest.settings, suite="veto-paper@1.0.0")
+    asked = replace(several[0], manifest=msgspec.structs.replace(manifest, settings=settings))
+    assert select.human_rate([asked]) == 0.0
+    assert select.human_rate([asked, several[1]]) is None
 
 
 def test_map_and_accuracy_hold_every_run(several: list[Measured]) -> None:

@@ -12,9 +12,7 @@ from misfired.report.figures.draw import file_name
 from misfired.report.measured import Measured
 from misfired.runs.names import tell_apart
 from misfired.scoring.protocol import is_cot
-
-#: MAR of people on the pairs of VETO, in percent: Deng et al. 2026, table of results.
-PUBLISHED_HUMAN = 0.0
+from misfired.stats.published import HUMAN, published_figures
 
 
 @dataclass
@@ -80,7 +78,9 @@ def charts_of_runs(
 def human_rate(runs: Sequence[Measured]) -> float | None:
     """Return the published MAR of people if all runs asked the pairs that those people saw, else None."""
     suites = {run.manifest.settings.suite.partition("@")[0] for run in runs}
-    return PUBLISHED_HUMAN if suites == {"veto-paper"} else None
+    if suites != {"veto-paper"}:
+        return None
+    return float(published_figures().filter(model=HUMAN)["mar"][0])
 
 
 def every_chart(

@@ -177,7 +177,7 @@ def _headline(run: Measured) -> dict[str, Any]:
     misfires, base = int(cells["c"]), int(cells["a"] + cells["c"])
     primed = "" if run.priming == "none" else f" under the priming {run.priming}"
     sentence = (
-        f"MAR, the misfired alignment rate{primed}: of {base:,} pairs whose contrast prompt was answered rightly, "
+        f"MAR, the misfired alignment rate{primed}: of {base:,} {'pair' if base == 1 else 'pairs'} whose contrast prompt was answered rightly, "
         f"{misfires:,} had the stereotyped prompt wrong, though both stories state the answer."
     )
     if why is not None:
