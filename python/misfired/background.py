@@ -4,6 +4,7 @@ Polars handles SIGINT with SA_RESTART, so that a wait for a lock or a queue is t
 system and never interrupted. Here no single wait is longer than `TICK`.
 """
 
+import copy
 import math
 import queue
 import threading
@@ -50,7 +51,8 @@ class Background(Generic[_Result]):
         """Return the call's result as soon as it is there, or raise what it raised."""
         self.ends_within(math.inf)
         if self._error is not None:
-            raise self._error
+            # A copy: this one may be kept, and would keep every frame that it passes, with models in it.
+            raise copy.copy(self._error)
         return self._value
 
 

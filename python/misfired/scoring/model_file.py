@@ -100,7 +100,7 @@ def version_of(path: Path) -> Version:
     return Version(path, stat.st_size, *times, stat.st_ino, stat.st_dev)
 
 
-def start_hashing(path: Path) -> Background[str]:
+def start_hashing(path: Path) -> Background[str | None]:
     """Begin to hash a model file, once for each version of it; see `model_sha256`."""
     return _hashing(_versions(path))
 
@@ -110,7 +110,8 @@ def _versions(path: Path) -> tuple[Version, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def _hashing(versions: tuple[Version, ...]) -> Background[str]:
+def _hashing(versions: tuple[Version, ...]) -> Background[str | None]:
+    """Hash files; None if one of them changed meanwhile."""
     # Here, since a trial begins before anything heavy is imported.
     from misfired.files import file_sha256  # noqa: PLC0415
 
@@ -127,8 +128,15 @@ def _hashing(versions: tuple[Version, ...]) -> Background[str]:
 
 
 def model_sha256(path: Path) -> str:
-    """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order."""
-    return start_hashing(path).result()
+    """Return the SHA-256 of a model file, in hexadecimal; of a split model over all parts in order.
+
+    Raises:
+        ModelError: The file changed while it was read.
+    """
+    found = start_hashing(path).result()
+    if found is None:
+        raise ModelError(f"{path}: must stay as it is while it is read, but it changed")
+    return found
 
 
 class LoadedFile:
@@ -153,7 +161,7 @@ class LoadedFile:
             ModelError: The file has changed since.
         """
         found = _hashing(self._versions).result()
-        if self._now() != self._versions:
+        if found is None or self._now() != self._versions:
             raise ModelError(f"{self.path}: must stay as it is while it is loaded, but it changed")
         return found
 
@@ -171,9 +179,8 @@ class LoadedFile:
         if again:
             _hashing.cache_clear()
         if (found := _hashing(now).result()) != loaded:
-            hashes = (
-                f"its SHA-256 was {loaded[:12]}... when it was loaded, and is {found[:12]}... now"
-            )
+            seen = "it is being written" if found is None else f"is {found[:12]}..."
+            hashes = f"its SHA-256 was {loaded[:12]}... when it was loaded, and {seen} now"
             raise ModelError(
                 f"{self.path}: must stay as it is during a run: {hashes}. Answers from before are "
                 "kept: with the first file in its place, the same command resumes"

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
 from helpers import final_files, make_suite
-from misfired import ModelError, read_answers, run, score, write_suite
+from misfired import ModelError, files, read_answers, run, score, write_suite
+from misfired.background import Background
 from misfired.runs.folder import JOURNAL
 from misfired.scoring.llama import backend, ray
 from misfired.scoring.llama.backend import LocalBackend
@@ -194,3 +196,35 @@ def test_a_backend_states_what_it_has_loaded_not_what_lies_there_now(model) -> N
     with pytest.raises(ModelError, match="its SHA-256 was"):
         opened.session.model.file.check()
     opened.close()
+
+
+def test_a_file_that_is_being_written_is_another(model, monkeypatch) -> None:
+    loaded = LoadedFile(model)
+    assert loaded.sha256
+    scramble(model)
+    hashed = files.file_sha256
+
+    def hash_while_written(*paths: Path) -> str:
+        found = hashed(*paths)
+        os.utime(model)
+        return found
+
+    monkeypatch.setattr(files, "file_sha256", hash_while_written)
+    with pytest.raises(ModelError, match="when it was loaded, and it is being written now"):
+        loaded.check()
+
+
+def test_a_failed_call_keeps_nothing_of_those_who_ask_for_it() -> None:
+    """What is kept for later must not keep their frames, in which a model may be open."""
+
+    def fail() -> None:
+        raise ModelError("changed")
+
+    call = Background(fail)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="changed") as told:
+            call.result()
+        assert told.traceback[0].name == "test_a_failed_call_keeps_nothing_of_those_who_ask_for_it"
+    assert call._error is not None
+    frames = [frame.f_code.co_name for frame, _ in traceback.walk_tb(call._error.__traceback__)]
+    assert frames == ["_run", "fail"]
