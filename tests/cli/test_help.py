@@ -96,7 +96,7 @@ def test_run_shows_what_most_people_need_on_the_first_screen(misfired, monkeypat
     panels = [line.split()[1:-1] for line in lines if line.startswith("╭─")]
     titles = [" ".join(words).strip("─ ") for words in panels]
     assert titles == [
-        "Arguments", "Options", "Devices", "Ending early", "Few-shot", "K/V cache", "More", "Server",
+        "Arguments", "Options", "Devices", "Ending early", "Few-shot", "More", "K/V cache", "Server",
         "Statistics",
     ]  # fmt: skip
     start = next(i for i, line in enumerate(lines) if line.startswith("╭─ Options"))

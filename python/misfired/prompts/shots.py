@@ -1,13 +1,13 @@
 """Few-shot demonstrations: prompts of the suite with their answers, shown before every prompt."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from misfired.errors import ArgumentError, check_one_of
+from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.prompts.order import digest
 from misfired.prompts.primings import CONDITIONS
 
@@ -74,6 +74,83 @@ def draw_shots(
         raise ArgumentError(f"n_shots must leave pairs to measure, got {got}")
     shots = (Shot(**{k: row[k] for k in Shot.__dataclass_fields__}) for row in drawn)
     return tuple(sorted(shots, key=lambda shot: digest(seed, "order", shot.id))), measured
+
+
+def fixed_shots(
+    pairs: pl.DataFrame, listed: pl.DataFrame, n_shots: int, *, hold_out: str = "scenario"
+) -> tuple[tuple[Shot, ...], pl.DataFrame]:
+    """Take the first demonstrations of a list, and exclude the pairs of all that are listed from a suite.
+
+    So runs with any number of them, none among these, measure the same pairs.
+
+    Args:
+        pairs: Contrastive pairs.
+        listed: A row per demonstration: `id` of a pair of the suite and `condition`; or, for a text of
+            one's own, `text` and `answer`, with an `id` or a `scenario` to exclude, if there is one.
+        n_shots: Number of demonstrations that are shown.
+        hold_out: As in `draw_shots`.
+
+    Raises:
+        ArgumentError: There are fewer demonstrations, or no pair would be left.
+        DataError: A row names no pair and has no text; the message names it.
+
+    Example:
+        >>> pairs = pl.DataFrame({
+        ...     "id": ["p", "q", "r"], "category": "Age", "scenario": ["s", "s", "t"],
+        ...     "stereotyped": ["A?", "B?", "C?"], "contrast": ["D?", "E?", "F?"],
+        ...     "expected_stereotyped": "yes", "expected_contrast": "yes",
+        ... })
+        >>> listed = pl.DataFrame({"id": ["r"], "condition": ["contrast"]})
+        >>> for n in (0, 1):
+        ...     shots, left = fixed_shots(pairs, listed, n)
+        ...     print([(shot.text, shot.answer) for shot in shots], left["id"].to_list())
+        [] ['p', 'q']
+        [('F?', 'yes')] ['p', 'q']
+    """
+    check_one_of("hold_out", hold_out, HELD_OUT)
+    if not 0 <= n_shots <= len(listed):
+        raise ArgumentError(
+            f"n_shots must be at most {len(listed)}, the rows of shots, got {n_shots}"
+        )
+    pair = pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")
+    numbered = pairs.with_columns(_pair=pair)
+    known = {row["id"]: row for row in numbered.iter_rows(named=True)}
+    shots = [
+        _listed(row, known, at) for at, row in enumerate(listed.iter_rows(named=True), start=1)
+    ]
+    own = [known[shot.id] for shot in shots if shot.id in known]
+    taken = "scenario" if hold_out == "scenario" else "_pair"
+    names = {row[taken] for row in own}
+    if taken == "scenario":
+        names |= {shot.scenario for shot in shots if shot.scenario}
+    left = numbered.filter(~pl.col(taken).is_in(list(names))).drop("_pair")
+    if left.is_empty():
+        raise ArgumentError(f"shots must leave pairs to measure, got all {len(pairs)}")
+    return tuple(shots[:n_shots]), left
+
+
+def _listed(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], at: int) -> Shot:
+    """Return the demonstration of a row of a list."""
+    pair = known.get(row.get("id") or "")
+    text, answer, side = (row.get(name) for name in ("text", "answer", "condition"))
+    if text is None and pair is not None:
+        if side not in CONDITIONS:
+            rule = f"condition must be {' or '.join(CONDITIONS)}"
+            raise DataError(f"shots: row {at}: {rule}, got {side!r}")
+        text, answer = pair[side].strip(), answer or pair[f"expected_{side}"]
+    if not text or not answer:
+        problem = "must name a pair of the suite by id, or hold text and answer"
+        raise DataError(f"shots: row {at} {problem}, got id {row.get('id')!r}")
+    told = pair or row
+    category, scenario = (str(told.get(name) or "") for name in ("category", "scenario"))
+    return Shot(
+        str(row.get("id") or f"shot {at}"),
+        category,
+        scenario,
+        str(side or ""),
+        str(text),
+        str(answer),
+    )
 
 
 #: Columns that are balanced, the most important first.

@@ -161,8 +161,9 @@ def _server_sentences(manifest: Manifest) -> Iterator[str]:
     usage, times = manifest.usage, manifest.times
     if usage is not None:
         cost = "" if usage.cost is None else f", cost {usage.cost:.4f}"
+        thought = "" if usage.n_reasoning is None else f" ({usage.n_reasoning:,} of reasoning)"
         yield (
-            f"Tokens: {usage.n_prompt_tokens:,} of prompts, {usage.n_generated:,} generated{cost}; "
+            f"Tokens: {usage.n_prompt_tokens:,} of prompts, {usage.n_generated:,} generated{thought}{cost}; "
             f"{times['n_requests']:,} requests."
         )
     counts = ((name.partition("n_faults: ")[2], n) for name, n in times.items())

@@ -130,6 +130,10 @@ class _Usage(_Section, frozen=True):
     n_answers_without_usage: Annotated[Count, "Answers whose tokens the server did not count."]
     price: Annotated[tuple[float, float] | None, "Price of a million tokens of both kinds."]
     cost: Annotated[float | None, "Cost at that price."]
+    n_reasoning: Annotated[
+        Count | None,
+        "Tokens of reasoning among those generated; null: the server does not count them.",
+    ] = None
 
 
 class CoveredFile(_Section, frozen=True):

@@ -15,7 +15,7 @@ from misfired.progress import Listener, listener
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.order import limit_pairs, pair_order
 from misfired.prompts.prompt_set import PromptSet
-from misfired.prompts.shots import Shot, draw_shots
+from misfired.prompts.shots import Shot
 from misfired.runs.analyses import Analyses, analyse
 from misfired.runs.asking import Asking, Progress
 from misfired.runs.finished import ANALYSES, SUMMARY
@@ -143,9 +143,7 @@ def _measure(
     if suite.is_empty():
         raise ArgumentError("the suite has no pairs")
     heard = _begun(model, ray, progress)
-    shots, left = draw_shots(
-        suite, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
-    )
+    shots, left = options.choose_shots(suite)
     pairs = limit_pairs(left, options.limit, seed=options.seed)
     if options.reading_check:
         pairs = with_reading_check(pairs, pair_order(left, seed=options.seed))

@@ -77,6 +77,7 @@ ANSWER_COLUMNS = (
     Column("least_gap", pl.Float64, "logit", "text", _TEXTS, "least lead of a chosen token over the next best; null from a server", _AT_LEAST_0),
     Column("n_prompt_tokens", pl.Int64, "token", "", _ENGINE, "length of the whole prompt", _COUNT),
     Column("n_generated", pl.Int64, "token", "server forms", _REPLY, "length of the reply, as the server counts it", _COUNT),
+    Column("n_reasoning", pl.Int64, "token", "server", _REPLY, "tokens of reasoning within the reply, as the server counts them; null where it does not", _COUNT),
     Column("fingerprint", pl.String, "", "server", _REPLY, "model and configuration that the server says replied"),
     Column("unseen", pl.Float64, "probability", "server forms", _TOP, "probability of all tokens that the server did not list", _PROBABILITY),
     Column("logp_bound", pl.Float64, "nat", "server forms", _TOP, "log-probability that no unlisted token exceeds", _LOGP),

@@ -11,12 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import polars as pl
+
 from misfired.errors import ArgumentError
+from misfired.labels import LABELS
 from misfired.options import MOST, Options, at_least, more_than, one_of, option, seeds, within
 from misfired.prompts.primings import PRIMINGS, Priming, check_primings
-from misfired.prompts.shots import HELD_OUT
+from misfired.prompts.shots import HELD_OUT, Shot, draw_shots, fixed_shots
 from misfired.scoring.intervention import Intervention, read_intervention
 from misfired.scoring.protocol import PROTOCOLS, Protocol, get_protocol
+from misfired.tables import read_table
 
 Mode = Literal["exact", "stable", "fast"]
 
@@ -86,12 +90,23 @@ class PromptOptions(Options):
         check=at_least(0, 10_000),
         panel="Few-shot",
     )
+    shots: Path | None = option(
+        None,
+        help="File of fixed demonstrations: the first --n-shots are shown; the pairs of all are excluded.",
+        panel="Few-shot",
+    )
     shots_seed: int = option(0, help="Seed of the few-shot draw.", check=seeds, panel="Few-shot")
     hold_out: str = option(
         "scenario",
         help="Exclude each demonstration's whole scenario, or only its pair.",
         check=one_of(HELD_OUT),
         panel="Few-shot",
+    )
+    n_generate: int | None = option(
+        None,
+        help="Most tokens of a text, for protocols that write one; the paper's reasoning has 8192.",
+        check=at_least(1, 1_000_000),
+        panel="More",
     )
 
     @cached_property
@@ -103,7 +118,15 @@ class PromptOptions(Options):
     def resolved_protocol(self) -> Protocol:
         """The protocol that `protocol` names."""
         named = self.protocol
-        return named if isinstance(named, Protocol) else get_protocol(named)
+        found = named if isinstance(named, Protocol) else get_protocol(named)
+        return found if self.n_generate is None else found.with_budget(self.n_generate)
+
+    def choose_shots(self, suite: pl.DataFrame) -> tuple[tuple[Shot, ...], pl.DataFrame]:
+        """Return the demonstrations, from their file or drawn, and the pairs that are left to measure."""
+        if self.shots is None:
+            return draw_shots(suite, self.n_shots, seed=self.shots_seed, hold_out=self.hold_out)
+        listed = read_table(self.shots, labels=LABELS)
+        return fixed_shots(suite, listed, self.n_shots, hold_out=self.hold_out)
 
     def check_together(self) -> None:
         """Resolve names and files now, so that errors come early and files are read once."""

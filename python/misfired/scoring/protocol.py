@@ -26,6 +26,11 @@ class Protocol:
         name: One word in lower case.
         version: Changes whenever a text, a form or a limit changes.
         instruction: Put before the prompt in the user message, after it an empty line.
+        system: A system message; that of a priming follows it, after an empty line.
+        tail: Put after the prompt in the user message, after a space: the request for an answer, where it
+            comes last.
+        demonstration: How a demonstration shows an answer, the word `{answer}` in its place; empty:
+            prefix, first form, suffix.
         answers: For each answer the surface forms that count as it. A form is written as it would
             stand right after the prompt (and `prefix`).
         reading: `first_token`: log-probabilities of the forms' first tokens. `whole_form`: of the
@@ -59,6 +64,9 @@ class Protocol:
     n_extended: int = 0
     thinking: bool = False
     stop: tuple[str, ...] = ()
+    system: str = ""
+    tail: str = ""
+    demonstration: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -85,6 +93,9 @@ class Protocol:
                 raise ArgumentError(f"{name} must go with reading 'text', got {self.reading!r}")
         if self.generates:
             answer_words(self.answers)
+        if self.demonstration and "{answer}" not in self.demonstration:
+            rule = "hold {answer}, where the answer stands"
+            raise ArgumentError(f"demonstration must {rule}, got {self.demonstration!r}")
         if not all(self.stop):
             raise ArgumentError("stop must hold no empty text, which ends every answer at once")
 
@@ -116,8 +127,13 @@ class Protocol:
         return set(self.answers) == {"yes", "no"}
 
     def user_message(self, text: str) -> str:
-        """Return instruction and prompt as one message."""
-        return f"{self.instruction}\n\n{text}" if self.instruction else text
+        """Return instruction, prompt and tail as one message."""
+        asked = f"{text} {self.tail}" if self.tail else text
+        return f"{self.instruction}\n\n{asked}" if self.instruction else asked
+
+    def system_message(self, priming: str | None = None) -> str | None:
+        """Return the protocol's system message with that of a priming below it; None if there is neither."""
+        return "\n\n".join(filter(None, (self.system, priming))) or None
 
     def demonstrated(self, answer: str) -> str:
         """Return an answer as a demonstration shows it.
@@ -134,6 +150,8 @@ class Protocol:
             rule = "reasons before it answers; a demonstration has no reasoning to show"
             raise ArgumentError(f"{name} {rule}")
         check_one_of(f"answer of a demonstration, {name},", answer, self.answers)
+        if self.demonstration:
+            return self.demonstration.replace("{answer}", answer)
         return self.prefix + self.answers[answer][0] + self.suffix
 
     def with_answers(self, answers: Mapping[str, tuple[str, ...]]) -> "Protocol":
@@ -141,9 +159,26 @@ class Protocol:
         return replace(self, answers=dict(answers))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the manifest keeps: every field."""
+        """Return what the manifest keeps: every field, but texts that are not there."""
         answers = {answer: list(forms) for answer, forms in self.answers.items()}
-        return asdict(self) | {"answers": answers, "stop": list(self.stop)}
+        told = asdict(self) | {"answers": answers, "stop": list(self.stop)}
+        return {k: v for k, v in told.items() if v or k not in {"system", "tail", "demonstration"}}
+
+    def with_budget(self, n_generate: int) -> "Protocol":
+        """Return the protocol with another limit of tokens, and no longer attempt after it.
+
+        Example:
+            >>> COT.with_budget(8192).n_longest
+            8192
+
+        Raises:
+            ArgumentError: It writes no text.
+        """
+        if not self.generates:
+            raise ArgumentError(
+                f"n_generate must go with a protocol that writes a text, got {self.name!r}"
+            )
+        return replace(self, n_generate=n_generate, n_extended=0)
 
 
 def _check_answers(answers: Mapping[str, tuple[str, ...]]) -> None:
@@ -210,7 +245,23 @@ COT = replace(
     thinking=True,
 )
 
-PROTOCOLS = {protocol.name: protocol for protocol in (LOGIT, BARE, WHOLE, JSON, GENERATE, COT)}
+#: As the paper asks: a system instruction, the request for JSON in place of the prompt's tail, and the text
+#: that the model writes is parsed. The wording is ours.
+PAPER_JSON = replace(
+    GENERATE,
+    name="paper-json",
+    version="1",
+    instruction="",
+    system=(
+        "You answer questions about short texts. Reply with one JSON object and nothing else: "
+        '{"answer": "yes"} or {"answer": "no"}.'
+    ),
+    tail='Answer in JSON: {"answer": "yes"} or {"answer": "no"}.',
+    demonstration='{"answer": "{answer}"}',
+)
+
+_BUILT_IN = (LOGIT, BARE, WHOLE, JSON, GENERATE, COT, PAPER_JSON)
+PROTOCOLS = {protocol.name: protocol for protocol in _BUILT_IN}
 
 
 def is_cot(name: str) -> bool:

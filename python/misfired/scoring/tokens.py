@@ -110,7 +110,7 @@ class PromptTokenizer:
         pattern = re.compile("|".join(map(re.escape, [_MARK, _SYSTEM_MARK, *shot_marks])))
         found = pattern.findall(whole)
         once = {_MARK: "the user's message", _SYSTEM_MARK: "the system message"}
-        is_marked = any(message["content"] == _SYSTEM_MARK for message in history)
+        is_marked = any(_SYSTEM_MARK in message["content"] for message in history)
         for mark in once if is_marked else [_MARK]:
             if (n_shown := found.count(mark)) != 1:
                 raise self._wrong(f"shows {once[mark]} {n_shown} times, not once")
@@ -220,8 +220,8 @@ def turns(
     protocol: Protocol, texts: Sequence[str], answers: Sequence[str], system: str | None = None
 ) -> Iterator[Message]:
     """Yield system message and demonstrations as the turns of a conversation."""
-    if system is not None:
-        yield {"role": "system", "content": system}
+    if (whole := protocol.system_message(system)) is not None:
+        yield {"role": "system", "content": whole}
     for text, answer in zip(texts, answers, strict=True):
         yield {"role": "user", "content": protocol.user_message(text)}
         yield {"role": "assistant", "content": answer}

@@ -364,6 +364,7 @@ def test_tokens_and_cost() -> None:
         "n_prompt_tokens": n_prompt,
         "n_generated": n_generated,
         "n_answers_without_usage": 0,
+        "n_reasoning": None,
         "price": (2.0, 10.0),
         "cost": pytest.approx((2 * n_prompt + 10 * n_generated) / 1e6),
     }

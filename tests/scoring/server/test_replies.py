@@ -85,6 +85,24 @@ def test_tokens_and_fingerprint_are_taken_as_they_come() -> None:
     assert read_reply(chat({"content": "Yes"}), GENERATE, "yes")["fingerprint"] is None
 
 
+def test_reasoning_tokens_are_recorded_where_the_server_tells_them() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 90}
+    told = [
+        read_reply({**chat({"content": "Yes"}), "usage": usage | more}, GENERATE, "yes")[
+            "n_reasoning"
+        ]
+        for more in (
+            {"completion_tokens_details": {"reasoning_tokens": 64}},
+            {"completion_tokens_details": {"reasoning_tokens": 0}},
+            {"completion_tokens_details": {"reasoning_tokens": -1}},
+            {"completion_tokens_details": {"reasoning_tokens": "many"}},
+            {"completion_tokens_details": None},
+            {},
+        )
+    ]
+    assert told == [64, 0, None, None, None, None]
+
+
 def test_first_tokens_of_chat_and_of_plain_completions_read_alike() -> None:
     plain = {
         "choices": [{"text": "Yes", "logprobs": {"top_logprobs": [{"Yes": -0.5, "No": -1.5}]}}]

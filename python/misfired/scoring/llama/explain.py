@@ -9,7 +9,6 @@ from misfired.errors import ArgumentError
 from misfired.options import takes_options
 from misfired.prompts.neutral import with_neutral
 from misfired.prompts.prompt_set import build_prompts
-from misfired.prompts.shots import draw_shots
 from misfired.scoring.llama.engine import Engine, TokenisedPrompt, answer_all, without_text
 from misfired.scoring.llama.session import Session, calibrate, prompt_name
 from misfired.scoring.options import ScoringOptions
@@ -44,9 +43,7 @@ def explain(
     if (protocol := options.resolved_protocol).generates:
         message = f"protocol must score answer forms to be explained, got {protocol.name!r}"
         raise ArgumentError(message)
-    shots, pairs = draw_shots(
-        pairs, options.n_shots, seed=options.shots_seed, hold_out=options.hold_out
-    )
+    shots, pairs = options.choose_shots(pairs)
     with Session(model, options, shots) as session:
         count = session.tokenizer.count_tokens
         primed = with_neutral(pairs.head(n_pairs), options.primings, count)

@@ -217,7 +217,14 @@ def usage(answers: pl.DataFrame, price: tuple[float, float] | None) -> dict[str,
         "n_answers_without_usage": answered["n_prompt_tokens"].null_count(),
         "price": price,
         "cost": cost,
+        "n_reasoning": _sum_of_known(answers, "n_reasoning"),
     }
+
+
+def _sum_of_known(answers: pl.DataFrame, name: str) -> int | None:
+    """Return the sum of a column, None where it has no number."""
+    known = answers[name].drop_nulls() if name in answers.columns else pl.Series()
+    return int(known.sum()) if len(known) else None
 
 
 def only_model(client: Client) -> str:

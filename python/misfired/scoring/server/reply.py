@@ -142,5 +142,7 @@ def _usage(content: dict[str, Any]) -> dict[str, Any]:
     told = usage if isinstance(usage, dict) else {}
     names = {"n_prompt_tokens": "prompt_tokens", "n_generated": "completion_tokens"}
     counts = {name: told.get(theirs) for name, theirs in names.items()}
+    details = told.get("completion_tokens_details")
+    counts["n_reasoning"] = details.get("reasoning_tokens") if isinstance(details, dict) else None
     is_valid = {name: type(n) is int and 0 <= n < _MOST_TOKENS for name, n in counts.items()}
     return {name: n if is_valid[name] else None for name, n in counts.items()}
