@@ -42,9 +42,10 @@ _ORDERS = {
 FAILURE_COLUMNS = (
     "id", "category", "scenario", "priming", "outcome", "margin_stereotyped", "margin_contrast",
     "answer_stereotyped", "answer_contrast", "expected_stereotyped", "expected_contrast",
-    "stereotyped", "contrast", "system_stereotyped", "system_contrast", "reason",
+    "sentence_stereotyped", "sentence_contrast", "stereotyped", "contrast", "system_stereotyped",
+    "system_contrast", "reason",
 )  # fmt: skip
-"""Columns of `failures`."""
+"""Columns of `failures`; a sentence is that of the priming with which the prompt of its side begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ def _with_prompts(judged: pl.DataFrame, run: FinishedRun) -> pl.DataFrame:
     """Add text and system message of each side as asked, the place in the suite, and the text to search."""
     judged = judged.drop(CONDITIONS)
     if run.pairs is None:
-        texts = {name: pl.lit(None, pl.String) for name in FAILURE_COLUMNS[11:15]}
+        texts = {name: pl.lit(None, pl.String) for name in FAILURE_COLUMNS[11:17]}
         return judged.with_columns(**texts, _searched=pl.col("id").str.to_lowercase())
     prompts = build_prompts(run.pairs, run.manifest.settings.primings)
     for side in CONDITIONS:
@@ -126,6 +127,12 @@ def _with_prompts(judged: pl.DataFrame, run: FinishedRun) -> pl.DataFrame:
         texts_of = asked.select("id", _from="priming", **{side: "text", f"system_{side}": "system"})
         judged = judged.with_columns(_from=pl.when(own).then("priming").otherwise(pl.lit("none")))
         judged = judged.join(texts_of, on=["id", "_from"], how="left", maintain_order="left")
+        plain = run.pairs.select("id", _n=pl.col(side).str.len_chars())
+        judged = judged.join(plain, on="id", how="left", maintain_order="left")
+        # A priming of the user's role is put before the prompt.
+        before = pl.col(side).str.head(pl.col(side).str.len_chars() - pl.col("_n"))
+        sentence = before.str.strip_chars_end().replace("", None)
+        judged = judged.with_columns(sentence.alias(f"sentence_{side}")).drop("_n")
     bare = pl.concat_str("id", *CONDITIONS, separator="\n", ignore_nulls=True)
     places = run.pairs.select("id", _place=pl.row_index(), _searched=bare.str.to_lowercase())
     return judged.join(places, on="id", how="left", maintain_order="left").sort(
@@ -150,9 +157,15 @@ def _conditions(options: FailureOptions) -> Iterator[pl.Expr]:
 
 
 def failure_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row for JSON, with the runs of words that differ between its prompts."""
-    one, other = row["stereotyped"], row["contrast"]
-    return {**row, "difference": None if None in {one, other} else differing_words(one, other)}
+    """Return a row for JSON, with the runs of words that differ between its prompts without sentences."""
+    one, other = (_without_sentence(row, side) for side in CONDITIONS)
+    unknown = one is None or other is None
+    return {**row, "difference": None if unknown else differing_words(str(one), str(other))}
+
+
+def _without_sentence(row: Mapping[str, Any], side: str) -> str | None:
+    text, sentence = row[side], row[f"sentence_{side}"]
+    return text if sentence is None else str(text).removeprefix(sentence).lstrip()
 
 
 def failures_text(rows: pl.DataFrame, options: FailureOptions, n: int) -> str:
@@ -167,7 +180,7 @@ def _row_text(row: Mapping[str, Any]) -> str:
     kind = f", {row['outcome'].replace('_', ' ')}"
     name, category, priming = (shown(row[key]) for key in ("id", "category", "priming"))
     lines = [f"{name}  ({category}, priming {priming}{kind})"]
-    texts: Sequence[str | None] = (row["stereotyped"], row["contrast"])
+    texts: Sequence[str | None] = [_without_sentence(row, side) for side in CONDITIONS]
     if None not in texts:
         texts = mark_difference(*map(str, texts))
     for side, text in zip(CONDITIONS, texts, strict=True):
@@ -177,6 +190,8 @@ def _row_text(row: Mapping[str, Any]) -> str:
         lines.append(f"  {side}: {said}, expected {shown(expected)}, margin {margin}")
         system = row[f"system_{side}"]
         lines += _folded(f"system: {system}") if system is not None else []
+        before = row[f"sentence_{side}"]
+        lines += _folded(f"before it: {before}") if before is not None else []
         lines += _folded("(the run folder holds no prompts)" if text is None else text)
     if row["reason"] is not None:
         lines += _folded(f"why: {row['reason']}")
