@@ -312,6 +312,7 @@ def test_a_folder_cannot_be_made_where_a_file_is(tmp_path) -> None:
 OWN = {
     *("reading.py", "tables.py", "suites/organism/__init__.py", "annotate/pages.py"),
     *("report/html/page.py", "scoring/llama/doctor.py", "cli/interrupt.py"),
+    *("scoring/environment.py", "scoring/llama/memory.py"),
 }
 READS = re.compile(
     r"\bpl\.(read|scan)_\w+\(|\.read_(text|bytes)\(|\bnp\.load\(Path|\bjson\.load\(|tomllib"

@@ -121,6 +121,8 @@ def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFr
         raise DataError(f"{name} must be a polars DataFrame, got a {type(frame).__name__}")
     needed = list(columns)
     for column, kind in frame.schema.items():
+        if column in LABELS and kind.is_nested():
+            raise DataError(f"{name}: column {column!r} must be text or numbers, got {kind}")
         # A column of nothing but nulls has no type of its own.
         if column not in _KINDS or kind == pl.Null():
             continue

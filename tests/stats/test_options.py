@@ -29,6 +29,7 @@ from misfired.stats.columns import COLUMNS
 from misfired.stats.comparison import COMPARISON_SCHEMA, VARIANTS_SCHEMA
 from misfired.stats.detection import DETECTION_SCHEMA, EXPECTED_SCHEMA
 from misfired.stats.families import FAMILY_SCHEMA
+from misfired.stats.gating import GATE_SCHEMA
 from misfired.stats.options import DEFAULTS, ResamplingOptions, SamplingOptions
 from misfired.stats.people import PEOPLE_SCHEMA
 from misfired.stats.priming import CONTRASTS_SCHEMA
@@ -110,7 +111,7 @@ def test_a_generator_is_asked_once():
 def test_every_column_is_described_and_used():
     schemas = (
         SUMMARY_SCHEMA, COMPARISON_SCHEMA, LEADERBOARD_SCHEMA, DETECTION_SCHEMA, CONTRASTS_SCHEMA,
-        VARIANTS_SCHEMA, FAMILY_SCHEMA, PEOPLE_SCHEMA,
+        VARIANTS_SCHEMA, FAMILY_SCHEMA, GATE_SCHEMA, PEOPLE_SCHEMA,
     )  # fmt: skip
     assert {name for schema in schemas for name in schema} == set(COLUMNS)
     assert EXPECTED_SCHEMA.names() == ["expected", *SUMMARY_SCHEMA]

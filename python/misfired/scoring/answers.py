@@ -179,7 +179,8 @@ def measured_columns(protocol: Protocol, *, server: bool = False) -> dict[str, p
     Example:
         >>> from misfired.scoring.protocol import GENERATE
         >>> list(measured_columns(GENERATE, server=True))[3:]
-        ['text', 'stop', 'n_generated', 'logp_text', 'least_gap', 'n_prompt_tokens', 'fingerprint']
+        ['text', 'stop', 'n_generated', 'logp_text', 'least_gap', 'n_prompt_tokens', 'n_reasoning',
+         'fingerprint']
     """
     names = list(protocol.answers)
     reading = {"text"} if protocol.generates else {"forms", decision_column(names)}

@@ -41,6 +41,8 @@ def ratings_of_runs(runs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             raise DataError(f"{name}: the name of a run must not be one of {', '.join(_KEYS)}")
         check_type("runs", name, str)
         answers = checked(given, (*_KEYS, "answer", "outcome"), name)
+        if answers.is_empty():
+            raise DataError(f"{name}: must have at least 1 answer, got 0")
         if len(twice := answers.select(_KEYS).filter(pl.struct(_KEYS).is_duplicated())):
             raise DataError(f"{name}: id {twice['id'][0]!r}: more than one row")
         abstained = pl.when(outcome="abstained").then(pl.lit("abstained"))

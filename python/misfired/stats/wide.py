@@ -17,6 +17,7 @@ from misfired.stats.outcomes import outcomes_of
 from misfired.stats.published import published_categories
 from misfired.stats.support import CONDITIONAL, rate_of, support_of
 from misfired.stats.verdict import verdict
+from misfired.types import check_type, checks_types
 
 WIDE_SCHEMA = schema_of(
     "run slice measure value n_pairs n_base n_effective withheld p_value p_adjusted reads source"
@@ -26,7 +27,10 @@ WIDE_SCHEMA = schema_of(
 
 _OF_ALL = ("mar", "br", "accuracy_stereotyped", "accuracy_contrast")
 
+_COLUMNS = ("id", "category", "scenario", "priming", "stereotyped", "contrast")
 
+
+@checks_types
 def rates_by_category(
     runs: Mapping[str, pl.DataFrame],
     *,
@@ -63,18 +67,23 @@ def rates_by_category(
     """
     rows: list[tuple[Any, ...]] = []
     chosen = []
+    if not runs:
+        raise DataError("runs must be at least 1, got 0")
     for name, frame in runs.items():
-        outcomes = checked(outcomes_of(frame), ["priming"], name).filter(priming=priming)
+        check_type("runs", name, str)
+        outcomes = checked(outcomes_of(frame), _COLUMNS, name).filter(priming=priming)
         if outcomes.is_empty():
             raise DataError(f"{name}: no rows of priming {priming!r}")
         # The tests are of priming none; the choice of a priming has been made.
-        own = outcomes.select("id", "category", "scenario", "stereotyped", "contrast")
+        own = outcomes.select(_COLUMNS)
         chosen.append(own.with_columns(model=pl.lit(name), priming=pl.lit("none")))
         reads = verdict(frame, priming=priming).reads if "condition" in frame.columns else None
         grid = grid_of_outcomes(outcomes)
         rows += [(name, *row, None, None, reads, "run", *more) for row, more in _rates(grid)]
     found = pl.DataFrame(rows, schema=WIDE_SCHEMA, orient="row")
-    tests = study_tests(pl.concat(chosen)).filter(pl.col("family").str.starts_with("asymmetry"))
+    tests = study_tests(pl.concat(chosen, how="vertical_relaxed")).filter(
+        pl.col("family").str.starts_with("asymmetry")
+    )
     keys = tests.select(
         run="model", slice=pl.coalesce("category", pl.lit(TOTAL)),
         total=pl.col("category").is_null(), measure=pl.lit("mar"), _p="p_value", _adjusted="p_adjusted",
