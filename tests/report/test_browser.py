@@ -137,6 +137,7 @@ def test_the_keyboard_alone_reaches_a_failing_pair(
             break
     page.keyboard.press("Enter")
     entry = page.locator("#pairs details[open]")
+    entry.locator(".prompt").first.wait_for()  # The page fills an entry once it is open.
     assert entry.locator(".prompt").count() == 2
     assert "wrong" in entry.locator(".prompt").first.inner_text()
     assert entry.locator("mark").count() >= 2

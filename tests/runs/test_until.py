@@ -125,12 +125,16 @@ def test_runs_that_differ_little_are_alike_and_equal_ones_ask_all(
 ) -> None:
     answers = read_answers(whole)
     # Every tenth answer is the other one.
-    other = (
-        pl.when(pl.col("outcome") == "correct").then(pl.lit("wrong")).otherwise(pl.lit("correct"))
-    )
     tenth = pl.int_range(pl.len()) % 10 == 0
-    flipped = pl.when(tenth).then(other).otherwise("outcome")
-    answers.with_columns(outcome=flipped).write_parquet(tmp_path / "base.parquet")
+    others = {"yes": "no", "no": "yes", "correct": "wrong", "wrong": "correct"}
+    changed = {
+        "logp_yes": pl.col("logp_no"),
+        "logp_no": pl.col("logp_yes"),
+        "logit_diff": -pl.col("logit_diff"),
+        **{name: pl.col(name).replace(others) for name in ("answer", "outcome")},
+    }
+    flipped = {name: pl.when(tenth).then(value).otherwise(name) for name, value in changed.items()}
+    answers.with_columns(**flipped).write_parquet(tmp_path / "base.parquet")
     rule = {"against": tmp_path / "base.parquet", "until_decided": 40}
     alike = run(model, suite, out=tmp_path / "alike", **OPTIONS, **rule)
     assert alike.scores.manifest["until"]["ended"] == "alike"
