@@ -4,13 +4,14 @@ A table's reader guesses a type for each column: 1, 1.0 and "1" in three columns
 """
 
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
+from misfired.types import is_flag
 
 LABELS = frozenset(
     ("id", "category", "scenario", "priming", "condition", "twin_of", "model", "protocol")
@@ -44,7 +45,7 @@ def label_text(value: Any) -> str | None:
         return str(value) if value.strip() else None
     if value is None or type(value).__name__ in _MISSING_KINDS:
         return None
-    if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's has this name, too.
+    if is_flag(value):
         return "true" if value else "false"
     if isinstance(value, numbers.Number | np.generic):
         if value != value:  # noqa: PLR0124  NaN of any type
@@ -135,3 +136,26 @@ def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFr
     if "twin_of" in frame.columns:
         frame = frame.with_columns(label_column(frame["twin_of"]))
     return labelled(frame, [column for column in needed if column in LABELS], name)
+
+
+def check_once(frame: pl.DataFrame, keys: Sequence[str], name: str, *, told: Sequence[str]) -> None:
+    """Refuse a frame in which several rows have the same keys.
+
+    Args:
+        frame: It has the columns.
+        keys: Columns that are one row's own, taken together.
+        name: The frame's in messages.
+        told: Columns that the message tells of the first such row.
+
+    Raises:
+        DataError: Several rows have the same keys.
+
+    Example:
+        >>> check_once(pl.DataFrame({"id": ["a", "a"]}), ["id"], "runs", told=["id"])
+        Traceback (most recent call last):
+        misfired.errors.DataError: runs: id 'a': more than one row
+    """
+    twice = frame.filter(pl.struct(keys).is_duplicated())
+    if len(twice):
+        row = ", ".join(f"{key} {twice[key][0]!r}" for key in told)
+        raise DataError(f"{name}: {row}: more than one row")

@@ -16,16 +16,22 @@ from misfired.errors import ArgumentError
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _is_flag(value: Any) -> bool:
+def is_flag(value: Any) -> bool:
+    """True if a value is a flag of Python or of NumPy.
+
+    Example:
+        >>> is_flag(True), is_flag(1)
+        (True, False)
+    """
     return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
 
 
 #: A type as it is annotated, its name in messages, and the test of a value.
 _PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    int: ("a whole number", lambda value: isinstance(value, Integral) and not _is_flag(value)),
-    float: ("a number", lambda value: isinstance(value, Real) and not _is_flag(value)),
+    int: ("a whole number", lambda value: isinstance(value, Integral) and not is_flag(value)),
+    float: ("a number", lambda value: isinstance(value, Real) and not is_flag(value)),
     str: ("text", lambda value: isinstance(value, str)),
-    bool: ("true or false", _is_flag),
+    bool: ("true or false", is_flag),
     type(None): ("None", lambda value: value is None),
 }
 
@@ -51,17 +57,18 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
 
 def checks_types(function: _Function) -> _Function:
     """Give a function the check of its arguments, by the annotations of its signature."""
-    checked: dict[str, Any] = {}
+
+    @functools.cache
+    def annotations() -> dict[str, Any]:
+        # At the first call, since a module may still be on its way when it decorates.
+        hints = get_type_hints(call)
+        return {name: hints.get(name, Any) for name in inspect.signature(call).parameters}
 
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
-        if not checked:
-            hints = get_type_hints(call)
-            names = inspect.signature(call).parameters
-            checked.update({name: hints[name] for name in names if _rules(hints.get(name, Any))})
-        given = dict(zip(inspect.signature(call).parameters, args, strict=False)) | keywords
-        for name in checked.keys() & given.keys():
-            check_type(name, given[name], checked[name])
+        known = annotations()
+        for name, value in [*zip(known, args, strict=False), *keywords.items()]:
+            check_type(name, value, known.get(name, Any))
         return function(*args, **keywords)
 
     return typing.cast("_Function", call)
@@ -79,7 +86,7 @@ def _class_rule(part: Any) -> tuple[str, Callable[[Any], bool]] | None:
     kind = get_origin(part) or part
     if kind is Sequence:  # Of any library, such as a column of pandas.
         return "a sequence", lambda value: hasattr(value, "__len__")
-    if not isinstance(kind, type) or kind is object:
+    if not isinstance(kind, type) or kind in (Any, object):  # Any is a class since Python 3.11.
         return None
     return f"a {kind.__name__}", lambda value: isinstance(value, kind)
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.labels import checked
+from misfired.labels import check_once, checked
 from misfired.stats._arrays import Codes, Floats, Numbers, as_groups
 from misfired.stats.columns import TOTAL
 from misfired.stats.measures import UNSCORED
@@ -115,10 +115,8 @@ def lay_out(
     unscored. Errors name the frame: a series has an id twice, or an id has two values of a key.
     """
     frame = frame.sort(*series.columns, "id")
-    twice = frame.select("id", *series.columns).filter(pl.struct(pl.all()).is_duplicated())
-    if len(twice):
-        key = ", ".join(f"{k} {v!r}" for k, v in twice.row(0, named=True).items())
-        raise DataError(f"{name}: {key}: more than one row")
+    once = ["id", *series.columns]
+    check_once(frame, once, name, told=once)
     lines = frame.join(series.with_row_index("line"), on=series.columns, nulls_equal=True)
     wide = lines.pivot("line", index=keys, values="code").sort("id")
     torn = wide.filter(pl.col("id").is_duplicated())["id"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.labels import checked
+from misfired.labels import check_once, checked
 from misfired.stats._arrays import Floats, Labels, Numbers, as_groups, floats_of
 from misfired.stats.outcomes import CONDITIONS
 from misfired.stats.support import Support
@@ -156,8 +156,7 @@ def margins_of_answers(answers: pl.DataFrame, *, of: str = "margin") -> RunMargi
     frame = _with_items(frame)
     items = frame.select("_item", "category", "scenario").unique("_item").sort("_item")
     keys = ["priming", "_item", "condition", "expected"]
-    if len(twice := frame.filter(pl.struct(keys).is_duplicated())):
-        raise DataError(f"answers: id {twice['id'][0]!r}: more than one row")
+    check_once(frame, keys, "answers", told=["id"])
     scenario = as_groups(items["scenario"], len(items), "scenario")
     category = as_groups(items["category"], len(items), "category")
     primings = sorted(frame["priming"].unique().to_list(), key=lambda name: (name != "none", name))

@@ -28,7 +28,7 @@ import polars as pl
 
 from misfired._core import proportion_interval, t_quantile
 from misfired.errors import ArgumentError, DataError
-from misfired.labels import checked, labelled
+from misfired.labels import check_once, checked, labelled
 from misfired.options import at_least, takes_options
 from misfired.stats._arrays import Codes, Floats, Numbers, as_codes, as_groups
 from misfired.stats.columns import schema_of
@@ -294,10 +294,8 @@ class _Data:
 
     @classmethod
     def of(cls, outcomes: pl.DataFrame) -> "_Data":
-        twice = outcomes.filter(pl.struct("id", "annotator").is_duplicated())
-        if len(twice):
-            who = f"annotator {twice['annotator'][0]!r}, id {twice['id'][0]!r}"
-            raise DataError(f"outcomes: {who}: more than one row")
+        who = ["annotator", "id"]
+        check_once(outcomes, who, "outcomes", told=who)
         n = len(outcomes)
         codes = as_codes(outcomes["stereotyped"], outcomes["contrast"])[0]
         person = as_groups(outcomes["annotator"], n, "annotator")

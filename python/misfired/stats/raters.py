@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.labels import checked
+from misfired.labels import check_once, checked
 from misfired.types import check_type, checks_types
 
 _KEYS = ("id", "scenario", "priming", "condition")
@@ -43,8 +43,7 @@ def ratings_of_runs(runs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         answers = checked(given, (*_KEYS, "answer", "outcome"), name)
         if answers.is_empty():
             raise DataError(f"{name}: must have at least 1 answer, got 0")
-        if len(twice := answers.select(_KEYS).filter(pl.struct(_KEYS).is_duplicated())):
-            raise DataError(f"{name}: id {twice['id'][0]!r}: more than one row")
+        check_once(answers, _KEYS, name, told=["id"])
         abstained = pl.when(outcome="abstained").then(pl.lit("abstained"))
         rating = pl.coalesce("answer", abstained)
         frames.append(answers.select(*_KEYS, rating.alias("rating"), _run=pl.lit(name)))
