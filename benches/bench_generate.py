@@ -1,6 +1,6 @@
 """Greedy texts for real prompts against llama-cpp-python's own ways and a raw batched loop.
 
-    python benches/bench_generate.py --bbq BBQ/data --vocab ggml-vocab-gpt-2.gguf
+    python benches/bench_generate.py --bbq BBQ --vocab ggml-vocab-gpt-2.gguf
     python benches/bench_generate.py ... --size 500m --quantisation q4_K --n-prompts 16
 
 All contenders use the same random llama, prompts, threads and budget; the first ones take turns in one

@@ -1,6 +1,6 @@
 """Scoring real prompts against what a user would pick instead, and against the physical limit.
 
-    python benches/bench_scoring.py --bbq BBQ/data --vocab ggml-vocab-gpt-2.gguf
+    python benches/bench_scoring.py --bbq BBQ --vocab ggml-vocab-gpt-2.gguf
     python benches/bench_scoring.py ... --size 500m --quantisation q4_K --n-prompts 24
 
 All contenders use the same random llama, prompts and threads; the first six take turns in one process,

@@ -5,9 +5,10 @@ A wrong type would else come out far below, in the words of another library.
 
 import functools
 import inspect
+import os
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -33,6 +34,14 @@ _PLAIN: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     str: ("text", lambda value: isinstance(value, str)),
     bool: ("true or false", is_flag),
     type(None): ("None", lambda value: value is None),
+}
+
+
+#: Names of classes that their own name does not tell well.
+_NAMES: dict[Any, str] = {
+    Callable: "a function",
+    Collection: "a collection",
+    os.PathLike: "a path",
 }
 
 
@@ -88,7 +97,7 @@ def _class_rule(part: Any) -> tuple[str, Callable[[Any], bool]] | None:
         return "a sequence", lambda value: hasattr(value, "__len__")
     if not isinstance(kind, type) or kind in (Any, object):  # Any is a class since Python 3.11.
         return None
-    return f"a {kind.__name__}", lambda value: isinstance(value, kind)
+    return _NAMES.get(kind, _class_name(kind)), lambda value: isinstance(value, kind)
 
 
 def _is_union(annotation: Any) -> bool:
@@ -96,4 +105,10 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"
+    return _class_name(type(value))
+
+
+def _class_name(kind: type) -> str:
+    """Name a class, with its library where another one has the same: "a pandas DataFrame"."""
+    library = kind.__module__.partition(".")[0]
+    return f"a {library} {kind.__name__}" if kind.__name__ == "DataFrame" else f"a {kind.__name__}"

@@ -207,11 +207,31 @@ def test_a_bad_csv_row_is_named_with_its_column(suite, tmp_path):
 
 @pytest.mark.parametrize("twin_of", ["1", 1, 1.0])
 def test_a_twin_names_its_pair_as_text(tmp_path, twin_of):
-    rows = [{**PAIR, "id": "1", "twin_of": None}, {**PAIR, "id": "2", "twin_of": twin_of}]
+    twin = {**PAIR, "id": "2", "twin_of": twin_of, "expected_stereotyped": "no"}
+    rows = [{**PAIR, "id": "1", "twin_of": None}, twin]
     (tmp_path / "it.jsonl").write_text("\n".join(map(json.dumps, rows)))
     pl.DataFrame(rows).write_parquet(tmp_path / "it.parquet")
     for name in ("it.jsonl", "it.parquet"):
         assert read_suite(tmp_path / name)["twin_of"].to_list() == [None, "1"]
+
+
+@pytest.mark.parametrize(
+    ("twins", "message"),
+    [
+        ({"b": "nobody"}, "row 2: twin_of must be the id of a pair that is no twin, got 'nobody'"),
+        ({"b": "b"}, "row 2: twin_of must be the id of a pair that is no twin, got 'b'"),
+        ({"b": "a", "c": "b"}, "row 3: twin_of must be the id of a pair that is no twin, got 'b'"),
+        (
+            {"b": "a", "c": "a"},
+            "row 3: expected_stereotyped must be other than its pair's, or expected_contrast, got",
+        ),
+    ],
+)
+def test_a_twin_asks_the_opposite_of_a_pair(twins, message):
+    rows = [{**PAIR, "id": name, "twin_of": twins.get(name)} for name in "abc"]
+    rows[1]["expected_contrast"] = "yes"
+    with pytest.raises(DataError, match=message):
+        validate_suite(pl.DataFrame(rows))
 
 
 @pytest.mark.parametrize("nothing", ["", " "])

@@ -38,8 +38,8 @@ def fetch(
     (github.com/nyu-mll/BBQ), under CC BY 4.0.
 
     Examples:
-      misfired bbq fetch bbq
-      misfired bbq fetch bbq --category Age --category SES
+      misfired bbq fetch BBQ
+      misfired bbq fetch BBQ --category Age --category SES
     """
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -40,8 +40,8 @@ def build(
     The benchmark quotes stereotypes in order to measure how models handle them.
 
     Examples:
-      misfired pairs build --bbq bbq -o pairs.parquet
-      misfired pairs build --bbq bbq --category Age --variant strict -o age.csv
+      misfired pairs build --bbq BBQ -o pairs.parquet
+      misfired pairs build --bbq BBQ --category Age --variant strict -o age.csv
     """
     pairs = build_pairs(bbq, categories=category, variant=variant)
     write_suite(pairs, output)

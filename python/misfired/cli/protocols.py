@@ -8,7 +8,7 @@ from typer import Argument
 from misfired.cli.options import Json, takes
 from misfired.cli.output import echo, echo_data
 from misfired.report.table import Table, text
-from misfired.scoring.protocol import PROTOCOLS, read_protocol
+from misfired.scoring.protocol import PROTOCOLS, Protocol, read_protocol
 
 
 @takes()
@@ -32,9 +32,14 @@ def protocols(
     elif file is None:
         header = ("name", "version", "reading", "tokens", "instruction")
         rows = [
-            (each.name, each.version, each.reading, each.n_generate or "", each.instruction)
+            (each.name, each.version, each.reading, each.n_generate or "", _words(each))
             for each in shown
         ]
         echo(text(Table(header, rows, n_words=len(header))))
     else:
         echo_data(json.dumps(shown[0].to_json(), ensure_ascii=False, indent=2))
+
+
+def _words(protocol: Protocol) -> str:
+    """Return what a protocol says beside the prompt, in the order in which a model reads it."""
+    return " ".join(filter(None, (protocol.system, protocol.instruction, protocol.tail)))

@@ -64,11 +64,11 @@ def run(
     models or chat templates get a folder each in it. The same command resumes an interrupted run.
 
     Examples:
-      misfired run model.gguf --bbq BBQ/data -o runs/model
+      misfired run model.gguf --bbq BBQ -o runs/model
       misfired run base.gguf chat.gguf --suite pairs.parquet -o runs
       misfired run base.gguf --suite pairs.parquet --template plain -o runs/base
       misfired run m.gguf --suite pairs.parquet --template plain,x.jinja -o runs
-      misfired run model.gguf --bbq BBQ/data --variant paper,strict -o runs/both
+      misfired run model.gguf --bbq BBQ --variant paper,strict -o runs/both
       misfired run http://127.0.0.1:8000/v1 --suite pairs.parquet -o runs/server
     """
     _begin(models[0], ray)

@@ -1,5 +1,6 @@
 """Primings: sentences put before prompts of a pair, or above them as a system message."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.files import read_struct
+from misfired.types import check_type, checks_types
 
 CONDITIONS = ("stereotyped", "contrast")
 """The two prompts of a pair, by the group that they ask about."""
@@ -48,6 +50,9 @@ class Priming:
     control: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
+        check_type("name", self.name, str)
+        check_type("sides", self.sides, Sequence[str])
+        check_type("control", self.control, int)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             rule = "lower-case letters, digits and _, a letter first"
             raise ArgumentError(f"name must be {rule}, got {self.name!r}")
@@ -58,6 +63,7 @@ class Priming:
         if self.text is not None and self.column is not None:
             raise ArgumentError("text or column must be given, got both")
         for name in ("text", "column"):
+            check_type(name, getattr(self, name), str | None)
             if (value := getattr(self, name)) is not None and not value.strip():
                 raise ArgumentError(f"{name} must not be empty, got {value!r}")
 
@@ -143,7 +149,8 @@ class _PrimingTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: str = "user"
 
 
-def read_primings(path: Path | str) -> list[Priming]:
+@checks_types
+def read_primings(path: str | os.PathLike[str]) -> list[Priming]:
     """Read primings from a TOML file: one table each, with fields of `Priming`.
 
     ```toml

@@ -8,8 +8,10 @@ import polars as pl
 
 from misfired.errors import DataError
 from misfired.prompts.primings import CONDITIONS, PRIMINGS, Priming, check_primings
+from misfired.types import checks_types
 
 
+@checks_types
 def build_prompts(
     pairs: pl.DataFrame, primings: Sequence[str | Priming] = ("none",)
 ) -> pl.DataFrame:

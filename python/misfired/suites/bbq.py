@@ -9,6 +9,7 @@ from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.files import make_folder
 from misfired.reading import read_text
 from misfired.suites.fetch import fetch_file
+from misfired.types import checks_types
 
 BBQ_URL = (
     "https://raw.githubusercontent.com/nyu-mll/BBQ/bea11bd97d79217245b5871acd247b9d6eb24598/data"
@@ -61,6 +62,7 @@ def bbq_files(
     return [(str(file), category, read_text(file)) for file, category in files]
 
 
+@checks_types
 def fetch_bbq(
     bbq_dir: str | os.PathLike[str],
     *,

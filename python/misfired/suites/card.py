@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.files import file_sha256, read_struct, replacing
+from misfired.types import check_type, checks_types
 
 YES_NO = ("yes", "no")
 """The answers that a suite expects by default."""
@@ -38,13 +39,19 @@ class Card:
     answers: tuple[str, ...] = YES_NO
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, str) and not value.strip():
+        for name in ("name", "version", "licence", "source", "sha256"):
+            check_type(name, value := getattr(self, name), str)
+            if not value.strip():
                 raise ArgumentError(f"{name} must not be empty, got {value!r}")
-        if not all(self.answers) or len({*self.answers}) < max(2, len(self.answers)):
-            raise ArgumentError(
-                f"answers must be two or more unlike texts, got {list(self.answers)}"
-            )
+        check_answers(self.answers)
+
+
+def check_answers(answers: Collection[str]) -> None:
+    """Raise an `ArgumentError` unless the answers of a suite are two or more unlike texts."""
+    found = [answers] if isinstance(answers, str) else list(answers)
+    are_texts = all(isinstance(answer, str) and answer for answer in found)
+    if not are_texts or len({*found}) < max(2, len(found)):
+        raise ArgumentError(f"answers must be two or more unlike texts, got {found}")
 
 
 def card_path(suite: str | os.PathLike[str]) -> Path:
@@ -63,6 +70,7 @@ def suite_counts(suite: pl.DataFrame) -> dict[str, int]:
     }
 
 
+@checks_types
 def read_card(path: str | os.PathLike[str]) -> Card:
     """Read a card; errors as `misfired.files.read_struct`."""
     return read_struct(Path(path), Card)
@@ -87,17 +95,22 @@ def check_card(card: Card, suite: pl.DataFrame, file: Path) -> None:
         raise DataError(f"{where}: sha256 must be {found!r} as of {file.name}, got {card.sha256!r}")
 
 
-def write_card(
-    suite: pl.DataFrame, file: Path, *, licence: str, source: str, answers: Iterable[str]
-) -> None:
-    """Write the card of a suite's file as TOML, whole or not at all, if its rows are of one suite."""
+def make_card(
+    suite: pl.DataFrame, file: Path, *, licence: str, source: str, answers: Collection[str]
+) -> Card:
+    """Return the card of a suite that is written in a file, if its rows are of one suite."""
     names = suite["suite"].unique(maintain_order=True).to_list()
     if len(names) > 1:
         raise DataError(f"rows of a suite with a card must be of one suite, got {', '.join(names)}")
     name, version = names[0].split("@")
     sha256, counts = file_sha256(file), suite_counts(suite)
-    fields = asdict(Card(name, version, licence, source, sha256, counts, tuple(answers)))
-    del fields["counts"]
+    return Card(name, version, licence, source, sha256, counts, tuple(answers))
+
+
+def write_card(card: Card, file: Path) -> None:
+    """Write the card of a suite's file as TOML, whole or not at all."""
+    fields = asdict(card)
+    counts = fields.pop("counts")
     # A JSON text or list of texts is one of TOML, too.
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     lines += ["", "[counts]", *(f"{name} = {number}" for name, number in counts.items()), ""]

@@ -9,7 +9,9 @@ import polars as pl
 
 from misfired._core import bbq_glitches, design_effect
 from misfired.errors import ArgumentError
+from misfired.suites.io import check_frame
 from misfired.suites.matching import match_pairs
+from misfired.types import check_type, checks_types
 
 _SIDES = ("stereotyped", "contrast")
 _SUBJECTS = ("stereotyped_subject", "contrast_subject")
@@ -20,6 +22,7 @@ _NEGATED = r"(?i)n['\u2019]t\b|\bnot\b|\bnever\b"
 _ARTICLE = r"(?i)^\s*(?:the|an?|my)\s+"
 
 
+@checks_types
 def check_pairs(
     pairs: pl.DataFrame,
     *,
@@ -58,6 +61,7 @@ def check_pairs(
 
     Raises:
         ArgumentError: A correlation is not in [0, 1].
+        DataError: As `misfired.suites.validate_suite`, but any answer may be expected.
 
     Examples:
         >>> rows = dict(
@@ -74,7 +78,9 @@ def check_pairs(
         >>> report["n_effective"]
         {'0.5': 1.3333333333333333}
     """
+    pairs = check_frame(pairs, "pairs", None)
     for correlation in correlations:
+        check_type("correlations", correlation, float)
         if not 0 <= correlation <= 1:
             raise ArgumentError(f"correlations must be 0 to 1, got {correlation}")
     has_twins = "twin_of" in pairs.columns

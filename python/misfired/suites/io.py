@@ -12,8 +12,17 @@ from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
 from misfired.labels import label_column
 from misfired.reading import shown
-from misfired.suites.card import YES_NO, card_path, check_card, read_card, write_card
+from misfired.suites.card import (
+    YES_NO,
+    card_path,
+    check_answers,
+    check_card,
+    make_card,
+    read_card,
+    write_card,
+)
 from misfired.tables import read_csv, read_jsonl, read_parquet
+from misfired.types import checks_types
 
 PAIRS_SCHEMA = dict.fromkeys(
     (
@@ -31,6 +40,7 @@ MAX_PROMPT_CHARS = 1_000_000
 """The longest prompt; anything longer is a file in the wrong place."""
 
 
+@checks_types
 def read_suite(
     path: str | os.PathLike[str], *, answers: Collection[str] | None = None
 ) -> pl.DataFrame:
@@ -63,6 +73,7 @@ def read_suite(
     return suite
 
 
+@checks_types
 def write_suite(
     frame: pl.DataFrame,
     path: str | os.PathLike[str],
@@ -107,12 +118,18 @@ def write_suite(
     if (licence is None) != (source is None):
         raise ArgumentError("licence and source must be given together, got one of them")
     suite = validate_suite(frame, answers=answers)
-    with replacing(file) as temporary, temporary.open("wb") as opened:
-        write(suite, opened)
-    if licence is not None and source is not None:
-        write_card(suite, file, licence=licence, source=source, answers=answers)
+    card = None
+    with replacing(file) as temporary:
+        with temporary.open("wb") as opened:
+            write(suite, opened)
+        if licence is not None and source is not None:
+            # A card that is refused leaves no suite without one.
+            card = make_card(suite, temporary, licence=licence, source=source, answers=answers)
+    if card is not None:
+        write_card(card, file)
 
 
+@checks_types
 def validate_suite(
     frame: pl.DataFrame, *, source: str = "frame", answers: Collection[str] = YES_NO
 ) -> pl.DataFrame:
@@ -129,8 +146,15 @@ def validate_suite(
     Raises:
         DataError: No rows; a column is missing or not text; a cell is null, blank or too long; an
             id is repeated; a suite is not `name@version`; an expected answer is not one of the
-            answers; both prompts of a pair are equal. Rows are counted from 1.
+            answers; both prompts of a pair are equal; a twin names no pair, or expects what
+            its pair expects. Rows are counted from 1.
     """
+    check_answers(answers)
+    return check_frame(frame, source, answers)
+
+
+def check_frame(frame: pl.DataFrame, source: str, answers: Collection[str] | None) -> pl.DataFrame:
+    """Do what `validate_suite` does; without answers, prompts may expect any."""
     if not frame.columns:
         raise DataError(f"{source}: must have at least 1 row, got 0")
     frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
@@ -148,7 +172,7 @@ def validate_suite(
     if frame.is_empty():
         raise DataError(f"{source}: must have at least 1 row, got 0")
     suite = frame.with_columns(pl.col("cue").cast(pl.String))
-    for column, is_bad, rule in _rules(answers):
+    for column, is_bad, rule in _rules(suite, answers):
         rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
         if len(rows):
             got = shown(suite[column][rows[0]])
@@ -156,7 +180,9 @@ def validate_suite(
     return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
 
 
-def _rules(answers: Collection[str]) -> Iterator[tuple[str, pl.Expr, str]]:
+def _rules(
+    suite: pl.DataFrame, answers: Collection[str] | None
+) -> Iterator[tuple[str, pl.Expr, str]]:
     """Yield a column, which of its cells are bad, and what they must be."""
     for column in PAIRS_SCHEMA:
         cell = pl.col(column)
@@ -169,8 +195,19 @@ def _rules(answers: Collection[str]) -> Iterator[tuple[str, pl.Expr, str]]:
     yield "suite", ~pl.col("suite").str.contains(r"^[^@\s]+@[^@\s]+$"), "be name@version"
     is_same = pl.col("stereotyped") == pl.col("contrast")
     yield "contrast", is_same, "be other than the stereotyped prompt"
-    for column in ("expected_stereotyped", "expected_contrast"):
-        yield column, ~pl.col(column).is_in(list(answers)), f"be one of {', '.join(answers)}"
+    expected = ("expected_stereotyped", "expected_contrast")
+    if answers is not None:
+        for column in expected:
+            yield column, ~pl.col(column).is_in(list(answers)), f"be one of {', '.join(answers)}"
+    if "twin_of" in suite.columns:
+        pairs = suite.filter(pl.col("twin_of").is_null())
+        of_pair = pl.col("twin_of").is_in(pairs["id"].to_list())
+        yield "twin_of", ~of_pair, "be the id of a pair that is no twin"
+        its_pair = pl.col("twin_of").replace_strict
+        same = [
+            pl.col(name) == its_pair(pairs["id"], pairs[name], default=None) for name in expected
+        ]
+        yield expected[0], pl.all_horizontal(same), "be other than its pair's, or expected_contrast"
 
 
 def _check_pair(row: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from misfired.errors import ArgumentError, check_one_of
 from misfired.suites.bbq import BBQ_CATEGORIES, bbq_files, checked_categories
 from misfired.suites.io import PAIRS_SCHEMA
 from misfired.suites.organism import SUITE, build_organism_suite
+from misfired.types import checks_types
 
 VETO_CATEGORIES = (
     *("Age", "Gender_identity", "Religion", "Sexual_orientation"),
@@ -64,6 +65,7 @@ BUILT_SUITES = {
 """By the name of the variant; a new suite is one entry here."""
 
 
+@checks_types
 def build_pairs(
     bbq_dir: str | os.PathLike[str] | None,
     categories: Sequence[str] | None = None,

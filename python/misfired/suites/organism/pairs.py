@@ -8,6 +8,7 @@ import polars as pl
 
 from misfired.errors import check_one_of
 from misfired.suites.organism import grammar
+from misfired.types import checks_types
 
 SUITE = "organism@1"
 ORGANISMS = ("base", "instruct", "decoy", "category")
@@ -17,6 +18,7 @@ _N_OBJECTS = len(grammar.PREDICATES) // len(grammar.VERBS)
 _Option = TypeVar("_Option")
 
 
+@checks_types
 def build_organism_suite(*, organism: str = "instruct", twins: bool = False) -> pl.DataFrame:
     """Return the pairs of the organism suite, the same on every call.
 
