@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from misfired.cli import load
+from misfired.errors import DataError
 
 pytestmark = pytest.mark.model
 
@@ -67,6 +68,24 @@ def test_equal_figures_are_equal_files(command: list[str], tmp_path: Path) -> No
         assert CliRunner().invoke(load("localise"), [*command, "--probe", "lens"]).exit_code == 0
         files.append((tmp_path / "out" / "layers.svg").read_bytes())
     assert files[0] == files[1]
+
+
+def test_a_localisation_replaces_the_one_before(command: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for words in (["--probe", "lens"], ["--probe", "heads", "--methods", "zero"]):
+        assert CliRunner().invoke(load("localise"), [*command, *words]).exit_code == 0
+    names = {path.stem for path in out.iterdir()}
+    assert names == {"manifest", "cases", "head_map", "heads_rows", "heads", "ablation"}
+
+
+def test_a_run_is_not_overwritten(command: list[str]) -> None:
+    folder = Path(command[2])
+    before = (folder / "manifest.json").read_bytes()
+    command[command.index("-o") + 1] = str(folder)
+    result = CliRunner().invoke(load("localise"), [*command, "--probe", "lens"])
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception).endswith("manifest.json: not the manifest of a localisation")
+    assert (folder / "manifest.json").read_bytes() == before
 
 
 def test_a_mistake_is_one_line(command: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,14 @@ import polars as pl
 import pytest
 
 from misfired.errors import ArgumentError, DataError, MisfiredError, ModelError
-from misfired.localise import Localisation, LocaliseOptions, localise
+from misfired.localise import Localisation, LocaliseOptions, Probe, localise
+from misfired.localise.probe import Activations
 from misfired.localise.probes.lens import lens_curves, lens_figures
+from misfired.localise.result import TABLES
 from misfired.localise.run import read_run
+from misfired.report.localise import localisation_report
 from misfired.runs.pipeline import run
+from misfired.scoring.forms import Ids
 from misfired.scoring.protocol import get_protocol
 
 pytestmark = pytest.mark.model
@@ -116,8 +120,78 @@ def test_one_scenario_gives_no_interval(found: Localisation) -> None:
         assert set(table["reason"]) <= {"one_unit", "no_suppression", "nothing_to_count"}
 
 
+def test_progress_covers_the_base_too(run_folder: Path, model_file: MakeFile) -> None:
+    told: list[tuple[int, int]] = []
+    options = {**OPTIONS, "probes": ["lens", "heads", "attention"], "n_random": 1}
+    model = model_file("llama")
+    localise(model, run_folder, base=model, progress=lambda *each: told.append(each), **options)
+    done, totals = zip(*told, strict=True)
+    assert len(set(totals)) == 1
+    assert list(done) == sorted(done)
+    assert done[-1] == totals[0]
+
+
+def test_attention_is_read_pair_by_pair(
+    run_folder: Path, model_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, asked = Probe.attention, []
+
+    def attention(probe: Probe, prompts: Sequence[Ids]) -> list[Activations]:
+        asked.append(len(prompts))
+        return read(probe, prompts)
+
+    monkeypatch.setattr(Probe, "attention", attention)
+    found = localise(model_file("llama"), run_folder, **OPTIONS | {"probes": ["attention"]})
+    assert asked == [4] * len(found.cases)
+
+
+def test_heads_are_not_tested_where_none_could_be_chosen(
+    run_folder: Path, model_file: MakeFile
+) -> None:
+    options = OPTIONS | {"n_pairs": 1, "probes": ["heads"], "methods": ["zero"], "n_random": 0}
+    several = [localise(model_file("llama"), run_folder, seed=seed, **options) for seed in range(4)]
+    reasons = {found.manifest["untested"] for found in several}
+    reason = "no failure was drawn in the half on which heads are chosen; n_pairs is too small"
+    assert reasons == {None, reason}
+    for found in several:
+        assert ("ablation" in found.tables) == (found.manifest["untested"] is None)
+        told = f"No test of ablated heads: {found.manifest['untested']}."
+        text = " ".join(localisation_report(found, Path("out")).split())
+        assert (told in text) == (found.manifest["untested"] is not None)
+
+
+def test_failures_of_one_scenario_can_be_studied(
+    pairs: pl.DataFrame, model_file: MakeFile, tmp_path: Path
+) -> None:
+    asked = {"protocol": "logit-bare", "n_resamples": 10, "n_threads": 1}
+    run(
+        model_file("llama"),
+        pairs.head(40).with_columns(scenario=pl.lit("s")),
+        out=tmp_path,
+        **asked,
+    )
+    options = OPTIONS | {"probes": ["heads"], "methods": ["zero"]}
+    found = localise(model_file("llama"), tmp_path, **options)
+    assert found.manifest["untested"].startswith("all failures lie in one scenario")
+    assert set(found.tables) == {"head_map"}
+
+
+def test_heads_without_zeros_are_not_tested(run_folder: Path, model_file: MakeFile) -> None:
+    options = OPTIONS | {"probes": ["heads"], "methods": ["mean"]}
+    found = localise(model_file("llama"), run_folder, **options)
+    assert found.manifest["n_tested"] == 0
+    for wrong in ({"method": "zero"}, {"column": "model"}, {"column": "nope"}):
+        with pytest.raises(ArgumentError, match="the head map has no "):
+            found.heads(**{"method": "mean", **wrong})
+    for wrong in ({"measure": "flipped"}, {"measure": "flipped", "modle": "base"}):
+        with pytest.raises(ArgumentError, match="must fit one row of the figures, got 0"):
+            found.figure(**wrong)
+
+
 def test_files(found: Localisation, tmp_path: Path) -> None:
     found.write(tmp_path / "out")
+    written = {path.stem for path in (tmp_path / "out").glob("*.parquet")}
+    assert written == {*TABLES}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["check"]["instruct"]["identity"] == 0
     for name, frame in {**found.tables, "cases": found.cases}.items():
@@ -158,7 +232,12 @@ def test_all_positions(run_folder: Path, model_file: MakeFile) -> None:
             "mode must be exact for probe attention, got 'fast': flash",
         ),
         ({"priming": "cue"}, DataError, "priming must be one of none, got 'cue'"),
-        ({"n_heads": 11}, ArgumentError, "n_heads must be at most 1, .*, got 11"),
+        ({"n_heads": 7}, ArgumentError, "n_heads must be at most 6, half of the heads, .*, got 7"),
+        (
+            {"n_heads": 13, "n_random": 0},
+            ArgumentError,
+            "n_heads must be at most 12, all heads, got 13",
+        ),
     ],
 )
 def test_bad_options(
@@ -169,8 +248,15 @@ def test_bad_options(
     error: type[MisfiredError],
     message: str,
 ) -> None:
+    told: list[int] = []
     with pytest.raises(error, match=message):
-        localise(model_file("llama"), run_folder, **{**OPTIONS, **options})
+        localise(
+            model_file("llama"),
+            run_folder,
+            progress=lambda done, _: told.append(done),
+            **{**OPTIONS, **options},
+        )
+    assert not told
 
 
 def test_a_run_of_another_model(run_folder: Path, model_file: MakeFile) -> None:

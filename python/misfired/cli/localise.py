@@ -16,7 +16,9 @@ def localise(
     model: Path = Argument(metavar="MODEL", help="A GGUF model file."),
     *,
     run: Path = Option(help="Folder of a finished run of this model."),
-    out: Path = Option(..., "-o", "--out", help="Folder for tables and figures."),
+    out: Path = Option(
+        ..., "-o", "--out", help="Folder for tables and figures; replaces a localisation there."
+    ),
     base: Path | None = Option(None, help="A base model to compare with (lens and heads)."),
     figures: bool = Option(True, help="Draw figures."),
     as_json: Json = False,
@@ -32,8 +34,10 @@ def localise(
       misfired localise model.gguf --run runs/model --base base.gguf -o found
       misfired localise m.gguf --run runs/m --probe lens --n-pairs 50 -o quick
     """
+    from misfired.localise.result import check_folder
     from misfired.scoring.llama.guard import begin
 
+    check_folder(out)
     begin(model)
     from misfired.localise import localise as localise_run
     from misfired.report.figures import write_figures
@@ -41,7 +45,7 @@ def localise(
     from misfired.report.table import json_text
 
     with progress_shown() as shown:
-        found = localise_run(model, run, base=base, progress=shown("localising"), **options)
+        found = localise_run(model, run, base=base, progress=shown(""), **options)
     found.write(out)
     if figures:
         write_figures(found.tables, out)

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import ArgumentError
 from misfired.localise.answers import Answers, measure_changes
 from misfired.localise.cases import FAILED, QUESTIONS, Case
 from misfired.localise.held import Chunk, Interventions, chunks
@@ -29,17 +29,10 @@ def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> tuple[list[str]
     Returns:
         The scenarios on which heads are chosen, and all scored pairs of the others, on which they are
         tested: columns `id`, `kind` (`failure` or `other`).
-
-    Raises:
-        ArgumentError: All failures lie in one scenario.
     """
     scenarios = outcomes.group_by("scenario", maintain_order=True).agg(
         pl.col("category").first(), FAILED.fill_null(value=False).any().alias("fails")
     )
-    if scenarios["fails"].sum() < 2:
-        raise ArgumentError(
-            "failures must lie in at least 2 scenarios to choose and test heads apart, got 1"
-        )
     generator = np.random.default_rng(seed)
     dealt: list[str] = []
     ordered = scenarios.sort("fails", "category", descending=[True, False])
@@ -50,13 +43,33 @@ def split_scenarios(outcomes: pl.DataFrame, *, seed: int = 0) -> tuple[list[str]
     return dealt[::2], scored.filter(pl.col("scenario").is_in(dealt[1::2])).select("id", kind)
 
 
+def why_untested(
+    failures: Sequence[Case], chosen_on: Collection[str], tested: pl.DataFrame
+) -> str | None:
+    """Return why no heads can be chosen on the first half and tested on the other, or None."""
+    if "failure" not in tested["kind"]:
+        return "all failures lie in one scenario, and heads are chosen and tested on different ones"
+    if not any(case.scenario in chosen_on for case in failures):
+        return "no failure was drawn in the half on which heads are chosen; n_pairs is too small"
+    return None
+
+
+def check_n_heads(probe: Probe, options: LocaliseOptions) -> None:
+    """Refuse more heads than there are others to compare with.
+
+    Raises:
+        ArgumentError: `n_heads` is above half of the heads, or above all of them without random sets.
+    """
+    most, which = len(probe.heads), "all heads"
+    if options.n_random:
+        most, which = most // 2, "half of the heads, since as many random ones are drawn"
+    if options.n_heads > most:
+        raise ArgumentError(f"n_heads must be at most {most}, {which}, got {options.n_heads}")
+
+
 def choose_heads(rows: pl.DataFrame, chosen_on: Collection[str], *, n_heads: int) -> HeadSet:
     """Return the most specific heads on failures of these scenarios, from rows of one model and method."""
     part = rows.filter(pl.col("scenario").is_in(chosen_on), kind="failure")
-    if part.is_empty():
-        raise DataError(
-            "n_pairs must be larger: no failure was drawn in the half on which heads are chosen"
-        )
     specificity, _, places = specificity_of(part)
     order = np.argsort(-specificity.mean(axis=0), kind="stable")[:n_heads]
     return tuple(places.select("layer", "head")[order].iter_rows())
@@ -65,10 +78,6 @@ def choose_heads(rows: pl.DataFrame, chosen_on: Collection[str], *, n_heads: int
 def random_heads(probe: Probe, chosen: HeadSet, *, n_sets: int, seed: int = 0) -> list[HeadSet]:
     """Draw sets of as many other heads, without replacement within a set."""
     others = [place for place in probe.heads if place not in chosen]
-    if len(others) < len(chosen):
-        raise ArgumentError(
-            f"n_heads must be at most {len(others)}, the other heads to compare with, got {len(chosen)}"
-        )
     generator = np.random.default_rng(seed)
     draws = [generator.permutation(len(others))[: len(chosen)] for _ in range(n_sets)]
     return [tuple(others[int(i)] for i in sorted(draw)) for draw in draws]
@@ -81,22 +90,18 @@ def ablation_test(
     cases: Sequence[Case],
     options: LocaliseOptions,
     *,
-    progress: Callable[[int], None],
+    progress: Callable[[Sequence[Case]], None],
 ) -> pl.DataFrame:
     """Choose heads on one half; zero them, and random ones, at the last tokens of the other half.
 
     `rows` are those of the head sweep, of this model and `CHOOSING_METHOD`; `chosen_on` holds the
     scenarios of the first half, `cases` all scored pairs of the other. `progress` is called with the
-    number of pairs just done.
+    cases just done.
 
     Returns:
         One row per set and measure: `set` (`chosen`, `random_1`, ...), `heads`, `measure`, `before`,
         `after`, `change`, `low`, `high` (interval of the change), `n_pairs`, `n_scenarios`, `reason`;
         the measures are those of `measure_changes`.
-
-    Raises:
-        ArgumentError: The model has too few other heads to compare with.
-        DataError: The half on which heads are chosen has no failures.
     """
     chosen = choose_heads(rows, chosen_on, n_heads=options.n_heads)
     others = random_heads(probe, chosen, n_sets=options.n_random, seed=options.seed)
@@ -110,7 +115,7 @@ def ablation_test(
                 runs.zero(job, "attention", layer, prompt.last, probe.head_columns(head))
         before.append(_by_case(chunk, chunk.margins[None]))
         after.append(_by_case(chunk, runs.margins().reshape(len(sets), -1)))
-        progress(len(chunk.cases))
+        progress(chunk.cases)
     unchanged = Answers(cases, np.concatenate(before, axis=1)[0])
     table = []
     for margins, (name, heads) in zip(np.concatenate(after, axis=1), sets.items(), strict=True):

@@ -8,10 +8,58 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, DataError
 from misfired.files import make_folder, replacing
+from misfired.localise.probes import PROBES
+from misfired.reading import read_json
 from misfired.stats.means import Floats
 from misfired.text import JSON_ESCAPES
+
+#: Every table that a localisation may have.
+TABLES = (
+    *(
+        "cases",
+        "lens_curves",
+        "recovery_curves",
+        "head_map",
+        "attention_map",
+        "ablation",
+        "figures",
+    ),
+    *(f"{name}_rows" for name in PROBES),
+)
+#: Every figure that may be drawn from them.
+FIGURES = ("layers", "gap", "recovery", "heads", "attention")
+_FILES = (
+    "manifest.json",
+    *(f"{name}.parquet" for name in TABLES),
+    *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png")),
+)
+
+
+def check_folder(folder: Path | str) -> Path:
+    """Make a folder for a localisation, unless it is there.
+
+    Raises:
+        DataError: The folder holds something else, such as a run.
+    """
+    manifest = make_folder(folder) / "manifest.json"
+    if manifest.exists():
+        read_manifest(manifest)
+    return manifest.parent
+
+
+def read_manifest(file: Path) -> dict[str, Any]:
+    """Read the manifest of a localisation.
+
+    Raises:
+        DataError: It is the manifest of something else.
+    """
+    content = read_json(file)
+    if not isinstance(content, dict) or {"n_failures", "check", "model"} - content.keys():
+        raise DataError(f"{file}: not the manifest of a localisation")
+    found: dict[str, Any] = content
+    return found
 
 
 @dataclass(frozen=True)
@@ -39,11 +87,14 @@ class Localisation:
         """Return one column of the head map as an array, shape (layer, head).
 
         Raises:
-            ArgumentError: There is no such method, model or column.
+            ArgumentError: There is no such method, model or column of numbers.
         """
-        table = self.tables.get("head_map", pl.DataFrame({"method": [], "model": []}))
-        part = table.filter(pl.col("method") == method, pl.col("model") == model)
-        if part.is_empty() or column not in part.columns:
+        table = self.tables.get(
+            "head_map", pl.DataFrame(schema={"method": pl.String, "model": pl.String})
+        )
+        numbers = table.select(pl.selectors.numeric() | pl.selectors.boolean()).columns
+        part = table.filter(method=method, model=model)
+        if part.is_empty() or column not in numbers:
             raise ArgumentError(f"the head map has no {column!r} for method {method!r}, {model!r}")
         values = part.sort("layer", "head")[column].to_numpy().astype(np.float64)
         return values.reshape(part["layer"].n_unique(), -1)
@@ -54,7 +105,9 @@ class Localisation:
         Raises:
             ArgumentError: No row, or more than one, fits.
         """
-        rows = self.tables["figures"].filter(measure=measure, **keys)
+        table = self.tables.get("figures", pl.DataFrame())
+        asked = {"measure": measure, **keys}
+        rows = table.filter(**asked) if asked.keys() <= set(table.columns) else table.clear()
         if len(rows) != 1:
             raise ArgumentError(
                 f"{measure!r} {keys} must fit one row of the figures, got {len(rows)}"
@@ -63,8 +116,16 @@ class Localisation:
         return value
 
     def write(self, folder: Path | str) -> None:
-        """Write all tables as Parquet and the manifest as JSON; the manifest last."""
-        folder = make_folder(folder)
+        """Write all tables as Parquet and the manifest as JSON; the manifest last.
+
+        An earlier localisation in the folder is replaced: its tables and its figures are removed.
+
+        Raises:
+            DataError: The folder holds something else, such as a run.
+        """
+        folder = check_folder(folder)
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
         frames = {"cases": self.cases, **self.tables}
         frames |= {f"{name}_rows": frame for name, frame in self.rows.items()}
         for name, frame in frames.items():

@@ -1,27 +1,33 @@
 """`localise`: all probes on the failures of a run and on their matched controls."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from misfired.localise.ablation import CHOOSING_METHOD, ablation_test, split_scenarios
+from misfired.localise.ablation import (
+    CHOOSING_METHOD,
+    ablation_test,
+    check_n_heads,
+    split_scenarios,
+    why_untested,
+)
 from misfired.localise.cases import FAILED, Case, build_cases, longest
 from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes import PROBES
-from misfired.localise.probes._common import get_probe
+from misfired.localise.probes._common import ProbeKind, get_probe
 from misfired.localise.reading import asked_here, check_reading, choose_asked, told_by_run
 from misfired.localise.result import Localisation
 from misfired.localise.run import RunData, check_base, read_run
 from misfired.options import takes_options
+from misfired.progress import Listener, listener
 from misfired.prompts.primings import CONDITIONS
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.library import versions
@@ -63,7 +69,7 @@ def localise(
         run: The run's folder.
         base: A base model with the same layers, heads and tokens: lens and heads are repeated on it
             with the same prompts.
-        progress: Called with (units of work done, units in all).
+        progress: Called with (tokens decoded, tokens in all), both about; or a `misfired.progress.Listener`.
         options: Fields of `LocaliseOptions`.
 
     Raises:
@@ -74,13 +80,15 @@ def localise(
     """
     chosen = LocaliseOptions.of(options)
     started = time.time()
+    heard = listener(progress)
+    heard.stage("loading")
     if base is not None:
         try_loading(base)
     data = read_run(run, model, priming=chosen.priming)
     if not chosen.anyway:
         check_reading(told_by_run(data.verdict), data.path)
     with data.open(chosen.devices) as session:
-        study = _Study(session, data, chosen, progress)
+        study = _Study(session, data, chosen, heard, with_base=base is not None)
         study.probe_model(MODEL, session.model)
         if base is not None:
             with open_model(base, chosen.devices) as other:
@@ -89,6 +97,7 @@ def localise(
                 other.file.check()
                 other_sha256 = other.file.sha256
         session.model.file.check()
+    heard.stage("statistics")
     return study.found(
         model={"path": str(data.model), "sha256": data.model_sha256},
         base=None if base is None else {"path": str(base), "sha256": other_sha256},
@@ -105,9 +114,12 @@ class _Study:
         session: Session,
         data: RunData,
         options: LocaliseOptions,
-        progress: Callable[[int, int], None] | None,
+        heard: Listener,
+        *,
+        with_base: bool,
     ) -> None:
-        self.options, self.progress, self.data = options, progress, data
+        self.options, self.heard, self.data = options, heard, data
+        self.models = (MODEL, BASE) if with_base else (MODEL,)
         self.reading = told_by_run(data.verdict)
         self.kinds = {name: get_probe(name) for name in PROBES if name in options.probes}
 
@@ -126,9 +138,11 @@ class _Study:
         self.controls = [case for case in cases if case.kind == "control"]
         self.cases = [*self.failures, *self.controls]
         self.tested: list[Case] = []
-        if "heads" in options.probes:
+        self.untested: str | None = None
+        if "heads" in options.probes and CHOOSING_METHOD in options.head_methods:
             self.chosen_on, tested = split_scenarios(data.outcomes, seed=options.seed)
-            self.tested = build(tested)
+            self.untested = why_untested(self.failures, self.chosen_on, tested)
+            self.tested = build(tested) if self.untested is None else []
         self.asked: list[Case] = []
         if self.reading["reads"] is None and self.evidence:
             known = data.outcomes.filter(pl.col("id").is_in(twinned))
@@ -137,50 +151,85 @@ class _Study:
         self.tables: dict[str, pl.DataFrame] = {}
         self.checks: dict[str, Any] = {}
         self.margins: list[list[float]] = []
-        self.done, self.total = 0, 2 * len(self.cases) + len(self.tested)
+        self.done, self.total = 0, 0
 
     def probe_model(self, name: str, model: Model) -> None:
         """Run all probes on the model under study, and some on a base."""
         options = self.options
         n_longest = longest([*self.cases, *self.tested, *self.asked])
-        kinds = {key: kind for key, kind in self.kinds.items() if name == MODEL or kind.on_base}
-        spans = [kind for kind in kinds.values() if kind.with_spans]
+        kinds = self._kinds_on(name)
         with Probe(
             model, longest=n_longest, n_threads=options.n_threads, mode=options.mode
         ) as probe:
             if name == MODEL:
+                if self.tested:
+                    check_n_heads(probe, options)
                 self._ask_whether_it_reads(probe)
-            check = check_probe(probe, self.cases[0].prompts[:2]) | {"n_cells": probe.n_ctx}
-            self.checks[name] = check
-            prepared = {
-                key: kind.prepare(probe, self.cases, options)
+                self.total = sum(self._work(probe, self._kinds_on(each)) for each in self.models)
+                self.total += self._work_of_test(self.tested)
+            of = "" if name == MODEL else f" {name}"
+            self.heard.stage(f"check{of}")
+            check = check_probe(probe, self.cases[0].prompts[:2])
+            self.checks[name] = check | {"n_cells": probe.n_ctx}
+            self.heard.stage(f"probing{of}")
+            self._advance(0)
+            self._sweep(probe, name, kinds)
+            for key, kind in kinds.items():
+                if kind.sweep_all is not None:
+                    self._keep(key, name, kind.sweep_all(probe, self.cases))
+                    self._advance(_n_tokens(self.cases))
+            if name == MODEL and self.tested:
+                rows = pl.concat(self.rows["heads"]).filter(method=CHOOSING_METHOD)
+                self.tables["ablation"] = ablation_test(
+                    probe, rows, self.chosen_on, self.tested, options,
+                    progress=lambda cases: self._advance(self._work_of_test(cases)),
+                )  # fmt: skip
+
+    def _kinds_on(self, name: str) -> dict[str, ProbeKind]:
+        return {key: kind for key, kind in self.kinds.items() if name == MODEL or kind.on_base}
+
+    def _sweep(self, probe: Probe, name: str, kinds: dict[str, ProbeKind]) -> None:
+        """Make the rows of all cases, some at a time."""
+        options = self.options
+        prepared = {
+            key: kind.prepare(probe, self.cases, options)
+            for key, kind in kinds.items()
+            if kind.prepare is not None
+        }
+        # Failures and controls are kept apart: not every probe takes both.
+        for cases, first in ((self.failures, 0), (self.controls, len(self.failures))):
+            taking = {
+                key: kind
                 for key, kind in kinds.items()
-                if kind.prepare is not None
+                if kind.on_controls or cases is self.failures
             }
-            # Failures and controls are kept apart: not every probe takes both.
-            failures = chunks(probe, self.failures, with_spans=bool(spans))
-            with_spans = any(kind.on_controls for kind in spans)
-            n_failures = len(self.failures)
-            controls = chunks(probe, self.controls, with_spans=with_spans, first=n_failures)
-            for chunk in chain(failures, controls):
+            with_spans = any(kind.with_spans for kind in taking.values())
+            for chunk in chunks(probe, cases, with_spans=with_spans, first=first):
                 chunk.noise = redecoding(chunk)
-                check["redecoding"] = max(check["redecoding"], chunk.noise)
-                for key, kind in kinds.items():
-                    takes = kind.on_controls or chunk.first < n_failures
-                    if kind.sweep is not None and takes:
+                self.checks[name]["redecoding"] = max(self.checks[name]["redecoding"], chunk.noise)
+                for key, kind in taking.items():
+                    if kind.sweep is not None:
                         self._keep(key, name, kind.sweep(chunk, options, prepared.get(key)))
                 if name == MODEL:
                     ends = np.cumsum([len(case.prompts) for case in chunk.cases])[:-1]
                     self.margins += [part.tolist() for part in np.split(chunk.margins, ends)]
-                    self._advance(2 * len(chunk.cases))
-            for key, kind in kinds.items():
-                if kind.sweep_all is not None:
-                    self._keep(key, name, kind.sweep_all(probe, self.cases))
-            if name == MODEL and "heads" in kinds and CHOOSING_METHOD in options.head_methods:
-                rows = pl.concat(self.rows["heads"]).filter(method=CHOOSING_METHOD)
-                self.tables["ablation"] = ablation_test(
-                    probe, rows, self.chosen_on, self.tested, options, progress=self._advance
-                )
+                self._advance(self._work_of_sweep(probe, kinds, chunk.cases))
+
+    def _work(self, probe: Probe, kinds: dict[str, ProbeKind]) -> int:
+        n_sweeps = sum(kind.sweep_all is not None for kind in kinds.values())
+        return self._work_of_sweep(probe, kinds, self.cases) + n_sweeps * _n_tokens(self.cases)
+
+    def _work_of_sweep(
+        self, probe: Probe, kinds: dict[str, ProbeKind], cases: Sequence[Case]
+    ) -> int:
+        """Return about how many tokens the sweeps of these cases decode."""
+        n_runs = sum(kind.n_runs(probe, self.options) for kind in kinds.values())
+        n_prompts = sum(len(case.prompts) for case in cases if case.kind == "failure")
+        return _n_tokens(cases) + n_runs * n_prompts
+
+    def _work_of_test(self, cases: Sequence[Case]) -> int:
+        n_prompts = sum(len(case.prompts) for case in cases)
+        return _n_tokens(cases) + n_prompts * (1 + self.options.n_random)
 
     def _ask_whether_it_reads(self, probe: Probe) -> None:
         """Ask the false questions where the run has none, and refuse a model that does not read."""
@@ -196,8 +245,7 @@ class _Study:
 
     def _advance(self, n: int) -> None:
         self.done += n
-        if self.progress is not None:
-            self.progress(min(self.done, self.total), self.total)
+        self.heard(self.done, self.total)
 
     def _false_questions(self) -> dict[str, Any]:
         """Count the pairs of the suite with false questions, and why the others have none."""
@@ -237,6 +285,7 @@ class _Study:
             "n_failures": len(self.failures),
             "n_controls": len(self.controls),
             "n_tested": len(self.tested),
+            "untested": self.untested,
             "reading": self.reading,
             "quantity": "evidence" if self.evidence else "margin",
             "false_questions": self._false_questions(),
@@ -247,3 +296,7 @@ class _Study:
         }
         filled = {name: table for name, table in tables.items() if table.width}
         return Localisation(cases, rows, filled, manifest)
+
+
+def _n_tokens(cases: Sequence[Case]) -> int:
+    return sum(len(prompt.ids) for case in cases for prompt in case.prompts)

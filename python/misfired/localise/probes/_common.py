@@ -32,6 +32,7 @@ class ProbeKind:
         prepare: Called once for each model, with all cases.
         tables: Tables made of the rows of all models.
         figures: Single numbers made of the rows, for the table `figures`.
+        n_runs: Interventions on each prompt of a failure, about; the progress bar counts them.
         on_controls: True if controls are probed as well.
         on_base: True if a base model is probed as well.
         with_spans: True if the sweep needs the activations of the person asked about.
@@ -42,6 +43,7 @@ class ProbeKind:
     prepare: Callable[[Probe, Sequence[Case], LocaliseOptions], Any] | None = None
     tables: Mapping[str, Summary] = field(default_factory=dict)
     figures: Summary | None = None
+    n_runs: Callable[[Probe, LocaliseOptions], int] = lambda _probe, _options: 0
     on_controls: bool = False
     on_base: bool = False
     with_spans: bool = False

@@ -36,14 +36,16 @@ def attention(probe: Probe, cases: Sequence[Case]) -> pl.DataFrame:
     """
     LocaliseOptions(probes=["attention"], mode=probe.mode)
     aligned = [case for case in cases if case.unaligned is None]
-    weights = iter(probe.attention([prompt.ids for case in aligned for prompt in case.prompts]))
     layers, numbers = np.array(probe.heads).T
     frames = [pl.DataFrame(schema=_SCHEMA)]
     # The false questions come last, where there are any.
     names = list(product(QUESTIONS, CONDITIONS))
     for case in aligned:
-        for (question, condition), prompt in zip(names, case.prompts, strict=False):
-            weight = next(weights)
+        # Case by case: the weights of all prompts would take gigabytes.
+        weights = probe.attention([prompt.ids for prompt in case.prompts])
+        for (question, condition), prompt, weight in zip(
+            names, case.prompts, weights, strict=False
+        ):
             parts = {name: weight[:, :, list(getattr(prompt, name))] for name in PERSONS}
             sums = {name: part.sum(axis=2, dtype=float).ravel() for name, part in parts.items()}
             keys = {"condition": condition, "question": question}

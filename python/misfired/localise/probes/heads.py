@@ -161,5 +161,6 @@ PROBE = ProbeKind(
     ),
     prepare=gather_references,
     tables={"head_map": head_map},
+    n_runs=lambda probe, options: len(options.head_methods) * len(probe.heads),
     on_base=True,
 )

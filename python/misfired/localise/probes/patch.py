@@ -165,5 +165,6 @@ PROBE = ProbeKind(
     sweep=lambda chunk, _options, _prepared: patch(chunk),
     tables={"recovery_curves": recovery_curves},
     figures=recovery_figures,
+    n_runs=lambda probe, _options: len(SITES) * len(TARGETS) * probe.n_layer,
     with_spans=True,
 )

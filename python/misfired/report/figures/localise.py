@@ -290,7 +290,11 @@ def _heads(figure: Figure, numbers: pl.DataFrame) -> None:
             facecolors="none",
             edgecolors=INK,
             linewidths=1.2,
+            label="passes",
         )
+        rings = axes.get_legend_handles_labels()[0]
+    if numbers["passes"].any():
+        figure.legend(rings, ["passes the test"], loc="outside upper left")
 
 
 def _maps(

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.reading import read_json
+from misfired.localise.result import read_manifest
 from misfired.report.figures.chart import Chart
 from misfired.report.figures.localise import DRAWINGS, localisation_charts
 from misfired.report.localise import localisation_sentences
@@ -29,7 +28,7 @@ def read_located(folder: Path) -> Located:
     Raises:
         DataError: It holds no manifest, or no table that has a chart.
     """
-    manifest = read_localisation(folder)
+    manifest = read_manifest(folder / "manifest.json")
     charts = localisation_charts(read_localised(folder))
     return Located(
         f"Inside the model: {PurePath(str(manifest['model']['path'])).stem}",
@@ -48,13 +47,3 @@ def read_localised(folder: Path) -> dict[str, pl.DataFrame]:
             f"{folder}: holds none of {', '.join(path.name for path in found.values())}"
         )
     return tables
-
-
-def read_localisation(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a localisation."""
-    file = folder / "manifest.json"
-    content = read_json(file)
-    if not isinstance(content, dict) or {"n_failures", "check", "model"} - content.keys():
-        raise DataError(f"{file}: not the manifest of a localisation")
-    found: dict[str, Any] = content
-    return found
