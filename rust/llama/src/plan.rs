@@ -259,32 +259,38 @@ impl Plan {
         self.tokens(leaf).len() - self.shared[leaf]
     }
 
-    /// Close a block where little is shared across the cut: among the boundaries after `n_block` to
-    /// twice `n_block` decoded tokens, the first with the shortest shared prefix.
+    /// Close a block where that costs little: among the boundaries after `n_block` to twice `n_block`
+    /// decoded tokens, the first with the fewest tokens to decode again, and to fill a stable batch up.
     fn cut(&self) -> Vec<Range<usize>> {
         let mut blocks = vec![];
         let mut start = 0;
         while start < self.leaves.len() {
-            let mut n_tokens = 0;
-            let mut best: Option<usize> = None;
+            // The first leaf of a block finds the header only.
+            let mut n_tokens = self.shared[start] - self.header;
+            let n_most = n_tokens + 2 * self.limits.n_block;
+            let n_least = n_tokens + self.limits.n_block;
+            let mut best: Option<(usize, usize)> = None;
             let mut end = start;
-            while end < self.leaves.len() && n_tokens < 2 * self.limits.n_block {
+            while end < self.leaves.len() && n_tokens < n_most {
                 n_tokens += self.n_new(end);
                 end += 1;
-                let closer =
-                    |cut: usize| end == self.leaves.len() || self.shared[end] < self.shared[cut];
-                if n_tokens >= self.limits.n_block && best.is_none_or(closer) {
-                    best = Some(end);
-                }
-                if best == Some(self.leaves.len()) {
-                    break;
+                let cost = self.shared.get(end).copied().unwrap_or(0) + self.n_filled_up(n_tokens);
+                if n_tokens >= n_least && best.is_none_or(|(least, _)| cost < least) {
+                    best = Some((cost, end));
                 }
             }
-            let stop = if end == self.leaves.len() { end } else { best.unwrap_or(end) };
+            let best = best.filter(|_| end < self.leaves.len());
+            let stop = best.map_or(end, |(_, stop)| stop);
             blocks.push(start..stop);
             start = stop;
         }
         blocks
+    }
+
+    /// Tokens that fill the last batch of a block up.
+    fn n_filled_up(&self, n_tokens: usize) -> usize {
+        let n_batch = if self.limits.packing == Packing::Stable { self.limits.n_batch } else { 1 };
+        n_tokens.next_multiple_of(n_batch) - n_tokens
     }
 }
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from misfired.scoring.backend import AnswerStream, Row
 from misfired.scoring.cache import AnswerCache, ShardCache, job_keys, keyed
 from misfired.scoring.environment import default_threads
 from misfired.scoring.llama.device import computed_on, placed
-from misfired.scoring.llama.engine import Job, answer_all, engine_for, without_text
+from misfired.scoring.llama.engine import Job, without_text
 from misfired.scoring.llama.invariance import Costs, check_run, choose_packing, measure_effect
 from misfired.scoring.llama.lanes import open_engines, run_blocks
 from misfired.scoring.llama.library import versions
@@ -139,8 +140,9 @@ class LocalBackend:
             known = shard_cache.known.keys() | kept.keys()
             if asked := [row for row in job.prompts if row not in known]:
                 another = functools.partial(self.session.context, job)
-                todo, seed = job.only(asked), self.options.seed
-                with open_engines(context, another, todo, self._trial, seed=seed) as engines:
+                todo, packing = job.only(asked), self._trial.packing
+                how: dict[str, Any] = {"noise": self._trial.noise, "seed": self.options.seed}
+                with open_engines(context, another, todo, packing, **how) as engines:
                     needed = [
                         block
                         for block, rows in enumerate(engines[0].blocks())
@@ -207,8 +209,10 @@ class LocalBackend:
         found: list[Row] = []
         for start in range(0, len(rows), N_SHARD):
             job = self._prepare(prompts.at(rows[start : start + N_SHARD]))
-            with self.session.context(job) as context:
-                measured = answer_all(engine_for(context, job, packing=packing))
+            another = functools.partial(self.session.context, job)
+            with another() as context, open_engines(context, another, job, packing) as engines:
+                batches = run_blocks(engines, range(engines[0].scorer.n_blocks))
+                measured = dict(itertools.chain.from_iterable(batches))
             found += [measured[row] for row in job.prompts]
         return found
 

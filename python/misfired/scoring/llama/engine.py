@@ -1,5 +1,7 @@
 """Prompts in, one row of measurements per prompt out, in order."""
 
+import copy
+import threading
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +21,6 @@ from misfired.scoring.protocol import LOGIT, Protocol
 #: Decoded tokens after which a block may end. An interrupted run repeats the block it was in. Blocks of
 #: texts are longer, since places stand empty at their ends.
 N_BLOCK, N_BLOCK_TEXTS = 4096, 16_384
-#: The same on a GPU, which is done with them sooner.
-N_BLOCK_GPU = 16_384
 #: A choice is close where its lead is below this many times the largest change of a lead that was measured
 #: between packed and alone.
 CAUTION = 5.0
@@ -127,26 +127,35 @@ class Engine:
         n_block: int | None = None,
     ) -> None:
         self.context, self.job = context, job
+        self._how: dict[str, Any] = {
+            "n_block": n_block or N_BLOCK,
+            "packing": packing,
+            "seed": seed % 2**64,
+        }
         self.logp: dict[int, list[float]] = {}
         nodes = [(row, *node) for row in job.prompts for node in job.prompts[row].answers.nodes]
         self._positions = [(row, path) for row, path, _ in nodes]
         self._wanted = [wanted for *_, wanted in nodes]
-        # The positions of a prompt may come in several batches.
+        # The positions of a prompt may come in several batches, and on several contexts.
         self._read: defaultdict[int, dict[tuple[Tokens, int], float]] = defaultdict(dict)
         self._top: dict[int, tuple[int, float]] = {}
-        ids = [
-            np.append(job.prompts[row].ids, np.array(path, np.int32))
+        self._reading = threading.Lock()
+        self.scorer = self._scorer()
+
+    def _scorer(self) -> Scorer:
+        rows = [
+            np.append(self.job.prompts[row].ids, np.array(path, np.int32))
             for row, path in self._positions
         ]
         wanted = [np.array(each, np.int32) for each in self._wanted]
-        self.scorer = Scorer(
-            context.handle,
-            ragged(ids),
-            ragged(wanted),
-            n_block=n_block or N_BLOCK,
-            packing=packing,
-            seed=seed % 2**64,
-        )
+        return Scorer(self.context.handle, ragged(rows), ragged(wanted), **self._how)
+
+    def on(self, context: Context) -> "Engine":
+        """Return an engine for the same blocks on another context; what both read of a prompt is put together."""
+        other = copy.copy(self)
+        other.context = context
+        other.scorer = other._scorer()
+        return other
 
     def blocks(self) -> Iterator[list[int]]:
         """Yield for each block the numbers of the prompts that need it."""
@@ -162,13 +171,21 @@ class Engine:
             values, complete = iter(logps), []
             for place, *top in zip(places, tokens, top_logps, strict=True):
                 row, path = self._positions[place]
-                self._read[row] |= {(path, wanted): next(values) for wanted in self._wanted[place]}
-                if not path:
-                    self._top[row] = top[0], top[1]
-                nodes = self.job.prompts[row].answers.nodes
-                if len(self._read[row]) == sum(len(wanted) for _, wanted in nodes):
+                found = {(path, wanted): next(values) for wanted in self._wanted[place]}
+                if self._completes(row, found, None if path else (top[0], top[1])):
                     complete.append((row, self._measure(row)))
             yield complete
+
+    def _completes(
+        self, row: int, found: dict[tuple[Tokens, int], float], top: tuple[int, float] | None
+    ) -> bool:
+        """Add what was read of a prompt; true if that was the last of it."""
+        n_wanted = sum(len(wanted) for _, wanted in self.job.prompts[row].answers.nodes)
+        with self._reading:
+            self._read[row] |= found
+            if top is not None:
+                self._top[row] = top
+            return len(self._read[row]) == n_wanted
 
     def _measure(self, row: int) -> Row:
         prompt, job = self.job.prompts[row], self.job

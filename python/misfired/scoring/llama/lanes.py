@@ -11,42 +11,40 @@ from queue import SimpleQueue
 
 from misfired.background import next_of
 from misfired.scoring.backend import Row
-from misfired.scoring.llama.engine import (
-    N_BLOCK_GPU,
-    Engine,
-    Job,
-    Packing,
-    TextEngine,
-    engine_for,
-)
-from misfired.scoring.llama.invariance import Trial
+from misfired.scoring.llama.engine import Engine, Job, Packing, TextEngine, engine_for
 from misfired.scoring.llama.model import Context
 
 #: Contexts on a GPU, by packing (docs/gpu.md has the measurement).
 N_LANES: dict[Packing, int] = {"fresh": 4, "packed": 2, "stable": 2}
+#: Decoded tokens after which a block of `fresh` may end there: the shorter the blocks, the more alike are the
+#: times at which the contexts are done. Other packings pay for the end of a block, so theirs hold a batch.
+N_BLOCK_FRESH = 1024
 
 _Batch = list[tuple[int, Row]]
 
 
 @contextmanager
 def open_engines(
-    context: Context, another: Callable[[], Context], job: Job, trial: Trial, *, seed: int = 0
-) -> Iterator[list[Engine | TextEngine]]:
+    context: Context,
+    another: Callable[[], Context],
+    job: Job,
+    packing: Packing,
+    *,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Iterator[list[Engine] | list[TextEngine]]:
     """Make the engine for a job; with all layers on a GPU several for its forms, each with a context."""
-    on_gpu, packing = context.model.is_all_on_gpu, trial.packing
-    n_block = N_BLOCK_GPU if on_gpu and packing != "fresh" else None
-
-    def made(context: Context) -> Engine | TextEngine:
-        return engine_for(
-            context, job, packing=packing, noise=trial.noise, seed=seed, n_block=n_block
-        )
-
+    on_gpu, n_block = context.model.is_all_on_gpu, None
+    if on_gpu:
+        n_block = N_BLOCK_FRESH if packing == "fresh" else context.n_batch
+    first = engine_for(context, job, packing=packing, noise=noise, seed=seed, n_block=n_block)
+    if isinstance(first, TextEngine):
+        yield [first]
+        return
     with ExitStack() as stack:
-        engines = [made(context)]
-        n_lanes = 1 if job.protocol.generates or not on_gpu else N_LANES.get(packing, 1)
-        n_more = min(n_lanes, engines[0].scorer.n_blocks) - 1
-        engines += [made(stack.enter_context(another())) for _ in range(n_more)]
-        yield engines
+        n_lanes = min(N_LANES.get(packing, 1) if on_gpu else 1, first.scorer.n_blocks)
+        more = [first.on(stack.enter_context(another())) for _ in range(n_lanes - 1)]
+        yield [first, *more]
 
 
 def run_blocks(engines: Sequence[Engine | TextEngine], blocks: Sequence[int]) -> Iterator[_Batch]:

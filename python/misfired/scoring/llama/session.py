@@ -29,7 +29,8 @@ N_BATCH_GPU, N_BATCH_TEXTS, N_BATCH_FLASH, N_BATCH_CPU = 2048, 512, 256, 128
 #: Texts that are written at once: more fill the cores no better, and each holds a whole context. A GPU
 #: reads its weights once for all of them.
 N_PLACES, N_PLACES_GPU = 16, 64
-#: CPU threads of a context whose layers are all on a GPU.
+#: CPU threads of a context whose layers are all on a GPU, beside others that score; the one that writes texts reads
+#: a row of logits for each at every step, and has all.
 N_THREADS_GPU = 2
 
 
@@ -137,7 +138,7 @@ def open_context(model: Model, job: Job, options: DecodingOptions) -> Context:
             )
     cache, intervention = options.kv_cache, options.resolved_intervention
     n_threads = options.n_threads
-    if n_threads is None and model.is_all_on_gpu:
+    if n_threads is None and model.is_all_on_gpu and not job.protocol.generates:
         # What is left for the cores is looking tokens up, for each of several contexts.
         n_threads = min(N_THREADS_GPU, default_threads())
     return model.context(**shape, cache=cache, n_threads=n_threads, intervention=intervention)

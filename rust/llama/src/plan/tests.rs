@@ -219,6 +219,28 @@ fn stable_batches_have_one_shape_and_neighbours_drawn_by_seed() {
     assert_ne!(order, (0..40).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_stable_block_ends_where_its_last_batch_is_nearly_full() {
+    let rows: Vec<Vec<i32>> = (0..90).map(|n| [vec![5; 10], vec![n; 30]].concat()).collect();
+    let limits = Limits {
+        packing: Packing::Stable,
+        seed: 1,
+        n_block: 128,
+        n_longest: 40,
+        ..limits(128, 20)
+    };
+    let plan = Plan::new(ragged(&rows), limits).unwrap();
+    assert!(plan.n_blocks() > 5);
+    for block in 0..plan.n_blocks() - 1 {
+        let mut walk = plan.walk(block).unwrap();
+        let filled_up = std::iter::from_fn(|| walk.step(&plan))
+            .flat_map(|step| step.tokens)
+            .filter(|token| token.sequences == [19])
+            .count();
+        assert!(filled_up < 30, "{filled_up} of a row's 30 tokens");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 300 }))]
 
