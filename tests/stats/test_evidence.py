@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from misfired.errors import DataError
-from misfired.stats import Margins, compare_evidence, evidence
+from misfired.stats import Margins, compare_evidence, evidence, leaderboard, verdict
 from misfired.stats.evidence import EVIDENCE_MEASURES, estimate
 from misfired.stats.margins import margins_of_answers
 from reference import evidence as plain
@@ -172,6 +172,39 @@ def test_a_prompt_that_is_there_twice_is_refused() -> None:
     answers = answers_of("misfire", 0, n_scenarios=2, size=2)
     with pytest.raises(DataError, match="answers: id 'p0': more than one row"):
         evidence(pl.concat([answers, answers.head(1)]))
+
+
+def test_what_is_the_same_in_every_scenario_has_no_error() -> None:
+    # In binary, k - (k - 0.1) is 0.1 but for rounding.
+    contrast = np.random.default_rng(0).normal(size=40).round(2)
+    scenario = np.arange(40) // 4
+    margins = Margins.of(
+        contrast - 0.1, contrast, stereotyped_no=contrast - 1.1, contrast_no=contrast - 1, scenario=scenario
+    )  # fmt: skip
+    for measure, value in (("margin_shift", 0.1), ("evidence_loss", 0.0)):
+        found = estimate(margins, measure)
+        assert found.value == pytest.approx(value, abs=1e-12)
+        assert (found.low, found.high, found.reason) == (None, None, "constant"), measure
+    flat = Margins.of([0.1 + 0.2] * 9, [0.3] * 3 + [0.1 + 0.2] * 6)
+    assert estimate(flat, "margin_shift_standardised").reason == "constant"
+
+
+@pytest.mark.parametrize("measure", EVIDENCE_MEASURES)
+def test_runs_that_differ_by_a_bias_share_all_ranks(measure: str) -> None:
+    run = answers_of("misfire", 3)
+    biased = run.with_columns(logit_diff=pl.col("logit_diff") + 0.1)
+    board = leaderboard({"a": run, "b": biased.reverse()}, measure=measure)
+    assert board.select("rank", "rank_low", "rank_high").rows() == [(1, 1, 2)] * 2
+
+
+def test_pairs_whose_prompts_expect_different_answers_have_no_margin() -> None:
+    run = answers_of("misfire", 3)
+    uneven = run.with_columns(
+        expected=pl.when(condition="contrast").then(pl.lit("no")).otherwise(pl.lit("yes"))
+    )
+    found = verdict(uneven)
+    assert (found.reads, found.reads_reason) == (None, "no_answer")
+    assert evidence(uneven).is_empty()
 
 
 def test_pairs_as_units_widen_nothing_by_ties() -> None:

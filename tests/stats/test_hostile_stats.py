@@ -3,6 +3,7 @@
 Each call is sound but for one or two arguments, which are of a wrong type, shape, length or size.
 """
 
+import contextlib
 import inspect
 import math
 import typing
@@ -205,6 +206,50 @@ def test_only_exceptions_of_misfired_come_out(name, data):
         said = str(error)
     assert "internal error" not in said
     assert "\n" not in said
+
+
+def broken(frame):
+    """Yield the frame without each column, and with each that holds nulls, decimals or one label."""
+    for name in frame.columns:
+        yield frame.drop(name)
+        values = pl.lit(None), pl.lit(1).cast(pl.Decimal(9, 2)), pl.lit("x")
+        yield from (frame.with_columns(value.alias(name)) for value in values)
+
+
+TABLES = [
+    (name, key) for name, arguments in SOUND.items() for key, value in arguments.items()
+    if isinstance(value, pl.DataFrame) or key == "runs"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key"), [*TABLES, ("bootstrap", "stereotyped")])
+def test_a_column_that_is_missing_or_of_another_type_is_named(name, key):
+    sound = dict(SOUND[name]) if name != "bootstrap" else {"stereotyped": UNPRIMED, **FEW}
+    frames_of = {"leaderboard": ANSWERS, "rates_by_category": ANSWERS}
+    value = frames_of.get(name, sound[key])
+    for frame in broken(value["a"] if isinstance(value, dict) else value):
+        argument = {"a": frame, "b": OTHER} if key == "runs" else frame
+        with contextlib.suppress(MisfiredError):
+            getattr(stats, name)(**sound | {key: argument})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stats.bootstrap(UNPRIMED.drop("contrast")), "column 'contrast' is missing"),
+        (lambda: stats.bootstrap(**PAIRED, measures=["d_prime"]), "measures must be one of mar, "),
+        (lambda: stats.bootstrap(**PAIRED, n_resamples="all"), "where scenarios are resampled, got 'all'"),
+        (
+            lambda: stats.permutation_test([[True], [False]], [[True]] * 2, measure="criterion"),
+            "measure must be one of mar, .* got 'criterion'",
+        ),
+        (lambda: stats.flips(pl.concat([ANSWERS, ANSWERS]), OTHER), "id 'p0', .*more than one row"),
+        (lambda: stats.verdict(ANSWERS.drop("expected")), "column 'expected' is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(call, message):
+    with pytest.raises(MisfiredError, match=message):
+        call()
 
 
 def test_types_are_those_of_the_annotations():

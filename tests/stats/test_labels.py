@@ -181,8 +181,8 @@ def test_published_figures_may_be_text_and_a_bad_one_is_named() -> None:
     names = ["mar", "br", "accuracy_stereotyped", "accuracy_contrast"]
     row = dict(zip(names, ["0", "0.0", "98.5", ""], strict=True))
     assert stats.check_published(pl.DataFrame([row]))["reason"][0] == "a figure is missing"
-    with pytest.raises(DataError, match="published, row 2: br must be a number, got 'about 3'"):
+    with pytest.raises(DataError, match="row 2: br must be a number from 0 to 100, got 'about 3'"):
         stats.check_published(pl.DataFrame([row, row | {"br": "about 3"}]))
     figures = pl.DataFrame([row | {"model": "m", "Age": "?"}])
-    with pytest.raises(DataError, match=r"published, row 1: Age must be a number, got '\?'"):
+    with pytest.raises(DataError, match=r"row 1: Age must be a number from 0 to 100, got '\?'"):
         rates_by_category({"a": ANSWERS}, published=figures)

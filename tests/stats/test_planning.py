@@ -15,12 +15,13 @@ from misfired.stats import (
     mar_bounds,
     minimum_detectable,
     permutation_test,
+    planning,
     power,
     sample_size,
     upper_bound,
 )
 from reference import inference as twin
-from reference import planning
+from reference import planning as plain
 
 STUDY = {"n_scenarios": 199, "pairs_per_scenario": 10, "correlation": 0.1}
 
@@ -149,11 +150,30 @@ def test_what_cannot_be_detected_is_none():
         assert minimum_detectable(0.4, alternative=alternative, **study) is None
 
 
-def test_the_sample_size_is_the_smallest_that_fits():
-    study = {"pairs_per_scenario": 10, "correlation": 0.2, "share": 0.9, "n_simulations": 200}
-    n = sample_size(8, 9, **study)
-    assert interval_width(8, n_scenarios=n, **study) <= 9
-    assert interval_width(8, n_scenarios=n - 1, **study) > 9
+@pytest.mark.parametrize(
+    ("rate", "width", "correlation"),
+    [(8, 9, 0.2), (20, 60, 0.9), (0.01, 4, 0), (99.9, 3, 0.3), (10, 2, 0.1), (50, 99, 0)],
+)
+def test_the_sample_size_is_the_smallest_that_fits(monkeypatch, rate, width, correlation):
+    tried = []
+
+    def counted(*args, n_scenarios, **options):
+        tried.append(n_scenarios)
+        return interval_width(*args, n_scenarios=n_scenarios, **options)
+
+    monkeypatch.setattr(planning, "interval_width", counted)
+    study = {"pairs_per_scenario": 3, "correlation": correlation, "share": 0.9, "n_simulations": 50}
+    n = sample_size(rate, width, **study)
+    assert interval_width(rate, n_scenarios=n, **study) <= width
+    assert interval_width(rate, n_scenarios=n - 1, **study) > width
+    assert len(tried) <= 12
+
+
+def test_no_width_is_reached_beyond_the_largest_study(monkeypatch):
+    monkeypatch.setattr(planning, "_MOST", 300)
+    study = {"pairs_per_scenario": 2, "correlation": 0.1, "n_simulations": 20}
+    with pytest.raises(ArgumentError, match="width must be reachable with 300 scenarios"):
+        sample_size(10, 0.1, **study)
 
 
 def test_the_width_is_the_mean_width_of_reported_intervals():
@@ -246,6 +266,11 @@ def test_clustered_annotators_are_worth_fewer():
             ArgumentError,
             "pairs_per_scenario must be whole numbers of at least 0, got 2.5",
         ),
+        (
+            lambda: power(0.1, 0.1, **STUDY | {"pairs_per_scenario": [0, 0]}),
+            ArgumentError,
+            "pairs_per_scenario must hold at least 1 pair, got only 0",
+        ),
         (lambda: interval_width(5, share=0, **STUDY), ArgumentError, "share must be more than 0"),
         (
             lambda: interval_width(5, **STUDY | {"n_scenarios": 1}),
@@ -326,7 +351,7 @@ def test_power_equals_the_twin(gain, loss, sizes, correlation, alpha, alternativ
         gain, loss, n_scenarios=len(sizes), pairs_per_scenario=sizes, correlation=correlation,
         alpha=alpha, alternative=alternative, n_simulations=None,
     )  # fmt: skip
-    expected = planning.power(gain, loss, sizes, correlation, alpha, alternative)
+    expected = plain.power(gain, loss, sizes, correlation, alpha, alternative)
     assert found == pytest.approx(expected, abs=1e-12)
 
 

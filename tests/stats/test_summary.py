@@ -157,12 +157,22 @@ def test_published_rows_are_consistent_but_for_the_human_one(test_data):
     assert flagged["reason"].startswith("br 0.0 is printed, but mar 0.0")
 
 
-def test_a_published_row_with_a_missing_figure_is_said_to_miss_it():
-    frame = pl.DataFrame(
-        {"mar": [None], "br": [1.0], "accuracy_stereotyped": [90.0], "accuracy_contrast": [80.0]},
-        schema_overrides={"mar": pl.Float64},
-    )
-    assert check_published(frame)["reason"][0] == "a figure is missing"
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ((None, 1.0, 90.0, 80.0), "a figure is missing"),
+        # 45 + 45 + 45 pairs of 100 have one or both answers right.
+        ((50.0, 50.0, 90.0, 90.0), "mar 50.0 and accuracies 90.0, 90.0 leave -35.0 % of pairs with both wrong"),
+        ((100.0, 1.0, 0.0, 50.0), "br has no value at an accuracy_stereotyped of 0"),
+        ((50.0, 40.0, 75.0, 90.0), "mar 50.0 and accuracies 75.0, 90.0 leave -20.0 % of pairs with both wrong"),
+        ((50.0, 10.0, 50.0, 90.0), None),
+    ],
+)  # fmt: skip
+def test_published_figures_that_no_pairs_can_have_are_told(figures, reason):
+    names = ["mar", "br", "accuracy_stereotyped", "accuracy_contrast"]
+    row = check_published(pl.DataFrame([figures], names, orient="row")).row(0, named=True)
+    assert row["reason"] == reason
+    assert row["consistent"] is (None if reason and "leave" not in reason else not reason)
 
 
 def test_the_package_offers_it():

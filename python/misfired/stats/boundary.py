@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from misfired.labels import checked
 from misfired.stats.outcomes import build_outcomes
 
 #: Columns that decide an answer: the distance from 0 says how clear it is.
@@ -29,8 +30,13 @@ def mar_range(answers: pl.DataFrame, noise: float) -> dict[str, tuple[float, flo
         >>> mar_range(answers, 0.1), mar_range(answers, 0.01)
         ({'none': (0.0, 50.0)}, {'none': (0.0, 0.0)})
     """
-    name = next(name for name in _DECISIONS if name in answers.columns)
-    near = pl.when(pl.col(name).abs() <= noise).then(pl.lit("correct")).otherwise(pl.lit("wrong"))
+    name = next((name for name in _DECISIONS if name in answers.columns), _DECISIONS[0])
+    answers = checked(answers, [name], "answers")
+    near = (
+        pl.when(pl.col(name).cast(pl.Float64).abs() <= noise)
+        .then(pl.lit("correct"))
+        .otherwise(pl.lit("wrong"))
+    )
     is_near = build_outcomes(answers.with_columns(outcome=near))
     pairs = build_outcomes(answers).with_columns(
         near_s=is_near["stereotyped"], near_c=is_near["contrast"]

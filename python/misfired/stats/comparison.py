@@ -145,7 +145,8 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
 
     With a, b, c, d as shares of n: c = MAR/100 (a + c), and a + b - (a + c) = b - c, so
     b = MAR/100 accuracy_contrast + accuracy_stereotyped - accuracy_contrast and
-    br = 100 b / accuracy_stereotyped. Figures rounded to 0.1 satisfy this within 0.15.
+    br = 100 b / accuracy_stereotyped. And d = 100 - accuracy_stereotyped - c is not below 0. Figures
+    rounded to 0.1 satisfy both within 0.15.
 
     Args:
         published: Columns `mar`, `br`, `accuracy_stereotyped`, `accuracy_contrast` in percent
@@ -168,26 +169,34 @@ def check_published(published: pl.DataFrame, *, tolerance: float = 0.15) -> pl.D
     frame = frame.with_columns(as_figures(frame[column]) for column in _PUBLISHED)
     mar, br, stereotyped, contrast = map(pl.col, _PUBLISHED)
     expected = 100 * (mar / 100 * contrast + stereotyped - contrast) / stereotyped
+    expected = pl.when(stereotyped > 0).then(expected)
+    both_wrong = 100 - stereotyped - mar / 100 * contrast
+    alike = (expected - br).abs() <= tolerance
+    consistent = alike & (both_wrong >= -tolerance)
+    rest = pl.format(
+        "mar {} and accuracies {}, {} leave {} % of pairs with both wrong",
+        mar, stereotyped, contrast, both_wrong.round(1),
+    )  # fmt: skip
     printed = pl.format(
         "br {} is printed, but mar {} and accuracies {}, {} give {}",
         br, mar, stereotyped, contrast, expected.round(1),
     )  # fmt: skip
-    consistent = (expected - br).abs() <= tolerance
-    missing = pl.lit("a figure is missing")
-    reason = pl.when(consistent).then(None).when(consistent.is_null()).then(missing)
-    return frame.with_columns(
-        br_expected=expected, consistent=consistent, reason=reason.otherwise(printed)
-    )
+    reason = (
+        pl.when(consistent).then(None)
+        .when(stereotyped == 0).then(pl.lit("br has no value at an accuracy_stereotyped of 0"))
+        .when(consistent.is_null()).then(pl.lit("a figure is missing"))
+        .when(alike).then(rest).otherwise(printed)
+    )  # fmt: skip
+    return frame.with_columns(br_expected=expected, consistent=consistent, reason=reason)
 
 
 def as_figures(column: pl.Series) -> pl.Series:
     """Return published figures as numbers, null where there is none; a file may hold them as text."""
     texts = label_column(column)
     numbers = texts.cast(pl.Float64, strict=False)
-    if len(
-        strange := (texts.is_not_null() & ~numbers.is_finite().fill_null(value=False)).arg_true()
-    ):
-        at = strange[0]
-        rule = f"{column.name} must be a number, got {shown(texts[at])}"
+    strange = texts.is_not_null() & ~numbers.is_between(0, 100).fill_null(value=False)
+    if strange.any():
+        at = strange.arg_true()[0]
+        rule = f"{column.name} must be a number from 0 to 100, got {shown(texts[at])}"
         raise DataError(f"published, row {at + 1}: {rule}")
     return numbers

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.labels import checked
+from misfired.labels import check_once, checked
 from misfired.options import takes_options
 from misfired.stats._arrays import as_groups, no_nan
 from misfired.stats.columns import TOTAL, schema_of
@@ -41,7 +41,7 @@ def flips(first: pl.DataFrame, second: pl.DataFrame, **options: Any) -> pl.DataF
         that have both, with its t interval by scenario.
 
     Raises:
-        DataError: A column is missing, or the runs share no prompt.
+        DataError: A column is missing, a prompt is there twice, or the runs share none.
 
     Example:
         >>> first = pl.DataFrame({
@@ -56,6 +56,7 @@ def flips(first: pl.DataFrame, second: pl.DataFrame, **options: Any) -> pl.DataF
     frames = []
     for name, answers in (("first", first), ("second", second)):
         frame = checked(answers, (*_KEYS, "scenario", "answer"), name)
+        check_once(frame, _KEYS, name, told=_KEYS)
         own = [pl.col("answer").alias(f"_{name}"), margin_of(frame).alias(f"_margin_{name}")]
         frames.append(frame.select(*_KEYS, "scenario", *own))
     both = frames[0].join(frames[1].drop("scenario"), on=_KEYS)
@@ -77,11 +78,13 @@ def flips(first: pl.DataFrame, second: pl.DataFrame, **options: Any) -> pl.DataF
 
 def _moved(part: pl.DataFrame, sampling: SamplingOptions) -> tuple[Any, ...]:
     """Return the row of the mean difference of margins."""
-    moved = (part["_margin_first"] - part["_margin_second"]).cast(pl.Float64).fill_null(np.nan)
+    sides = part.select("_margin_first", "_margin_second").cast(pl.Float64).fill_null(np.nan)
+    first, second = sides.to_numpy().T
     scenario = as_groups(part["scenario"], len(part), "scenario")
     if sampling.unit == "pair":
         scenario = as_groups(part["id"], len(part), "id")
-    pull = mean_of(moved.to_numpy(), scenario, int(scenario.max()) + 1)
+    scale = float(np.nanmax(np.abs(sides), initial=0))
+    pull = mean_of(first - second, scenario, int(scenario.max()) + 1, scale=scale)
     counts = (pull.n, int(pull.active.sum()))
     if not pull.n:
         return None, None, None, None, *counts, "no_margin"

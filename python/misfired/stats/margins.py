@@ -46,9 +46,8 @@ class Margins:
     one_sided: bool = False
 
     def __post_init__(self) -> None:
-        largest = np.nanmax(np.abs(self.cells), initial=0)
-        if largest > _LARGEST:
-            raise DataError(f"margins must be within {_LARGEST:g} of 0, got {largest:g}")
+        if self.largest > _LARGEST:
+            raise DataError(f"margins must be within {_LARGEST:g} of 0, got {self.largest:g}")
 
     @classmethod
     def of(
@@ -77,6 +76,11 @@ class Margins:
             cells.append(np.where(np.isfinite(numbers), numbers, np.nan))
         labels = np.arange(n) if scenario is None else scenario
         return cls(np.stack(cells), as_groups(labels, n, "scenario"), np.zeros(n, np.uint32))
+
+    @property
+    def largest(self) -> float:
+        """The largest distance of a margin from 0."""
+        return float(np.nanmax(np.abs(self.cells), initial=0))
 
     @property
     def n_scenarios(self) -> int:
@@ -151,7 +155,7 @@ def margins_of_answers(answers: pl.DataFrame, *, of: str = "margin") -> RunMargi
     Raises:
         DataError: A column is missing, or a prompt is there twice.
     """
-    answers = checked(answers, _KEYS, "answers")
+    answers = checked(answers, _KEYS if of == "margin" else (*_KEYS, "answer"), "answers")
     frame = answers.with_columns(_margin=margin_of(answers) if of == "margin" else _said())
     frame = _with_items(frame)
     items = frame.select("_item", "category", "scenario").unique("_item").sort("_item")
@@ -159,7 +163,9 @@ def margins_of_answers(answers: pl.DataFrame, *, of: str = "margin") -> RunMargi
     check_once(frame, keys, "answers", told=["id"])
     scenario = as_groups(items["scenario"], len(items), "scenario")
     category = as_groups(items["category"], len(items), "category")
-    primings = sorted(frame["priming"].unique().to_list(), key=lambda name: (name != "none", name))
+    primings = sorted(
+        answers["priming"].unique().to_list(), key=lambda name: (name != "none", name)
+    )
     asked = set(frame.select("priming", "condition").unique().rows())
     found = {}
     for priming in primings:
@@ -185,12 +191,12 @@ def margin_of(answers: pl.DataFrame) -> pl.Expr:
     if "logit_diff" not in answers.columns:
         return pl.lit(None, pl.Float64)
     named = [name for name in answers.columns if name in {"logp_yes", "logp_no"}]
-    margin = pl.col("logit_diff") * (-1 if named[:1] == ["logp_no"] else 1)
+    margin = pl.col("logit_diff").cast(pl.Float64) * (-1 if named[:1] == ["logp_no"] else 1)
     return pl.when(margin.is_finite()).then(margin)
 
 
 def _said() -> pl.Expr:
-    return pl.col("answer").replace_strict({"yes": 1.0, "no": -1.0}, default=None)
+    return pl.col("answer").cast(pl.String).replace_strict({"yes": 1.0, "no": -1.0}, default=None)
 
 
 def _with_items(answers: pl.DataFrame) -> pl.DataFrame:

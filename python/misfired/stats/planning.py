@@ -1,7 +1,6 @@
 """Sizes of studies: power, detectable differences, widths, and the cost of clustering."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -18,8 +17,10 @@ from misfired.stats._arrays import Flags, Labels, as_codes, as_groups, floats_of
 from misfired.stats.options import DEFAULTS, Rng, check_correlation, check_level, seed_of
 from misfired.types import checks_types
 
-#: Differences of shares are found to within this; studies have at most about this many scenarios.
-_FINEST, _MOST = 1e-4, 20_000
+#: Differences of shares are found to within this.
+_FINEST = 1e-4
+#: The first size that is tried for a width, and the largest.
+_FIRST, _MOST = 64, 20_000
 _MOST_SCENARIOS = 10_000_000  # Above it a plan takes gigabytes.
 _LARGEST = 2**32  # Pairs of a scenario stay below it.
 
@@ -252,19 +253,27 @@ def sample_size(
     more_than(0)("width", width)
     seed = seed_of(rng)
 
-    def fits(n_scenarios: int) -> bool:
-        return interval_width(
-            rate, n_scenarios=n_scenarios, pairs_per_scenario=pairs_per_scenario,
+    # The fewest that fit lie above `low` and at most at `high`; at both, the width if it is known.
+    low, high, tried = 1, _MOST + 1, _FIRST
+    wide = narrow = math.nan
+    while high - low > 1:
+        found = interval_width(
+            rate, n_scenarios=tried, pairs_per_scenario=pairs_per_scenario,
             correlation=correlation, share=share, confidence_level=confidence_level,
             n_simulations=n_simulations, rng=seed, n_threads=n_threads,
-        ) <= width  # fmt: skip
-
-    high = 2
-    while not fits(high):
-        if high > _MOST:
+        )  # fmt: skip
+        if found > width and tried == _MOST:
             raise ArgumentError(f"width must be reachable with {_MOST} scenarios, got {width}")
-        high *= 2
-    return bisect_left(range(high), True, lo=high // 2 + 1, key=fits)
+        if found > width:
+            low, wide = tried, found
+        else:
+            high, narrow = tried, found
+        # The width falls with a power of the number of scenarios, often with their root.
+        power_law = math.log(wide / narrow) / math.log(high / low)
+        steps = 1 / power_law if power_law > 0 else 2
+        guess = min(tried * (found / width) ** steps, _MOST)
+        tried = min(max(round(guess), low + 1), high - 1)
+    return high
 
 
 def _sizes(pattern: int | Sequence[int], n_scenarios: int) -> npt.NDArray[np.uint32]:
@@ -275,6 +284,8 @@ def _sizes(pattern: int | Sequence[int], n_scenarios: int) -> npt.NDArray[np.uin
     if len(strange) or not len(given):
         value = f"{strange[0]:g}" if len(strange) else "none"
         raise ArgumentError(f"pairs_per_scenario must be whole numbers of at least 0, got {value}")
+    if not given.any():
+        raise ArgumentError("pairs_per_scenario must hold at least 1 pair, got only 0")
     ranks = (np.arange(n_scenarios) + 0.5) / n_scenarios
     return given[(ranks * len(given)).astype(np.int64)].astype(np.uint32)
 

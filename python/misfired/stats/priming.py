@@ -111,7 +111,7 @@ def _choose(
     if control is None:
         raise DataError(f"outcomes: no control among the primings {known}")
     asked = [name for name in series if name != "none"] if primings is None else primings
-    others = [name for name in asked if name != control]
+    others = [name for name in dict.fromkeys(asked) if name != control]
     for name in (control, *others):
         check_one_of("priming", name, series)
     if not others:

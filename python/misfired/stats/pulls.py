@@ -12,6 +12,8 @@ from misfired.stats._arrays import Floats, Numbers
 from misfired.stats.margins import Margins
 from misfired.stats.outcomes import CONDITIONS
 
+_ROUNDING = 1e-12
+
 
 class Pull(NamedTuple):
     """A measure, and the influence of each scenario on it.
@@ -22,31 +24,36 @@ class Pull(NamedTuple):
             of the pulls. The standard error is sqrt(G / (G - 1) sum of squares).
         active: True for each of the G scenarios that hold anything for the measure.
         n: Pairs that hold anything for the measure.
+        scale: Size of the numbers that it is made of; rounding is relative to it.
     """
 
     value: float
     pulls: Floats
     active: npt.NDArray[np.bool_]
     n: int
+    scale: float = 1.0
 
     @property
     def standard_error(self) -> float:
-        """NaN with fewer than two scenarios."""
+        """NaN with fewer than two scenarios; 0 where nothing but rounding varies."""
         n = int(self.active.sum())
-        return float(np.sqrt(n / (n - 1) * (self.pulls**2).sum())) if n > 1 else float("nan")
+        if n < 2:
+            return float("nan")
+        error = float(np.sqrt(n / (n - 1) * (self.pulls**2).sum()))
+        return error if error > _ROUNDING * self.scale else 0.0
 
 
 def shift_of(margins: Margins) -> Pull:
     """Return the mean over pairs of the contrast margin minus the stereotyped."""
     shift = margins.side("contrast") - margins.side("stereotyped")
-    return mean_of(shift, margins.scenario, margins.n_scenarios)
+    return mean_of(shift, margins.scenario, margins.n_scenarios, scale=margins.largest)
 
 
 def loss_of(margins: Margins) -> Pull:
     """Return the mean of (contrast yes - no) - (stereotyped yes - no)."""
     found = {side: margins.side(side) - margins.side(side, "no") for side in CONDITIONS}
     lost = found["contrast"] - found["stereotyped"]
-    return mean_of(lost, margins.scenario, margins.n_scenarios)
+    return mean_of(lost, margins.scenario, margins.n_scenarios, scale=margins.largest)
 
 
 def standardised(pull: Pull, margins: Margins) -> Pull:
@@ -62,12 +69,13 @@ def standardised(pull: Pull, margins: Margins) -> Pull:
             sizes += np.bincount(margins.scenario[ok], minlength=n_scenarios)
             n, n_groups = n + int(ok.sum()), n_groups + 1
     variance = squares.sum() / (n - n_groups) if n > n_groups else 0.0
-    if variance <= 0:
+    deviation = np.sqrt(variance)
+    if deviation <= _ROUNDING * margins.largest:
         return pull._replace(value=float("nan"))
-    value = pull.value / np.sqrt(variance)
+    value = pull.value / deviation
     slope = (squares - sizes * squares.sum() / n) / n
-    pulls = pull.pulls / np.sqrt(variance) - value / (2 * variance) * slope
-    return pull._replace(value=float(value), pulls=pulls)
+    pulls = pull.pulls / deviation - value / (2 * variance) * slope
+    return pull._replace(value=float(value), pulls=pulls, scale=pull.scale / deviation)
 
 
 def auc(yes: Floats, no: Floats, scenario: Numbers, n_scenarios: int) -> Pull:
@@ -102,8 +110,9 @@ def combined(pulls: Sequence[Pull], weights: Sequence[float] | Floats) -> Pull:
     value = sum(w * each.value for w, each in zip(weights, pulls, strict=True) if w)
     sums = sum(w * each.pulls for w, each in zip(weights, pulls, strict=True))
     active = np.logical_or.reduce([each.active for each in pulls])
-    used = [each.n for w, each in zip(weights, pulls, strict=True) if w]
-    return Pull(float(value), np.asarray(sums), active, min(used))
+    used = [(each.n, abs(w) * each.scale) for w, each in zip(weights, pulls, strict=True) if w]
+    n, scales = zip(*used, strict=True)
+    return Pull(float(value), np.asarray(sums), active, min(n), sum(scales))
 
 
 def shrunk(pull: Pull, n: int, level: float) -> float:
@@ -150,7 +159,7 @@ def interval_of(
     return low / 100, high / 100, "clopper_pearson", None
 
 
-def mean_of(values: Floats, scenario: Numbers, n_scenarios: int) -> Pull:
+def mean_of(values: Floats, scenario: Numbers, n_scenarios: int, *, scale: float = 1.0) -> Pull:
     """Return a mean over pairs; its pulls are those of the jackknife that leaves out a scenario."""
     ok = np.isfinite(values)
     n = int(ok.sum())
@@ -166,7 +175,7 @@ def mean_of(values: Floats, scenario: Numbers, n_scenarios: int) -> Pull:
         without = pulls / (1 - shares)
         centred = np.where(active, without - without[active].mean(), 0.0)
         pulls = centred * (n_active - 1) / n_active
-    return Pull(value, pulls, active, n)
+    return Pull(value, pulls, active, n, scale)
 
 
 def _placements(values: Floats, others: Floats) -> Floats:

@@ -253,7 +253,8 @@ def _places(
         for (i, j), row in zip(couples, found.values(), strict=True):
             if row.low is not None and row.high is not None and (row.low > 0 or row.high < 0):
                 lower.add((i, j) if row.high < 0 else (j, i))
-    numbers = {i: float(values[i] or 0) for i in scored}
+    # Equal values may differ by rounding.
+    numbers = {i: round(float(values[i] or 0), 9) for i in scored}
     return [
         (
             1 + sum(numbers[j] < numbers[i] for j in scored),

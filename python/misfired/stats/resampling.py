@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.options import takes_options
 from misfired.stats._arrays import (
     Flags,
@@ -22,7 +22,7 @@ from misfired.stats._arrays import (
 )
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import DEFAULTS, SamplingOptions
-from misfired.types import check_type
+from misfired.stats.outcomes import CONDITIONS
 
 _NUMBERS = dict.fromkeys(("value", "low", "high", "standard_error"), pl.Float64())
 _SCHEMA = {**_NUMBERS, "reason": pl.String(), "warnings": pl.List(pl.String)}
@@ -133,6 +133,9 @@ def bootstrap(
     """
     if isinstance(stereotyped, pl.DataFrame):
         frame = stereotyped
+        for side in CONDITIONS:
+            if side not in frame.columns:
+                raise DataError(f"outcomes: column {side!r} is missing")
         scenario = frame.get_column("scenario", default=None) if scenario is None else scenario
         category = frame.get_column("category", default=None) if category is None else category
         stereotyped, contrast = frame["stereotyped"], frame["contrast"]
@@ -151,13 +154,14 @@ def bootstrap(
     if unit == "scenario" and scenario is None:
         raise ArgumentError("scenario must have a label for each pair as the unit, got None")
     every = n_resamples == "all"
-    if isinstance(n_resamples, str) and not every:
-        raise ArgumentError(f'n_resamples must be a number or "all", got {n_resamples!r}')
+    if isinstance(n_resamples, str) and not (every and unit == "scenario"):
+        rule = 'a number, or "all" where scenarios are resampled'
+        raise ArgumentError(f"n_resamples must be {rule}, got {n_resamples!r}")
     drawn = {} if every else {"n_resamples": n_resamples}
     sampling = SamplingOptions.of(options | drawn | {"unit": unit})
     groups = (as_groups(scenario, n, "scenario"), as_groups(category, n, "category"))
     for name in measures:
-        check_type("measures", name, str)
+        check_one_of("measures", name, MEASURES)
     found = resample(codes, groups, weight_row, measures, sampling, every=every)
     n_units, n_pairs, n_unscored = found.sizes[0, 0].tolist()
     estimates = []

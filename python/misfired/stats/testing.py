@@ -10,7 +10,7 @@ import polars as pl
 
 from misfired._core import adjust as core_adjust
 from misfired._core import mcnemar as core_mcnemar
-from misfired.errors import ArgumentError
+from misfired.errors import ArgumentError, check_one_of
 from misfired.options import at_least
 from misfired.stats._arrays import (
     Flags,
@@ -22,6 +22,7 @@ from misfired.stats._arrays import (
     permute,
     warnings_of,
 )
+from misfired.stats.measures import MEASURES
 from misfired.stats.options import DEFAULTS, Rng, SamplingOptions
 from misfired.types import checks_types
 
@@ -145,7 +146,9 @@ def permutation_test(
         raise ArgumentError(f"stereotyped must have 1 or 2 series, got {len(codes)}")
     if len(codes) == 1 and measure is not None:
         raise ArgumentError(f"measure must be None without two series, got {measure!r}")
-    measure = "mar_joint" if len(codes) == 2 and measure is None else measure
+    if len(codes) == 2:
+        measure = "mar_joint" if measure is None else measure
+        check_one_of("measure", measure, MEASURES)
     # Pairs of equal outcome are grouped in the core; scenarios of one pair would be slower.
     unit = "pair" if scenario is None else "scenario"
     options = SamplingOptions(unit=unit, n_resamples=n_resamples, rng=rng, n_threads=n_threads)

@@ -109,10 +109,11 @@ def verdict(answers: pl.DataFrame, *, priming: str = "none", **options: Any) -> 
         (False, 'yes', 'does_not_read', 36)
     """
     sampling = SamplingOptions.of(options)
-    answers = checked(answers, ["id", "scenario", "priming"], "answers")
+    has_answers = "condition" in answers.columns
+    own = ("expected", "answer") if has_answers else CONDITIONS
+    answers = checked(answers, ["id", "scenario", "priming", *own], "answers")
     if priming not in answers["priming"]:
         raise DataError(f"answers: no rows of priming {priming!r}")
-    has_answers = "condition" in answers.columns
     yes_or_no = has_answers and answers["expected"].is_in(["yes", "no"]).any()
     outcomes = (build_outcomes(answers) if has_answers else answers).filter(priming=priming)
     keywords = {name: getattr(sampling, name) for name in SamplingOptions.panels()}

@@ -65,9 +65,6 @@ pub(crate) fn scenario_rate(words: &mut Words, mean: f64, correlation: f64) -> f
     if correlation <= 0.0 || mean <= 0.0 || mean >= 1.0 {
         return mean;
     }
-    if correlation >= 1.0 {
-        return f64::from(u8::from(uniform(words) < mean));
-    }
     Beta::new(mean * total, (1.0 - mean) * total).map_or(mean, |beta| beta.sample(words))
 }
 
@@ -215,16 +212,18 @@ fn intervals(
     seed: u64,
 ) -> Result<Intervals> {
     let category = vec![0; benchmark.scenario.len()];
+    let mut questions = vec![Question::paired(vec![(0, 1.0)])];
+    // Nothing changes where no priming adds misfires.
+    if request.population.primed > 0.0 {
+        questions.push(Question::paired(vec![(1, 1.0), (0, -1.0)]));
+    }
     let summaries = resample(&Request {
         items: Items {
             codes: &benchmark.codes,
             scenario: &benchmark.scenario,
             category: &category,
         },
-        questions: vec![
-            Question::paired(vec![(0, 1.0)]),
-            Question::paired(vec![(1, 1.0), (0, -1.0)]),
-        ],
+        questions,
         measures: vec![Measure::Mar],
         unit: request.unit,
         stratified: false,
@@ -236,8 +235,8 @@ fn intervals(
         stop: request.stop,
     })?;
     let ends = |question: usize| {
-        let estimate = &summaries[0][question].estimates[0];
-        (estimate.low, estimate.high)
+        let found = summaries[0].get(question).map(|summary| &summary.estimates[0]);
+        found.map_or((f64::NAN, f64::NAN), |estimate| (estimate.low, estimate.high))
     };
     Ok([ends(0), ends(1)])
 }
