@@ -11,17 +11,21 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import polars as pl
 
 from misfired._core import proportion_interval
+from misfired.annotate.draw import PAIRS_EACH, deal, draw_pairs
+from misfired.annotate.options import StudyOptions
 from misfired.stats import bootstrap
 from misfired.stats.people import SCOPES, Crossed
 
 TEXT = Path(__file__).with_name("people_text.md")
 PAGE = Path(__file__).parents[1] / "docs" / "people-coverage.md"
 
-N_SCENARIOS, N_CORE, N_PEOPLE = 100, 10, (5, 10, 30)
+N_SCENARIOS, N_PEOPLE = 100, (5, 10, 30)
 ACCURACY, ALIKE = 0.97, 0.2
-DESIGNS = {"shared out": N_CORE, "everyone everything": N_SCENARIOS}
+#: Heading and pairs of the core; None is the default draw.
+DESIGNS = {f"{PAIRS_EACH} for each person": None, "everyone everything": N_SCENARIOS}
 _NORMAL = NormalDist()
 
 
@@ -52,13 +56,15 @@ POPULATIONS = (
 )
 
 
-def asked(n_people: int, n_core: int) -> tuple[np.ndarray, np.ndarray]:
-    """Person and scenario of each answer: one pair a scenario, the core asked of all, the others of one."""
-    rows = [
-        (person, scenario)
-        for scenario in range(N_SCENARIOS)
-        for person in (range(n_people) if scenario < n_core else [scenario % n_people])
-    ]
+def asked(n_people: int, n_core: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Person and scenario of each answer: one pair a scenario, dealt as `misfired annotate make` does."""
+    pairs = pl.DataFrame({
+        "id": [str(scenario) for scenario in range(N_SCENARIOS)], "category": "all",
+        "scenario": [f"{scenario:03}" for scenario in range(N_SCENARIOS)],
+    })  # fmt: skip
+    options = StudyOptions(n_pairs=N_SCENARIOS, annotators=n_people, core=n_core)
+    hands = deal(pairs, draw_pairs(pairs, N_SCENARIOS, seed=0), options)
+    rows = [(person, int(name)) for person, hand in enumerate(hands) for name in hand]
     return tuple(np.array(rows, np.uint32).T)
 
 
@@ -98,7 +104,9 @@ def intervals(hits: np.ndarray, base: np.ndarray, person: np.ndarray, scenario: 
 COLUMNS = ("pooled", "these", "these, of these", "alike", "any")
 
 
-def row(population: Population, n_people: int, n_core: int, n: int, seed: list[int]) -> list[str]:
+def row(
+    population: Population, n_people: int, n_core: int | None, n: int, seed: list[int]
+) -> list[str]:
     rng = np.random.default_rng(seed)
     person, scenario = asked(n_people, n_core)
     held, width = dict.fromkeys(COLUMNS, 0), dict.fromkeys(COLUMNS, 0.0)

@@ -22,6 +22,7 @@ pytest.importorskip("uvicorn", reason="uvicorn is part of the annotate extra")
 
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  the test is about its warning
+PROXY = "https://study.example.org"
 
 
 def small_study(path, **options):
@@ -139,6 +140,7 @@ def test_forms_of_other_sites_and_people_are_refused(server, study):
     for headers in (
         {"Origin": "https://elsewhere.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec_Fetch_Site": "cross-site"},
     ):
         status, *_ = fetch(url, form, **headers)
@@ -147,7 +149,8 @@ def test_forms_of_other_sites_and_people_are_refused(server, study):
     assert fetch(url, form | {"form": other["form"]})[0] == 403
     assert fetch(url, {"answer": "agree"})[0] == 403
     assert fetch(url, form | {"answer": "x" * 20_000})[0] == 403
-    assert fetch(url, form, Host="rebound.example")[0] == 400
+    for host in ("rebound.example", "[", "[::1", ""):
+        assert fetch(url, form, Host=host)[0] == 400, host
     assert not (study.path / "answers" / "annotator-05.jsonl").exists()
     own = url.split("/a/")[0]
     assert fetch(url, form, Origin=own, Sec_Fetch_Site="same-origin")[1].endswith("/instructions")
@@ -204,38 +207,56 @@ def test_texts_of_a_suite_are_text(tmp_path):
     assert "<img" not in page
 
 
-def test_another_address_is_told_loudly_and_one_study_is_served_once(tmp_path, misfired):
+@pytest.mark.parametrize(
+    ("words", "places", "is_bare"),
+    [
+        (["--host", EVERYWHERE], "{name}:{port}", True),
+        (["--host", EVERYWHERE, "--url", PROXY], PROXY + " and {name}:{port}", True),
+        (["--url", PROXY], PROXY, False),
+        (["--url", "http://study.example.org"], "http://study.example.org", True),
+        ([], None, False),
+    ],
+)
+def test_another_address_is_told_loudly(tmp_path, words, places, is_bare):
+    server = Server(small_study(tmp_path / "study").path, 0, *words)
+    told = server.stop()
+    at = places and places.format(name=socket.gethostname(), port=server.port)
+    assert re.findall("can be reached by others at (.*)", told) == ([at] if at else [])
+    assert ("pages and answers travel unencrypted" in told) == is_bare
+
+
+def test_a_study_is_served_once_and_a_client_that_leaves_leaves_no_trace(tmp_path, misfired):
     study = small_study(tmp_path / "study")
-    server = Server(study.path, 0, "--host", EVERYWHERE, "--url", "https://study.example.org")
+    server = Server(study.path)
     try:
-        assert server.links[0].startswith("https://study.example.org/a/")
         done = misfired("annotate", "serve", study.path, "--port", 0)
         assert (done.code, done.err) == (
             1,
             f"error: {study.path}: another process serves this study\n",
         )
+        path = server.links[0].partition(str(server.port))[2]
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            head = f"POST {path}/consent HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n"
+            client.sendall(head.encode())
+        assert fetch(server.links[0])[0] == 200
     finally:
         told = server.stop()
-    assert f"WARNING: this study can be reached by others at {socket.gethostname()}:" in told
-    assert "WARNING: pages and answers travel unencrypted" in told
+    assert "Traceback" not in told
 
 
-def test_behind_a_proxy_with_another_name(tmp_path):
+@pytest.mark.parametrize("url", [PROXY, "https://Study.Example.org:443/"])
+def test_behind_a_proxy_with_another_name(tmp_path, url):
     study = small_study(tmp_path / "study")
-    with serving(study, "--url", "https://study.example.org") as server:
-        link = server.links[0].replace(
-            "https://study.example.org", f"http://127.0.0.1:{server.port}"
-        )
+    with serving(study, "--url", url) as server:
+        link = f"http://127.0.0.1:{server.port}/a/{server.links[0].rpartition('/')[2]}"
         for host in ("study.example.org", f"127.0.0.1:{server.port}"):
             form = fields(fetch(link, Host=host)[2]) | {"answer": "decline"}
-            assert (
-                fetch(f"{link}/consent", form, Host=host, Origin="https://study.example.org")[0]
-                == 200
-            )
-            assert (
-                fetch(f"{link}/consent", form, Host=host, Origin="https://else.example.org")[0]
-                == 403
-            )
+            for origin, status in (
+                (PROXY, 200),
+                ("https://else.example.org", 403),
+                (PROXY + ":8", 403),
+            ):
+                assert fetch(f"{link}/consent", form, Host=host, Origin=origin)[0] == status
 
 
 def test_answers_of_any_suite_have_buttons_and_keys(tmp_path):

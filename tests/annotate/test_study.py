@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from helpers import make_suite
-from misfired.annotate.draw import ATTENTION, FALSE, TRUE, draw_pairs, foil_rows
+from misfired.annotate.draw import ATTENTION, FALSE, TRUE, deal, draw_pairs, foil_rows
+from misfired.annotate.options import ServeOptions, StudyOptions
 from misfired.annotate.record import Record, read_lines
 from misfired.annotate.study import Study, make_study
 from misfired.errors import ArgumentError, DataError, RunFolderError
@@ -18,7 +19,8 @@ from misfired.suites.false_questions import false_questions
 
 @pytest.fixture
 def study(tmp_path):
-    return make_study(make_suite(48), tmp_path / "study", n_pairs=32, core=8, annotators=3, seed=1)
+    options = {"n_pairs": 32, "core": 8, "ratings": 1, "annotators": 3, "seed": 1}
+    return make_study(make_suite(48), tmp_path / "study", **options)
 
 
 def test_pairs_are_balanced_over_categories_and_scenarios():
@@ -75,6 +77,32 @@ def test_everyone_gets_the_core_and_an_equal_share_and_both_sides(study):
     assert {len(order) for order in orders.values()} == {16 * 4 + 6}
 
 
+@pytest.mark.parametrize(
+    ("n_people", "n_pairs", "each", "copies"),
+    [
+        (5, 100, 35, {1, 2}),
+        (30, 100, 35, {8, 9}),
+        (5, 300, 68, {1}),
+        (4, 20, 20, {4}),
+        (1, 100, 100, {1}),
+    ],
+)
+def test_everyone_gets_as_many_pairs_as_a_rate_needs(n_people, n_pairs, each, copies):
+    pairs = make_suite(n_pairs, per_scenario=1)
+    drawn = draw_pairs(pairs, n_pairs, seed=0)
+    hands = deal(pairs, drawn, StudyOptions(n_pairs=n_pairs, annotators=n_people))
+    assert {len(hand) for hand in hands} == {each}
+    assert all(len(set(hand)) == each for hand in hands)
+    seen = Counter(name for hand in hands for name in hand)
+    assert {seen[name] for name in drawn[10:]} == copies
+    # Those that go to one more person are of all categories.
+    most = pairs.filter(
+        pl.col("id").is_in([name for name in drawn[10:] if seen[name] == max(copies)])
+    )
+    sizes = most["category"].value_counts()["count"]
+    assert max(sizes) - min(sizes) <= 1
+
+
 @pytest.mark.parametrize("n_pairs", [3, 8, 30])
 @pytest.mark.parametrize("foils", [0.0, 0.5, 1.0])
 def test_items_of_a_pair_are_apart(tmp_path, n_pairs, foils):
@@ -114,11 +142,39 @@ def test_gap_that_is_not_possible(tmp_path):
         ({"n_pairs": 4, "core": 5}, "core must be at most n_pairs 4, got 5"),
         ({"ratings": 6}, "ratings must be at most annotators 5, got 6"),
         ({"foils": 1.5}, "foils must be in 0 to 1, got 1.5"),
+        ({"max_failures": 7}, "max_failures must be at most attention 6, got 7"),
+        (
+            {"n_pairs": 4, "core": 0, "ratings": 1},
+            "annotators must be at most 4, so that everyone has a pair, got 5",
+        ),
+        ({"answers": ("yes", "yes", "no")}, "answers must be two or more unlike texts, got"),
     ],
 )
 def test_options_that_contradict(tmp_path, options, words):
     with pytest.raises(ArgumentError, match=words):
         make_study(make_suite(24), tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "answers", "words"),
+    [
+        (
+            lambda suite: pl.concat([suite, suite]),
+            ("yes", "no"),
+            "pairs, row 25: id must be unique",
+        ),
+        (lambda suite: suite.drop("scenario"), ("yes", "no"), "pairs: column scenario is missing"),
+        (
+            lambda suite: suite,
+            ("ja", "nein"),
+            "expected_stereotyped must be one of ja, nein, got 'yes'",
+        ),
+    ],
+)
+def test_what_is_no_suite_is_not_asked(tmp_path, change, answers, words):
+    with pytest.raises(DataError, match=words):
+        make_study(change(make_suite(24)), tmp_path / "study", n_pairs=4, answers=answers)
     assert not (tmp_path / "study").exists()
 
 
@@ -202,12 +258,50 @@ def test_a_journal_of_another_study_is_refused(tmp_path):
     record = Record(tmp_path / "a.jsonl")
     record.agree("0")
     record.answer(0, "item-9", "yes", 0)
-    assert record.check(["item-9"]) is record
+    allowed = dict.fromkeys(["item-1", "item-9"], ("yes", "no"))
+    assert record.check(["item-9"], allowed) is record
     for order in (["item-1"], []):
         with pytest.raises(
             DataError, match=r"must be to the questions of this annotator, got 'item-9'"
         ):
-            record.check(order)
+            record.check(order, allowed)
+    with pytest.raises(
+        DataError, match="answers must be one of maybe, no, got 'yes' at place 1 of 1"
+    ):
+        record.check(["item-9"], {"item-9": ("maybe", "no")})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines: lines[1:], "got practice in line 1"),  # no consent
+        (lambda lines: [lines[0], *lines], "got consent in line 2"),
+        (lambda lines: [*lines[:4], lines[3], *lines[4:]], "got answer in line 5"),  # doubled
+        (lambda lines: [*lines[:3], *lines[4:]], "got shown in line 4"),  # an answer is lost
+        (lambda lines: [*lines, lines[-2]], "got answer in line 8"),  # after the end
+        (
+            lambda lines: [*lines[:3], lines[3].replace('"revision": 0', '"revision": -7')],
+            "in line 4",
+        ),
+        (lambda lines: [line.replace('"place": 0', '"place": -1') for line in lines], "in line 3"),
+    ],
+)
+def test_lines_of_a_journal_follow_from_those_before(tmp_path, change, words):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    record.practise(0, "start")
+    record.show(0, "item-1")
+    record.answer(0, "item-1", "yes", 0)
+    record.show(1, "item-2")
+    record.end()
+    lines = record.file.read_text().splitlines()
+    Record(record.file)
+    lines.insert(5, lines[3].replace('"place": 0', '"place": 1').replace("item-1", "item-2"))
+    record.file.write_text("".join(f"{line}\n" for line in lines))
+    Record(record.file)
+    record.file.write_text("".join(f"{line}\n" for line in change(lines)))
+    with pytest.raises(DataError, match=f"lines must follow those before, .*{words}"):
+        Record(record.file)
 
 
 @pytest.mark.parametrize("key", ["options", "answers", "core", "sha256", "made"])
@@ -223,6 +317,25 @@ def test_no_key_of_a_study_is_taken_on_trust(study, key, value):
 
 def test_the_preregistration_names_the_study(study):
     assert study.sha256 in (study.path / "preregistration.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["study.example.org", "ftp://x", "https://x/sub", "https://", "javascript:alert(1)", "https://x/?a=b",
+     "https://user:pw@x", "https://ex ample.org", "https://x:port", ""],
+)  # fmt: skip
+def test_links_lead_to_the_root_of_a_server(url):
+    with pytest.raises(
+        ArgumentError, match=r"url must be http.s.://HOST.:PORT. without a path, got"
+    ):
+        ServeOptions(url=url)
+    for sound in (
+        "https://study.example.org",
+        "http://127.0.0.1:8000/",
+        "HTTPS://Host",
+        "http://[::1]:80",
+    ):
+        ServeOptions(url=sound)
 
 
 def test_what_is_handed_in_is_not_changed(tmp_path):
@@ -260,9 +373,19 @@ def test_make_tells_how_narrow_the_interval_can_get(misfired, tmp_path):
     # 1 - 0.025^(1 / n): n = 6 (1.960 / 2.571)^2 = 3.49 for 6 scenarios, and for people 4, which gives less.
     assert "0 to 65.3 %  for these people (by scenario: 6)" in done.out
     assert "0 to 65.3 %  for people at large (by person: 4)" in done.out
-    assert "no 192 times, yes 192 times" not in done.out
+    assert "4 people, 24 pairs each (under 30" in done.out
     text = (tmp_path / "s" / "preregistration.md").read_text()
     assert "65.3 %" in text
     assert "[Your hypothesis" in text
     about = json.loads((tmp_path / "s" / "study.json").read_text())
     assert about["counts"]["expected"]["yes"] == about["counts"]["expected"]["no"]
+
+
+def test_make_promises_nothing_of_others_from_one_person(misfired, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    make_suite(40).write_ndjson(file)
+    words = ("--n-pairs", 40, "--annotators", 1)
+    done = misfired("annotate", "make", file, "-o", tmp_path / "s", *words)
+    assert "1 person, 40 pairs each\n" in done.out
+    assert "unknown for people at large: one person says nothing of others" in done.out
+    assert "at large:" not in (tmp_path / "s" / "preregistration.md").read_text()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +150,14 @@ def test_where_nobody_misfires_the_bound_is_by_scenario_and_by_person():
     assert bounds["these"] == pytest.approx(100 * (1 - 0.025 ** (1 / 97.570)), abs=1e-4)
 
 
+@pytest.mark.parametrize("n", [2, 30, 10**9])
+def test_bounds_of_zero_are_those_of_clopper_and_pearson(n):
+    bounds = zero_bounds(n, n, confidence_level=0.9)
+    assert bounds["any"] == bounds["these"] >= 100 * scipy.stats.beta.ppf(0.95, 1, n) * (1 - 1e-9)
+    size = n * (scipy.stats.norm.ppf(0.95) / scipy.stats.t.ppf(0.95, n - 1)) ** 2
+    assert bounds["these"] == pytest.approx(100 * scipy.stats.beta.ppf(0.95, 1, size), rel=1e-6)
+
+
 def test_known_people_are_recovered():
     rates = {"never": 0.0, "seldom": 0.03, "careless": 0.3}
     outcomes = study(list(rates.values()), n_pairs=400, seed=5)
@@ -203,6 +212,8 @@ def test_what_is_refused():
         people(outcomes, measures=["discrepancy"])
     with pytest.raises(DataError, match="must share a scored pair with the people"):
         people_against(outcomes, outcomes.filter(annotator="a0").with_columns(pl.col("id") + "x"))
+    with pytest.raises(DataError, match="model: id 'p0': more than one row"):
+        people_against(outcomes, outcomes)
     with pytest.raises(ArgumentError, match="n_people must be at least 1, got 0"):
         zero_bounds(0, 5)
 

@@ -1,5 +1,6 @@
 """The pages over HTTP: links, forms, and what guards them. Imported only where Starlette is installed."""
 
+import contextlib
 import hashlib
 import hmac
 import warnings
@@ -9,19 +10,21 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from misfired.annotate import pages
-from misfired.annotate.draw import ATTENTION
 from misfired.annotate.options import LOCAL, ServeOptions
 from misfired.annotate.record import Record
 from misfired.annotate.session import Question, Session
-from misfired.annotate.stories import STORY_ANSWERS
 from misfired.annotate.study import ANSWERS, Study
 from misfired.annotate.texts import CONSENT, INSTRUCTIONS, blocks
 from misfired.errors import MisfiredWarning
+
+#: What is no address has no host.
+_NOWHERE = (None, None)
+_PORTS = {"http": 80, "https": 443}
 
 #: A form is a few short fields.
 _MOST_BYTES = 10_000
@@ -52,15 +55,16 @@ class Pages:
         self._options = options
         secret, words = study.secret(), study.links()
         texts = {name.removesuffix(".md"): study.text(name) for name in (CONSENT, INSTRUCTIONS)}
-        answers = tuple(study.answers)
+        allowed, orders = study.allowed(), study.orders()
         known = {
-            item: Question(item, text, answers if kind != ATTENTION else STORY_ANSWERS)
-            for item, kind, text in study.items().select("item", "kind", "text").iter_rows()
+            item: Question(item, text, allowed[item])
+            for item, text in study.items().select("item", "text").iter_rows()
         }
-        orders = study.orders()
         self._sessions = {
             word: Session(
-                Record(study.path / ANSWERS / f"{annotator}.jsonl").check(orders[annotator]),
+                Record(study.path / ANSWERS / f"{annotator}.jsonl").check(
+                    orders[annotator], allowed
+                ),
                 [known[item] for item in orders[annotator]],
                 texts,
                 f"/a/{word}",
@@ -94,10 +98,11 @@ class Pages:
 
     def _host_known(self, host: str) -> bool:
         """True if a request names an address of this server, not one that was made to point to it."""
-        own, name = self._options, urlsplit(f"//{host}").hostname or ""
-        named = {own.host, *([urlsplit(own.url).hostname] if own.url else [])}
-        named |= set(LOCAL) if own.is_local else set()
-        return (own.is_everywhere and own.url is None) or name in named
+        own = self._options
+        if own.is_everywhere and own.url is None:
+            return True
+        named = {own.host.lower(), *(LOCAL if own.is_local else ())}
+        return _place(f"//{host}")[0] in named | ({_place(own.url)[0]} if own.url else set())
 
     async def _start(self, request: Request) -> Response:  # noqa: ARG002
         return _message(200, "Reading study", "Please open the link that you were given.")
@@ -136,10 +141,10 @@ class Pages:
 
     def _same_site(self, request: Request) -> bool:
         """True if a form comes from a page of this server, as far as the browser says."""
-        origin, own = request.headers.get("origin"), self._options.url
+        origin = request.headers.get("origin")
         # A proxy may put its own name for the server into Host.
-        named = {request.headers.get("host"), *([urlsplit(own).netloc] if own else [])}
-        if origin is not None and urlsplit(origin).netloc not in named:
+        named = {_place(f"//{request.headers.get('host', '')}"), _place(self._options.url or "")}
+        if origin is not None and _place(origin) not in named - {_NOWHERE}:
             return False
         return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
@@ -147,13 +152,24 @@ class Pages:
         return self._sessions.get(request.path_params["word"])
 
 
+def _place(address: str) -> tuple[str | None, int | None]:
+    """Return host and port of an address as browsers name them: without the port of the scheme."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return _NOWHERE
+    return parts.hostname, None if port == _PORTS.get(parts.scheme) else port
+
+
 async def _form(request: Request) -> dict[str, str] | None:
-    """Return the fields of a form; None if it is none, or far too long."""
+    """Return the fields of a form; None if it is none, far too long, or was not sent to its end."""
     content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MOST_BYTES:
-            return None
+    with contextlib.suppress(ClientDisconnect):
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > _MOST_BYTES:
+                return None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return None
@@ -183,8 +199,10 @@ def _unknown(request: Request, error: Exception | None = None) -> Response:  # n
     )
 
 
-def _not_saved(request: Request, error: OSError) -> Response:  # noqa: ARG001
-    told = f"an answer was not saved: {error.filename or 'answers'}: {error.strerror or error}"
+def _not_saved(request: Request, error: OSError) -> Response:
+    what = "an answer was not saved" if request.method == "POST" else "a question was not shown"
+    told = f"{what}: {error.filename or 'answers'}: {error.strerror or error}"
     warnings.warn(told, MisfiredWarning, stacklevel=1)
-    why = "Your last answer could not be saved. Please tell the people who run the study, and try again later."
+    lost = "Your last answer could not be saved. " if request.method == "POST" else ""
+    why = f"{lost}Please tell the people who run the study, and try again later."
     return _message(500, "Something is wrong here", why)

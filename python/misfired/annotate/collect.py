@@ -13,7 +13,7 @@ import polars as pl
 
 from misfired._core import __version__
 from misfired.annotate.draw import ATTENTION
-from misfired.annotate.record import CONSENT, Record, read_lines
+from misfired.annotate.record import Record
 from misfired.annotate.stories import CANNOT_TELL
 from misfired.annotate.study import ANSWERS, Study
 from misfired.annotate.texts import INSTRUCTIONS
@@ -29,6 +29,7 @@ from misfired.scoring.answers import measured_columns
 from misfired.scoring.protocol import Protocol
 from misfired.stats import summarize
 from misfired.stats.outcomes import build_outcomes
+from misfired.types import checks_types
 
 TIMINGS, PEOPLE = "timings.parquet", "people.parquet"
 """Files beside the run folders: every answer with its times, and one row for each annotator."""
@@ -75,6 +76,7 @@ class Collected:
     outcomes: pl.DataFrame
 
 
+@checks_types
 def collect_study(
     study: Study | Path | str, out: Path | str, *, with_majority: bool = False
 ) -> Collected:
@@ -97,11 +99,11 @@ def collect_study(
     study = study if isinstance(study, Study) else Study.read(study)
     out = Path(out)
     items = {row["item"]: row for row in study.items().iter_rows(named=True)}
-    limit = study.about["options"]["max_failures"]
+    allowed, limit = study.allowed(), study.about["options"]["max_failures"]
     rows, times, folders, frames = [], [], [], []
     said: list[_Given] = []
     for name, order in study.orders().items():
-        record = Record(study.path / ANSWERS / f"{name}.jsonl", mend=False).check(order)
+        record = Record(study.path / ANSWERS / f"{name}.jsonl", mend=False).check(order, allowed)
         asked = [items[item] for item in order]
         row = _person(name, record, asked, limit)
         rows.append(row)
@@ -110,7 +112,7 @@ def collect_study(
         _clear(folder, study, name)
         if row["status"] in {"begun", "complete"} and not row["excluded"]:
             said.append(_given(record, asked))
-            about = {"description": "a person", "consent": _consent(record)}
+            about = {"description": "a person", "consent": record.consent}
             prompts = {(item["id"], item["condition"]) for item in asked}
             outcomes = _write_run(study, folder, said[-1], prompts, about)
             frames.append(outcomes.with_columns(annotator=pl.lit(name)))
@@ -237,11 +239,6 @@ def _write_run(
         summary = analyses.summary_rows(summarize(outcomes, **asked_for))
         run.finish(answers, manifest, {SUMMARY: summary, ANALYSES: analyses.to_json()})
     return outcomes
-
-
-def _consent(record: Record) -> dict[str, Any]:
-    line = next(line for line in read_lines(record.file) if line["event"] == CONSENT)
-    return {"text_sha256": line["text_sha256"], "at": line["at"]}
 
 
 def people_protocol(answers: Sequence[str], instructions: str) -> Protocol:

@@ -21,6 +21,9 @@ ATTENTION, TRUE, FALSE = "attention", "pair", "foil"
 GAP = 8
 """Questions between two about one pair, where that many pairs are there."""
 
+PAIRS_EACH = 35
+"""Pairs of each annotator, where that many are there: a rate needs 30, and some go unscored."""
+
 ITEMS_SCHEMA = dict.fromkeys(
     ("item", "kind", "id", "pair", "condition", "text", "expected"), pl.String()
 )
@@ -104,15 +107,28 @@ def deal(pairs: pl.DataFrame, drawn: Sequence[str], options: StudyOptions) -> li
     """Return the pairs of each annotator: the core, then a share of every category and scenario.
 
     The first pairs drawn are the core. The others are dealt in the order of category and scenario, so
-    that neighbours go to different annotators.
+    that neighbours go to different annotators. Without `ratings`, as many of them as are needed go to
+    one more annotator than the others, those first that were drawn first.
+
+    Raises:
+        ArgumentError: There are fewer pairs than annotators.
     """
-    core, rest = list(drawn[: options.n_core]), set(drawn[options.n_core :])
-    sorted_rows = pairs.filter(pl.col("id").is_in(rest)).sort("category", "scenario", "id")
-    hands = [list(core) for _ in range(options.annotators)]
-    turns = cycle(range(options.annotators))
-    for name in sorted_rows["id"]:
-        for annotator in islice(turns, options.ratings):
-            hands[annotator].append(name)
+    core, rest = list(drawn[: options.n_core]), list(drawn[options.n_core :])
+    n_people, n_rest = options.annotators, len(rest)
+    wanted = n_rest * (options.ratings or 1)
+    if options.ratings is None:
+        wanted = min(max(wanted, n_people * (PAIRS_EACH - len(core))), n_people * n_rest)
+    least, n_more = divmod(wanted, max(n_rest, 1))
+    copies = {name: least + (place < n_more) for place, name in enumerate(rest)}
+    if not core and wanted < n_people:
+        raise ArgumentError(
+            f"annotators must be at most {wanted}, so that everyone has a pair, got {n_people}"
+        )
+    hands = [list(core) for _ in range(n_people)]
+    turns = cycle(hands)
+    for name in pairs.filter(pl.col("id").is_in(rest)).sort("category", "scenario", "id")["id"]:
+        for hand in islice(turns, copies[name]):
+            hand.append(name)
     return hands
 
 

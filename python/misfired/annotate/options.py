@@ -1,15 +1,25 @@
 """Options of a study with people."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from misfired.errors import ArgumentError
 from misfired.options import Options, at_least, option, seeds, within
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = frozenset(("127.0.0.1", "localhost", "::1"))
 """Addresses that only this machine can reach."""
 
-_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  compared, not bound
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+
+
+#: Pages lie at the root of the server, so an address in a link has no path.
+_URL = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?/?", re.ASCII | re.IGNORECASE)
+
+
+def _url(name: str, value: str) -> None:
+    if not _URL.fullmatch(value):
+        raise ArgumentError(f"{name} must be http(s)://HOST[:PORT] without a path, got {value!r}")
 
 
 def _port(name: str, value: Any) -> None:
@@ -36,8 +46,10 @@ class StudyOptions(Options):
         check=at_least(0),
     )
     annotators: int = option(5, help="Links to make, one for each person.", check=at_least(1))
-    ratings: int = option(
-        1, help="Annotators who get each pair outside the core.", check=at_least(1)
+    ratings: int | None = option(
+        None,
+        help="Annotators who get each pair outside the core. Default: as many as give everyone 35 pairs.",
+        check=at_least(1),
     )
     attention: int = option(6, help="Attention items for each annotator.", check=within(0, 36))
     gap: int | None = option(
@@ -60,7 +72,11 @@ class StudyOptions(Options):
     def check_together(self) -> None:
         """Refuse counts that contradict each other."""
         super().check_together()
-        for name, most in (("core", "n_pairs"), ("ratings", "annotators")):
+        for name, most in (
+            ("core", "n_pairs"),
+            ("ratings", "annotators"),
+            ("max_failures", "attention"),
+        ):
             value, limit = getattr(self, name), getattr(self, most)
             if value is not None and value > limit:
                 raise ArgumentError(f"{name} must be at most {most} {limit}, got {value}")
@@ -77,7 +93,10 @@ class ServeOptions(Options):
     )
     port: int = option(8765, help="Port to listen on; 0 takes a free one.", check=_port)
     url: str | None = option(
-        None, help="Address in the links, such as that of a proxy with HTTPS.", metavar="URL"
+        None,
+        help="Address in the links, such as that of a proxy with HTTPS.",
+        metavar="URL",
+        check=_url,
     )
 
     @property
@@ -88,4 +107,4 @@ class ServeOptions(Options):
     @property
     def is_local(self) -> bool:
         """True if only this machine can reach the server."""
-        return self.host in LOCAL
+        return self.host.lower() in LOCAL

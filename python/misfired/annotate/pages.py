@@ -7,7 +7,6 @@ from typing import Any
 
 import jinja2
 
-from misfired.annotate.stories import CANNOT_TELL
 from misfired.annotate.texts import TEMPLATES, Block
 
 #: The question is the last sentence, after one that has ended.
@@ -45,7 +44,7 @@ def question_page(
 
     Args:
         text: The prompt.
-        answers: Answers of the suite; "cannot tell" is added.
+        answers: Answers that it allows.
         where: Where in the study it stands, such as "Question 3 of 90".
         home: Address of the annotator's pages.
         action: Address that takes the answer.
@@ -53,11 +52,10 @@ def question_page(
         more: What `question.html` shows beside it.
     """
     story, question = split_question(text)
-    allowed = [*(each for each in answers if each != CANNOT_TELL), CANNOT_TELL]
-    labels = [each[:1].upper() + each[1:] for each in allowed]
-    choices = list(zip(allowed, labels, keys_of(allowed), strict=True))
+    labels = [each[:1].upper() + each[1:] for each in answers]
+    choices = list(zip(answers, labels, keys_of(answers), strict=True))
     shown: dict[str, Any] = {
-        "revision": 0, "given": None, "notice": None, "feedback": None, "back": None, "onward": home,
+        "revision": 0, "given": None, "notice": None, "back": None, "onward": home,
         "n": 0, "n_done": 0,
     }  # fmt: skip
     shown |= {"story": story, "question": question, "choices": choices, "where": where}

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from misfired.errors import DataError
-from misfired.reading import parse_json, read_bytes
+from misfired.reading import parse_json, read_bytes, shown
 
 #: Lines of a journal: agreed to the consent text, a practice answer, a question shown, an answer, the end.
 CONSENT, PRACTICE, SHOWN, ANSWER, END = "consent", "practice", "shown", "answer", "end"
@@ -65,12 +65,13 @@ class Record:
     Attributes:
         file: The journal; it exists once the annotator has agreed to take part.
         mend: True cuts off a torn last line; False leaves it to the server, which may be writing it.
+        consent: SHA-256 of the consent text, and when the annotator agreed to it; None before that.
         answers: By place, all revisions of the answer, the last one counts.
     """
 
     file: Path
     mend: bool = True
-    consented: bool = False
+    consent: dict[str, Any] | None = None
     withdrawn: bool = False
     ended: bool = False
     practised: list[str] = field(default_factory=list)
@@ -81,55 +82,64 @@ class Record:
         self.withdrawn = self._marker.exists()
         if self.withdrawn and self.file.exists():
             self._delete()
-        for line in read_lines(self.file, mend=self.mend):
+        for number, line in enumerate(read_lines(self.file, mend=self.mend), start=1):
+            if not self._fits(line):
+                rule = "lines must follow those before, as a server writes them"
+                raise DataError(f"{self.file}: {rule}, got {line['event']} in line {number}")
             self._take(line)
 
     @property
+    def consented(self) -> bool:
+        """True if the annotator has agreed to take part."""
+        return self.consent is not None
+
+    @property
     def place(self) -> int:
-        """The first place without an answer."""
-        return next(place for place in range(len(self.answers) + 1) if place not in self.answers)
+        """The first place without an answer; none is skipped."""
+        return len(self.answers)
 
     def agree(self, text_sha256: str) -> None:
         """Record that the annotator read a consent text and takes part."""
-        if not self.consented and not self.withdrawn:
-            self._append({"event": CONSENT, "at": time.time(), "text_sha256": text_sha256})
+        self._append({"event": CONSENT, "text_sha256": text_sha256})
 
     def practise(self, number: int, answer: str) -> None:
         """Record the answer to a practice item; a repeated one is ignored."""
-        if number == len(self.practised):
-            self._append({"event": PRACTICE, "at": time.time(), "number": number, "answer": answer})
+        self._append({"event": PRACTICE, "number": number, "answer": answer})
 
     def show(self, place: int, item: str) -> None:
         """Record that a question is about to be shown."""
-        self._append({"event": SHOWN, "at": time.time(), "place": place, "item": item})
+        self._append({"event": SHOWN, "place": place, "item": item})
 
     def answer(self, place: int, item: str, answer: str, revision: int) -> bool:
         """Record an answer; False if it is not the next revision, such as a form that is sent twice."""
-        if self.ended or revision != len(self.answers.get(place, [])) or place > self.place:
-            return False
-        line = {"event": ANSWER, "at": time.time(), "place": place, "item": item, "answer": answer}
-        shown = self.shown.get(place)
-        self._append(line | {"revision": revision, "shown": shown})
-        return True
+        line = {"event": ANSWER, "place": place, "item": item, "answer": answer}
+        return self._append(line | {"revision": revision, "shown": self.shown.get(place)})
 
     def end(self) -> None:
         """Record that the annotator has handed the answers in; from here on none is changed."""
-        if not self.ended:
-            self._append({"event": END, "at": time.time()})
+        self._append({"event": END})
 
-    def check(self, order: Sequence[str]) -> "Record":
+    def check(self, order: Sequence[str], allowed: Mapping[str, Collection[str]]) -> "Record":
         """Return the record of an annotator who has these questions.
 
+        Args:
+            order: The annotator's items.
+            allowed: Answers that each item allows.
+
         Raises:
-            DataError: It holds an answer to another question, as that of another study does.
+            DataError: It holds an answer to another question, as that of another study does, or one that
+                the question does not allow.
         """
         for place, lines in self.answers.items():
+            where = f"at place {place + 1} of {len(order)}"
             for line in lines:
-                if not 0 <= place < len(order) or line["item"] != order[place]:
-                    rule = (
-                        f"answers must be to the questions of this annotator, got {line['item']!r}"
-                    )
-                    raise DataError(f"{self.file}: {rule} at place {place + 1} of {len(order)}")
+                item, answer = line["item"], line["answer"]
+                if place >= len(order) or item != order[place]:
+                    rule = f"answers must be to the questions of this annotator, got {shown(item)} {where}"
+                    raise DataError(f"{self.file}: {rule}")
+                if answer not in allowed[item]:
+                    rule = f"one of {', '.join(allowed[item])}, got {shown(answer)} {where}"
+                    raise DataError(f"{self.file}: answers must be {rule}")
         return self
 
     def withdraw(self) -> None:
@@ -137,7 +147,7 @@ class Record:
         self._marker.touch(mode=0o600)
         _sync_folder(self.file.parent)
         self._delete()
-        self.withdrawn, self.consented, self.ended = True, False, False
+        self.withdrawn, self.consent, self.ended = True, None, False
         self.practised, self.answers, self.shown = [], {}, {}
 
     @property
@@ -148,7 +158,11 @@ class Record:
         self.file.unlink(missing_ok=True)
         _sync_folder(self.file.parent)
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any]) -> bool:
+        """Write a line; False if it does not fit what is there, and nothing is written."""
+        line |= {"at": time.time()}
+        if self.withdrawn or not self._fits(line):
+            return False
         is_new = not self.file.exists()
         descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         size = os.fstat(descriptor).st_size
@@ -166,11 +180,25 @@ class Record:
         if is_new:
             _sync_folder(self.file.parent)
         self._take(line)
+        return True
+
+    def _fits(self, line: dict[str, Any]) -> bool:
+        """True if a line may follow those before: consent first, then no number or revision left out."""
+        event = line["event"]
+        if self.ended or self.consented == (event == CONSENT):
+            return False
+        if event == PRACTICE:
+            return bool(line["number"] == len(self.practised))
+        if event in {SHOWN, ANSWER} and not 0 <= line["place"] <= self.place:
+            return False
+        if event == ANSWER:
+            return bool(line["revision"] == len(self.answers.get(line["place"], [])))
+        return True
 
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
         if event == CONSENT:
-            self.consented = True
+            self.consent = {key: line[key] for key in ("text_sha256", "at")}
         elif event == PRACTICE:
             self.practised.append(line["answer"])
         elif event == SHOWN:

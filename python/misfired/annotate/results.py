@@ -10,6 +10,7 @@ from misfired.errors import DataError
 from misfired.runs.finished import FinishedRun, open_run
 from misfired.stats.outcomes import build_outcomes
 from misfired.stats.raters import ratings_of_runs
+from misfired.types import checks_types
 
 PRIMING = "none"
 """People are asked without a cue."""
@@ -30,6 +31,7 @@ def people_folders(paths: Sequence[Path | str]) -> list[Path]:
     return found
 
 
+@checks_types
 def read_people(paths: Sequence[Path | str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the outcomes of people, and what each said to each prompt.
 

@@ -17,11 +17,6 @@ from misfired.options import takes_options
 
 _Say = Callable[[str], object]
 
-_LOUD = (
-    "WARNING: this study can be reached by others at {where}",
-    "WARNING: pages and answers travel unencrypted unless a proxy with HTTPS stands before it",
-)
-
 
 @takes_options(ServeOptions)
 def serve_study(
@@ -71,8 +66,11 @@ def _warnings(study: Study, options: ServeOptions, where: str) -> Iterator[str]:
     for name in (CONSENT, INSTRUCTIONS):
         if left := blanks(study.text(name)):
             yield f"WARNING: {study.path / name} still has blanks to fill in: {left[0]}"
-    if not options.is_local:
-        yield from (line.format(where=where) for line in _LOUD)
+    if options.url or not options.is_local:
+        places = [*([options.url] if options.url else []), *([] if options.is_local else [where])]
+        yield f"WARNING: this study can be reached by others at {' and '.join(places)}"
+    if not (options.is_local and (options.url or "https:").lower().startswith("https:")):
+        yield "WARNING: pages and answers travel unencrypted unless a proxy with HTTPS stands before it"
 
 
 def _told(study: Study, where: str, base: str) -> Iterator[str]:

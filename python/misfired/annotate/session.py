@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from misfired.annotate import pages
 from misfired.annotate.record import Record
-from misfired.annotate.stories import CANNOT_TELL, PRACTICE, STORY_ANSWERS
+from misfired.annotate.stories import PRACTICE, STORY_ANSWERS
 from misfired.annotate.texts import Block, blocks
 
 _DONE = """\
@@ -154,7 +154,7 @@ class Session:
         if not 0 <= place < len(self.questions):
             return self.stage
         question = self.questions[place]
-        if answer not in (*question.answers, CANNOT_TELL):
+        if answer not in question.answers:
             return self.stage
         taken = self.record.answer(place, question.item, answer, revision)
         return f"q/{place + 2}" if taken and place + 1 < len(self.questions) else self.stage

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,13 +23,16 @@ import polars as pl
 from misfired._core import __version__
 from misfired.annotate import draw, texts
 from misfired.annotate.options import StudyOptions
+from misfired.annotate.stories import CANNOT_TELL, STORY_ANSWERS
 from misfired.errors import ArgumentError, DataError, RunFolderError
 from misfired.files import file_sha256, make_folder, replacing
 from misfired.options import takes_options
 from misfired.reading import check_file, read_json, read_text
 from misfired.runs.manifest import pairs_sha256
 from misfired.stats.people import zero_bounds
+from misfired.suites import validate_suite
 from misfired.tables import read_parquet
+from misfired.types import checks_types
 
 FORMAT = 1
 STUDY, PAIRS, ITEMS, ORDERS = "study.json", "pairs.parquet", "items.parquet", "orders.parquet"
@@ -72,6 +76,7 @@ class Study:
     sha256: str
 
     @classmethod
+    @checks_types
     def read(cls, path: Path | str) -> "Study":
         """Read the folder of a study, and check that what was drawn is still there.
 
@@ -104,7 +109,7 @@ class Study:
 
     @property
     def answers(self) -> list[str]:
-        """Answers that the suite allows, without `stories.CANNOT_TELL`."""
+        """Answers of the suite; `allowed` adds `stories.CANNOT_TELL`."""
         return list(self.about["answers"])
 
     def pairs(self) -> pl.DataFrame:
@@ -114,6 +119,12 @@ class Study:
     def items(self) -> pl.DataFrame:
         """Return one row per question; see `draw.ITEMS_SCHEMA`."""
         return read_parquet(self.path / ITEMS)
+
+    def allowed(self) -> dict[str, tuple[str, ...]]:
+        """Return the answers that each item allows, "cannot tell" last."""
+        own = (*(answer for answer in self.answers if answer != CANNOT_TELL), CANNOT_TELL)
+        items = self.items().select("item", "kind").iter_rows()
+        return {item: STORY_ANSWERS if kind == draw.ATTENTION else own for item, kind in items}
 
     def orders(self) -> dict[str, list[str]]:
         """Return the items of each annotator, in order."""
@@ -176,6 +187,7 @@ def make_study(
 
     Raises:
         ArgumentError: The suite has too few pairs.
+        DataError: It is no suite, or expects other answers.
         RunFolderError: The folder holds something, or cannot be written.
 
     Example:
@@ -192,6 +204,9 @@ def make_study(
         [16, 16]
     """
     asked, folder = StudyOptions.of(options), Path(path)
+    if not all(answers) or len(set(answers)) < max(2, len(answers)):
+        raise ArgumentError(f"answers must be two or more unlike texts, got {list(answers)}")
+    pairs = validate_suite(pairs, source="pairs", answers=answers)
     able = set(foils["twin_of"].to_list()) if len(foils := draw.foil_rows(pairs)) else set()
     drawn = draw.draw_pairs(
         pairs, asked.n_pairs, seed=asked.seed, able=able if asked.foils else None
@@ -217,13 +232,18 @@ def make_study(
     }
     about = {"format": FORMAT, "misfired": __version__, "made": time.time()}
     about |= {"suite": ", ".join(sorted(set(chosen["suite"]))), "suite_sha256": pairs_sha256(pairs)}
-    about |= {"options": asdict(asked), "answers": list(answers), "core": drawn[: asked.n_core]}
-    about |= {"counts": _counts(tables, hands), "zero": _zero(tables[PAIRS], asked)}
+    core = drawn[: asked.n_core]
+    about |= {"options": asdict(asked), "answers": list(answers), "core": core}
+    counts = _counts(tables, hands, core)
+    about |= {"counts": counts, "zero": zero_bounds(asked.annotators, counts["n_scenarios"])}
     _write(folder, tables, about, names)
     return Study.read(folder)
 
 
-def _counts(tables: dict[str, pl.DataFrame], hands: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _counts(
+    tables: dict[str, pl.DataFrame], hands: Sequence[Sequence[str]], core: Sequence[str]
+) -> dict[str, Any]:
+    shared = Counter(pair for hand in hands for pair in hand[len(core) :])
     pairs = tables[PAIRS].filter(pl.col("twin_of").is_null())
     asked = tables[ORDERS].join(tables[ITEMS], on="item")
     questions = asked.group_by("annotator").len()["len"]
@@ -234,14 +254,10 @@ def _counts(tables: dict[str, pl.DataFrame], hands: Sequence[Sequence[str]]) -> 
         "categories": dict(sorted(pairs["category"].value_counts().iter_rows())),
         "n_foils": len(tables[PAIRS]) - len(pairs),
         "pairs_a_person": [min(map(len, hands)), max(map(len, hands))],
+        "people_a_pair": [min(shared.values(), default=0), max(shared.values(), default=0)],
         "questions_a_person": [questions.min(), questions.max()],
         "expected": dict(sorted(own["expected"].value_counts().iter_rows())),
     }
-
-
-def _zero(pairs: pl.DataFrame, options: StudyOptions) -> dict[str, float]:
-    """Return the upper ends of the 95 % intervals that the study reports if nobody misfires."""
-    return zero_bounds(options.annotators, pairs["scenario"].n_unique())
 
 
 def _write(

@@ -143,7 +143,7 @@ def _results(
 ) -> tuple[pl.DataFrame, str]:
     """Return the rates of people as rows and as text."""
     from misfired.annotate.results import PRIMING, read_people
-    from misfired.report.people import agreement_words, people_table
+    from misfired.report.people import SCOPES_NOTE, agreement_words, people_table
     from misfired.runs.folder import read_answers
     from misfired.stats import agreement, people, people_against
     from misfired.stats.outcomes import build_outcomes
@@ -160,6 +160,7 @@ def _results(
             for part, run in ((frame, None), (minus, str(against)))
         ]
         frame = pl.concat(named, how="vertical_relaxed")
+    shown.append(paragraph(SCOPES_NOTE))
     names = ratings.columns[4:]
     if len(names) > 1:
         every = agreement(ratings.select(names).rows(), cluster=ratings["scenario"], **options)

@@ -17,10 +17,11 @@ _SCOPES = {
     "any": "people at large",
     "majority": "their majority",
 }
-_WHO = (
+SCOPES_NOTE = (
     "these people: other scenarios; people of their kinds: also other people; people at large: also kinds of "
     "people that were not met"
 )
+"""What stands below tables of `people_table`."""
 
 
 def study_report(about: Mapping[str, Any], folder: Path) -> str:
@@ -34,20 +35,22 @@ def study_report(about: Mapping[str, Any], folder: Path) -> str:
         f" ({without} without: their texts allow none, or fewer were asked for)" if without else ""
     )
     fewest = counts["pairs_a_person"][0]
-    little = f"; under {FEWEST_EFFECTIVE}, no MAR of a single person is shown"
+    little = f" (under {FEWEST_EFFECTIVE}: other commands withhold the MAR of one person)"
     told = [
-        f"{n_pairs} pairs of {counts['n_scenarios']} scenarios: {categories}",
+        f"{_counted(n_pairs, 'pair')} of {_counted(counts['n_scenarios'], 'scenario')}: {categories}",
         f"{counts['n_foils']} with false questions{why}; right answers: {expected}",
-        f"{n_people} people: {_range(counts['pairs_a_person'])} pairs each"
+        f"{_counted(n_people, 'person', 'people')}, {_range(counts['pairs_a_person'])} pairs each"
         + (little if fewest < FEWEST_EFFECTIVE else ""),
-        f"{_range(counts['questions_a_person'])} questions each; {len(about['core'])} pairs go to everyone",
+        f"{_range(counts['questions_a_person'])} questions each; pairs that go to everyone: {len(about['core'])}",
     ]
     lines = [
         *map(paragraph, told),
         "",
         "If nobody misfires, the 95 % interval of MAR will be",
         f"  0 to {zero['these']:.1f} %  for these people (by scenario: {counts['n_scenarios']})",
-        f"  0 to {zero['any']:.1f} %  for people at large (by person: {n_people})",
+        f"  0 to {zero['any']:.1f} %  for people at large (by person: {n_people})"
+        if n_people > 1
+        else "  unknown for people at large: one person says nothing of others",
         "",
         f"Fill in {folder / 'preregistration.md'} and {folder / 'consent.md'},",
         f"then: misfired annotate serve {folder}",
@@ -84,10 +87,12 @@ def people_table(
         name = row["annotator"] or _SCOPES[row["scope"]]
         counts = (row["n_base"], row["n_scenarios"], row["n_unscored"])
         rows.append((name, number(row["value"], sign), interval(row), *counts))
-    of = "" if against is None else f" minus that of {against}, on the same pairs"
+    of, unit = "", "percent"
+    if against is not None:
+        of, unit = f" minus that of {against}, on the same pairs", "points"
     whose = {"mar": "a+c", "br": "a+b"}.get(measure, "n")
     header = ("claim about", measure, "interval", whose, "scen.", "unscored")
-    return Table(header, rows, f"{measure} of people{of}, percent", n_words=1, notes=[_WHO])
+    return Table(header, rows, f"{measure} of people{of}, {unit}", n_words=1)
 
 
 def agreement_words(every: Agreement, core: Agreement | None) -> str:
@@ -105,6 +110,10 @@ def _coefficient(found: Agreement) -> str:
         return f"unknown ({str(found.reason).replace('_', ' ')})"
     ends = "" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]"
     return f"{found.value:.2f}{ends}"
+
+
+def _counted(n: int, one: str, many: str | None = None) -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def _range(ends: list[int]) -> str:

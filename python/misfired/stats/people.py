@@ -17,6 +17,7 @@ upper end of a rate of which none was seen among as many independent people: n p
 fewer than one in n / 3.7 belongs. A wider claim has the wider interval always.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -127,13 +128,13 @@ def zero_bounds(
 ) -> dict[str, float]:
     """Return the upper end, by scope, of the intervals of a rate of which none is seen, in percent.
 
-    By scenario it is that of Clopper and Pearson for n_scenarios (z / t)^2 trials, t with n_scenarios - 1
-    degrees of freedom; by person 100 (1 - (alpha / 2)^(1 / n_people)), which is about 370 / n_people. The
-    one-sided bound of level 95 % is known as the rule of three.
+    It is that of Clopper and Pearson: 100 (1 - (alpha / 2)^(1 / n)), about 370 / n. By person n is n_people; by
+    scenario it is n_scenarios (z / t)^2, t with n_scenarios - 1 degrees of freedom. The one-sided bound of
+    level 95 % is known as the rule of three.
 
     Args:
         n_people: People, each of whom is asked about any of the scenarios.
-        n_scenarios: Scenarios, at least 2.
+        n_scenarios: Scenarios; one alone has the bound 100.
         confidence_level: Between 0 and 1.
 
     Example:
@@ -143,12 +144,16 @@ def zero_bounds(
     at_least(1)("n_people", n_people)
     at_least(1)("n_scenarios", n_scenarios)
     check_level("confidence_level", confidence_level)
-    these, upper = 100.0, (1 + confidence_level) / 2
+    tail = (1 - confidence_level) / 2
+
+    def bound(n: float) -> float:
+        return 100 * -math.expm1(math.log(tail) / n)
+
+    these = 100.0
     if n_scenarios > 1:
-        shrink = (NormalDist().inv_cdf(upper) / t_quantile(upper, n_scenarios - 1)) ** 2
-        these = _exact(0.0, n_scenarios * shrink, confidence_level)[1]
-    people = _exact(0.0, n_people, confidence_level)[1]
-    return {"these": these, "alike": these, "any": max(these, people)}
+        shrink = NormalDist().inv_cdf(1 - tail) / t_quantile(1 - tail, n_scenarios - 1)
+        these = bound(n_scenarios * shrink**2)
+    return {"these": these, "alike": these, "any": max(these, bound(n_people))}
 
 
 @takes_options(LevelOptions)
@@ -245,7 +250,7 @@ def people_against(
         A frame of schema `PEOPLE_SCHEMA`, in percentage points, with the rows of `SCOPES`.
 
     Raises:
-        DataError: As `people`, or no pair is scored by both.
+        DataError: As `people`, the model has a pair twice, or no pair is scored by both.
 
     Example:
         >>> outcomes = pl.DataFrame({
@@ -258,6 +263,7 @@ def people_against(
     level = LevelOptions.of(options).confidence_level
     sides = [pl.col(side).alias(f"_{side}") for side in CONDITIONS]
     model = checked(model, ("id", *CONDITIONS), "model")
+    check_once(model, ["id"], "model", told=["id"])
     both = _checked(outcomes).join(model.select("id", *sides), on="id", maintain_order="left")
     both = both.drop_nulls([*CONDITIONS, *(f"_{side}" for side in CONDITIONS)])
     if both.is_empty():
