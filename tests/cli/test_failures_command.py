@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 
 import polars as pl
@@ -93,6 +94,13 @@ def test_the_misfires_are_those_of_the_answers_worst_first(folder):
 )
 def test_every_filter_counts_as_the_answers_do(folder, words, condition):
     assert len(rows_of(folder, *words)) == len(judged(folder).filter(condition))
+
+
+def test_the_reason_of_an_unscored_pair_stands_below_both_prompts(folder):
+    shown = run(folder, "--outcome", "unscored", "--n", 1)
+    assert re.fullmatch(
+        r"  why: (stereotyped|contrast).*invented error", shown.stdout.splitlines()[-1]
+    )
 
 
 def test_search_and_category_are_filters_of_pairs(folder):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -87,6 +88,15 @@ def test_what_is_no_verdict_has_an_exit_code_of_its_own(runs, candidate, more, r
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
+
+
+def test_rows_that_more_scenarios_would_settle_stand_in_one_note(runs):
+    shown = " ".join(gate(runs, "unclear", "--fail-if", "mar > +1.5").stdout.split())
+    assert shown.count("the interval reaches over the line") == 1
+    listed = (
+        r"what it is: mar > \+2 \(overall\) about [\d,]+, mar > \+1.5 \(overall\) none up to 20,000"
+    )
+    assert re.search(listed, shown)
 
 
 def test_json_and_csv_are_the_rows(runs):

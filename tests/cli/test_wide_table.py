@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import polars as pl
@@ -147,6 +149,18 @@ def test_latex_has_whole_rows_and_no_bare_special_sign(files):
         r"50\%\_of \#1 \& \textless{}b\textgreater{}\{x\}\$\textbackslash{}\textasciicircum{}\textasciitilde{}"
         in rows[0]
     )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX")
+def test_latex_compiles(files, tmp_path):
+    body = run(*files, "--by", "category", "--latex", "--published")
+    begin = (
+        r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}\begin{document}\tiny"
+    )
+    (tmp_path / "table.tex").write_text(f"{begin}\n{body}\n\\end{{document}}\n", encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "table.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 class Cells(HTMLParser):

@@ -91,6 +91,43 @@ def test_counts_are_those_of_the_answers(measured: Measured) -> None:
     assert number["unscored"] == 400 - len(found) > 0
 
 
+def test_each_priming_has_its_own_charts(measured: Measured) -> None:
+    charts = {chart.name: chart for chart in select.every_chart([measured]).charts}
+    shown = measured.summary.filter(measure="mar", total=True)
+    kinds = ("mar-by-category", "counts", "asymmetry", "margins")
+    for priming, ending in (("none", ""), ("cue", "-cue"), ("neutral", "-neutral")):
+        forest, counts, asymmetry, margins = (charts[f"{kind}{ending}"].numbers for kind in kinds)
+        number = dict(counts.select("outcome", "pairs").rows())
+        assert forest["value"][0] == shown.filter(priming=priming)["value"].item()
+        assert number["misfire"] == len(
+            judged_pairs(measured).filter(priming=priming, verdict="misfire")
+        )
+        assert asymmetry["n_pairs"][0] == counts["pairs"].sum() - number["unscored"]
+        assert (
+            margins["verdict"]
+            .value_counts()
+            .sort("verdict")
+            .filter(verdict="misfire")["count"]
+            .item()
+            == number["misfire"]
+        )
+    assert charts["counts-cue"].title == "Pairs by outcome, priming cue"
+
+
+def test_charts_of_one_spelling_have_names_of_their_own(measured: Measured) -> None:
+    found = select.Selected()
+    for _ in range(3):
+        found.add(rates.counts(measured))
+    assert [chart.name for chart in found.charts] == ["counts", "counts-2", "counts-3"]
+
+
+def test_charts_without_a_value_are_left_out(several: list[Measured]) -> None:
+    little = [replace(run, summary=run.summary.with_columns(withheld=pl.lit("little_support"), value=None)) for run in several]  # fmt: skip
+    found = select.side_by_side(little)
+    assert found.charts == []
+    assert found.left_out[0] == "Runs by MAR: not drawn, since no value can be given."
+
+
 @pytest.mark.parametrize("priming", ["cue", "neutral"])
 def test_dumbbells_join_mar_without_and_with_the_priming(measured: Measured, priming: str) -> None:
     row = rates.dumbbells(measured, priming).numbers.row(0, named=True)
@@ -174,6 +211,18 @@ def test_map_and_accuracy_hold_every_run(several: list[Measured]) -> None:
     right = [100 * cells(run)["contrast"].mean() for run in several]
     expected = sorted(zip(right, wide["overall"], strict=True))
     np.testing.assert_allclose(sorted(marks(runs.accuracy(several))), expected)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_labels_of_a_figure_do_not_run_out_of_it(several: list[Measured], width: str) -> None:
+    named = [replace(run, name=f"{run.name}-{'m' * 30}-v{at}") for at, run in enumerate(several)]
+    for chart in select.side_by_side(named, human=1.0).charts:
+        with style():
+            figure = chart.figure(width)
+            figure.draw_without_rendering()
+            drawn = figure.get_tightbbox()
+        assert drawn.x0 > -0.01
+        assert drawn.x1 < WIDTHS[width] + 0.01
 
 
 def test_base_and_instruct_are_joined(several: list[Measured]) -> None:

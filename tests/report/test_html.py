@@ -99,7 +99,8 @@ def test_ids_are_unique_and_links_lead_somewhere(page_of_several: str) -> None:
 def test_every_chart_has_a_name_a_description_and_its_numbers(page: str) -> None:
     found = Page(page)
     charts = list(found.all("svg"))
-    assert len(charts) == 6
+    # Four charts of each of three primings, and two changes.
+    assert len(charts) == 14
     for chart in charts:
         assert chart["role"] == "img"
     for name in ("title", "desc"):

@@ -50,6 +50,14 @@ def test_three_verdicts_and_their_exit_codes():
     assert all(each.rows.schema == GATE_SCHEMA for each in found)
 
 
+def test_a_rule_that_is_given_twice_is_one_rule():
+    base, candidate = misfiring(20), misfiring(15)
+    once, twice = (
+        gate_runs(base, candidate, rules) for rules in (["mar > +2"], ["mar > +2", "mar>+2.0"])
+    )
+    assert once.rows.equals(twice.rows)
+
+
 def test_the_interval_is_that_of_compare_or_a_little_wider():
     rng = np.random.default_rng(3)
     base, candidate = (

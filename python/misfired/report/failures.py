@@ -170,7 +170,7 @@ def _without_sentence(row: Mapping[str, Any], side: str) -> str | None:
 
 def failures_text(rows: pl.DataFrame, options: FailureOptions, n: int) -> str:
     """Return the first `n` rows for a terminal, both prompts with the words that differ in [brackets]."""
-    more = f"; the first {n:,} are shown" if len(rows) > n else ""
+    more = f"; the first {n:,} shown" if len(rows) > n else ""
     parts = [f"{len(rows):,} {_COUNTED[options.outcome]}{more}"]
     parts += [_row_text(row) for row in rows.head(n).iter_rows(named=True)]
     return "\n\n".join(parts)
@@ -194,7 +194,12 @@ def _row_text(row: Mapping[str, Any]) -> str:
         lines += _folded(f"before it: {before}") if before is not None else []
         lines += _folded("(the run folder holds no prompts)" if text is None else text)
     if row["reason"] is not None:
-        lines += _folded(f"why: {row['reason']}")
+        lines += textwrap.wrap(
+            f"why: {shown(row['reason'], None)}",
+            WIDTH - 2,
+            initial_indent="  ",
+            subsequent_indent="  ",
+        )
     return "\n".join(lines)
 
 

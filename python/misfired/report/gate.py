@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 from misfired.report.notes import WORDS
-from misfired.report.stats import slice_name
+from misfired.report.stats import shared_words, slice_name
 from misfired.report.table import Table, number, paragraph, text, whole
 from misfired.stats.gating import MOST_SCENARIOS, MOST_UNSCORED, POWER, Gate
 from misfired.stats.sharing import Shared
@@ -36,6 +36,13 @@ _REASONS = {
     "no_interval": "there is no interval",
 }
 
+#: What more scenarios do for a row, by its reason.
+_HELPED = {
+    "reaches_over": f"settle a row with a chance of {100 * POWER:.0f} %, if its change stays what it is",
+    "little_support": "would have enough",
+    "few_scenarios": "would have enough",
+}
+
 #: What XML 1.0 cannot hold.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -47,7 +54,7 @@ def gate_text(gate: Gate, names: tuple[str, str], shared: Shared) -> str:
         paragraph(whole(name, f"{side:<11}"))
         for side, name in zip(("base", "candidate"), names, strict=True)
     )
-    where = f"Shared: {shared.n_pairs:,} pairs of {shared.n_scenarios:,} scenarios."
+    where = shared_words(shared)
     notes = [f"- {line}" for line in (*_notes(gate), levels_words(gate))]
     rows = [_cells(row) for row in gate.rows.iter_rows(named=True)]
     table = Table(_HEADER, rows, "candidate - base, in points", n_words=2, notes=notes)
@@ -124,30 +131,39 @@ def _notes(gate: Gate) -> Iterator[str]:
     for run, reads in gate.reads.items():
         if reads is None:
             yield f"it cannot be known if the {run} reads"
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, list[_Row]] = {}
     for row in gate.rows.filter(verdict="inconclusive").iter_rows(named=True):
-        alike.setdefault(_why(row, gate), []).append(_place(row))
-    for why, places in alike.items():
-        yield f"{', '.join(places)}: {why}"
+        alike.setdefault(row["reason"], []).append(row)
+    for reason, rows in alike.items():
+        if len(rows) > 1 and reason in _HELPED:
+            places = (f"{_place(row)} {_scenarios(row['n_needed'])}" for row in rows)
+            yield f"{_reason(reason, gate)}; scenarios that {_HELPED[reason]}: {', '.join(places)}"
+        else:
+            yield f"{', '.join(map(_place, rows))}: {_why(rows[0], gate)}"
+
+
+def _reason(reason: str, gate: Gate) -> str:
+    unread = " and the ".join(run for run, reads in gate.reads.items() if reads is False)
+    return _REASONS.get(reason, WORDS.get(reason, reason)).format(runs=f"the {unread}")
+
+
+def _scenarios(needed: int | None) -> str:
+    return f"none up to {MOST_SCENARIOS:,}" if needed is None else f"about {needed:,}"
 
 
 def _why(row: _Row, gate: Gate) -> str:
-    unread = " and the ".join(run for run, reads in gate.reads.items() if reads is False)
-    reason = str(row["reason"])
-    why = _REASONS.get(reason, WORDS.get(reason, reason)).format(runs=f"the {unread}")
-    needed = row["n_needed"]
-    if row["reason"] in {"little_support", "few_scenarios"}:
-        more = f"; about {needed:,} scenarios like these would have enough" if needed else ""
-    elif row["reason"] == "reaches_over":
-        if needed is None:
-            more = f"; not even {MOST_SCENARIOS:,} scenarios would settle it: the change lies near the line"
-        else:
-            stays = f"if the change stays {row['value']:+.1f}"
-            more = f"; about {needed:,} scenarios settle it with a chance of {100 * POWER:.0f} %, {stays}"
+    reason, needed = row["reason"], row["n_needed"]
+    if reason == "reaches_over" and needed is None:
+        more = f"; not even {MOST_SCENARIOS:,} scenarios would settle it: the change lies near the line"
+    elif reason == "reaches_over":
+        stays = f"if the change stays {row['value']:+.1f}"
+        more = f"; {_scenarios(needed)} scenarios settle it with a chance of {100 * POWER:.0f} %, {stays}"
+    elif reason in _HELPED:
+        more = f"; {_scenarios(needed)} scenarios like these would have enough" if needed else ""
     else:
         helps = reason not in _REASONS or reason == "not_shown_to_read"
         more = "" if helps else "; more scenarios do not help"
-    return why + more
+    return _reason(reason, gate) + more
 
 
 def _place(row: _Row) -> str:

@@ -63,6 +63,12 @@ class Measured:
         return self.verdict.priming
 
     @property
+    def others(self) -> list[str]:
+        """The primings beside the leading one."""
+        names: list[str] = self.outcomes["priming"].unique(maintain_order=True).to_list()
+        return [name for name in names if name != self.priming]
+
+    @property
     def changes(self) -> list[str]:
         """The primings beside `none`; empty if there is no `none`."""
         names: list[str] = self.summary["priming"].unique(maintain_order=True).to_list()

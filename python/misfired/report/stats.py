@@ -317,4 +317,5 @@ def shared_words(shared: Shared) -> str:
     """Return on how many pairs a comparison rests."""
     other = max(shared.n_first, shared.n_second) > shared.n_pairs
     of = f", of {shared.n_first:,} in the first and {shared.n_second:,} in the second" * other
-    return f"Shared: {shared.n_pairs:,} pairs of {shared.n_scenarios:,} scenarios{of}."
+    scenarios = "1 scenario" if shared.n_scenarios == 1 else f"{shared.n_scenarios:,} scenarios"
+    return f"Shared: {shared.n_pairs:,} pairs of {scenarios}{of}."

@@ -136,7 +136,9 @@ def gate_runs(
     """
     asked = GateOptions.take(options)
     sampling = SamplingOptions.of(options)
-    rules = [read_rule(text) for text in ([fail_if] if isinstance(fail_if, str) else fail_if)]
+    texts = [fail_if] if isinstance(fail_if, str) else fail_if
+    # A rule that is given twice is one rule.
+    rules = list(dict.fromkeys(map(read_rule, texts)))
     if not rules:
         raise ArgumentError("fail_if must have at least 1 rule, got 0")
     runs = {"base": base, "candidate": candidate}

@@ -1,7 +1,7 @@
 """Rules of a gate, such as "mar > +2": which change of which measure counts as harm."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from misfired.errors import ArgumentError, check_one_of
 from misfired.stats.support import SUPPORTED
@@ -18,14 +18,14 @@ class Rule:
     """A harm: a change of a measure beyond a line.
 
     Attributes:
-        text: The rule as it was given.
+        text: The rule as it was given; rules that differ in it alone are equal.
         measure: A rate.
         category: The category that it is about; None for what the gate is asked for.
         rises: True if the harm is a rise (">"), False if it is a fall.
         line: Percentage points, candidate - base.
     """
 
-    text: str
+    text: str = field(compare=False)
     measure: str
     category: str | None
     rises: bool

@@ -37,6 +37,18 @@ SERIES = (VERMILION, BLUE, GREEN, ORANGE, PURPLE, SKY, INK)
 #: Markers of the same series, which tell them apart without colour.
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
+
+def series(at: int) -> tuple[str, str]:
+    """Return colour and marker of a series by its number; 49 series differ.
+
+    Example:
+        >>> len({series(at) for at in range(49)})
+        49
+    """
+    again, at = divmod(at, len(SERIES))
+    return SERIES[at], MARKS[(at + again) % len(MARKS)]
+
+
 _STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
     **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
 #: Signs of a label that are shown.
 _LONGEST = 28
@@ -32,6 +33,20 @@ def label(name: object, longest: int = _LONGEST) -> str:
     """
     text = shown(name, None)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def labels(names: Sequence[object], longest: int = _LONGEST) -> list[str]:
+    """Return labels of names; those that would look alike are not shortened.
+
+    Example:
+        >>> labels(["aaaa-1", "aaaa-2", "bbbb-1"], longest=4)
+        ['aaaa-1', 'aaaa-2', 'bbb\N{HORIZONTAL ELLIPSIS}']
+    """
+    short = [label(name, longest) for name in names]
+    return [
+        shown(name, None) if short.count(each) > 1 else each
+        for name, each in zip(names, short, strict=True)
+    ]
 
 
 def file_name(name: str) -> str:
@@ -72,7 +87,7 @@ def named_rows(
     if first_apart and len(names) > 1:
         places[1:] -= 0.5
         axes.axhline(-0.75, color=FAINT, linewidth=0.6)
-    axes.set_yticks(places, [label(name) for name in names])
+    axes.set_yticks(places, labels(names))
     axes.set_ylim(places.min(initial=0) - 0.6, 0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -84,10 +99,16 @@ def named_rows(
 def intervals(
     axes: Axes, rows: pl.DataFrame, places: npt.NDArray[Any], colour: str, marker: str = "o"
 ) -> None:
-    """Draw `value` with its interval from `low` to `high` for each row; nothing for a null."""
+    """Draw `value` with its interval from `low` to `high` for each row; words for a null."""
     value, low, high = rows.select("value", "low", "high").cast(pl.Float64).to_numpy().T
     axes.hlines(places, low, high, color=colour, linewidth=1.4)
     axes.plot(value, places, marker, color=colour, linestyle="none", markersize=4.5)
+    for place, row in zip(places, rows.iter_rows(named=True), strict=True):
+        if row["value"] is None:
+            words = "too few pairs" if row.get("withheld") else "no value"
+            axes.text(
+                0.02, place, words, transform=axes.get_yaxis_transform(), va="center", color=MUTED
+            )
 
 
 def percent_axis(axis: Axis, words: str, *, most: float, least: float = 0.0) -> None:
@@ -107,6 +128,15 @@ def highest(numbers: pl.DataFrame, *columns: str) -> float:
     """
     known = [float(number) for name in columns for number in numbers[name].drop_nulls()]
     return max(known, default=0.0)
+
+
+def legend(figure: Figure, **options: Any) -> None:
+    """Put the legend above the axes, in two columns where its names are short enough."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    inches = max(map(len, names), default=0) * 0.07 + 0.4
+    ncols = 2 if 2 * inches < figure.get_figwidth() else 1
+    if handles:
+        figure.legend(handles, names, loc="outside upper left", ncols=ncols, **options)
 
 
 def beside(axes: Axes, places: npt.NDArray[Any], words: Sequence[str], title: str) -> None:

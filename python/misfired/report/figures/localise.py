@@ -16,14 +16,22 @@ from misfired.report.figures.chart import (
     FAINT,
     GREEN,
     INK,
-    MARKS,
     MUTED,
     ORANGE,
-    SERIES,
     VERMILION,
     Chart,
+    series,
 )
-from misfired.report.figures.draw import cells, highest, label, said, scale, whole_ticks
+from misfired.report.figures.draw import (
+    cells,
+    highest,
+    label,
+    labels,
+    legend,
+    said,
+    scale,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -198,7 +206,7 @@ def _gap(figure: Figure, numbers: pl.DataFrame) -> None:
         _curve(axes, part, part["model"][0])
     _layer_axis(axes, "", levels=[0])
     axes.set(xlabel="layer", ylabel=_GAP)
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure)
 
 
 def recovery(curves: pl.DataFrame) -> Chart:
@@ -409,19 +417,18 @@ def depth(curves: Mapping[str, pl.DataFrame]) -> Chart:
 
 def _depth(figure: Figure, numbers: pl.DataFrame) -> None:
     axes = figure.subplots()
+    names = labels(numbers["model"].unique(maintain_order=True).to_list())
     for at, part in enumerate(numbers.partition_by("model", maintain_order=True)):
-        colour = SERIES[at % len(SERIES)]
+        colour, mark = series(at)
         x, value, low, high = (
             part.select("depth", "value", "low", "high").cast(pl.Float64).to_numpy().T
         )
-        axes.plot(
-            x, value, marker=MARKS[at % len(MARKS)], color=colour, label=label(part["model"][0])
-        )
+        axes.plot(x, value, marker=mark, color=colour, label=names[at])
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.axhline(0, color=MUTED, linewidth=0.6, zorder=0)
     axes.grid(axis="y", color=FAINT, linewidth=0.4)
     axes.set(xlabel="relative depth (0: first layer, 1: last)", ylabel=_GAP)
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure)
 
 
 #: How each table that has a chart is drawn.

@@ -16,6 +16,7 @@ from misfired.report.figures.draw import (
     highest,
     intervals,
     label,
+    legend,
     named_rows,
     percent_axis,
     said,
@@ -40,14 +41,6 @@ _ROWS = by_rows()
 #: Names of slices and columns of ours; a category of such a name stands in quotes.
 _OURS = (TOTAL, "run", "category")
 #: Columns of the tables beside the charts.
-_RATES = {
-    "slice": "category",
-    "value": "MAR (%)",
-    "low": "from",
-    "high": "to",
-    "n_base": "pairs with the contrast right",
-    "n_effective": "worth independent pairs",
-}
 _RATES = {
     "slice": "category",
     "value": "MAR (%)",
@@ -82,9 +75,15 @@ def forest(run: Measured, priming: str | None = None) -> Chart:
     if n := numbers["withheld"].count():
         words += f" {n} without a value: {WORDS['little_support']}."
     shown = numbers.rename(_RATES).drop("total", "withheld", "reason")
-    return Chart(
-        "mar-by-category", "MAR by category", words, numbers, _forest, _ROWS(len(numbers)), shown
-    )
+    name, title = _titled(run, priming, "mar-by-category", "MAR by category")
+    return Chart(name, title, words, numbers, _forest, _ROWS(len(numbers)), shown)
+
+
+def _titled(run: Measured, priming: str, name: str, title: str) -> tuple[str, str]:
+    """Return name and title of a chart, with the priming where it is not the leading one."""
+    if priming == run.priming:
+        return name, title
+    return f"{name}-{file_name(priming)}", f"{title}, priming {label(priming)}"
 
 
 def slices() -> pl.Expr:
@@ -118,15 +117,6 @@ def _forest(figure: Figure, numbers: pl.DataFrame) -> None:
     for part, colour, marker in ((True, INK, "D"), (False, VERMILION, "o")):
         rows = numbers.filter(total=part)
         intervals(axes, rows, places[(numbers["total"] == part).to_numpy()], colour, marker)
-    for place, row in zip(places, numbers.iter_rows(named=True), strict=True):
-        if row["value"] is None:
-            axes.text(
-                0.3,
-                place,
-                "too few pairs" if row["withheld"] else "no value",
-                va="center",
-                color=MUTED,
-            )
     most = highest(numbers, "high", "value")
     percent_axis(axes.xaxis, "MAR (%)", most=most)
     beside(axes, places, [f"{n or 0:,}" for n in numbers["n_base"]], "pairs")
@@ -157,16 +147,9 @@ def dumbbells(run: Measured, priming: str) -> Chart:
         f"All together it goes from {said(row['before'])} to {said(row['after'])} %: "
         f"{said(row['change'], '+')} points{ends(row)}, on the pairs scored under both."
     )  # fmt: skip
-    name = f"change-by-{file_name(priming)}"
-    return Chart(
-        name,
-        f"Change of MAR by {label(priming)}",
-        words,
-        numbers,
-        _dumbbells,
-        _ROWS(len(numbers) + 1),
-        numbers.drop("total").rename(_CHANGED),
-    )
+    name, title = f"change-by-{file_name(priming)}", f"Change of MAR by {label(priming)}"
+    shown = numbers.drop("total").rename(_CHANGED)
+    return Chart(name, title, words, numbers, _dumbbells, _ROWS(len(numbers) + 1), shown)
 
 
 def _dumbbells(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -195,7 +178,7 @@ def _dumbbells(figure: Figure, numbers: pl.DataFrame) -> None:
     )
     percent_axis(axes.xaxis, "MAR (%)", most=highest(numbers, "before", "after"))
     beside(axes, places, [said(value, "+") for value in numbers["change"]], "points")
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure)
 
 
 def counts(run: Measured, priming: str | None = None) -> Chart:
@@ -221,15 +204,9 @@ def counts(run: Measured, priming: str | None = None) -> Chart:
         f"{number.get('reverse', 0):,} the reverse, {number.get('both_wrong', 0):,} with both wrong, "
         f"{number.get('unscored', 0):,} not scored."
     )
-    return Chart(
-        "counts",
-        "Pairs by outcome",
-        words,
-        numbers,
-        _counts,
-        lambda width: 0.58 * width + 0.45,
-        numbers.with_columns(_in_words("outcome")),
-    )
+    name, title = _titled(run, priming, "counts", "Pairs by outcome")
+    shown = numbers.with_columns(_in_words("outcome"))
+    return Chart(name, title, words, numbers, _counts, lambda width: 0.58 * width + 0.45, shown)
 
 
 def _in_words(column: str) -> pl.Expr:
@@ -293,15 +270,9 @@ def asymmetry(run: Measured, priming: str | None = None) -> Chart | str:
     words += (
         f"All together: {said(row['misfire'])} % misfire, {said(row['reverse'])} % the reverse."
     )
-    return Chart(
-        "asymmetry",
-        "Misfires against the reverse",
-        words,
-        numbers,
-        _asymmetry,
-        _ROWS(len(numbers) + 1),
-        numbers.drop("total").rename(_SHARES),
-    )
+    name, title = _titled(run, priming, "asymmetry", "Misfires against the reverse")
+    shown = numbers.drop("total").rename(_SHARES)
+    return Chart(name, title, words, numbers, _asymmetry, _ROWS(len(numbers) + 1), shown)
 
 
 def _asymmetry(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -316,7 +287,7 @@ def _asymmetry(figure: Figure, numbers: pl.DataFrame) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.set_xlabel("pairs (%)")
     beside(axes, places, [f"{n:,}" for n in numbers["n_pairs"]], "pairs")
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure)
 
 
 def margins(run: Measured, priming: str | None = None) -> Chart | str:
@@ -337,20 +308,14 @@ def margins(run: Measured, priming: str | None = None) -> Chart | str:
     lower = int((numbers["margin_stereotyped"] < numbers["margin_contrast"]).sum())
     words = (
         f"Margins of the right answer of {label(run.name, 60)}, priming {priming}, for {len(numbers):,} pairs: how far it leads, "
-        f"in nats, on the contrast prompt (across) and the stereotyped prompt (up). Above 0 it wins. The stereotyped "
+        f"in logits, on the contrast prompt (across) and the stereotyped prompt (up). Above 0 it wins. The stereotyped "
         f"margin is the lower one in {100 * lower / len(numbers):.1f} % of pairs (below the diagonal)."
     )  # fmt: skip
     if left := len(judged) - len(numbers):
         words += f" {left:,} pairs have no margin on one side at least, and are left out."
-    return Chart(
-        "margins",
-        "Margins of both prompts",
-        words,
-        numbers,
-        _margins,
-        lambda width: 0.85 * width,
-        _quantiles(numbers),
-    )
+    name, title = _titled(run, priming, "margins", "Margins of both prompts")
+    height, shown = (lambda width: 0.85 * width), _quantiles(numbers)
+    return Chart(name, title, words, numbers, _margins, height, shown)
 
 
 def _quantiles(numbers: pl.DataFrame) -> pl.DataFrame:
@@ -395,7 +360,10 @@ def _margins(figure: Figure, numbers: pl.DataFrame) -> None:
                 linestyle="none",
             )
     axes.set(
-        xlim=span, ylim=span, xlabel="contrast margin (nats)", ylabel="stereotyped margin (nats)"
+        xlim=span,
+        ylim=span,
+        xlabel="contrast margin (logits)",
+        ylabel="stereotyped margin (logits)",
     )
     axes.set_aspect("equal")
-    figure.legend(loc="outside upper left", ncols=2, markerscale=2.2, handletextpad=0.2)
+    legend(figure, markerscale=2.2, handletextpad=0.2)

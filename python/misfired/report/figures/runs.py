@@ -12,11 +12,10 @@ from misfired.report.figures.chart import (
     BLUE,
     FAINT,
     INK,
-    MARKS,
     MUTED,
-    SERIES,
     VERMILION,
     Chart,
+    series,
 )
 from misfired.report.figures.draw import (
     DASH,
@@ -29,6 +28,8 @@ from misfired.report.figures.draw import (
     ink_on,
     intervals,
     label,
+    labels,
+    legend,
     named_rows,
     percent_axis,
     said,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROWS = by_rows()
-#: With more categories, a map has them as rows.
-_MOST_COLUMNS = 14
 
 
 def mar_of(runs: Sequence[Measured], *, total: bool = True) -> pl.DataFrame:
@@ -120,7 +119,7 @@ def _ranking(figure: Figure, numbers: pl.DataFrame) -> None:
 
 
 def heat(runs: Sequence[Measured]) -> Chart:
-    """Return MAR by run and category as a map; a cell with too few pairs stays empty."""
+    """Return MAR by run and category as a map, the longer side down; few pairs leave a cell empty."""
     numbers = mar_of(runs, total=False).drop("low", "high")
     empty = int(numbers["value"].null_count())
     most = (
@@ -135,7 +134,7 @@ def heat(runs: Sequence[Measured]) -> Chart:
         )
     words += f" {empty} cells have no value, most for too few pairs." * bool(empty)
     wide = numbers.pivot("slice", index="run", values="value", maintain_order=True)
-    n_rows = len(runs) if wide.width - 1 <= _MOST_COLUMNS else wide.width - 1
+    n_rows = max(len(runs), wide.width - 1)
     return Chart(
         "mar-map", "MAR by run and category", words, numbers, _heat, _ROWS(n_rows + 4), wide
     )
@@ -145,7 +144,7 @@ def _heat(figure: Figure, numbers: pl.DataFrame) -> None:
     wide = numbers.pivot("slice", index="run", values="value", maintain_order=True)
     values = wide.drop("run").cast(pl.Float64).to_numpy().astype(float)
     rows, columns = wide["run"].to_list(), wide.columns[1:]
-    if len(columns) > _MOST_COLUMNS:
+    if len(columns) > len(rows):
         values, rows, columns = values.T, columns, rows
     values = values[::-1]
     colours, limits = _warm(), (0.0, max(float(np.nanmax(values, initial=0)), 1.0))
@@ -157,9 +156,8 @@ def _heat(figure: Figure, numbers: pl.DataFrame) -> None:
         else:
             ink = ink_on(colours(value / limits[1]))
             axes.text(x, y, f"{value:.0f}", ha="center", va="center", color=ink, fontsize="small")
-    axes.set_yticks(range(len(rows)), [label(name) for name in rows[::-1]])
-    names = [label(name, 18) for name in columns]
-    axes.set_xticks(range(len(columns)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(rows)), labels(rows[::-1], 18))
+    axes.set_xticks(range(len(columns)), labels(columns, 18), rotation=40, ha="right")
     axes.tick_params(length=0)
     scale(beside_it, colours, limits, "MAR (%)")
     for side in axes.spines.values():
@@ -187,27 +185,28 @@ def accuracy(runs: Sequence[Measured]) -> Chart:
     )
     words = f"MAR of {len(runs)} runs against their accuracy on contrast prompts, in percent; bars are {level(runs[0])} intervals of MAR."
     return Chart(
-        "mar-by-accuracy", "MAR against accuracy", words, numbers, _accuracy, lambda width: 0.72 * width,
+        "mar-by-accuracy", "MAR against accuracy", words, numbers, _accuracy,
+        lambda width: 0.65 * width + 0.16 * len(runs),
         _with_words(numbers).rename({"accuracy_contrast": "accuracy, contrast (%)"}),
     )  # fmt: skip
 
 
 def _accuracy(figure: Figure, numbers: pl.DataFrame) -> None:
     axes = figure.subplots()
-    for at, row in enumerate(
-        numbers.drop_nulls(["value", "accuracy_contrast"]).iter_rows(named=True)
-    ):
-        colour, mark = SERIES[at % len(SERIES)], MARKS[at % len(MARKS)]
+    drawn = numbers.drop_nulls(["value", "accuracy_contrast"])
+    names = labels(drawn["run"].to_list())
+    for at, (name, row) in enumerate(zip(names, drawn.iter_rows(named=True), strict=True)):
+        colour, mark = series(at)
         x, y = row["accuracy_contrast"], row["value"]
         if row["low"] is not None:
             axes.vlines(x, row["low"], row["high"], color=colour, linewidth=1.2)
-        axes.plot(x, y, mark, color=colour, markersize=5, label=label(row["run"]), linestyle="none")
+        axes.plot(x, y, mark, color=colour, markersize=5, label=name, linestyle="none")
     axes.grid(color=FAINT, linewidth=0.4)
     axes.set_axisbelow(True)
     percent_axis(axes.yaxis, "MAR (%)", most=highest(numbers, "high", "value"))
-    axes.set(xlim=(0, 102), xlabel="accuracy on contrast prompts (%)")
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.3)
+    least = 10 * max((drawn["accuracy_contrast"].to_numpy().min(initial=100) - 2) // 10, 0)
+    axes.set(xlim=(least, 100 + 0.02 * (100 - least)), xlabel="accuracy on contrast prompts (%)")
+    legend(figure, handletextpad=0.3)
 
 
 def paired(runs: Sequence[tuple[Measured, Measured]], kind: tuple[str, str]) -> Chart:
@@ -265,7 +264,7 @@ def _paired(figure: Figure, numbers: pl.DataFrame, kind: tuple[str, str]) -> Non
         )
     most = highest(numbers, "before_high", "after_high", "before", "after")
     percent_axis(axes.xaxis, "MAR (%)", most=most)
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure)
 
 
 def shots(runs: Sequence[Measured]) -> Chart:
@@ -300,18 +299,19 @@ def shots(runs: Sequence[Measured]) -> Chart:
 
 def _shots(figure: Figure, numbers: pl.DataFrame) -> None:
     axes = figure.subplots()
+    names = labels(numbers["model"].unique(maintain_order=True).to_list())
     for at, part in enumerate(numbers.partition_by("model", maintain_order=True)):
-        colour, mark = SERIES[at % len(SERIES)], MARKS[at % len(MARKS)]
+        colour, mark = series(at)
         x, value, low, high = (
             part.select("n_shots", "value", "low", "high").cast(pl.Float64).to_numpy().T
         )
         axes.vlines(x, low, high, color=colour, linewidth=1.2)
-        axes.plot(x, value, marker=mark, color=colour, markersize=5, label=label(part["model"][0]))
+        axes.plot(x, value, marker=mark, color=colour, markersize=5, label=names[at])
     axes.set_xlabel("demonstrations")
     axes.grid(axis="y", color=FAINT, linewidth=0.4)
     whole_ticks(axes.xaxis)
     percent_axis(axes.yaxis, "MAR (%)", most=highest(numbers, "high", "value"))
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure)
 
 
 def differences(comparison: pl.DataFrame, first: str, second: str) -> Chart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 
 from misfired.report.figures import rates
 from misfired.report.figures import runs as several
@@ -22,21 +23,45 @@ class Selected:
     charts: list[Chart] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
-    def add(self, chart: Chart | str) -> None:
-        """Keep a chart, or the sentence that stands for it."""
+    def add(self, chart: Chart | str, needs: str | None = None) -> None:
+        """Keep a chart, or the sentence that stands for it; `needs` is a column that must hold a value."""
         if isinstance(chart, str):
             self.left_out.append(chart)
+        elif needs is not None and not chart.numbers[needs].count():
+            self.left_out.append(f"{chart.title}: not drawn, since no value can be given.")
         else:
-            self.charts.append(chart)
+            # Two primings may have one spelling as part of a file's name.
+            names = {each.name for each in self.charts}
+            spelled = (f"{chart.name}-{number}" for number in count(2))
+            name = next(name for name in chain([chart.name], spelled) if name not in names)
+            self.charts.append(replace(chart, name=name))
 
 
 def charts_of_run(run: Measured) -> Selected:
     """Return the charts of one run."""
-    found = Selected([rates.forest(run), rates.counts(run)])
+    found = charts_of_priming(run, run.priming)
     for priming in run.changes:
-        found.add(rates.dumbbells(run, priming))
-    found.add(rates.asymmetry(run))
-    found.add(rates.margins(run))
+        found.add(rates.dumbbells(run, priming), "change")
+    return found
+
+
+def charts_of_priming(run: Measured, priming: str) -> Selected:
+    """Return the charts of one run under one priming."""
+    found = Selected([rates.forest(run, priming), rates.counts(run, priming)])
+    found.add(rates.asymmetry(run, priming))
+    found.add(rates.margins(run, priming))
+    return found
+
+
+def side_by_side(runs: Sequence[Measured], human: float | None = None) -> Selected:
+    """Return what compares any runs: in order of MAR, by category, against accuracy.
+
+    `human` is the MAR of people, drawn as a line; None: the published one, if all runs asked the paper's pairs.
+    """
+    found = Selected()
+    found.add(several.ranking(runs, human=human_rate(runs) if human is None else human), "value")
+    found.add(several.heat(runs), "value")
+    found.add(several.accuracy(runs), "value")
     return found
 
 
@@ -48,13 +73,9 @@ def charts_of_runs(
     Args:
         runs: The runs.
         bases: The run of the base model of each, in the same order; may be empty.
-        human: MAR of people, drawn as a line; None: the published one, if all runs asked the paper's pairs.
+        human: As in `side_by_side`.
     """
-    if human is None:
-        human = human_rate(runs)
-    found = Selected(
-        [several.ranking(runs, human=human), several.heat(runs), several.accuracy(runs)]
-    )
+    found = side_by_side(runs, human)
     if bases:
         found.add(several.paired(list(zip(bases, runs, strict=True)), ("base", "instruct")))
     else:
@@ -95,10 +116,12 @@ def every_chart(
     }
     files = tell_apart(spelled, "runs")
     for run in runs:
-        own = charts_of_run(run)
         before = f"{files[run.path]}-" if len(runs) > 1 else ""
-        found.charts += [replace(chart, name=f"{before}{chart.name}") for chart in own.charts]
-        found.left_out += [f"{run.name}: {words}" for words in own.left_out]
+        parts = [charts_of_run(run), *(charts_of_priming(run, name) for name in run.others)]
+        for chart in chain.from_iterable(own.charts for own in parts):
+            found.add(replace(chart, name=f"{before}{chart.name}"))
+        left_out = dict.fromkeys(chain.from_iterable(own.left_out for own in parts))
+        found.left_out += [f"{run.name}: {words}" for words in left_out]
     if len(runs) + len(bases) > 1:
         more = charts_of_runs(runs, bases=bases, human=human)
         found.charts += more.charts

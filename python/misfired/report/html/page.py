@@ -15,7 +15,7 @@ from misfired.files import replacing
 from misfired.report.figures import rates
 from misfired.report.figures.chart import Chart
 from misfired.report.figures.draw import DASH, said
-from misfired.report.figures.select import charts_of_run
+from misfired.report.figures.select import Selected, charts_of_priming, charts_of_run
 from misfired.report.html.explorer import Explorer
 from misfired.report.html.facts import CITE, facts, manifest_text
 from misfired.report.html.located import Located
@@ -136,6 +136,7 @@ def _contents(
 
 def _run(run: Measured, at: int, *, many: bool, with_text: bool) -> dict[str, Any]:
     found = charts_of_run(run)
+    primed = {name: charts_of_priming(run, name) for name in run.others}
     words, bad = in_short(run.verdict)
     kind = {True: "bad", False: "good", None: "unsure"}[bad]
     prefix = f"r{at}-" if many else ""
@@ -146,25 +147,31 @@ def _run(run: Measured, at: int, *, many: bool, with_text: bool) -> dict[str, An
         "badge": {"words": words, "kind": kind},
         **_headline(run),
         "rests": [*verdict_sentences(run.verdict), *note_sentences(run.answers, run.manifest)],
-        "charts": [shown(chart, prefix) for chart in found.charts],
-        "left_out": found.left_out,
+        **_pictures(found, prefix),
+        "primed": [
+            {"name": name, **_pictures(own, f"{prefix}p{place}-")}
+            for place, (name, own) in enumerate(primed.items(), 1)
+        ],
         "facts": facts(run, with_text=with_text),
         "manifest": manifest_text(run, with_text=with_text),
     }
 
 
-def _together(found: Together) -> dict[str, Any]:
-    table = grid(found.table, "Runs side by side, lowest MAR first in the chart below")
+def _pictures(found: Selected, prefix: str = "") -> dict[str, Any]:
     return {
-        "table": table,
-        "charts": [shown(chart) for chart in found.charts],
-        "words": found.words,
+        "charts": [shown(chart, prefix) for chart in found.charts],
+        "left_out": found.left_out,
     }
 
 
+def _together(found: Together) -> dict[str, Any]:
+    table = grid(found.table, "Runs side by side, lowest MAR first in the chart below")
+    return {"table": table, "words": found.words, **_pictures(found.charts)}
+
+
 def _located(found: Located, at: int) -> dict[str, Any]:
-    charts = [shown(chart, f"l{at}-") for chart in found.charts]
-    return {"id": f"inside-{at}", "heading": found.heading, "words": found.words, "charts": charts}
+    told = {"id": f"inside-{at}", "heading": found.heading, "words": found.words}
+    return told | _pictures(Selected(found.charts), f"l{at}-")
 
 
 def _headline(run: Measured) -> dict[str, Any]:

@@ -8,8 +8,7 @@ import polars as pl
 
 from misfired.errors import DataError
 from misfired.report.figures import runs as figures
-from misfired.report.figures.chart import Chart
-from misfired.report.figures.select import human_rate
+from misfired.report.figures.select import Selected, side_by_side
 from misfired.report.measured import Measured
 from misfired.report.stats import shared_words
 from misfired.report.verdict import in_short
@@ -29,16 +28,13 @@ class Together:
     """What is said of several runs: a table with a line each, charts, and sentences."""
 
     table: pl.DataFrame
-    charts: list[Chart]
+    charts: Selected
     words: list[str] = field(default_factory=list)
 
 
 def together(runs: Sequence[Measured]) -> Together:
     """Return runs side by side; differences are those of the first run minus each other one."""
-    found = Together(
-        _table(runs),
-        [figures.ranking(runs, human=human_rate(runs)), figures.heat(runs), figures.accuracy(runs)],
-    )
+    found = Together(_table(runs), side_by_side(runs))
     first, *others = runs
     for other in others:
         shared = shared_pairs(first.outcomes, other.outcomes)
@@ -50,7 +46,7 @@ def together(runs: Sequence[Measured]) -> Together:
             found.words.append(f"Not compared: {error}.")
             continue
         found.words.append(f"{both}. {shared_words(shared)}")
-        found.charts.append(figures.differences(compared, first.name, other.name))
+        found.charts.add(figures.differences(compared, first.name, other.name), "value")
     return found
 
 

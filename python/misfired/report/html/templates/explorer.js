@@ -159,8 +159,8 @@
   });
   window.addEventListener("hashchange", () => { if (restore()) update(false); });
 
-  // Paper shows what a screen folds: the numbers beside the charts.
-  const folded = document.querySelectorAll("details.numbers");
+  // Paper shows what a screen folds: the charts of other primings, and the numbers beside the charts.
+  const folded = document.querySelectorAll("details.primed, details.numbers");
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = [...folded].filter((each) => !each.open);
