@@ -13,10 +13,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from unittest import mock
-
-import numpy as np
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "tools"), str(HERE)]
@@ -40,6 +39,8 @@ def simulated(folder: Path) -> dict[str, str]:
 
 def measure(folder: Path, n_prompts: int) -> None:
     """Print the time of each mode with one context and with as many as a GPU gets."""
+    # Logits that nobody computed may be no numbers.
+    warnings.simplefilter("ignore", RuntimeWarning)
     from misfired.scoring import environment  # noqa: PLC0415  where the device is
 
     environment.before_loading()
@@ -58,8 +59,6 @@ def measure(folder: Path, n_prompts: int) -> None:
         mock.patch.object(Model, "is_all_on_gpu", True),
         # Calibration would time the device.
         mock.patch.object(session, "best_batch", return_value=session.N_BATCH_GPU),
-        # Logits that nobody computed may be no numbers.
-        np.errstate(invalid="ignore"),
     ):
         print(f"{'mode':8}{'contexts':>10}{'seconds':>10}{'by limit':>10}{'device busy':>13}")
         for mode, packing in (("fast", "packed"), ("stable", "stable"), ("exact", "fresh")):

@@ -3,9 +3,10 @@
 //! `cargo bench -p misfired-llama`
 
 use std::hint::black_box;
+use std::num::NonZero;
 use std::time::Instant;
 
-use misfired_llama::logprob::{Level, Row, pass};
+use misfired_llama::logprob::{Level, Row, pass, read};
 use misfired_llama::{Limits, Packing, Plan, Ragged};
 
 /// Numbers that look random; the same every time.
@@ -77,6 +78,18 @@ fn rows_of_logits() {
         - (f64::from(row[0]) - plain_position(&row).1))
         .abs();
     println!("  apart by                  {apart:.1e}");
+    let rows = vec![row.as_slice(); 64];
+    let most = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let on = |n_threads| seconds(20, || drop(black_box(read(black_box(&rows), n_threads))));
+    let one = on(1);
+    for n_threads in std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|&n| n <= most) {
+        let own = on(n_threads);
+        println!(
+            "  64 rows, {n_threads:2} threads        {:6.0}   {:.2} times faster than on one",
+            own * 1e6,
+            one / own
+        );
+    }
 }
 
 /// Sort as a comparison of whole sequences does, and count what neighbours share.

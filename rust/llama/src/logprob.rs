@@ -82,8 +82,12 @@ impl<'a> Row<'a> {
 /// Values for which a thread is worth its start: about 0.1 ms of work.
 const LEAST_VALUES: usize = 1 << 16;
 
-/// Read rows, on as many threads as are worth it; the number changes no bit.
-pub(crate) fn read<'a>(rows: &[&'a [f32]], n_threads: usize) -> Vec<Row<'a>> {
+/// Read rows, none of them empty, on as many threads as are worth it; the number changes no bit.
+///
+/// # Panics
+/// Never: reading a row does not.
+#[must_use]
+pub fn read<'a>(rows: &[&'a [f32]], n_threads: usize) -> Vec<Row<'a>> {
     let n_values: usize = rows.iter().map(|row| row.len()).sum();
     let n_threads = n_threads.min(n_values / LEAST_VALUES).min(rows.len());
     let Some(n_each) = NonZero::new(n_threads).map(|n| rows.len().div_ceil(n.get())) else {

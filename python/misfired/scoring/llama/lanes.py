@@ -14,7 +14,7 @@ from misfired.scoring.backend import Row
 from misfired.scoring.llama.engine import Engine, Job, Packing, TextEngine, engine_for
 from misfired.scoring.llama.model import Context
 
-#: Contexts on a GPU, by packing (docs/gpu.md has the measurement).
+#: Contexts on a GPU, by packing (design/scoring.md says why).
 N_LANES: dict[Packing, int] = {"fresh": 4, "packed": 2, "stable": 2}
 #: Decoded tokens after which a block of `fresh` may end there: the shorter the blocks, the more alike are the
 #: times at which the contexts are done. Other packings pay for the end of a block, so theirs hold a batch.
