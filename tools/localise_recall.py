@@ -30,7 +30,6 @@ OPTIONS = {
     "probes": ["lens", "patch", "heads"],
     "methods": list(METHODS),
     "n_pairs": 24,
-    "n_resamples": 1000,
     "n_random": 1,
     "n_threads": 1,
 }

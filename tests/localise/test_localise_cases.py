@@ -80,6 +80,17 @@ def test_without_failures_there_is_nothing_to_study(outcomes: pl.DataFrame) -> N
         choose_cases(right)
 
 
+def test_where_whole_categories_fail_controls_are_of_others(outcomes: pl.DataFrame) -> None:
+    fails = outcomes.with_columns(contrast=True, stereotyped=pl.col("category") == "B")
+    chosen = choose_cases(fails, n_pairs=7).join(outcomes, on="id")
+    assert chosen.group_by("kind", "category").len().sort("kind").rows() == [
+        ("control", "B", 7),
+        ("failure", "A", 7),
+    ]
+    among = fails.filter(category="A")["id"]
+    assert set(choose_cases(fails, among=among)["kind"]) == {"failure"}
+
+
 def test_unscored_pairs_are_neither(outcomes: pl.DataFrame) -> None:
     unscored = outcomes.with_columns(
         pl.when(pl.col("id") == "p3")

@@ -18,7 +18,7 @@ from misfired.localise.probe import Activations
 from misfired.localise.probes.lens import lens_curves, lens_figures
 from misfired.localise.result import TABLES
 from misfired.localise.run import read_run
-from misfired.report.localise import localisation_report
+from misfired.report.localise import localisation_report, localisation_sentences
 from misfired.runs.pipeline import run
 from misfired.scoring.forms import Ids
 from misfired.scoring.protocol import get_protocol
@@ -158,6 +158,13 @@ def test_heads_are_not_tested_where_none_could_be_chosen(
         told = f"No test of ablated heads: {found.manifest['untested']}."
         text = " ".join(localisation_report(found, Path("out")).split())
         assert (told in text) == (found.manifest["untested"] is not None)
+
+
+def test_controls_of_other_categories_are_told(found: Localisation) -> None:
+    told = "Controls are of other categories: no pair of the failures' categories is right on both prompts."
+    assert found.manifest["controls_match"]
+    assert told not in localisation_sentences(found.manifest)
+    assert told in localisation_sentences(found.manifest | {"controls_match": False})
 
 
 def test_failures_of_one_scenario_can_be_studied(

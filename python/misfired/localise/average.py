@@ -62,9 +62,7 @@ def averages(model: Path | str, run: Path | str, **options: Any) -> Averages:
     data = read_run(run, model, priming=asked.priming)
     chosen = data.choose(n_pairs=asked.n_pairs, seed=asked.seed)
     if "control" not in chosen["kind"]:
-        raise DataError(
-            f"{run}: run must have controls, got no pair of the failures' categories that is right twice"
-        )
+        raise DataError(f"{run}: run must have controls, got no pair that is right on both prompts")
     with data.open(asked.devices) as session:
         cases = build_cases(data.pairs, chosen, session, data.priming)
         with Probe(session.model, longest=longest(cases), n_threads=asked.n_threads) as probe:

@@ -75,7 +75,6 @@ class Case:
         prompts: The stereotyped and the contrast prompt; after them, where there are any, the false
             questions about the stereotyped and about the contrast story.
         unaligned: Why the person's span cannot be aligned, or None.
-        untwinned: Why there are no false questions, or None.
     """
 
     id: str
@@ -84,7 +83,6 @@ class Case:
     kind: str
     prompts: tuple[Prompt, ...]
     unaligned: str | None
-    untwinned: str | None = None
 
     @property
     def keys(self) -> dict[str, str]:
@@ -110,7 +108,8 @@ def choose_cases(
 
     Returns:
         Columns `id`, `kind`, in the order of `outcomes`. A category with fewer pairs that are right
-        on both sides than failures has fewer controls.
+        on both sides than failures has fewer controls. If none of the failures' categories has any, as
+        where whole categories fail, controls are of the others.
 
     Raises:
         DataError: There is no failure to study.
@@ -140,12 +139,20 @@ def choose_cases(
     sizes = np.array([len(allowed.intersection(group["_row"])) for group in groups])
     generator = np.random.default_rng(seed)
     chosen: list[int] = []
+
+    def draw(source: pl.DataFrame, n: int) -> list[int]:
+        # All are drawn, so that the draw of one category does not depend on `among` in another.
+        drawn = source["_row"].gather(generator.permutation(len(source)))
+        return [row for row in drawn if row in allowed][:n]
+
     for n, group in zip(_shares(sizes, n_pairs, seed), groups, strict=True):
-        for source in (group, rows.filter(kind="control", category=group["category"][0])):
-            # All are drawn, so that the draw of one category does not depend on `among` in another.
-            drawn = source["_row"].gather(generator.permutation(len(source)))
-            chosen += [row for row in drawn if row in allowed][:n]
-    return rows.filter(pl.col("_row").is_in(chosen)).select("id", "kind")
+        chosen += draw(group, n)
+        chosen += draw(rows.filter(kind="control", category=group["category"][0]), n)
+    cases = rows.filter(pl.col("_row").is_in(chosen))
+    if "control" not in cases["kind"]:
+        chosen += draw(rows.filter(kind="control"), len(cases))
+        cases = rows.filter(pl.col("_row").is_in(chosen))
+    return cases.select("id", "kind")
 
 
 def _shares(sizes: npt.NDArray[np.int64], n: int | None, seed: int) -> list[int]:
@@ -188,7 +195,6 @@ def build_cases(
     rows = with_neutral(rows, [priming], session.tokenizer.count_tokens)
     true = _pairs_of_prompts(rows, priming, session)
     false: dict[str, tuple[tuple[Prompt, Prompt], str | None]] = {}
-    reasons: dict[str, str] = {}
     if asked is not None:
         texts = rows.drop("stereotyped", "contrast").join(
             asked.drop("reason").drop_nulls(), on="id", maintain_order="left"
@@ -196,13 +202,11 @@ def build_cases(
         no = pl.lit("no")
         texts = texts.with_columns(expected_stereotyped=no, expected_contrast=no)
         false = _pairs_of_prompts(texts, priming, session)
-        reasons = dict(asked.drop_nulls("reason").select("id", "reason").iter_rows())
     return [
         Case(
             **keys,
             prompts=tuple(prompt for pair, _ in found for prompt in pair),
             unaligned=next((reason for _, reason in found if reason is not None), None),
-            untwinned=reasons.get(name),
         )
         for name, keys in zip(rows["id"], rows.select(KEYS).to_dicts(), strict=True)
         for found in [[each[name] for each in (true, false) if name in each]]

@@ -9,41 +9,27 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from misfired.localise.ablation import (
-    CHOOSING_METHOD,
-    ablation_test,
-    check_n_heads,
-    split_scenarios,
-    why_untested,
-)
-from misfired.localise.cases import FAILED, Case, build_cases, longest
+from misfired.localise.ablation import CHOOSING_METHOD, ablation_test, check_n_heads
+from misfired.localise.cases import Case
 from misfired.localise.check import check_probe, redecoding
 from misfired.localise.held import chunks
 from misfired.localise.options import LocaliseOptions
 from misfired.localise.probe import Probe
 from misfired.localise.probes import PROBES
 from misfired.localise.probes._common import ProbeKind, get_probe
-from misfired.localise.reading import asked_here, check_reading, choose_asked, told_by_run
+from misfired.localise.reading import asked_here, check_reading, told_by_run
 from misfired.localise.result import Localisation
 from misfired.localise.run import RunData, check_base, read_run
+from misfired.localise.selection import Selection, select
 from misfired.options import takes_options
 from misfired.progress import Listener, listener
-from misfired.prompts.primings import CONDITIONS
 from misfired.scoring.llama.guard import try_loading
 from misfired.scoring.llama.library import versions
 from misfired.scoring.llama.model import Model, open_model
-from misfired.scoring.llama.session import Session
-from misfired.suites.false_questions import false_questions
+from misfired.stats.means import Floats
 
 #: The model that made the run, as tables name it; the other is `base`.
 MODEL, BASE = "instruct", "base"
-
-#: Types of columns of `cases` that may be null throughout.
-_CASES = {
-    "evidence_stereotyped": pl.Float64(),
-    "evidence_contrast": pl.Float64(),
-    "unaligned": pl.String(),
-}
 
 
 @takes_options(LocaliseOptions)
@@ -58,11 +44,11 @@ def localise(
     """Find where in a model the evidence is overruled.
 
     The failures of a run (stereotyped prompt wrong, contrast prompt right) are studied beside as many
-    controls of the same categories (both right). What is reported is the evidence: the margin of yes for
-    the true question minus that for the false question about the same story, which a leaning to yes or no
-    does not move. The false questions are those of the suite's twins, or built by the rules of
-    `misfired.suites.false_questions`. If no failure has any, margins of the right answer are reported instead,
-    with the words "may be a leaning".
+    controls of the same categories (both right), or of others where whole categories fail. What is
+    reported is the evidence: the margin of yes for the true question minus that for the false question
+    about the same story, which a leaning to yes or no does not move. The false questions are those of the
+    suite's twins, or built by the rules of `misfired.suites.false_questions`. If no failure has any,
+    margins of the right answer are reported instead, with the words "may be a leaning".
 
     Args:
         model: The GGUF file that the run was made with.
@@ -88,12 +74,12 @@ def localise(
     if not chosen.anyway:
         check_reading(told_by_run(data.verdict), data.path)
     with data.open(chosen.devices) as session:
-        study = _Study(session, data, chosen, heard, with_base=base is not None)
-        study.probe_model(MODEL, session.model)
+        study = _Study(data, select(session, data, chosen), chosen, heard)
+        study.probe_model(session.model, with_base=base is not None)
         if base is not None:
             with open_model(base, chosen.devices) as other:
                 check_base(session.model, other, data.pairs["stereotyped"].to_list()[:16])
-                study.probe_model(BASE, other)
+                study.probe_base(other)
                 other.file.check()
                 other_sha256 = other.file.sha256
         session.model.file.check()
@@ -110,133 +96,107 @@ class _Study:
     """The work of one call of `localise`, model after model."""
 
     def __init__(
-        self,
-        session: Session,
-        data: RunData,
-        options: LocaliseOptions,
-        heard: Listener,
-        *,
-        with_base: bool,
+        self, data: RunData, selection: Selection, options: LocaliseOptions, heard: Listener
     ) -> None:
-        self.options, self.heard, self.data = options, heard, data
-        self.models = (MODEL, BASE) if with_base else (MODEL,)
+        self.data, self.selection, self.options, self.heard = data, selection, options, heard
         self.reading = told_by_run(data.verdict)
         self.kinds = {name: get_probe(name) for name in PROBES if name in options.probes}
-
-        self.false = false_questions(data.pairs)
-        twinned = self.false.drop_nulls("stereotyped")["id"].to_list()
-        self.evidence = data.outcomes.filter(FAILED, pl.col("id").is_in(twinned)).height > 0
-        asked = self.false if self.evidence else None
-
-        def build(chosen: pl.DataFrame) -> list[Case]:
-            return build_cases(data.pairs, chosen, session, data.priming, asked)
-
-        among = twinned if self.evidence else None
-        drawn = data.choose(n_pairs=options.n_pairs, seed=options.seed, among=among)
-        cases = build(drawn)
-        self.failures = [case for case in cases if case.kind == "failure"]
-        self.controls = [case for case in cases if case.kind == "control"]
-        self.cases = [*self.failures, *self.controls]
-        self.tested: list[Case] = []
-        self.untested: str | None = None
-        if "heads" in options.probes and CHOOSING_METHOD in options.head_methods:
-            self.chosen_on, tested = split_scenarios(data.outcomes, seed=options.seed)
-            self.untested = why_untested(self.failures, self.chosen_on, tested)
-            self.tested = build(tested) if self.untested is None else []
-        self.asked: list[Case] = []
-        if self.reading["reads"] is None and self.evidence:
-            known = data.outcomes.filter(pl.col("id").is_in(twinned))
-            self.asked = build(choose_asked(known))
+        self.on_base = {name: kind for name, kind in self.kinds.items() if kind.on_base}
         self.rows: dict[str, list[pl.DataFrame]] = {}
         self.tables: dict[str, pl.DataFrame] = {}
         self.checks: dict[str, Any] = {}
-        self.margins: list[list[float]] = []
+        self.margins: list[Floats] = []
         self.done, self.total = 0, 0
 
-    def probe_model(self, name: str, model: Model) -> None:
-        """Run all probes on the model under study, and some on a base."""
-        options = self.options
-        n_longest = longest([*self.cases, *self.tested, *self.asked])
-        kinds = self._kinds_on(name)
-        with Probe(
-            model, longest=n_longest, n_threads=options.n_threads, mode=options.mode
-        ) as probe:
-            if name == MODEL:
-                if self.tested:
-                    check_n_heads(probe, options)
-                self._ask_whether_it_reads(probe)
-                self.total = sum(self._work(probe, self._kinds_on(each)) for each in self.models)
-                self.total += self._work_of_test(self.tested)
-            of = "" if name == MODEL else f" {name}"
-            self.heard.stage(f"check{of}")
-            check = check_probe(probe, self.cases[0].prompts[:2])
-            self.checks[name] = check | {"n_cells": probe.n_ctx}
-            self.heard.stage(f"probing{of}")
-            self._advance(0)
-            self._sweep(probe, name, kinds)
-            for key, kind in kinds.items():
-                if kind.sweep_all is not None:
-                    self._keep(key, name, kind.sweep_all(probe, self.cases))
-                    self._advance(_n_tokens(self.cases))
-            if name == MODEL and self.tested:
+    def probe_model(self, model: Model, *, with_base: bool) -> None:
+        """Run all probes on the model under study, and test the heads that they find."""
+        tested = self.selection.tested
+        n_sets = 1 + self.options.n_random
+        with self._probe(model) as probe:
+            if tested:
+                check_n_heads(probe, self.options)
+            self._ask_whether_it_reads(probe)
+            self.total = _n_tokens(tested, n_sets)
+            self.total += self._work(probe, self.kinds)
+            self.total += self._work(probe, self.on_base) if with_base else 0
+            self._check(probe, MODEL)
+            self._sweep(probe, MODEL, self.kinds)
+            if tested:
                 rows = pl.concat(self.rows["heads"]).filter(method=CHOOSING_METHOD)
                 self.tables["ablation"] = ablation_test(
-                    probe, rows, self.chosen_on, self.tested, options,
-                    progress=lambda cases: self._advance(self._work_of_test(cases)),
+                    probe, rows, self.selection.chosen_on, tested, self.options,
+                    progress=lambda cases: self._advance(_n_tokens(cases, n_sets)),
                 )  # fmt: skip
 
-    def _kinds_on(self, name: str) -> dict[str, ProbeKind]:
-        return {key: kind for key, kind in self.kinds.items() if name == MODEL or kind.on_base}
+    def probe_base(self, model: Model) -> None:
+        """Repeat some probes on a base model."""
+        with self._probe(model) as probe:
+            self._check(probe, BASE)
+            self._sweep(probe, BASE, self.on_base)
+
+    def _probe(self, model: Model) -> Probe:
+        n_longest, options = self.selection.longest, self.options
+        return Probe(model, longest=n_longest, n_threads=options.n_threads, mode=options.mode)
+
+    def _ask_whether_it_reads(self, probe: Probe) -> None:
+        """Ask the false questions where the run has none, and refuse a model that does not read."""
+        if self.selection.asked:
+            self.reading = asked_here(probe, self.selection.asked, self.options)
+        if not self.options.anyway:
+            check_reading(self.reading, self.data.path)
+
+    def _check(self, probe: Probe, name: str) -> None:
+        self.heard.stage("check" if name == MODEL else f"check {name}")
+        found = check_probe(probe, self.selection.cases[0].prompts[:2])
+        self.checks[name] = found | {"n_cells": probe.n_ctx}
 
     def _sweep(self, probe: Probe, name: str, kinds: dict[str, ProbeKind]) -> None:
         """Make the rows of all cases, some at a time."""
-        options = self.options
+        self.heard.stage("probing" if name == MODEL else f"probing {name}")
+        self._advance(0)
+        selection, options, check = self.selection, self.options, self.checks[name]
         prepared = {
-            key: kind.prepare(probe, self.cases, options)
+            key: kind.prepare(probe, selection.cases, options)
             for key, kind in kinds.items()
             if kind.prepare is not None
         }
         # Failures and controls are kept apart: not every probe takes both.
-        for cases, first in ((self.failures, 0), (self.controls, len(self.failures))):
-            taking = {
-                key: kind
-                for key, kind in kinds.items()
-                if kind.on_controls or cases is self.failures
-            }
+        first = 0
+        for cases in (selection.failures, selection.controls):
+            taking = self._taking(kinds, cases)
             with_spans = any(kind.with_spans for kind in taking.values())
             for chunk in chunks(probe, cases, with_spans=with_spans, first=first):
                 chunk.noise = redecoding(chunk)
-                self.checks[name]["redecoding"] = max(self.checks[name]["redecoding"], chunk.noise)
+                check["redecoding"] = max(check["redecoding"], chunk.noise)
                 for key, kind in taking.items():
                     if kind.sweep is not None:
                         self._keep(key, name, kind.sweep(chunk, options, prepared.get(key)))
                 if name == MODEL:
                     ends = np.cumsum([len(case.prompts) for case in chunk.cases])[:-1]
-                    self.margins += [part.tolist() for part in np.split(chunk.margins, ends)]
-                self._advance(self._work_of_sweep(probe, kinds, chunk.cases))
+                    self.margins += np.split(chunk.margins, ends)
+                self._advance(_n_tokens(chunk.cases, self._n_runs(probe, taking)))
+            first += len(cases)
+        for key, kind in kinds.items():
+            if kind.sweep_all is not None:
+                self._keep(key, name, kind.sweep_all(probe, selection.cases))
+                self._advance(_n_tokens(selection.cases))
+
+    def _taking(self, kinds: dict[str, ProbeKind], cases: list[Case]) -> dict[str, ProbeKind]:
+        """Return the probes that take these cases."""
+        all_of_them = cases is self.selection.failures
+        return {key: kind for key, kind in kinds.items() if kind.on_controls or all_of_them}
+
+    def _n_runs(self, probe: Probe, kinds: dict[str, ProbeKind]) -> int:
+        return sum(kind.n_runs(probe, self.options) for kind in kinds.values())
 
     def _work(self, probe: Probe, kinds: dict[str, ProbeKind]) -> int:
-        n_sweeps = sum(kind.sweep_all is not None for kind in kinds.values())
-        return self._work_of_sweep(probe, kinds, self.cases) + n_sweeps * _n_tokens(self.cases)
-
-    def _work_of_sweep(
-        self, probe: Probe, kinds: dict[str, ProbeKind], cases: Sequence[Case]
-    ) -> int:
-        """Return about how many tokens the sweeps of these cases decode."""
-        n_runs = sum(kind.n_runs(probe, self.options) for kind in kinds.values())
-        n_prompts = sum(len(case.prompts) for case in cases if case.kind == "failure")
-        return _n_tokens(cases) + n_runs * n_prompts
-
-    def _work_of_test(self, cases: Sequence[Case]) -> int:
-        n_prompts = sum(len(case.prompts) for case in cases)
-        return _n_tokens(cases) + n_prompts * (1 + self.options.n_random)
-
-    def _ask_whether_it_reads(self, probe: Probe) -> None:
-        """Ask the false questions where the run has none, and refuse a model that does not read."""
-        if self.asked:
-            self.reading = asked_here(probe, self.asked, self.options)
-        if not self.options.anyway:
-            check_reading(self.reading, self.data.path)
+        """Return about how many tokens `_sweep` decodes."""
+        selection = self.selection
+        n_whole = sum(kind.sweep_all is not None for kind in kinds.values())
+        return n_whole * _n_tokens(selection.cases) + sum(
+            _n_tokens(cases, self._n_runs(probe, self._taking(kinds, cases)))
+            for cases in (selection.failures, selection.controls)
+        )
 
     def _keep(self, probe: str, model: str, frame: pl.DataFrame | None) -> None:
         if frame is not None:
@@ -247,28 +207,8 @@ class _Study:
         self.done += n
         self.heard(self.done, self.total)
 
-    def _false_questions(self) -> dict[str, Any]:
-        """Count the pairs of the suite with false questions, and why the others have none."""
-        counted = self.false.drop_nulls("reason")["reason"].value_counts(sort=True)
-        reasons = dict(counted.iter_rows())
-        return {"n_pairs": len(self.false) - sum(reasons.values()), "none": reasons}
-
-    def _table_of_cases(self) -> pl.DataFrame:
-        rows = []
-        for case, margins in zip(self.cases, self.margins, strict=True):
-            sides = np.reshape(margins, (-1, 2))
-            evidence = sides.sum(axis=0).tolist() if len(sides) == 2 else (None, None)
-            named = {
-                f"{name}_{condition}": value
-                for name, values in (("margin", sides[0].tolist()), ("evidence", evidence))
-                for condition, value in zip(CONDITIONS, values, strict=True)
-            }
-            rows.append({**case.keys, **named, "unaligned": case.unaligned})
-        return pl.DataFrame(rows, schema_overrides=_CASES, infer_schema_length=None)
-
     def found(self, **provenance: Any) -> Localisation:
         """Make the tables, and the manifest, which ends with what is given."""
-        cases = self._table_of_cases()
         rows = {name: pl.concat(frames) for name, frames in self.rows.items()}
         tables, figures = dict(self.tables), []
         for name, kind in self.kinds.items():
@@ -278,25 +218,18 @@ class _Study:
                     figures.append(kind.figures(rows[name], self.options))
         if figures:
             tables["figures"] = pl.concat(figures)
-        unaligned = [case.id for case in self.cases if case.unaligned is not None]
         manifest = {
             "settings": {**asdict(self.options), "methods": self.options.head_methods},
             "check": self.checks,
-            "n_failures": len(self.failures),
-            "n_controls": len(self.controls),
-            "n_tested": len(self.tested),
-            "untested": self.untested,
             "reading": self.reading,
-            "quantity": "evidence" if self.evidence else "margin",
-            "false_questions": self._false_questions(),
-            "n_unaligned": len(unaligned),
-            "unaligned": unaligned,
+            **self.selection.summary(),
             "versions": versions(),
             **provenance,
         }
         filled = {name: table for name, table in tables.items() if table.width}
-        return Localisation(cases, rows, filled, manifest)
+        return Localisation(self.selection.table(self.margins), rows, filled, manifest)
 
 
-def _n_tokens(cases: Sequence[Case]) -> int:
-    return sum(len(prompt.ids) for case in cases for prompt in case.prompts)
+def _n_tokens(cases: Sequence[Case], n_runs: int = 0) -> int:
+    """Return the tokens of all prompts, with `n_runs` interventions of one token on each."""
+    return sum(len(prompt.ids) + n_runs for case in cases for prompt in case.prompts)

@@ -62,8 +62,11 @@ def localisation_sentences(manifest: dict[str, Any]) -> list[str]:
         f"Noise floor: {moved:.1g} logits (re-decoding); ignore smaller effects.",
         _quantity(manifest),
         _doubt(manifest["reading"]),
-        _no_controls(manifest),
     ]
+    if not manifest.get("controls_match", True):
+        sentences.append(
+            "Controls are of other categories: no pair of the failures' categories is right on both prompts."
+        )
     if manifest.get("untested"):
         sentences.append(f"No test of ablated heads: {manifest['untested']}.")
     return list(filter(None, sentences))
@@ -93,15 +96,6 @@ def _doubt(reading: dict[str, Any]) -> str | None:
     if reading["reads"]:
         return None
     return f"This model does not read its stories ({in_words(reading)}): what follows may be a leaning."
-
-
-def _no_controls(manifest: dict[str, Any]) -> str | None:
-    if manifest["n_controls"]:
-        return None
-    return (
-        "No controls: no pair of these categories is right on both prompts. Methods mean and resample put "
-        "one failure's output into another, which may change nothing."
-    )
 
 
 def _figures(figures: pl.DataFrame) -> str:
