@@ -9,13 +9,13 @@ LONGEST, LONGEST_MESSAGE = 200, 1000
 #: Characters that act or cannot be seen: controls with the escapes that they begin, soft hyphens, fillers,
 #: zero-width characters, line and paragraph separators, bidi controls, byte order marks, surrogates, tags.
 #: They are Unicode's Cc, Cs and Default_Ignorable_Code_Point, without the two selectors of emoji.
-_UNSEEN = (
+UNSEEN = (
     "\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_IN_A_LINE = re.compile(f"[{_UNSEEN}]")
-_IN_LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
+_IN_A_LINE = re.compile(f"[{UNSEEN}]")
+_IN_LINES = re.compile(f"(?!\n)[{UNSEEN}]")
 
 
 JSON_ESCAPES = "misfired.json"

@@ -6,6 +6,8 @@ import json
 import string
 import textwrap
 import urllib.parse
+from collections.abc import Callable
+from functools import partial
 
 import polars as pl
 import pytest
@@ -17,9 +19,11 @@ from loopback_server import serving
 from misfired import score
 from misfired.errors import ArgumentError
 from misfired.scoring.options import ServerOptions
+from misfired.scoring.protocol import GENERATE, LOGIT
 from misfired.scoring.server import client
 from misfired.scoring.server.client import Client
 from misfired.scoring.server.fault import Fault
+from misfired.scoring.server.reply import read_reply
 from misfired.scoring.server.secret import LEAST_LENGTH, REPLACEMENT, Secrets
 
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation
@@ -32,6 +36,11 @@ KEYS = st.text(PRINTABLE, min_size=20, max_size=60).filter(
 def escaped(text: str) -> str:
     """JSON as some servers write it: every character that is no letter escaped."""
     return "".join(c if c.isalnum() else f"\\u{ord(c):04X}" for c in text)
+
+
+def numbered(form: str) -> Callable[[str], str]:
+    """Every character that is no letter by its number, but for those that are not compared."""
+    return lambda key: "".join(c if c.isalnum() or c in "\\=" else form.format(ord(c)) for c in key)
 
 
 SPELLINGS = {
@@ -49,7 +58,19 @@ SPELLINGS = {
     "HTML in JSON": lambda key: json.dumps(html.escape(key))[1:-1],
     "broken lines": lambda key: "\n    ".join(textwrap.wrap(key, 7, break_on_hyphens=False)),
     "broken lines, escaped": lambda key: "\\n".join(key[n : n + 5] for n in range(0, len(key), 5)),
+    "broken lines, HTML": lambda key: "<wbr>".join(textwrap.wrap(key, 7, break_on_hyphens=False)),
     "soft hyphens": "\u00ad".join,
+    "UTF-16, read as bytes": "\0".join,
+    "marks of direction": "\u200e".join,
+    "in colours": lambda key: "\x1b[1;31m".join((key[:5], key[5:])),
+    "wide letters": lambda key: "".join(chr(ord(c) + 0xFEE0) for c in key),
+    "C": numbered("\\{:03o}"),
+    "Rust": numbered("\\u{{{:x}}}"),
+    "Perl": numbered("\\x{{{:04x}}}"),
+    "Python": numbered("\\U{:08x}"),
+    "percent, as old browsers": numbered("%u{:04X}"),
+    "mail": numbered("={:02X}"),
+    "HTML, numbers": lambda key: "".join(f"&#{ord(c):07d}" for c in key),
     "base64": lambda key: base64.b64encode(key.encode()).decode(),
     "Basic": lambda key: base64.b64encode(f"me:{key}".encode()).decode(),
     "hexadecimal": lambda key: key.encode().hex(),
@@ -150,6 +171,32 @@ def test_a_key_that_a_server_repeats_stays_here(place, monkeypatch, tmp_path, mi
     if (tmp_path / "run" / "answers.parquet").exists():
         rows = pl.read_parquet(tmp_path / "run" / "answers.parquet").to_dicts()
         assert KEY[3:] not in "".join(f"{value}" for row in rows for value in row.values())
+
+
+PARTS = [{"type": "text", "text": KEY[n : n + 5]} for n in range(0, len(KEY), 5)]
+BYTES = [
+    {"token": "token_id:5", "bytes": list(KEY.encode()), "logprob": -0.1},
+    {"token": "Yes", "logprob": -3.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "choice"),
+    [
+        (GENERATE, {"message": {"content": PARTS}}),
+        (LOGIT, {"text": "x", "logprobs": {"content": [{**BYTES[0], "top_logprobs": BYTES}]}}),
+    ],
+    ids=["parts of a text", "bytes of a token"],
+)
+def test_a_key_that_reading_puts_together_is_taken_out(protocol, choice, monkeypatch):
+    monkeypatch.setenv("LOOPBACK_KEY", KEY)
+    read = partial(read_reply, protocol=protocol, expected="yes")
+    with serving(lambda *_: "raw") as server:
+        server.raw = json.dumps({"choices": [choice]}).encode()
+        asked = Client(server.url, ServerOptions(api_key_env="LOOPBACK_KEY"))
+        row = asked.ask("chat/completions", read, {"prompt": "?"})
+    assert KEY not in row.values()
+    assert REPLACEMENT in row.values()
 
 
 def test_a_key_in_an_option_is_refused(monkeypatch):

@@ -120,7 +120,8 @@ class Client:
         """Ask once. Everything that a server says leaves through here, without the key."""
         try:
             try:
-                return read(self._exchange(path, body))
+                # Once more: reading joins parts of a text, and decodes bytes.
+                return self._secrets.cleaned(read(self._exchange(path, body)))
             except (Fault, MisfiredError):
                 raise
             except _UNREADABLE as error:

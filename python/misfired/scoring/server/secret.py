@@ -7,8 +7,11 @@ percent-encoding, HTML entities, broken lines, base64. So texts are compared wit
 import base64
 import html
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from misfired.text import UNSEEN
 
 #: What stands for a secret that was taken out.
 REPLACEMENT = "[API key]"
@@ -17,10 +20,16 @@ LEAST_LENGTH = 8
 #: Spellings can be nested this deep: a JSON text in an HTML page, percent-encoded.
 _MOST_PASSES = 4
 
-#: What breaks a line, or shows nothing; no key holds it.
-_UNSEEN = re.compile(r"\s|[\u00ad\u200b-\u200d\u2060\ufeff]|<br ?/?>")
-#: A character by its number, or by its name in HTML.
-_SPELLED = re.compile(r"(?:\\+u00|\\+x|%)([0-9a-f]{2})|&#?\w{1,8};", re.IGNORECASE)
+#: What breaks a line, shows nothing or changes the look; no key holds it.
+_UNSEEN = re.compile(rf"\x1b\[[\d;]*[a-z]|\s|[{UNSEEN}\ufe0e\ufe0f]|<w?br ?/?>", re.IGNORECASE)
+#: A character by its number (in escapes of JSON, C, Rust and Perl, in URLs, mail and HTML), or by its name in
+#: HTML. The groups are numbers of base 16, but for the last two.
+_SPELLED = re.compile(
+    r"(?:\\+(?:u(?:0000)?00|x)|%(?:u00)?|=)([0-9a-f]{2})|\\+[ux]\{0*([0-9a-f]{2})\}"
+    r"|&#x0*([0-9a-f]{2});?|\\+0?([01][0-7]{2})|&#0*(\d{2,3});?|&\w{1,8};",
+    re.IGNORECASE,
+)
+_BASES = 16, 16, 16, 8, 10
 #: Ways to compare: with spellings undone or not, and without characters that escapes and soft line
 #: breaks add. With n, r and t dropped, an escaped line break in a key is as unseen as one that is none.
 _WAYS = ((True, "\\="), (True, "\\=nrt"), (False, "\\="), (False, "\\=nrt"))
@@ -119,6 +128,7 @@ def _in_base64(secret: bytes) -> Iterator[str]:
 def _compared(text: str, decodes: bool, dropped: str) -> str:
     """Return the characters of `_undone`, without their places: fast, for texts that hold no secret."""
     chars = _UNSEEN.sub("", text)
+    chars = chars if chars.isascii() else "".join(map(_narrow, chars))
     for _ in range(_MOST_PASSES if decodes and _SPELLED.search(chars) else 0):
         chars = _SPELLED.sub(_of, chars)
     return chars.lower().translate(dict.fromkeys(map(ord, dropped)))
@@ -145,16 +155,25 @@ def _undone(text: str, decodes: bool, dropped: str) -> _Undone:
 def _joined_lines(text: str) -> _Undone:
     unseen = {place for match in _UNSEEN.finditer(text) for place in range(*match.span())}
     kept = [place for place in range(len(text)) if place not in unseen]
-    return "".join(text[place] for place in kept), [(place, place + 1) for place in kept]
+    return "".join(_narrow(text[place]) for place in kept), [(at, at + 1) for at in kept]
 
 
 def _of(match: re.Match[str]) -> str:
     """Return what a match of `_SPELLED` stands for; an entity that is none stands for itself."""
-    return chr(int(match[1], 16)) if match[1] else html.unescape(match[0])
+    for digits, base in zip(match.groups(), _BASES, strict=True):
+        if digits:
+            return chr(int(digits, base))
+    return html.unescape(match[0])
+
+
+def _narrow(char: str) -> str:
+    """Return a character of ordinary width, if that is one character."""
+    narrow = unicodedata.normalize("NFKC", char)
+    return narrow if len(narrow) == 1 else char
 
 
 def _lower(char: str) -> str:
-    """Return a character in lower case if that is one character."""
+    """Return a character in lower case, if that is one character."""
     lower = char.lower()
     return lower if len(lower) == 1 else char
 
