@@ -52,7 +52,7 @@ class Background(Generic[_Result]):
         self.ends_within(math.inf)
         if self._error is not None:
             # A copy: this one may be kept, and would keep every frame that it passes, with models in it.
-            raise copy.copy(self._error)
+            raise copy.copy(self._error) from self._error.__cause__
         return self._value
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError
 
 from misfired._core import __version__
+from misfired.background import Background
 from misfired.errors import ArgumentError
 
 USER_AGENT = f"misfired/{__version__}"
@@ -129,8 +131,15 @@ def _watch(connection: Any) -> None:
 
 class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        connection = super()._new_conn()
-        _watch(connection)
+        deadline: Deadline | None = getattr(_here, "deadline", None)
+        if deadline is None:
+            return super()._new_conn()
+        # Nothing ends the look-up of a name, and each address has a time-out of its own.
+        begun = Background(super()._new_conn)
+        if not begun.ends_within(deadline.end - time.monotonic()):
+            deadline.expire()
+            raise ConnectTimeoutError(self, "no connection in time")
+        deadline.watch(connection := begun.result())
         return connection
 
     def request(self, *arguments: Any, **options: Any) -> None:

@@ -216,6 +216,18 @@ def dripping(start, part=b"1"):
     return talk
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_look_up_of_a_name_is_part_of_the_time(scheme, monkeypatch) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hangs.wait(5.0))
+    one = Client(f"{scheme}://slow.example/v1", ServerOptions(timeout=0.2, n_attempts=1))
+    began = time.monotonic()
+    with pytest.raises(Fault, match=r"^timed out: no answer within 0.2 s$"):
+        one.ask("chat/completions", dict, {})
+    assert time.monotonic() - began < 1.5
+    hangs.set()
+
+
 @pytest.mark.parametrize(
     "talk",
     [
