@@ -52,6 +52,15 @@ def test_the_help_of_a_command_that_asks_models_loads_no_llama_cpp(name):
     assert not {"llama_cpp", "misfired.scoring.llama", "rich.progress"} & modules(name, "--help")
 
 
+def test_a_report_of_a_run_loads_neither_llama_cpp_nor_urllib3():
+    """Every run prints one, of a file and of a server."""
+    program = "import sys, misfired.report.run; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    loaded = set(done.stdout.decode().split())
+    assert "misfired.report.run" in loaded
+    assert not {"llama_cpp", "urllib3"} & loaded
+
+
 def test_the_first_help_lists_every_command(misfired):
     done = misfired("--help")
     assert (done.code, done.err) == (0, "")

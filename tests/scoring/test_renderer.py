@@ -60,6 +60,8 @@ HOSTILE = {
     "assertion": ("{% include 'x' %}", "TemplateNotFound|TypeError"),
     "refusal": ("{{ raise_exception('no\n\nway') }}", "_RefusedError: no way$"),
     "syntax": ("{% if %}", "TemplateSyntaxError"),
+    "a draw": ("{{ ['a', 'b'] | random }}", "No filter named 'random'"),
+    "drawn words": ("{{ lipsum() }}", "'lipsum' is undefined"),
 }  # fmt: skip
 
 

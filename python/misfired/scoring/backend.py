@@ -96,7 +96,7 @@ def is_url(model: object) -> bool:
     """True if a model is named by the address of a server.
 
     Example:
-        >>> is_url("http://127.0.0.1:8000/v1"), is_url("http.gguf")
+        >>> is_url("HTTP://127.0.0.1:8000/v1"), is_url("http.gguf")
         (True, False)
     """
-    return isinstance(model, str) and model.startswith(("http://", "https://"))
+    return isinstance(model, str) and model[:8].lower().startswith(("http://", "https://"))

@@ -56,6 +56,8 @@ def _compile(source: str, date: str) -> jinja2.Template:
         extensions=[_Generation, loopcontrols],
         loader=jinja2.BaseLoader(),
     )
+    # The same conversation has the same prompt: nothing is drawn.
+    del made.filters["random"], made.globals["lipsum"]
     made.filters["tojson"] = _tojson
     clock = datetime.date.fromisoformat(date).strftime
     made.globals |= {"raise_exception": _raise, "strftime_now": clock}

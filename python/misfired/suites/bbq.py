@@ -8,7 +8,6 @@ from pathlib import Path
 from misfired.errors import ArgumentError, DataError, check_one_of
 from misfired.files import make_folder
 from misfired.reading import read_text
-from misfired.suites.fetch import fetch_file
 from misfired.types import checks_types
 
 BBQ_URL = (
@@ -94,6 +93,8 @@ def fetch_bbq(
     """
     if not base_url.startswith(("https://", "http://")):
         raise ArgumentError(f"base_url must be http:// or https://, got {base_url!r}")
+    from misfired.suites.fetch import fetch_file  # noqa: PLC0415  urllib3 is slow to import
+
     wanted = checked_categories(BBQ_CATEGORIES if categories is None else categories)
     folder = make_folder(bbq_dir)
     files = [folder / f"{category}.jsonl" for category in wanted]

@@ -63,6 +63,18 @@ BROKEN = {
         "status as a number": lambda p: reply(p) | {"status": 500, "message": "gone"},
         "success": lambda p: reply(p) | {"success": False},
         "another provider's": lambda p: reply(p) | {"error_code": 336003, "error_msg": "gone"},
+        "error at a deep level": lambda p: with_message(p, metadata={"steps": [{"error": "gone"}]}),
+        "error of the list": lambda p: reply(p, logprobs={"error": "gone"}),
+        "error of the usage": lambda p: reply(p) | {"usage": {"error": "gone"}},
+        "part that is an error": lambda p: with_message(p, content=[{"type": "error"}]),
+        "capital letters": lambda p: reply(p) | {"Error": "gone"},
+        "errorMessage": lambda p: reply(p) | {"errorMessage": "gone"},
+        "status as digits": lambda p: reply(p) | {"status": "500"},
+        "statusCode": lambda p: reply(p) | {"statusCode": 500},
+        "ok": lambda p: reply(p) | {"ok": False},
+        "success as a text": lambda p: reply(p) | {"success": "false"},
+        "status of the choice": lambda p: reply(p, status="error"),
+        "native_finish_reason": lambda p: reply(p, native_finish_reason="error"),
         "base_resp": lambda _: {"base_resp": {"status_code": 1004, "status_msg": "gone"}},
     },
     "_one_choice": {
@@ -78,6 +90,7 @@ BROKEN = {
     "_readable_text": {
         "a number": lambda p: with_message(p, content=1),
         "an object": lambda p: with_message(p, content={"text": "No"}),
+        "parts that are none": lambda p: with_message(p, content=[1]),
     },
 }
 
@@ -125,6 +138,9 @@ BROKEN_LISTS = {
     "_generated_is_listed": {
         "another token": generated("Perhaps", -0.3),
         "two tokens with one text, the less likely kept": generated("Yes", math.log(0.5)),
+    },
+    "_text_holds_it": {
+        "the list of another token": lambda p: reply(p, message={"content": "Yes"}),
     },
 }
 
@@ -179,6 +195,17 @@ def test_a_filter_that_reports_an_error_blocks():
     assert caught.value.is_block
 
 
+def test_what_only_looks_like_a_failure(protocol):
+    """A filter that was down, an error's name as a token, counts of none, parts of a text."""
+    content = reply(protocol, content_filter_results={"error": {"code": "content_filter_error"}})
+    content |= {"usage": {"errors": 0}, "error": None, "status": "success", "code": 200}
+    message = content["choices"][0]["message"]
+    message["content"] = [message["content"], {"type": "text", "text": ""}]
+    assert read_reply(content, protocol, "no")["outcome"] == "correct"
+    named = {"text": "No", "logprobs": {"top_logprobs": [{"No": -0.6, "error": -2.0}]}}
+    assert read_reply({"choices": [named]}, LOGIT, "no")["outcome"] == "correct"
+
+
 def test_refusals_of_the_model(protocol):
     parts = [{"type": "refusal", "refusal": "I must decline."}]
     for content in (
@@ -200,7 +227,7 @@ def test_rounded_lists_are_possible():
 
 def test_several_tokens_with_one_text_add_up():
     listed = [("Yes", math.log(0.4)), ("No", math.log(0.3)), ("No", math.log(0.2)), ("I", -5.0)]
-    row = read_reply(reply(LOGIT, listed), LOGIT, "yes")
+    row = read_reply(reply(LOGIT, listed, message={"content": "Yes"}), LOGIT, "yes")
     assert row["answer"] == "no"
     assert row["logp_no"] == pytest.approx(math.log(0.5))
     assert row["logit_diff"] == pytest.approx(math.log(0.4) - math.log(0.5))
@@ -242,6 +269,7 @@ def test_an_object_that_names_a_token_twice_adds_up():
         (" Yes", " No", " The"),
         ("\\x59\\x65\\x73", "bytes:\\x4e\\x6f", "The"),
         ("b'Yes'", "b'No'", "b'\\xe2'"),
+        ("' Yes'", "' No'", "'The'"),
     ],
 )
 def test_spellings_of_other_servers(yes, no, other):
@@ -254,11 +282,14 @@ def test_spellings_of_other_servers(yes, no, other):
 def test_forms_in_another_script_that_are_listed_byte_by_byte():
     protocol = LOGIT.with_answers({"yes": (" \u662f",), "no": (" \u5426",)})
     listed = [("\u0120\u00e6\u013a\u00af", -0.5), ("\u0120\u00e5\u0132\u00a6", -1.5), ("x", -4.0)]
-    row = read_reply(reply(protocol=LOGIT, listed=listed), protocol, "yes")
+    content = reply(LOGIT, listed, message={"content": " \u662f"})
+    row = read_reply(content, protocol, "yes")
     assert (row["answer"], row["top_token"]) == ("yes", " \u662f")
 
 
-@pytest.mark.parametrize("ids", [("token_id:9642", "token_id:2822"), (9642, 2822), ("9642", "45")])
+@pytest.mark.parametrize(
+    "ids", [("token_id:9642", "token_id:2822"), (9642, 2822), ("9642", "45"), ("<9642>", "<45>")]
+)
 def test_ids_are_refused_with_the_option_that_helps(ids):
     with pytest.raises(ServerError, match=r"by id \(.*--extra-body '{\"return_tokens_as_token_"):
         read_reply(reply(LOGIT, list(zip(ids, (-0.5, -1.5), strict=True))), LOGIT, "yes")

@@ -33,6 +33,9 @@ PAIRS = make_suite(2)
         "https://user:secret@host/v1",
         "https://host/v1?api-key=secret",
         "https://host/v1#secret",
+        "http://host/v1\nX-Header: secret",
+        "http://the host/v1",
+        "http://host\x1b[2J/v1",
     ],
 )
 def test_addresses_that_are_none_or_hold_a_secret(url: str) -> None:
@@ -92,12 +95,21 @@ def test_an_answer_without_end_is_cut_off(monkeypatch) -> None:
         one.close()
 
 
-@pytest.mark.parametrize("sent", ["[" * 100_000, "9" * 5000, '{"a": 1', "\xff", ""])
-def test_what_python_cannot_parse_is_a_bad_answer(sent: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ("9" * 5000, "a number of more than 4300 digits"),
+        ('{"a": 1', "Expecting"),
+        ("\xff", "Expecting"),
+        ("", "Expecting"),
+    ],
+)
+def test_what_python_cannot_parse_is_a_bad_answer(sent: str, said: str) -> None:
     with serving(lambda *_: "raw") as server:
         server.raw = sent.encode("latin-1")
         one = Client(server.url, ServerOptions(n_attempts=1))
-        with pytest.raises(Fault, match="bad answer: not JSON"):
+        with pytest.raises(Fault, match=rf"bad answer: not JSON \({said}"):
             one.ask("chat/completions", dict, {"model": "m", "messages": [{"content": "?"}]})
         one.close()
 

@@ -43,3 +43,8 @@ def test_what_is_broken_is_a_problem(monkeypatch, misfired) -> None:
     (row,) = map(json.loads, nobody.out.splitlines())
     assert (row["name"], row["status"]) == ("server", "problem")
     assert "Connection refused" in row["value"]
+    named = examine_server(f"http://127.0.0.1:{free_port()}/v1", ServerOptions(server_model="m"))
+    assert [(each.name, each.status) for each in named[1:]] == [
+        ("texts", "problem"),
+        ("log-probabilities", "problem"),
+    ]

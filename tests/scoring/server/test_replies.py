@@ -282,6 +282,15 @@ def test_bodies() -> None:
             {"protocol": LOGIT, "extra_body": {"messages": []}},
             "extra_body must not hold .*got 'messages'",
         ),
+        *(
+            ({"protocol": LOGIT, "extra_body": body}, f"extra_body must {rule}")
+            for body, rule in [
+                ({"user": "\ud800"}, "be JSON in UTF-8, got 'utf-8' codec"),
+                ({"stop": {"a"}}, "be JSON in UTF-8, got Object of type set"),
+                ({"top_p": math.nan}, "be JSON in UTF-8, got Out of range"),
+                ({1: 2}, "have texts as names, got 1"),
+            ]
+        ),
     ],
 )
 def test_what_cannot_be_asked_of_a_server(arguments, said) -> None:

@@ -4,18 +4,22 @@ A template of another model marks turns by special tokens. A vocabulary that lac
 ordinary tokens; a model whose vocabulary has it may never have been trained on it.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from misfired._core import embeddings as read_embeddings
 from misfired.errors import ModelError
-from misfired.scoring.llama.model import Model
 from misfired.scoring.tokens import PromptTokenizer
+
+if TYPE_CHECKING:
+    from misfired.scoring.llama.model import Model
 
 #: Markers of known templates, for a template that comes without its vocabulary: `<|im_start|>`,
 #: `<start_of_turn>`, `[INST]`.

@@ -6,7 +6,7 @@ add a function to the list, and a reply that breaks it to the tests.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,24 @@ FINISHES = {
 }
 _MEANING = {word: meaning for meaning, words in FINISHES.items() for word in words}
 
-_ERRORS = ("error", "errors", "error_code", "error_msg", "error_message", "exception")
+#: Names of fields that speak of failure, in lower case and without `_` and `-`.
+_ERRORS = (
+    "error",
+    "errors",
+    "errorcode",
+    "errormsg",
+    "errormessage",
+    "exception",
+    "err",
+    "iserror",
+)
 _NO_ERRORS = ("", "0", "none", "null", "ok", "success", "false", "no error")
+_STATUSES = ("status", "statuscode", "state", "code", "nativefinishreason")
 _FAILED = ("error", "failed", "failure", "cancelled", "canceled", "expired", "incomplete")
+#: Where a status is that of the reply.
+_TOPMOST = ("", "base_resp.", "choices.0.", "choices.0.message.")
+#: What is not looked into: texts of tokens as names, and the errors of a filter that let an answer pass.
+_OPAQUE = {"top_logprobs", "content_filter_results", "prompt_filter_results"}
 
 #: Most attempts where a list contradicts itself: servers seldom change their mind.
 N_CONTRADICTED = 2
@@ -70,10 +85,12 @@ class FirstTokens:
     Attributes:
         listed: Texts and log-probabilities in nats.
         generated: The token that it took, None if it does not say or gives no log-probability of it.
+        text: The reply's text, "" if reasoning stands before it.
     """
 
     listed: Sequence[tuple[str, float]]
     generated: tuple[str, float] | None = None
+    text: str = ""
 
 
 def checked_reply(content: Any) -> Reply:
@@ -113,7 +130,8 @@ def checked_tokens(reply: Reply, forms: Sequence[str]) -> FirstTokens | None:
             raise Fault("bad answer", f"no list of tokens with log-probabilities: got {got}")
     listed = [(str(t), float(entry[2])) for t, entry in zip(texts, entries, strict=False)]
     taken = None if texts[-1] is None or own[2] is None else (texts[-1], own[2])
-    tokens = FirstTokens(listed, taken)
+    text = "" if _reasoning(reply.message) else _content(reply.message)
+    tokens = FirstTokens(listed, taken, text)
     for rule in LIST_RULES:
         if (problem := rule(tokens)) is not None:
             raise Fault("bad answer", problem, n_attempts=N_CONTRADICTED)
@@ -122,31 +140,42 @@ def checked_tokens(reply: Reply, forms: Sequence[str]) -> FirstTokens | None:
 
 def _no_error(content: Any) -> None:
     """Nothing speaks of failure: no error at any level, no status but those of success."""
-    choice = _first_choice(content)
-    levels = {
-        "": content,
-        "base_resp.": content.get("base_resp") if isinstance(content, dict) else None,
-        "choices.0.": choice,
-        "choices.0.message.": choice.get("message") if isinstance(choice, dict) else None,
-    }
-    for level, node in levels.items():
-        named = node.items() if isinstance(node, dict) else ()
-        for name in (name for name, value in named if _fails(name, value)):
-            said, code = described(node, f"{node[name]}")
-            raise Fault(
-                "bad answer", f"an error under status 200: {level}{name}: {said}", code=code
-            )
+    for place, node in _objects(content):
+        for name, value in node.items():
+            if _is_error(name, value) or (place in _TOPMOST and _is_failure(name, value)):
+                said, code = described(node, f"{value}")
+                problem = f"an error under status 200: {place}{name}: {said}"
+                raise Fault("bad answer", problem, code=code)
 
 
-def _fails(name: Any, value: Any) -> bool:
-    if name in _ERRORS:
+def _objects(value: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every object of a reply, after its place."""
+    if isinstance(value, dict):
+        yield place, value
+        for name, each in value.items():
+            yield from () if name in _OPAQUE else _objects(each, f"{place}{name}.")
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _objects(each, f"{place}{number}.")
+
+
+def _is_error(name: str, value: Any) -> bool:
+    if _plain(name) in _ERRORS:
         return bool(value) and str(value).strip().casefold() not in _NO_ERRORS
-    if name in {"object", "type"}:
-        return bool(value == "error")
-    if name in {"status", "status_code", "code"}:
-        is_code = isinstance(value, int) and not isinstance(value, bool) and value >= 400
-        return is_code or (isinstance(value, str) and value.casefold() in _FAILED)
-    return name == "success" and value is False
+    return name in {"object", "type"} and value == "error"
+
+
+def _is_failure(name: str, value: Any) -> bool:
+    if _plain(name) in {"success", "ok"}:
+        return str(value).casefold() == "false"
+    if _plain(name) not in _STATUSES or isinstance(value, bool):
+        return False
+    told = str(value).casefold()
+    return told in _FAILED or (told.isdecimal() and len(told) < 6 and int(told) >= 400)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "")
 
 
 def _one_choice(content: Any) -> None:
@@ -179,8 +208,9 @@ def _known_finish(content: Any) -> None:
 
 def _readable_text(content: Any) -> None:
     """The message's content is a text, or parts of one."""
-    message = _message_of(content["choices"][0])
-    if not isinstance(message.get("content"), str | list | None):
+    said = _message_of(content["choices"][0]).get("content")
+    parts = said if isinstance(said, list) else []
+    if not isinstance(said, str | list | None) or not all(isinstance(p, dict | str) for p in parts):
         raise Fault("bad answer", "the message's content is no text")
 
 
@@ -268,6 +298,14 @@ def _generated_is_listed(tokens: FirstTokens) -> str | None:
     )
 
 
+def _text_holds_it(tokens: FirstTokens) -> str | None:
+    """The text holds the generated token, if that is a word."""
+    said, own = tokens.text.strip(), tokens.generated[0].strip() if tokens.generated else ""
+    if not own.isalnum() or own in said or said in own:
+        return None
+    return f"the text must hold the generated token {own!r}, got {said[:40]!r}"
+
+
 #: Hold for the first tokens that a reply lists. Each returns what breaks it.
 LIST_RULES: tuple[Callable[[FirstTokens], str | None], ...] = (
     _numbers_are_logarithms,
@@ -276,6 +314,7 @@ LIST_RULES: tuple[Callable[[FirstTokens], str | None], ...] = (
     _sum_to_one,
     _leave_room,
     _generated_is_listed,
+    _text_holds_it,
 )
 
 
@@ -291,23 +330,31 @@ def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _text(message: Mapping[str, Any]) -> str:
     """Return the text, with reasoning that the server split off as a block before it."""
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    if not isinstance(reasoning, str):
-        return content or ""
+    content, reasoning = _content(message), _reasoning(message)
+    if reasoning is None:
+        return content
     return f"<think>{reasoning}" + (f"</think>{content}" if content else "")
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    """Return the text, joined where it comes in parts."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return content or ""
+    return "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in content)
+
+
+def _reasoning(message: Mapping[str, Any]) -> str | None:
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else None
 
 
 def _refusal(message: Mapping[str, Any]) -> str:
     """Return what the model says in the field for refusals, or in a part of that kind."""
     content = message.get("content")
-    parts = (
-        [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    )
-    said = [message.get("refusal"), *(part.get("refusal") for part in parts)]
-    return " ".join(str(each) for each in said if each).strip()
+    parts = content if isinstance(content, list) else []
+    said = [message, *(part for part in parts if isinstance(part, dict))]
+    return " ".join(str(each["refusal"]) for each in said if each.get("refusal")).strip()
 
 
 def _first_position(logprobs: Mapping[str, Any]) -> tuple[Any, tuple[Any, Any, Any]] | None:

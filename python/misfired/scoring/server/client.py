@@ -7,11 +7,12 @@ status, a bad answer. None of them says anything of the model.
 import json
 import os
 import random
+import sys
 import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import urllib3
 from urllib3 import exceptions
@@ -121,7 +122,7 @@ class Client:
         try:
             try:
                 # Once more: reading joins parts of a text, and decodes bytes.
-                return self._secrets.cleaned(read(self._exchange(path, body)))
+                return cast("Read", self._secrets.cleaned(read(self._exchange(path, body))))
             except (Fault, MisfiredError):
                 raise
             except _UNREADABLE as error:
@@ -154,8 +155,12 @@ class Client:
         """Return the JSON document of a text without the key, and what is wrong with it."""
         try:
             return self._secrets.cleaned(json.loads(text, object_pairs_hook=members)), None
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             return None, str(error)
+        except RecursionError:
+            return None, "nested too deep"
+        except ValueError:
+            return None, f"a number of more than {sys.get_int_max_str_digits()} digits"
 
     def _send(
         self, path: str, body: dict[str, Any] | None
@@ -221,10 +226,11 @@ def check_url(url: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = usable and url.isprintable() and " " not in url
     except ValueError:
         usable = False
     if not usable:
-        raise ArgumentError("a server's address must be http(s)://HOST[:PORT]/v1")
+        raise ArgumentError("a server's address must be http(s)://HOST[:PORT]/v1, without spaces")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ArgumentError(
             "a server's address must hold no user, password or query, which would be written to files; "

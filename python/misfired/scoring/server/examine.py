@@ -49,7 +49,8 @@ def _ask(
     try:
         row = client.ask(template.path, read, template.body(TRIAL))
     except (Fault, MisfiredError) as error:
-        if protocol.generates:
+        # A server that sends no reply fails in whatever it is asked.
+        if protocol.generates or (isinstance(error, Fault) and error.kind != "bad answer"):
             return Finding(name, str(error), "problem"), None
         return Finding(name, str(error), "note", _TEXTS), None
     seconds = time.monotonic() - started

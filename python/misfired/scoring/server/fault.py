@@ -60,5 +60,7 @@ def described(content: Any, otherwise: str) -> tuple[str, str]:
     if not isinstance(error, dict):
         return str(error), ""
     words = ("message", "detail", "error_message", "error_msg", "status_msg", "exception")
-    said = next((error[word] for word in words if error.get(word)), otherwise)
-    return str(said), str(error.get("code") or error.get("type") or "")
+    said = (error[word] for word in words if not isinstance(error.get(word), dict | None))
+    return str(next(filter(None, said), otherwise)), str(
+        error.get("code") or error.get("type") or ""
+    )

@@ -1,5 +1,6 @@
 """Requests: one prompt as the body that a server gets."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,8 +55,14 @@ class RequestTemplate:
                 "protocol must have no prefix with a server, such as logit, generate or cot, got "
                 f"{name!r}, which begins the model's answer for it"
             )
+        for odd in (key for key in self.extra_body if not isinstance(key, str)):
+            raise ArgumentError(f"extra_body must have texts as names, got {odd!r}")
         for fixed in filter(self.extra_body.__contains__, _FIXED):
             raise ArgumentError(f"extra_body must not hold {', '.join(_FIXED)}, got {fixed!r}")
+        try:
+            json.dumps(dict(self.extra_body), ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ArgumentError(f"extra_body must be JSON in UTF-8, got {error}") from None
 
     @property
     def path(self) -> str:

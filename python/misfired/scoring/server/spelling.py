@@ -14,7 +14,7 @@ from misfired.errors import ServerError
 #: A token as it is listed, and its bytes if they are told.
 Listed = tuple[Any, Any]
 
-_NAMED_ID = re.compile(r"(?:token_id|token|id)[:_]\d+")
+_NAMED_ID = re.compile(r"(?:token_id|token|id)[:_]\d+|<\|?(?:(?:token_id|token|id)[:_])?\d+\|?>")
 #: Numbers below this may be answers.
 _LEAST_ID = 1000
 _BYTE = re.compile(r"<0x([0-7][0-9A-Fa-f])>")
@@ -49,7 +49,7 @@ def spelled(listed: Sequence[Listed], forms: Collection[str]) -> list[str | None
     Raises:
         ServerError: Tokens are ids, and no bytes are told.
     """
-    texts = [_told(*each) for each in listed]
+    texts = _unquoted([_told(*each) for each in listed])
     marks = [mark for mark in ("▁", "Ġ", "Ċ", "</w>") if not any(mark in form for form in forms)]
     _refuse_ids(texts, forms)
     by_bytes = any(mark in text for mark in ("Ġ", "Ċ") if mark in marks for text in texts if text)
@@ -74,6 +74,13 @@ def _from_bytes(data: Any) -> str | None:
     except (TypeError, ValueError):
         return None
     return None if not text or _NAMED_ID.fullmatch(text) else text
+
+
+def _unquoted(texts: list[str | None]) -> list[str | None]:
+    """Take the quotes off where every token has them."""
+    known = [text for text in texts if text]
+    quoted = all(len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" for text in known)
+    return [text and text[1:-1] for text in texts] if quoted else texts
 
 
 def _refuse_ids(texts: Sequence[str | None], forms: Collection[str]) -> None:
