@@ -39,7 +39,7 @@ def escaped(text: str) -> str:
 
 
 def numbered(form: str) -> Callable[[str], str]:
-    """Every character that is no letter by its number, but for those that are not compared."""
+    """Every character that is no letter by its number, except those that are not compared."""
     return lambda key: "".join(c if c.isalnum() or c in "\\=" else form.format(ord(c)) for c in key)
 
 

@@ -23,7 +23,7 @@ _MOST_PASSES = 4
 #: What breaks a line, shows nothing or changes the look; no key holds it.
 _UNSEEN = re.compile(rf"\x1b\[[\d;]*[a-z]|\s|[{UNSEEN}\ufe0e\ufe0f]|<w?br ?/?>", re.IGNORECASE)
 #: A character by its number (in escapes of JSON, C, Rust and Perl, in URLs, mail and HTML), or by its name in
-#: HTML. The groups are numbers of base 16, but for the last two.
+#: HTML. The numbers have the bases of `_BASES`.
 _SPELLED = re.compile(
     r"(?:\\+(?:u(?:0000)?00|x)|%(?:u00)?|=)([0-9a-f]{2})|\\+[ux]\{0*([0-9a-f]{2})\}"
     r"|&#x0*([0-9a-f]{2});?|\\+0?([01][0-7]{2})|&#0*(\d{2,3});?|&\w{1,8};",
