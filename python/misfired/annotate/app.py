@@ -19,7 +19,7 @@ from misfired.annotate.options import LOCAL, ServeOptions
 from misfired.annotate.record import Record
 from misfired.annotate.session import Question, Session
 from misfired.annotate.study import ANSWERS, Study
-from misfired.annotate.texts import CONSENT, INSTRUCTIONS, blocks
+from misfired.annotate.texts import CONSENT, INSTRUCTIONS
 from misfired.errors import MisfiredWarning
 
 #: What is no address has no host.
@@ -187,8 +187,7 @@ def _go(session: Session, name: str) -> Response:
 
 
 def _message(status: int, title: str, text: str) -> Response:
-    page = pages.text_page(title, list(blocks(f"# {title}\n\n{text}")))
-    return HTMLResponse(page, status_code=status)
+    return HTMLResponse(pages.text_page(title, f"# {title}\n\n{text}"), status_code=status)
 
 
 def _unknown(request: Request, error: Exception | None = None) -> Response:  # noqa: ARG001

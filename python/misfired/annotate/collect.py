@@ -4,7 +4,7 @@ import shutil
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,13 +67,11 @@ class Collected:
         people: One row for each annotator, of schema `PEOPLE_SCHEMA`.
         timings: Of schema `TIMINGS_SCHEMA`.
         folders: Run folders, those of excluded annotators not among them.
-        outcomes: Outcomes of all of them, with `annotator`.
     """
 
     people: pl.DataFrame
     timings: pl.DataFrame
     folders: list[Path]
-    outcomes: pl.DataFrame
 
 
 @checks_types
@@ -100,7 +98,7 @@ def collect_study(
     out = Path(out)
     items = {row["item"]: row for row in study.items().iter_rows(named=True)}
     allowed, limit = study.allowed(), study.about["options"]["max_failures"]
-    rows, times, folders, frames = [], [], [], []
+    rows, times, folders = [], [], []
     said: list[_Given] = []
     for name, order in study.orders().items():
         record = Record(study.path / ANSWERS / f"{name}.jsonl", mend=False).check(order, allowed)
@@ -111,26 +109,26 @@ def collect_study(
         folder = out / name
         _clear(folder, study, name)
         if row["status"] in {"begun", "complete"} and not row["excluded"]:
-            said.append(_given(record, asked))
-            about = {"description": "a person", "consent": record.consent}
-            prompts = {(item["id"], item["condition"]) for item in asked}
-            outcomes = _write_run(study, folder, said[-1], prompts, about)
-            frames.append(outcomes.with_columns(annotator=pl.lit(name)))
+            given = {_prompt(asked[p]): lines[-1]["answer"] for p, lines in record.answers.items()}
+            ids = {item["id"] for item in asked}
+            _write_run(study, folder, given, ids, description="a person", consent=record.consent)
+            said.append(given)
             folders.append(folder)
     _clear(out / MAJORITY, study, MAJORITY)
     if with_majority and said:
-        voted = _voted(
-            said, {(row["id"], row["condition"]): row["expected"] for row in items.values()}
-        )
-        about = {"description": f"the majority of {len(said)} people"}
-        _write_run(study, out / MAJORITY, voted, set(voted), about)
+        voted = _voted(said, {_prompt(item): item["expected"] for item in items.values()})
+        ids, description = {name for name, _ in voted}, f"the majority of {len(said)} people"
+        _write_run(study, out / MAJORITY, voted, ids, description=description)
     people, timings = pl.DataFrame(rows, PEOPLE_SCHEMA), pl.DataFrame(times, TIMINGS_SCHEMA)
     out.mkdir(parents=True, exist_ok=True)
     for file, table in ((PEOPLE, people), (TIMINGS, timings)):
         with replacing(out / file) as temporary:
             table.write_parquet(temporary)
-    outcomes = pl.concat(frames) if frames else pl.DataFrame()
-    return Collected(people, timings, folders, outcomes)
+    return Collected(people, timings, folders)
+
+
+def _prompt(item: Mapping[str, Any]) -> _Prompt:
+    return item["id"], item["condition"]
 
 
 def _person(
@@ -190,42 +188,43 @@ def _annotator(study: Study, name: str) -> dict[str, Any]:
     return {"name": name, "study_sha256": study.sha256, "made": study.about["made"]}
 
 
-def _given(record: Record, asked: Sequence[dict[str, Any]]) -> _Given:
-    return {
-        (asked[place]["id"], asked[place]["condition"]): lines[-1]["answer"]
-        for place, lines in record.answers.items()
-    }
-
-
 def _voted(said: Sequence[_Given], expected: Mapping[_Prompt, str]) -> _Given:
     """Return the answers of the majority; a tie, or nothing but abstentions, cannot tell."""
     voted: _Given = {}
     for prompt in dict.fromkeys(key for given in said for key in given):
         votes = Counter(given[prompt] for given in said if prompt in given)
         votes.pop(CANNOT_TELL, None)
-        n_right, right = votes.pop(expected[prompt], 0), expected[prompt]
-        n_wrong = votes.total()
-        most_wrong = max(sorted(votes), key=votes.__getitem__, default=CANNOT_TELL)
-        voted[prompt] = right if n_right > n_wrong else most_wrong
-        if n_right == n_wrong:
+        right = expected[prompt]
+        n_right = votes.pop(right, 0)
+        if n_right == votes.total():
             voted[prompt] = CANNOT_TELL
+        else:
+            # Several wrong answers are as one; the first by name of the most frequent stands for them.
+            wrong = max(sorted(votes), key=votes.__getitem__, default=CANNOT_TELL)
+            voted[prompt] = right if n_right > votes.total() else wrong
     return voted
 
 
 def _write_run(
-    study: Study, folder: Path, given: _Given, asked: Set[_Prompt], about: Mapping[str, Any]
-) -> pl.DataFrame:
-    """Write the run folder of a person, or of all; return the outcomes."""
+    study: Study,
+    folder: Path,
+    given: _Given,
+    ids: Collection[str],
+    *,
+    description: str,
+    consent: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the run folder of a person who was asked these pairs, or of the majority."""
     started, name = time.time(), folder.name
-    pairs = study.pairs().filter(pl.col("id").is_in({each for each, _ in asked}))
+    pairs = study.pairs().filter(pl.col("id").is_in(ids))
     protocol = people_protocol(study.answers, study.text(INSTRUCTIONS))
     options = RunOptions(protocol=protocol, seed=study.about["options"]["seed"])
     settings = run_settings(pairs, options, [], {"annotator": _annotator(study, name)})
     answers = answers_of(pairs, given, protocol)
     facts = {
-        "model": {"path": name, "description": about["description"], "metadata": None},
+        "model": {"path": name, "description": description, "metadata": None},
         "versions": {"misfired": __version__, "study": study.about["misfired"]},
-        "consent": about.get("consent"),
+        "consent": consent,
     }
     with RunFolder(folder, settings) as run:
         run.keep_pairs(pairs)
@@ -238,7 +237,6 @@ def _write_run(
         analyses = analyse(answers, outcomes, **asked_for)
         summary = analyses.summary_rows(summarize(outcomes, **asked_for))
         run.finish(answers, manifest, {SUMMARY: summary, ANALYSES: analyses.to_json()})
-    return outcomes
 
 
 def people_protocol(answers: Sequence[str], instructions: str) -> Protocol:
@@ -250,7 +248,7 @@ def people_protocol(answers: Sequence[str], instructions: str) -> Protocol:
 
 
 def answers_of(
-    pairs: pl.DataFrame, given: Mapping[tuple[str, str], str], protocol: Protocol
+    pairs: pl.DataFrame, given: Mapping[_Prompt, str], protocol: Protocol
 ) -> pl.DataFrame:
     """Return answers by pair and condition in the order and columns of every run.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from misfired.annotate.texts import TEMPLATES, Block
+from misfired.annotate.texts import TEMPLATES, blocks
 
 #: The question is the last sentence, after one that has ended.
 _LAST = re.compile(r"^(.*[.!?]['\")\u2019\u201d]*)\s+([^.!?]*\?)\s*$", re.DOTALL)
@@ -63,18 +63,18 @@ def question_page(
     return _environment().get_template("question.html").render(shown)
 
 
-def text_page(title: str, blocks: Sequence[Block], **more: Any) -> str:
-    """Return a page of text, with `buttons` (value and label) of a form, or a `link` (address and label)."""
-    shown: dict[str, Any] = {
-        "title": title,
-        "blocks": blocks,
-        "buttons": (),
-        "link": None,
-        "home": None,
-    }
-    return (
-        _environment().get_template("text.html").render(shown | {"csrf": "", "action": ""} | more)
-    )
+def text_page(title: str, text: str, **more: Any) -> str:
+    """Return a page of text (see `texts.blocks`).
+
+    Args:
+        title: What the browser's tab shows.
+        text: The text.
+        more: `buttons` (value and label) of a form with `action` and `csrf`, a `link` (address and label),
+            and `home`.
+    """
+    shown: dict[str, Any] = {"buttons": (), "link": None, "home": None, "csrf": "", "action": ""}
+    shown |= {"title": title, "blocks": list(blocks(text))} | more
+    return _environment().get_template("text.html").render(shown)
 
 
 def static_text(name: str) -> str:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from misfired.annotate import pages
 from misfired.annotate.record import Record
 from misfired.annotate.stories import PRACTICE, STORY_ANSWERS
-from misfired.annotate.texts import Block, blocks
 
 _DONE = """\
 # Thank you
@@ -195,8 +194,8 @@ class Session:
         if number > 1:
             *_, right, why = PRACTICE[number - 2]
             given = self.record.practised[number - 1]
-            notice = f"You answered \u201c{given}\u201d{'.' if given == right else ', but'} {why}"
-            notice = notice.replace("but The", "but the")
+            told = "That is right" if given == right else f"The right answer is {right}"
+            notice = f"You answered \u201c{given}\u201d. {told}: {why}"
         if number > len(PRACTICE):
             text = f"# Ready?\n\n{notice}\n\n{_READY.format(n=len(self.questions))}"
             return self._text("Ready?", text, action=name, buttons=[("begin", "Begin")])
@@ -241,12 +240,8 @@ class Session:
         return self._text("Withdraw", _WITHDRAW, action="withdraw", buttons=buttons, home=None)
 
     def _text(self, title: str, text: str, *, action: str = "", **more: object) -> str:
-        shown: dict[str, object] = {
-            "home": self.home,
-            "action": f"{self.home}/{action}",
-            "csrf": self.csrf,
-        }
-        return pages.text_page(title, list[Block](blocks(text)), **(shown | more))
+        own = {"home": self.home, "action": f"{self.home}/{action}", "csrf": self.csrf}
+        return pages.text_page(title, text, **(own | more))
 
 
 def _number(text: str) -> int:

@@ -65,15 +65,14 @@ PRACTICE = (
         "Two neighbours met at the well. The potter had filled a bucket; the weaver had not.",
         "Had the potter filled a bucket?",
         "yes",
-        "The story says that the potter had filled a bucket, so the answer is yes.",
+        "the story says that the potter had filled a bucket.",
     ),
     (
         "A painter and a carpenter took the same train. The carpenter had lost a ticket and bought "
         "another. The painter had a ticket.",
         "Had the painter lost a ticket?",
         "no",
-        "The story says that the carpenter had lost a ticket, and that the painter had one. So the "
-        "answer is no.",
+        "the story says that the carpenter had lost a ticket, and that the painter had one.",
     ),
 )
 """Story, question, right answer, and why."""

@@ -207,7 +207,30 @@ def make_study(
     if not all(answers) or len(set(answers)) < max(2, len(answers)):
         raise ArgumentError(f"answers must be two or more unlike texts, got {list(answers)}")
     pairs = validate_suite(pairs, source="pairs", answers=answers)
-    able = set(foils["twin_of"].to_list()) if len(foils := draw.foil_rows(pairs)) else set()
+    drawn, chosen = _choose(pairs, asked)
+    core, items = drawn[: asked.n_core], draw.build_items(chosen)
+    hands = draw.deal(chosen, drawn, asked)
+    names = annotator_names(asked.annotators)
+    rows = [
+        (name, place, item)
+        for number, (name, hand) in enumerate(zip(names, hands, strict=True))
+        for place, item in enumerate(draw.order_of(items, hand, asked, number))
+    ]
+    orders = pl.DataFrame(rows, schema=["annotator", "place", "item"], orient="row")
+    tables = {PAIRS: chosen, ITEMS: items, ORDERS: orders}
+    about = {"format": FORMAT, "misfired": __version__, "made": time.time()}
+    about |= {"suite": ", ".join(sorted(set(chosen["suite"]))), "suite_sha256": pairs_sha256(pairs)}
+    about |= {"options": asdict(asked), "answers": list(answers), "core": core}
+    counts = _counts(tables, hands, core)
+    about |= {"counts": counts, "zero": zero_bounds(asked.annotators, counts["n_scenarios"])}
+    _write(folder, tables, about, names)
+    return Study.read(folder)
+
+
+def _choose(pairs: pl.DataFrame, asked: StudyOptions) -> tuple[list[str], pl.DataFrame]:
+    """Return the ids of pairs in the order in which they are drawn; their rows, and their false questions."""
+    foils = draw.foil_rows(pairs)
+    able = set(foils["twin_of"])
     drawn = draw.draw_pairs(
         pairs, asked.n_pairs, seed=asked.seed, able=able if asked.foils else None
     )
@@ -216,28 +239,7 @@ def make_study(
     if "twin_of" not in chosen.columns:
         chosen = chosen.with_columns(twin_of=pl.lit(None, pl.String))
     kept = foils.filter(pl.col("twin_of").is_in(with_foil)).select(chosen.columns)
-    items = draw.build_items(pl.concat([chosen, kept]))
-    hands = draw.deal(chosen, drawn, asked)
-    names = annotator_names(asked.annotators)
-    orders = [draw.order_of(items, hand, asked, number) for number, hand in enumerate(hands)]
-    rows = [
-        (name, place, item)
-        for name, order in zip(names, orders, strict=True)
-        for place, item in enumerate(order)
-    ]
-    tables = {
-        PAIRS: pl.concat([chosen, kept]),
-        ITEMS: items,
-        ORDERS: pl.DataFrame(rows, schema=["annotator", "place", "item"], orient="row"),
-    }
-    about = {"format": FORMAT, "misfired": __version__, "made": time.time()}
-    about |= {"suite": ", ".join(sorted(set(chosen["suite"]))), "suite_sha256": pairs_sha256(pairs)}
-    core = drawn[: asked.n_core]
-    about |= {"options": asdict(asked), "answers": list(answers), "core": core}
-    counts = _counts(tables, hands, core)
-    about |= {"counts": counts, "zero": zero_bounds(asked.annotators, counts["n_scenarios"])}
-    _write(folder, tables, about, names)
-    return Study.read(folder)
+    return drawn, pl.concat([chosen, kept])
 
 
 def _counts(

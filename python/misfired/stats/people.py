@@ -282,11 +282,8 @@ def people_against(
             spread = one.of_scenarios if scope == "these" else one.variance
             scale = np.sqrt(spread * two.of_scenarios)
             correlation = float(np.clip(product / scale, -1, 1)) if scale > 0 else 0.0
-            rows.append(
-                row
-                | {"scope": scope, "n_people": own.n_people}
-                | _minus(row, ends, base, correlation)
-            )
+            head = row | {"scope": scope, "n_people": own.n_people}
+            rows.append(head | _minus(row, ends, base, correlation))
     return pl.DataFrame(rows, schema=PEOPLE_SCHEMA)
 
 
@@ -338,23 +335,18 @@ def _rows(
     )
     codes = as_codes(*sides)[0]
     scored = outcomes.drop_nulls(CONDITIONS)
+    counts = {
+        "n_pairs": len(scored),
+        "n_scenarios": scored["scenario"].n_unique(),
+        "n_unscored": len(outcomes) - len(scored),
+    }
     rows = []
     for name in measures:
         each = found[name]
-        numbers = {"value": each.value, "low": each.low, "high": each.high, "method": each.method}
-        counts = {
-            "n_pairs": len(scored),
-            "n_base": int(np.isin(codes, CELLS[name][1]).sum()),
-            "n_scenarios": scored["scenario"].n_unique(),
-            "n_unscored": len(outcomes) - len(scored),
-        }
-        head: dict[str, Any] = {
-            "scope": scope,
-            "annotator": None,
-            "measure": name,
-            "reason": each.reason,
-        }
-        rows.append(head | numbers | counts)
+        head: dict[str, Any] = {"scope": scope, "annotator": None, "measure": name}
+        head |= {"value": each.value, "low": each.low, "high": each.high, "method": each.method}
+        head |= {"n_base": int(np.isin(codes, CELLS[name][1]).sum()), "reason": each.reason}
+        rows.append(head | counts)
     return rows
 
 
