@@ -90,8 +90,15 @@ def test_every_dash_has_its_reason(answerer: str) -> None:
     )
     tables.append(flips_table(flips(answers.drop("logit_diff"), answers, **few)))
     for table in tables:
-        dashes = [cell for row in table.rows for cell in row if cell == "-"]
+        dashes = {
+            name
+            for row in table.rows
+            for name, cell in zip(table.header, row, strict=True)
+            if cell == "-"
+        }
+        told = " ".join(table.notes).replace("\n", " ")
         assert not dashes or any(note.startswith("- ") for note in table.notes), text(table)
+        assert "p" not in dashes or re.search(r"\bp \(", told), text(table)
 
 
 def test_mar_adjusted_is_shown_where_both_criteria_can_be_placed() -> None:

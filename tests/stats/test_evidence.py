@@ -133,6 +133,28 @@ def test_changes_and_comparisons_are_differences_of_values() -> None:
     assert rows.filter(pl.col("value").is_null() & pl.col("reason").is_null()).is_empty()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "n_scenarios", "choice", "calibrated"),
+    [
+        ("misfire", "reader_plus", 20, None, None),
+        ("misfire", "random", 20, "little_support", "auc_k_at_chance"),
+        ("random", "random", 20, "little_support", "auc_k_at_chance"),
+        ("misfire", "reader_plus", 8, "little_support", "little_support"),
+    ],
+)
+def test_a_difference_is_withheld_where_a_run_of_it_is(
+    first: str, second: str, n_scenarios: int, choice: str | None, calibrated: str | None
+) -> None:
+    runs = [
+        answers_of(name, i, n_scenarios=n_scenarios, size=3)
+        for i, name in enumerate((first, second))
+    ]
+    rows = compare_evidence(*runs, n_resamples=50).filter(total=True)
+    withheld = dict(rows.select("measure", "withheld").rows())
+    assert (withheld["mar_choice"], withheld["mar_calibrated"]) == (choice, calibrated)
+    assert {withheld[name] for name in ("margin_shift", "auc_k", "choice_accuracy_k")} == {None}
+
+
 def test_a_cue_on_one_side_leaves_no_choice() -> None:
     bare = answers_of("misfire", 1, n_scenarios=8, size=3)
     cue = bare.filter(condition="stereotyped").with_columns(priming=pl.lit("cue"))

@@ -277,6 +277,35 @@ def test_a_run_that_does_not_read_has_no_rank():
     assert board["reads"].to_list()[:2] == [True, True]
 
 
+@pytest.mark.parametrize("measure", ["mar_choice", "mar_calibrated"])
+def test_a_rate_of_margins_with_little_support_has_no_rank(measure):
+    runs = {name: answers_of(name, 3, n_scenarios=20) for name in ("misfire", "reader_plus")}
+    short = pl.col("scenario").is_in([f"q{i}" for i in range(9)])
+    few = runs["misfire"].filter(short & pl.col("id").str.contains(r"^p\d*[05](_no)?$"))
+    board = leaderboard(runs, measure=measure)
+    assert board["rank"].to_list() == [1, 2]
+    assert (board["n_effective"] >= 30).all()
+    # A run that is not ranked takes no pair from the others.
+    more = leaderboard(runs | {"few": few}, measure=measure)
+    assert more.head(2).equals(board)
+    assert more.row(2, named=True)["reason"] == "little_support"
+    # Two runs that can be ranked, on few pairs that both hold, cannot be ranked together.
+    halves = [pl.col("scenario").is_in([f"q{i}" for i in range(at, at + 11)]) for at in (0, 9)]
+    apart = dict(zip("ab", map(runs["misfire"].filter, halves), strict=True))
+    board = leaderboard(apart, measure=measure)
+    assert board["rank"].to_list() == [None] * 2
+    assert board["reason"].to_list() == ["little_support"] * 2
+    other = runs["misfire"].with_columns(scenario=pl.lit("z"))
+    with pytest.raises(DataError, match="runs: id 'p0': more than one scenario"):
+        leaderboard({"a": runs["misfire"], "b": other}, measure=measure)
+    apart = runs["misfire"].with_columns(
+        pl.format("x{}", pl.col("id")).alias("id"),
+        pl.format("x{}", pl.col("twin_of")).alias("twin_of"),
+    )
+    with pytest.raises(DataError, match="runs must share pairs to be ranked, got none: a, b"):
+        leaderboard({"a": runs["misfire"], "b": apart}, measure=measure)
+
+
 def test_a_leaderboard_of_margins_ranks_by_their_own_differences():
     runs = {f"m{i}": answers_of("misfire" if i else "reader_plus", 10 + i) for i in range(3)}
     board = leaderboard(runs, measure="margin_shift").sort("run")

@@ -27,6 +27,7 @@ WORDS = {
     "little_support": f"it rests on pairs worth fewer than {FEWEST_EFFECTIVE}",
     "criterion_at_limit": "some answer is given too rarely to place a criterion",
     "no_discordant_pair": "no pair has changed between the two",
+    "not_tested": "a difference of changes has no test",
     "no_answers": "outcomes alone tell no answers",
     "no_answer": "no prompt has an answer of yes or no",
     "no_yes_or_no": "no prompt expects yes or no",

@@ -82,7 +82,8 @@ def contrasts_table(contrasts: pl.DataFrame) -> Table:
         name = f"{row['contrast']} {row['priming']}"
         value = notes.value(row, short, name, "+")
         ends = notes.interval(row, short, name)
-        rows.append((row["contrast"], row["priming"], short, value, ends, *_p_values(row)))
+        tested = _sign_flip(row, notes, f"{name} {short}"), p_value(row["p_adjusted"])
+        rows.append((row["contrast"], row["priming"], short, value, ends, *tested))
     title = "contrasts of primings (p of sign-flip tests, one family)"
     return Table(header, rows, title, n_words=3, notes=notes.lines())
 
@@ -210,7 +211,9 @@ def comparison_table(comparison: pl.DataFrame, title: str) -> Table:
         place = f"{name} {priming}"
         values = (notes.value(mar, "MAR", place, "+"), notes.interval(mar, "MAR", place))
         joined = notes.value(joint, "joint", place, "+")
-        rows.append((name, priming, mar["n_pairs"], *values, joined, *_p_values(joint)))
+        why = "not_tested" if str(priming).endswith(" - none") else "no_discordant_pair"
+        tested = _sign_flip(joint, notes, place, why), p_value(joint["p_adjusted"])
+        rows.append((name, priming, mar["n_pairs"], *values, joined, *tested))
     return Table(header, rows, title, n_words=2, notes=notes.lines())
 
 
@@ -270,10 +273,6 @@ def _base(row: _Row) -> tuple[str, str]:
     return ("" if row["n_pairs"] is None else row["n_pairs"]), number(row["n_effective"], digits=0)
 
 
-def _p_values(row: _Row) -> tuple[str, str]:
-    return p_value(row["p_value"]), p_value(row["p_adjusted"])
-
-
 def _rate(yes: int | None, no: int | None) -> str:
     return "" if yes is None or no is None else number(100 * yes / (yes + no) if yes + no else None)
 
@@ -306,11 +305,11 @@ def _lines(
         yield name, str(priming), cells
 
 
-def _sign_flip(joint: _Row, notes: Notes, place: str) -> str:
-    """Return the p value of the sign-flip test; without one no pair has changed."""
-    if joint["p_value"] is None and joint["value"] is not None:
-        return notes.value({"value": None, "reason": "no_discordant_pair"}, "p", place)
-    return p_value(joint["p_value"])
+def _sign_flip(row: _Row, notes: Notes, place: str, why: str = "no_discordant_pair") -> str:
+    """Return the p value of the sign-flip test, or a dash that says why there is none."""
+    if row["p_value"] is None and row["value"] is not None:
+        return notes.value({"value": None, "reason": why}, "p", place)
+    return p_value(row["p_value"])
 
 
 def shared_words(shared: Shared) -> str:

@@ -281,36 +281,42 @@ def _frame(
     sampling: SamplingOptions,
 ) -> pl.DataFrame:
     plain, changes = rows_and_changes
-    questions = [*plain, *changes]
-    weights = np.array([*plain.values(), *changes.values()])
-    found = estimates_of(
-        series, weights, EVIDENCE_MEASURES, len(run.categories), sampling, every=True
-    )
+    questions = plain | changes
+    weights, every = np.array(list(questions.values())), np.eye(len(series))
+    found = alone = _estimates(run, series, weights, EVIDENCE_MEASURES, sampling)
+    if not np.array_equal(weights[: len(plain)], every):
+        alone = _estimates(run, series, every, (*CONDITIONAL, "auc_k"), sampling)
     rows = []
-    withheld: dict[tuple[int, str, str], str | None] = {}
     for i, name in enumerate((TOTAL, *run.categories)):
         for (j, question), measure in product(enumerate(questions), EVIDENCE_MEASURES):
             row = found[i, j, measure]
-            changed = j >= len(plain)
-            if changed:
-                primed = question.removesuffix(" - none")
-                why = [withheld.get((i, priming, measure)) for priming in (primed, "none")]
-                cause = next(filter(None, why), None)
-            else:
-                cause = _withheld(measure, row, found[i, j, "auc_k"])
-                withheld[i, question, measure] = cause
             numbers = (row.value, row.low, row.high, row.method, sampling.unit)
             counts = (row.n_pairs, row.n_scenarios, row.n_unscored)
-            label = measure + ("_change" if changed else "")
-            tail = (row.reason, None, *_base(row), cause)
+            label = measure + ("_change" if question in changes else "")
+            # What is withheld of a series is withheld of its differences.
+            causes = (withheld(alone, i, term, measure) for term in np.flatnonzero(weights[j]))
+            tail = (row.reason, None, *_base(row), next(filter(None, causes), None))
             rows.append((name, question, label, *numbers, *counts, *tail, not i))
     return pl.DataFrame(rows, schema=EVIDENCE_SCHEMA, orient="row")
 
 
-def _withheld(measure: str, row: Row, auc_k: Row) -> str | None:
+def _estimates(
+    run: RunMargins,
+    series: Sequence[Margins],
+    weights: Floats,
+    measures: Sequence[str],
+    sampling: SamplingOptions,
+) -> dict[tuple[int, int, str], Row]:
+    return estimates_of(series, weights, measures, len(run.categories), sampling, every=True)
+
+
+def withheld(
+    alone: Mapping[tuple[int, int, str], Row], slice_: int, term: int, measure: str
+) -> str | None:
     """Return why a report prints no rate: it rests on little, or is calibrated on nothing read."""
-    if row.value is None or measure not in CONDITIONAL:
+    if measure not in CONDITIONAL or alone[slice_, term, measure].value is None:
         return None
+    row, auc_k = (alone[slice_, term, name] for name in (measure, "auc_k"))
     calibrated = measure.startswith("mar_calibrated")
     if calibrated and (auc_k.low is None or auc_k.low <= 0.5):
         return "auc_k_at_chance"

@@ -132,11 +132,13 @@ class RunMargins:
 
     Attributes:
         ids: Of the pairs, ascending.
+        scenarios: Of the pairs, by name.
         categories: By number.
         series: Margins by priming, "none" first.
     """
 
     ids: list[str]
+    scenarios: list[str]
     categories: list[str]
     series: dict[str, Margins]
 
@@ -174,7 +176,7 @@ def margins_of_answers(answers: pl.DataFrame, *, of: str = "margin") -> RunMargi
         one_sided = len(set(sources.values())) > 1
         found[priming] = Margins(np.stack(cells), scenario, category, one_sided)
     categories = items["category"].unique().sort().to_list()
-    return RunMargins(items["_item"].to_list(), categories, found)
+    return RunMargins(items["_item"].to_list(), items["scenario"].to_list(), categories, found)
 
 
 def _cell(

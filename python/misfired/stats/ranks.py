@@ -1,7 +1,6 @@
 """Many runs against one another: a leaderboard with the ranks that the data allow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ from misfired._core import ranking
 from misfired.errors import DataError, check_one_of
 from misfired.labels import checked
 from misfired.options import takes_options
-from misfired.stats._arrays import no_nan
+from misfired.stats._arrays import as_groups, no_nan
 from misfired.stats._grid import Grid, grid_of_runs
 from misfired.stats.columns import schema_of
 from misfired.stats.comparison import check_published
-from misfired.stats.evidence import EVIDENCE_MEASURES, estimates_of
-from misfired.stats.margins import Margins, Row, margins_of_answers
+from misfired.stats.evidence import EVIDENCE_MEASURES, estimates_of, withheld
+from misfired.stats.margins import Margins, Row, RunMargins, margins_of_answers
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import RankingOptions, SamplingOptions
 from misfired.stats.outcomes import build_outcomes
@@ -203,40 +202,63 @@ def _by_margins(
         checked(frame, ["condition"], name)
         reads[name] = _reading(name, frame, priming)
         margins[name] = margins_of_answers(frame)
-    kept = sorted(set.intersection(*(set(each.ids) for each in margins.values())))
-    if not kept:
-        raise DataError(f"runs must share pairs to be ranked, got none: {', '.join(runs)}")
-    series = {}
-    for name, each in margins.items():
-        place = dict(zip(each.ids, range(len(each.ids)), strict=True))
-        series[name] = each.series[priming].where(np.array([place[i] for i in kept]))
-    own = {name: _estimates([each], measure, sampling)[0] for name, each in series.items()}
-    reasons = {
-        name: "does_not_read" if reads[name] is False else "little_support"
-        for name, row in own.items()
-        if reads[name] is False or row.n_scenarios < FEWEST_SCENARIOS
-    }
-    ranked = [name for name in series if name not in reasons]
-    masked = [series[name].masked([series[other] for other in ranked]) for name in ranked]
-    # The scenarios of runs are numbered alike, in the order of the pairs that all hold.
-    alike = [replace(each, scenario=masked[0].scenario) for each in masked]
+    series = _on_all_pairs(margins, priming)
+    own = {name: _estimates([each], measure, sampling) for name, each in series.items()}
+    reasons = {name: "does_not_read" for name in series if reads[name] is False}
+    reasons |= {n: why for n, (_, (why,)) in own.items() if n not in reasons and why is not None}
+    while True:
+        ranked = [name for name in series if name not in reasons]
+        alike = [series[name].masked([series[other] for other in ranked]) for name in ranked]
+        if alike and not np.isfinite(alike[0].cells).any():
+            raise DataError(f"runs must share pairs to be ranked, got none: {', '.join(ranked)}")
+        found, lacking = _estimates(alike, measure, sampling)
+        if not any(lacking):
+            break
+        reasons |= {n: why for n, why in zip(ranked, lacking, strict=True) if why is not None}
 
     def row(name: str, found: Row, places: Sequence[object]) -> _Row:
-        about = (found.n_pairs, None, reads[name], "run", found.reason)
+        base = None if found.support is None else found.support.n_effective
+        about = (found.n_pairs, base, reads[name], "run", found.reason)
         return (name, measure, found.value, found.low, found.high, *places, *about)
 
-    found = _estimates(alike, measure, sampling)
     places = _places(alike, [each.value for each in found], measure, sampling)
     rows = [row(*each) for each in zip(ranked, found, places, strict=True)]
-    others = [_without_rank(row(name, own[name], [None] * 3), reasons[name]) for name in reasons]
+    others = [_without_rank(row(n, own[n][0][0], [None] * 3), why) for n, why in reasons.items()]
     return rows, others
 
 
-def _estimates(series: list[Margins], measure: str, sampling: RankingOptions) -> list[Row]:
-    """Return the measure of each series, with joint intervals."""
+def _on_all_pairs(margins: Mapping[str, RunMargins], priming: str) -> dict[str, Margins]:
+    """Return the margins of runs on the pairs of all runs, NaN where a run has no such pair."""
+    scenario: dict[str, str] = {}
+    for run in margins.values():
+        for pair, name in zip(run.ids, run.scenarios, strict=True):
+            if scenario.setdefault(pair, name) != name:
+                raise DataError(f"runs: id {pair!r}: more than one scenario")
+    ids = sorted(scenario)
+    groups = as_groups([scenario[pair] for pair in ids], len(ids), "scenario")
+    found = {}
+    for name, run in margins.items():
+        given = run.series[priming]
+        cells = np.full((len(given.cells), len(ids)), np.nan)
+        cells[:, np.searchsorted(ids, run.ids)] = given.cells
+        found[name] = Margins(cells, groups, np.zeros_like(groups), given.one_sided)
+    return found
+
+
+def _estimates(
+    series: list[Margins], measure: str, sampling: RankingOptions
+) -> tuple[list[Row], list[str | None]]:
+    """Return the measure of each series, with joint intervals, and why one should not be ranked."""
     n = len(series)
-    found = estimates_of(series, np.eye(n), [measure], 1, _at(sampling, n)) if n else {}
-    return list(found.values())
+    if not n:
+        return [], []
+    found = estimates_of(series, np.eye(n), [measure, "auc_k"], 1, _at(sampling, n))
+    rows = [found[0, i, measure] for i in range(n)]
+    reasons = [
+        "little_support" if row.n_scenarios < FEWEST_SCENARIOS else withheld(found, 0, i, measure)
+        for i, row in enumerate(rows)
+    ]
+    return rows, reasons
 
 
 def _places(
