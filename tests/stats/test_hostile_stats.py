@@ -5,6 +5,7 @@ Each call is sound but for one or two arguments, which are of a wrong type, shap
 
 import contextlib
 import inspect
+import json
 import math
 import typing
 import warnings
@@ -20,6 +21,7 @@ from misfired import stats
 from misfired.errors import MisfiredError
 from misfired.stats.margins import Margins
 from misfired.stats.outcomes import build_outcomes
+from misfired.stats.sequential import spending_bounds
 
 N = 24
 RNG = np.random.default_rng(0)
@@ -243,6 +245,12 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(name, key):
             lambda: stats.permutation_test([[True], [False]], [[True]] * 2, measure="criterion"),
             "measure must be one of mar, .* got 'criterion'",
         ),
+        (lambda: stats.agreement(["ab", "cd"]), "ratings must be rows, .* got 'ab'"),
+        (lambda: stats.agreement([{"a": 1}]), "ratings must be rows, .* got {'a': 1}"),
+        (lambda: stats.clustering([[True]] * 2, [[True]] * 2, "s"), "must have 1 series, got 2"),
+        (lambda: stats.mar_bounds([[True]] * 2, [[True]] * 2), "must have 1 series, got 2"),
+        (lambda: spending_bounds(["a"]), "shares must be a row of numbers"),
+        (lambda: spending_bounds([math.nan]), "shares must ascend from above 0 to at most 1"),
         (lambda: stats.flips(pl.concat([ANSWERS, ANSWERS]), OTHER), "id 'p0', .*more than one row"),
         (lambda: stats.verdict(ANSWERS.drop("expected")), "column 'expected' is missing"),
     ],
@@ -250,6 +258,11 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(name, key):
 def test_what_is_wrong_is_named(call, message):
     with pytest.raises(MisfiredError, match=message):
         call()
+
+
+def test_numbers_of_numpy_are_written_as_json():
+    found = stats.bootstrap(**PAIRED, confidence_level=np.float32(0.5), n_resamples=np.int64(9))
+    assert json.loads(found.to_json())["n_resamples"] == 9
 
 
 def test_types_are_those_of_the_annotations():

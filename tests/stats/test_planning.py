@@ -58,6 +58,12 @@ def test_no_correlation_has_a_reason(stereotyped, contrast, reason):
     assert clustering(stereotyped, contrast, ["a", "a", "b", "b"]).reason == reason
 
 
+def test_no_number_of_independent_pairs_is_as_precise_as_scenarios_of_one_rate():
+    found = clustering([True, False] * 3, [True] * 6, list("aabbcc"))
+    assert (found.correlation, found.design_effect) == (-1, 0)
+    assert (found.n_effective, found.reason) == (None, "constant")
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.1, 0.3])
 def test_power_by_formula_agrees_with_simulation(correlation):
     study = STUDY | {"correlation": correlation}

@@ -142,13 +142,17 @@ def floats_of(values: Any, name: str) -> Floats:
     return numbers
 
 
-def as_codes(stereotyped: Flags, contrast: Flags) -> Codes:
-    """Return outcome codes, [n_series, n_pairs]."""
+def as_codes(stereotyped: Flags, contrast: Flags, *, most: int | None = None) -> Codes:
+    """Return outcome codes, [n_series, n_pairs], of at most so many series."""
     sides = as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast")
     codes = outcome_codes(*sides)
     if codes.ndim > 2:
         raise ArgumentError(f"stereotyped must have 1 or 2 dimensions, got {codes.ndim}")
-    return np.ascontiguousarray(np.atleast_2d(codes))
+    codes = np.ascontiguousarray(np.atleast_2d(codes))
+    if most is not None and len(codes) > most:
+        known = " or ".join(map(str, range(1, most + 1)))
+        raise ArgumentError(f"stereotyped must have {known} series, got {len(codes)}")
+    return codes
 
 
 def as_groups(labels: Labels | None, n: int, name: str) -> Numbers:

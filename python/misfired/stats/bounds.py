@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from misfired._core import proportion_interval as _interval
-from misfired.errors import ArgumentError, DataError, check_one_of
-from misfired.stats._arrays import Flags, as_numbers
+from misfired.errors import ArgumentError, check_one_of
+from misfired.stats._arrays import Flags, as_codes, as_numbers
 from misfired.stats.options import DEFAULTS, check_correlation, check_count, check_level
 from misfired.types import checks_types
 
@@ -50,9 +50,8 @@ def mar_bounds(stereotyped: Flags, contrast: Flags) -> Bounds:
         >>> found.best, found.value, round(found.worst, 1), found.n_unscored
         (25.0, 50.0, 66.7, 2)
     """
+    as_codes(stereotyped, contrast, most=1)
     st, co = as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast")
-    if st.shape != co.shape:
-        raise DataError(f"contrast must have {st.size} outcomes, got {co.size}")
     right, wrong, open_ = st == 1, st == 0, np.isnan(st)
     answered, asked = co == 1, np.isnan(co)
     a, c = int(np.sum(right & answered)), int(np.sum(wrong & answered))

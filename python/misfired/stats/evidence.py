@@ -79,7 +79,7 @@ def evidence(answers: pl.DataFrame, **options: Any) -> pl.DataFrame:
 
     A change is primed - unprimed on the pairs that are scored under both; its measures end in `_change`.
     Rates have the intervals of `summarize`. Means have t intervals by scenario, from the jackknife; the
-    AUC has Obuchowski's (1997) on the logit scale.
+    AUC has Obuchowski's (1997) on the logit scale. `stratified` concerns rates alone.
 
     Args:
         answers: One row per prompt, as `answers.parquet` has them.

@@ -36,7 +36,8 @@ class Clustering:
             MAR exceeds that of independent pairs.
         n_effective: Independent pairs that would give the same precision.
         reason: Why there is no number: `no_contrast_correct`, `one_unit` (a single scenario),
-            `single_pairs` (no scenario with two pairs that count), `constant` (no variation).
+            `single_pairs` (no scenario with two pairs that count), `constant` (no variation, or none
+            between scenarios: then there is no `n_effective` alone).
         warnings: See `warnings_of`.
     """
 
@@ -57,7 +58,7 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
         >>> clustering([True, True, False, False], [True] * 4, ["a", "a", "b", "b"]).n_effective
         2.0
     """
-    codes = as_codes(stereotyped, contrast)[0]
+    (codes,) = as_codes(stereotyped, contrast, most=1)
     groups = as_groups(scenario, len(codes), "scenario")
     n_groups = int(groups.max(initial=0)) + 1
     hits, others = (np.bincount(groups[codes == code], minlength=n_groups) for code in (2, 0))
@@ -66,8 +67,9 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     correlation = intraclass_correlation(hits.astype(np.uint32), trials.astype(np.uint32))
     if math.isfinite(correlation):
         effect = design_effect(trials.astype(np.int64), correlation)
-        warnings = warnings_of(None, n_used)
-        return Clustering(correlation, effect, float(trials.sum() / effect), warnings=warnings)
+        # Where all scenarios have the same rate, no number of independent pairs is as precise.
+        n, reason = (trials.sum() / effect, None) if effect > _FINEST else (None, "constant")
+        return Clustering(correlation, effect, n, reason, warnings_of(reason, n_used))
     if n_used < 2:
         reason = "one_unit" if n_used else "no_contrast_correct"
     else:

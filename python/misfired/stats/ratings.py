@@ -99,9 +99,9 @@ def agreement(
 
 def _codes(ratings: _Ratings) -> tuple[Codes, int]:
     given = ratings.rows() if isinstance(ratings, pl.DataFrame) else ratings
-    strange = next((row for row in given if not hasattr(row, "__len__")), None)
-    if strange is not None:
-        raise DataError(f"ratings must be rows, one label for each rater, got {strange!r}")
+    for row in given:
+        if not isinstance(row, (list, tuple, np.ndarray, pl.Series)):
+            raise DataError(f"ratings must be rows, one label for each rater, got {row!r}")
     rows = [label_texts(row) for row in given]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise DataError(

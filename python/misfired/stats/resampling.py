@@ -89,7 +89,7 @@ class Bootstrap:
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=lambda number: number.item())
 
 
 @takes_options(SamplingOptions)

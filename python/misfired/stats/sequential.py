@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from misfired.errors import ArgumentError
+from misfired.stats._arrays import floats_of
 from misfired.stats.options import DEFAULTS, check_level
 from misfired.stats.outcomes import CONDITIONS
 from misfired.stats.resampling import Bootstrap, bootstrap
@@ -70,8 +71,8 @@ def spending_bounds(shares: Sequence[float], *, alpha: float = 0.05) -> list[flo
         [4.877, 3.357, 2.68, 2.29, 2.031]
     """
     check_level("alpha", alpha)
-    steps = np.diff([0.0, *shares])
-    if not len(steps) or steps.min() <= 0 or shares[-1] > 1:
+    steps = np.diff([0.0, *floats_of(shares, "shares")])
+    if not len(steps) or not steps.min() > 0 or shares[-1] > 1:
         raise ArgumentError(f"shares must ascend from above 0 to at most 1, got {list(shares)}")
     nodes, weights = np.polynomial.legendre.leggauss(_N_POINTS)
     z = NormalDist().inv_cdf(1 - alpha / 4)

@@ -65,7 +65,7 @@ class TestResult:
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=lambda number: number.item())
 
 
 @checks_types
@@ -141,9 +141,7 @@ def permutation_test(
         >>> permutation_test(st, co, scenario=["a", "a", "b", "c"], alternative="greater").p_value
         0.25
     """
-    codes = as_codes(stereotyped, contrast)
-    if len(codes) > 2:
-        raise ArgumentError(f"stereotyped must have 1 or 2 series, got {len(codes)}")
+    codes = as_codes(stereotyped, contrast, most=2)
     if len(codes) == 1 and measure is not None:
         raise ArgumentError(f"measure must be None without two series, got {measure!r}")
     if len(codes) == 2:
