@@ -143,7 +143,7 @@ def floats_of(values: Any, name: str) -> Floats:
 
 
 def as_codes(stereotyped: Flags, contrast: Flags, *, most: int | None = None) -> Codes:
-    """Return outcome codes, [n_series, n_pairs], of at most so many series."""
+    """Return outcome codes, [n_series, n_pairs]; `most` limits the number of series."""
     sides = as_numbers(stereotyped, "stereotyped"), as_numbers(contrast, "contrast")
     codes = outcome_codes(*sides)
     if codes.ndim > 2:

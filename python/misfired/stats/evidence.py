@@ -281,7 +281,7 @@ def _frame(
     sampling: SamplingOptions,
 ) -> pl.DataFrame:
     plain, changes = rows_and_changes
-    questions = plain | changes
+    questions = {**plain, **changes}
     weights, every = np.array(list(questions.values())), np.eye(len(series))
     found = alone = _estimates(run, series, weights, EVIDENCE_MEASURES, sampling)
     if not np.array_equal(weights[: len(plain)], every):
@@ -294,7 +294,9 @@ def _frame(
             counts = (row.n_pairs, row.n_scenarios, row.n_unscored)
             label = measure + ("_change" if question in changes else "")
             # What is withheld of a series is withheld of its differences.
-            causes = (withheld(alone, i, term, measure) for term in np.flatnonzero(weights[j]))
+            causes = (
+                withheld(alone, i, term, measure) for term in np.flatnonzero(weights[j]).tolist()
+            )
             tail = (row.reason, None, *_base(row), next(filter(None, causes), None))
             rows.append((name, question, label, *numbers, *counts, *tail, not i))
     return pl.DataFrame(rows, schema=EVIDENCE_SCHEMA, orient="row")

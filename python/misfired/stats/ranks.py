@@ -1,6 +1,6 @@
 """Many runs against one another: a leaderboard with the ranks that the data allow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from misfired.stats.evidence import EVIDENCE_MEASURES, estimates_of, withheld
 from misfired.stats.margins import Margins, Row, RunMargins, margins_of_answers
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import RankingOptions, SamplingOptions
-from misfired.stats.outcomes import build_outcomes
+from misfired.stats.outcomes import outcomes_of
 from misfired.stats.support import FEWEST_SCENARIOS, support_of
 from misfired.stats.verdict import verdict
 from misfired.types import check_type
@@ -30,9 +30,12 @@ LEADERBOARD_SCHEMA = schema_of(
 """Columns of `leaderboard`; the lowest value has rank 1."""
 
 _Flags = npt.NDArray[np.bool_]
-_Row = tuple[object, ...]
+_Reads = Mapping[str, bool | None]
+_Line = dict[str, Any]  # A row of the table; columns that it lacks are null.
+_Lines = tuple[list[_Line], list[_Line]]  # With a rank, and without.
 
 _UNSCORED = 4  # Codes below it are outcomes.
+_RANKS = ("rank", "rank_low", "rank_high")
 
 
 @takes_options(RankingOptions)
@@ -86,20 +89,23 @@ def leaderboard(
     """
     sampling = RankingOptions.of(options)
     check_one_of("measure", measure, (*MEASURES, *EVIDENCE_MEASURES))
-    if measure in MEASURES:
-        rows, others = _by_outcomes(runs, measure, priming, sampling)
-    else:
-        rows, others = _by_margins(runs, measure, priming, sampling)
+    reads = {name: _reading(name, frame, priming) for name, frame in runs.items()}
+    rank = _by_outcomes if measure in MEASURES else _by_margins
+    ranked, others = rank(runs, measure, priming, reads, sampling)
+    for line in (*ranked, *others):
+        line.update(reads=reads[line["run"]], source="run")
     if published is not None:
         figures = checked(check_published(published), ["model", measure], "published")
         for name, value, reason in figures.select("model", measure, "reason").iter_rows():
-            rows.append((name, measure, value, *[None] * 8, "published", reason))
-    frames = (pl.DataFrame(each, LEADERBOARD_SCHEMA, orient="row") for each in (rows, others))
-    return pl.concat([each.sort("value", "run", nulls_last=True) for each in frames])
+            ranked.append({"run": name, "value": value, "source": "published", "reason": reason})
+    frames = (pl.DataFrame(each, LEADERBOARD_SCHEMA) for each in (ranked, others))
+    board = pl.concat([each.sort("value", "run", nulls_last=True) for each in frames])
+    return board.with_columns(measure=pl.lit(measure))
 
 
 def _reading(name: str, frame: pl.DataFrame, priming: str) -> bool | None:
     """Return whether a run reads; None where it cannot be known."""
+    check_type("runs", name, str)
     frame = checked(frame, ["priming"], name)
     if priming not in frame["priming"]:
         raise DataError(f"{name}: no rows of priming {priming!r}")
@@ -107,39 +113,35 @@ def _reading(name: str, frame: pl.DataFrame, priming: str) -> bool | None:
 
 
 def _by_outcomes(
-    runs: Mapping[str, pl.DataFrame], measure: str, priming: str, sampling: RankingOptions
-) -> tuple[list[_Row], list[_Row]]:
-    """Return the rows of runs with and without a rank, by a measure of right and wrong answers."""
-    outcomes, known = {}, {}
-    for name, frame in runs.items():
-        check_type("runs", name, str)
-        known[name] = _reading(name, frame, priming)
-        own = build_outcomes(frame) if "condition" in frame.columns else frame
-        own = checked(own, ["priming"], name)
-        outcomes[name] = own.filter(pl.col("priming") == priming)
+    runs: Mapping[str, pl.DataFrame], measure: str, priming: str, reads: _Reads,
+    sampling: RankingOptions,
+) -> _Lines:  # fmt: skip
+    """Rank runs by a measure of right and wrong answers."""
+    outcomes = {
+        name: checked(outcomes_of(frame), ["priming"], name).filter(priming=priming)
+        for name, frame in runs.items()
+    }
     grid = grid_of_runs(outcomes)
-    reads = [known[run] for run in grid.runs]
     ranked, reasons = _rankable(grid, reads, measure)
     scored = grid.codes < _UNSCORED
     shared: _Flags = np.all(scored[ranked], axis=0)
     others = []
     for series, reason in reasons.items():
-        (row,) = _rows(grid, [series], scored[series], (reads, measure), sampling)
-        others.append(_without_rank(row, reason))
-    return _rows(grid, ranked, shared, (reads, measure), sampling), others
+        (line,) = _lines(grid, [series], scored[series], measure, sampling)
+        others.append(_without_rank(line, reason))
+    return _lines(grid, ranked, shared, measure, sampling), others
 
 
-def _without_rank(row: _Row, reason: str) -> _Row:
-    why = row[-1] if reason == "little_support" and row[2] is None else reason
-    return (*row[:5], *[None] * 3, *row[8:-1], why)
+def _without_rank(line: _Line, reason: str) -> _Line:
+    if reason != "little_support" or line["value"] is not None:
+        line["reason"] = reason
+    return line | dict.fromkeys(_RANKS)
 
 
-def _rankable(
-    grid: Grid, reads: list[bool | None], measure: str
-) -> tuple[list[int], dict[int, str]]:
+def _rankable(grid: Grid, reads: _Reads, measure: str) -> tuple[list[int], dict[int, str]]:
     """Return the series that can be ranked on the pairs they share, and why each other cannot."""
     scored = grid.codes < _UNSCORED
-    reasons = {i: "does_not_read" for i, known in enumerate(reads) if known is False}
+    reasons = {i: "does_not_read" for i, run in enumerate(grid.runs) if reads[run] is False}
     rate = "mar_joint" if measure == "discrepancy" else measure
 
     def leave_out(pairs: Mapping[int, _Flags]) -> bool:
@@ -162,46 +164,40 @@ def _rankable(
             return left, reasons
 
 
-def _rows(
-    grid: Grid,
-    series: list[int],
-    pairs: _Flags,
-    about: tuple[list[bool | None], str],
-    sampling: RankingOptions,
-) -> list[_Row]:
-    """Return the rows of series, ranked among themselves on the given pairs, `about` reads and measure."""
-    reads, measure = about
+def _lines(
+    grid: Grid, series: list[int], pairs: _Flags, measure: str, sampling: RankingOptions
+) -> list[_Line]:
+    """Return the rows of series, ranked among themselves on the given pairs."""
     if not series:
         return []
-    kept = (
-        pairs if pairs.any() else np.ones_like(pairs)
-    )  # A run without a scored pair has its row too.
+    # A run without a scored pair has its row too.
+    kept = pairs if pairs.any() else np.ones_like(pairs)
     codes = np.ascontiguousarray(grid.codes[series][:, kept])
     groups = (grid.scenario[kept], grid.category[kept])
     options = {name: getattr(sampling, name) for name in sampling.panels()}
     numbers, why = ranking(codes, *groups, measure=measure, **options)
-    rows = []
-    for i, line, reason, own in zip(series, numbers.tolist(), why, codes, strict=True):
-        value, low, high, *ranks = map(no_nan, line)
-        places = [None, None, None] if value is None else [int(rank or 0) for rank in ranks]
-        n_effective = None
+    lines: list[_Line] = []
+    for i, (*found, rank, best, worst), reason, own in zip(
+        series, numbers.tolist(), why, codes, strict=True
+    ):
+        line: _Line = dict(zip(("value", "low", "high"), map(no_nan, found), strict=True))
+        if line["value"] is not None:
+            line |= dict(zip(_RANKS, map(int, (rank, best, worst)), strict=True))
         if measure != "discrepancy":
-            n_effective = support_of(own, groups[0], measure).n_effective
-        name = grid.runs[i]
-        support = (int(pairs.sum()), n_effective, reads[i])
-        rows.append((name, measure, value, low, high, *places, *support, "run", reason))
-    return rows
+            line["n_effective"] = support_of(own, groups[0], measure).n_effective
+        lines.append(line | {"run": grid.runs[i], "n_pairs": int(pairs.sum()), "reason": reason})
+    return lines
 
 
 def _by_margins(
-    runs: Mapping[str, pl.DataFrame], measure: str, priming: str, sampling: RankingOptions
-) -> tuple[list[_Row], list[_Row]]:
-    """Return the rows of runs with and without a rank, by a measure of the margin."""
-    reads, margins = {}, {}
-    for name, frame in runs.items():
-        checked(frame, ["condition"], name)
-        reads[name] = _reading(name, frame, priming)
-        margins[name] = margins_of_answers(frame)
+    runs: Mapping[str, pl.DataFrame], measure: str, priming: str, reads: _Reads,
+    sampling: RankingOptions,
+) -> _Lines:  # fmt: skip
+    """Rank runs by a measure of the margin."""
+    margins = {
+        name: margins_of_answers(checked(frame, ["condition"], name))
+        for name, frame in runs.items()
+    }
     series = _on_all_pairs(margins, priming)
     own = {name: _estimates([each], measure, sampling) for name, each in series.items()}
     reasons = {name: "does_not_read" for name in series if reads[name] is False}
@@ -216,15 +212,19 @@ def _by_margins(
             break
         reasons |= {n: why for n, why in zip(ranked, lacking, strict=True) if why is not None}
 
-    def row(name: str, found: Row, places: Sequence[object]) -> _Row:
-        base = None if found.support is None else found.support.n_effective
-        about = (found.n_pairs, base, reads[name], "run", found.reason)
-        return (name, measure, found.value, found.low, found.high, *places, *about)
-
     places = _places(alike, [each.value for each in found], measure, sampling)
-    rows = [row(*each) for each in zip(ranked, found, places, strict=True)]
-    others = [_without_rank(row(n, own[n][0][0], [None] * 3), why) for n, why in reasons.items()]
-    return rows, others
+    lines = [
+        _line(name, row) | dict(zip(_RANKS, ranks, strict=True))
+        for name, row, ranks in zip(ranked, found, places, strict=True)
+    ]
+    others = [_without_rank(_line(n, own[n][0][0]), reason) for n, reason in reasons.items()]
+    return lines, others
+
+
+def _line(name: str, row: Row) -> _Line:
+    n_effective = None if row.support is None else row.support.n_effective
+    columns = {"run": name, "n_pairs": row.n_pairs, "n_effective": n_effective}
+    return columns | {each: getattr(row, each) for each in ("value", "low", "high", "reason")}
 
 
 def _on_all_pairs(margins: Mapping[str, RunMargins], priming: str) -> dict[str, Margins]:
