@@ -25,6 +25,16 @@ ARCHITECTURES = {
     "gpt2": "gpt-2",
 }
 
+#: Chat templates of real models, and the architecture whose vocabulary holds the special tokens of each.
+CHAT_TEMPLATES = {
+    "Qwen-Qwen2.5-7B-Instruct": "qwen2",
+    "Qwen-Qwen3-0.6B": "qwen3",
+    "meta-llama-Llama-3.1-8B-Instruct": "llama",
+    "microsoft-Phi-3.5-mini-instruct": "phi3",
+    "google-gemma-2-2b-it": "gemma2",
+    "mistralai-Mistral-Nemo-Instruct-2407": "mistral",
+}
+
 
 def make_suite(n_pairs: int = 24, *, per_scenario: int = 4) -> pl.DataFrame:
     """Invented pairs in the suite schema: two categories, a few scenarios, cues."""

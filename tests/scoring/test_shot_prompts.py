@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from helpers import make_suite
+from helpers import CHAT_TEMPLATES, make_suite
 from misfired import ArgumentError, TemplateError, run, score
 from misfired.prompts.shots import Shot, draw_shots
 from misfired.scoring.forms import common_prefix
@@ -22,16 +22,6 @@ pytestmark = pytest.mark.model
 
 TEXT = "The baker lost a key. Did the baker lose a key?"
 
-#: Chat template and an architecture whose vocabulary holds its special tokens.
-TEMPLATES = {
-    "Qwen-Qwen2.5-7B-Instruct": "qwen2",
-    "Qwen-Qwen3-0.6B": "qwen3",
-    "meta-llama-Llama-3.1-8B-Instruct": "llama",
-    "microsoft-Phi-3.5-mini-instruct": "phi3",
-    "google-gemma-2-2b-it": "gemma2",
-    "mistralai-Mistral-Nemo-Instruct-2407": "mistral",
-}
-
 
 def shot(text: str, answer: str) -> Shot:
     return Shot("p", "Age", "s", "contrast", text, answer)
@@ -44,7 +34,7 @@ SHOTS = (
 
 
 @pytest.mark.parametrize("protocol", [LOGIT, JSON], ids=lambda protocol: protocol.name)
-@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+@pytest.mark.parametrize(("name", "arch"), CHAT_TEMPLATES.items())
 def test_the_conversation_of_an_independent_renderer(
     name, arch, protocol, real_vocabulary_model, test_data
 ) -> None:
@@ -89,7 +79,7 @@ def test_plain_text_of_a_base_model(small_model) -> None:
         )
 
 
-@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+@pytest.mark.parametrize(("name", "arch"), CHAT_TEMPLATES.items())
 def test_special_text_in_a_demonstration_stays_text(
     name, arch, real_vocabulary_model, test_data
 ) -> None:

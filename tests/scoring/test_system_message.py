@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from helpers import make_suite
+from helpers import CHAT_TEMPLATES, make_suite
 from misfired import DataError, TemplateError, run
 from misfired.prompts.primings import PRIMINGS, Priming
 from misfired.prompts.shots import Shot
@@ -18,13 +18,7 @@ pytestmark = pytest.mark.model
 TEXT = "The baker lost a key. Did the baker lose a key?"
 RULE = "You read with care."
 
-TAKES = {
-    "Qwen-Qwen2.5-7B-Instruct": "qwen2",
-    "Qwen-Qwen3-0.6B": "qwen3",
-    "meta-llama-Llama-3.1-8B-Instruct": "llama",
-    "microsoft-Phi-3.5-mini-instruct": "phi3",
-    "mistralai-Mistral-Nemo-Instruct-2407": "mistral",
-}
+TAKES = {name: arch for name, arch in CHAT_TEMPLATES.items() if arch != "gemma2"}
 
 
 def tokenizer_of(model, source, **options):

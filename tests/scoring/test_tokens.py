@@ -6,7 +6,7 @@ import jinja2
 import numpy as np
 import pytest
 
-from helpers import ARCHITECTURES, make_suite
+from helpers import ARCHITECTURES, CHAT_TEMPLATES, make_suite
 from misfired import TemplateError, score
 from misfired.scoring.llama.model import Model
 from misfired.scoring.llama.session import template_for
@@ -15,16 +15,6 @@ from misfired.scoring.template import ChatTemplate
 from misfired.scoring.tokens import PromptTokenizer
 
 pytestmark = pytest.mark.model
-
-#: Chat template and an architecture whose vocabulary holds its special tokens.
-TEMPLATES = {
-    "Qwen-Qwen2.5-7B-Instruct": "qwen2",
-    "Qwen-Qwen3-0.6B": "qwen3",
-    "meta-llama-Llama-3.1-8B-Instruct": "llama",
-    "microsoft-Phi-3.5-mini-instruct": "phi3",
-    "google-gemma-2-2b-it": "gemma2",
-    "mistralai-Mistral-Nemo-Instruct-2407": "mistral",
-}
 
 TEXT = "The baker lost a key. Did the baker lose a key?"
 
@@ -38,7 +28,7 @@ def text_of(model: Model, ids) -> str:
     return b"".join(model.tokenizer.piece(int(token)) for token in ids).decode()
 
 
-@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+@pytest.mark.parametrize(("name", "arch"), CHAT_TEMPLATES.items())
 def test_special_text_in_a_pair_stays_text(name, arch, real_vocabulary_model, test_data) -> None:
     with Model(real_vocabulary_model(arch)) as model:
         tokenizer = tokenizer_of(model, test_data, name)
@@ -51,7 +41,7 @@ def test_special_text_in_a_pair_stays_text(name, arch, real_vocabulary_model, te
             assert spelled in text_of(model, hostile).replace("\u2581", " ")
 
 
-@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+@pytest.mark.parametrize(("name", "arch"), CHAT_TEMPLATES.items())
 def test_answers_behind_a_pair_that_spells_a_special_token(
     name, arch, real_vocabulary_model, test_data
 ) -> None:
@@ -64,7 +54,7 @@ def test_answers_behind_a_pair_that_spells_a_special_token(
         assert found.forms == plain.answers(TEXT, plain.encode(TEXT)).forms
 
 
-@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+@pytest.mark.parametrize(("name", "arch"), CHAT_TEMPLATES.items())
 def test_literal_and_joint_tokenisation_agree(name, arch, real_vocabulary_model, test_data) -> None:
     """Where a text spells no special token, both ways to tokenise must give the same ids."""
     with Model(real_vocabulary_model(arch)) as model:
@@ -74,7 +64,7 @@ def test_literal_and_joint_tokenisation_agree(name, arch, real_vocabulary_model,
         assert np.array_equal(literal, joint)
 
 
-@pytest.mark.parametrize(("name", "arch"), TEMPLATES.items())
+@pytest.mark.parametrize(("name", "arch"), CHAT_TEMPLATES.items())
 def test_one_beginning_at_most(name, arch, real_vocabulary_model, test_data) -> None:
     with Model(real_vocabulary_model(arch)) as model:
         ids = tokenizer_of(model, test_data, name).encode(TEXT)
@@ -144,7 +134,7 @@ def test_a_template_that_drops_or_repeats_the_message(source, small_model, tmp_p
 
 def test_rendering_equals_plain_jinja(test_data) -> None:
     """Our sandbox renders what an ordinary environment with the same settings renders."""
-    for name in TEMPLATES:
+    for name in CHAT_TEMPLATES:
         source = (test_data / "chat_templates" / f"{name}.jinja").read_text()
         plain = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
         plain.globals["strftime_now"] = datetime.date(2025, 1, 1).strftime

@@ -20,11 +20,6 @@ PAIRS = make_suite(12)
 N_PROMPTS = 2 * len(PAIRS)
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
-
-
 @pytest.fixture(params=["generate", "logit"])
 def protocol(request):
     return request.param

@@ -70,6 +70,7 @@ BROKEN = {
         "capital letters": lambda p: reply(p) | {"Error": "gone"},
         "errorMessage": lambda p: reply(p) | {"errorMessage": "gone"},
         "status as digits": lambda p: reply(p) | {"status": "500"},
+        "code of six digits": lambda p: reply(p) | {"code": 336003},
         "statusCode": lambda p: reply(p) | {"statusCode": 500},
         "ok": lambda p: reply(p) | {"ok": False},
         "success as a text": lambda p: reply(p) | {"success": "false"},
@@ -312,8 +313,7 @@ def test_a_text_without_its_list_is_refused():
 
 
 @pytest.mark.parametrize("name", ["logit", "generate"])
-def test_a_broken_reply_is_asked_again_and_an_error_if_it_lasts(name, monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
+def test_a_broken_reply_is_asked_again_and_an_error_if_it_lasts(name):
     protocol = ASKED[name]
     broken = {"error": {"code": 502, "message": "upstream disconnected"}, "finish_reason": "error"}
     with serving(lambda _, n: "raw" if n == 0 else None) as server:

@@ -69,8 +69,7 @@ def test_without_the_option_no_key_is_sent(monkeypatch) -> None:
         assert not any("Authorization" in headers for headers, _ in server.received)
 
 
-def test_no_server_there(monkeypatch) -> None:
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
+def test_no_server_there() -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     with pytest.raises(ServerError, match=f"{url}/models: no connection: Connection refused"):
         score(url, PAIRS)
@@ -131,7 +130,6 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch) -> None:
         assert set(answers["outcome"]) <= {"correct", "wrong", "abstained", "unparseable"}
         assert server.received[0][0]["proxy-authorization"].startswith("Basic ")
         monkeypatch.setenv("no_proxy", "models.invalid")
-        monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
         with pytest.raises(ServerError, match="no connection"):
             score(elsewhere, PAIRS, protocol="generate")
 

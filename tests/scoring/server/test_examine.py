@@ -2,17 +2,9 @@
 
 import json
 
-import pytest
-
 from loopback_server import KEY, free_port, serving
 from misfired.scoring.options import ServerOptions
-from misfired.scoring.server import client
 from misfired.scoring.server.examine import examine_server
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
 
 
 def test_a_server_that_can_do_all() -> None:

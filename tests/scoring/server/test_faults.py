@@ -26,11 +26,6 @@ PAIRS = make_suite(12)
 PATIENCE = {"slow": 1.5, "dripping": 1.5}
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
-
-
 @pytest.fixture(params=["generate", "logit"])
 def protocol(request):
     return request.param

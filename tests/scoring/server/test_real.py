@@ -21,7 +21,6 @@ from helpers import make_suite
 from loopback_server import free_port, serving
 from misfired import score
 from misfired.scoring.protocol import BARE, GENERATE, LOGIT
-from misfired.scoring.server import client
 from misfired.scoring.server.request import N_TOP
 from misfired.suites.organism import build_organism_suite, models
 from plain_llama import server_command
@@ -119,8 +118,7 @@ def test_texts_of_the_organism(organism_url) -> None:
 
 @pytest.mark.ci
 @pytest.mark.parametrize("reading", ["texts", "log-probabilities"])
-def test_faults_on_the_way_to_it_change_nothing(reading, organism_url, monkeypatch) -> None:
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+def test_faults_on_the_way_to_it_change_nothing(reading, organism_url) -> None:
     texts = reading == "texts"
     asked = {
         "protocol": replace(GENERATE, name="bare", instruction="", n_generate=2, n_extended=0)

@@ -152,7 +152,6 @@ def echoes(key: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("place", echoes(KEY))
 def test_a_key_that_a_server_repeats_stays_here(place, monkeypatch, tmp_path, misfired):
     monkeypatch.setenv("THE_KEY", KEY)
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(client, "LONGEST_RETRY_AFTER", 0.01)
     pairs = make_suite(2)
     pairs.write_parquet(tmp_path / "suite.parquet")
@@ -197,6 +196,18 @@ def test_a_key_that_reading_puts_together_is_taken_out(protocol, choice, monkeyp
         row = asked.ask("chat/completions", read, {"prompt": "?"})
     assert KEY not in row.values()
     assert REPLACEMENT in row.values()
+
+
+def test_numbers_that_are_computed_stay_numbers(monkeypatch):
+    """A key of digits, here the first of the mass, is no part of them."""
+    monkeypatch.setenv("LOOPBACK_KEY", "9487743516593")
+    listed = [{"token": "Yes", "logprob": -0.1}, {"token": "No", "logprob": -3.125}]
+    choice = {"message": {}, "logprobs": {"content": [{**listed[0], "top_logprobs": listed}]}}
+    with serving(lambda *_: "raw") as server:
+        server.raw = json.dumps({"choices": [choice]}).encode()
+        asked = Client(server.url, ServerOptions(api_key_env="LOOPBACK_KEY"))
+        read = partial(read_reply, protocol=LOGIT, expected="yes")
+        assert isinstance(asked.ask("chat/completions", read, {"prompt": "?"})["mass"], float)
 
 
 def test_a_key_in_an_option_is_refused(monkeypatch):

@@ -171,7 +171,7 @@ def _is_failure(name: str, value: Any) -> bool:
     if _plain(name) not in _STATUSES or isinstance(value, bool):
         return False
     told = str(value).casefold()
-    return told in _FAILED or (told.isdecimal() and len(told) < 6 and int(told) >= 400)
+    return told in _FAILED or (told.isdecimal() and float(told) >= 400)
 
 
 def _plain(name: str) -> str:

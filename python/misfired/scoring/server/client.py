@@ -12,7 +12,7 @@ import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import urllib3
 from urllib3 import exceptions
@@ -67,14 +67,14 @@ class Client:
         self.faults: Counter[str] = Counter()
         self._key = None if options.api_key_env is None else _read_key(options.api_key_env)
         self._secrets = Secrets([*([self._key] if self._key else []), *proxy_secrets(self.url)])
-        for name, said in (("address", self.url), ("server_model", options.server_model)):
-            if self._secrets.found_in(said or ""):
-                raise ArgumentError(
-                    f"{name} must not hold the API key, which would be written to files"
-                )
-        if self._secrets.found_in(json.dumps(options.extra_body, default=str)):
+        told = {
+            "address": self.url,
+            "server_model": options.server_model or "",
+            "extra_body": json.dumps(options.extra_body, default=str),
+        }
+        for name in filter(lambda name: self._secrets.found_in(told[name]), told):
             rule = "must not hold the API key, which would be written to files"
-            raise ArgumentError(f"extra_body {rule}")
+            raise ArgumentError(f"{name} {rule}")
         self._pool = connections(self.url, options.concurrency)
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -121,8 +121,12 @@ class Client:
         """Ask once. Everything that a server says leaves through here, without the key."""
         try:
             try:
-                # Once more: reading joins parts of a text, and decodes bytes.
-                return cast("Read", self._secrets.cleaned(read(self._exchange(path, body))))
+                found = read(self._exchange(path, body))
+                if isinstance(found, dict):
+                    # Reading joins the parts of a text, and decodes bytes.
+                    texts = {name: each for name, each in found.items() if isinstance(each, str)}
+                    found.update({name: self._secrets.clean(texts[name]) for name in texts})
+                return found
             except (Fault, MisfiredError):
                 raise
             except _UNREADABLE as error:
