@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import itertools
 import json
 import os
 import random
@@ -210,6 +211,14 @@ def test_sound_csv_files_are_read_as_polars_reads_them(tmp_path) -> None:
         assert pl.read_csv(io.BytesIO(content), infer_schema=False).equals(frame)
     (tmp_path / "it.csv").write_text('a,b\nThe "big" cat,2\n\n3,4')
     assert read_csv(tmp_path / "it.csv").rows() == [('The "big" cat', "2"), ("3", "4")]
+
+
+@pytest.mark.parametrize("text", ["a,b|1,|||3,4", "a,b|1,|||3,4|"])
+def test_line_ends_may_be_of_one_kind_or_mixed(tmp_path, text) -> None:
+    for ends in itertools.product(["\n", "\r\n", "\r"], repeat=text.count("|")):
+        mixed = "".join(map("".join, zip(text.split("|"), [*ends, ""], strict=True)))
+        (tmp_path / "it.csv").write_bytes(mixed.encode())
+        assert read_csv(tmp_path / "it.csv").rows() == [("1", None), ("3", "4")], ends
 
 
 def test_labels_of_any_file_are_the_same_text(tmp_path) -> None:

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -202,7 +202,11 @@ def read_struct(path: Path, kind: type[Content]) -> Content:
         DataError: The file cannot be read, or a key is missing, unknown, of another type or outside
             its limits; the message names file, key, rule and value.
     """
-    content = read_toml(path)
+    return as_struct(read_toml(path), kind, path)
+
+
+def as_struct(content: Mapping[str, Any], kind: type[Content], source: object) -> Content:
+    """Return a mapping as `kind`, with the errors of `read_struct`, which name the source."""
     problem: object = None
     # msgspec refuses unknown keys of structs, but ignores those of dataclasses.
     if dataclasses.is_dataclass(kind):
@@ -212,11 +216,14 @@ def read_struct(path: Path, kind: type[Content]) -> Content:
             return msgspec.convert(content, kind)
         except msgspec.ValidationError as error:
             refused = isinstance(error.__cause__, ArgumentError)
-            problem = error.__cause__ if refused else _in_words(str(error), content, kind)
-    raise DataError(f"{path}: {problem}")
+            own = copy.deepcopy(dict(content))  # to try its keys
+            problem = error.__cause__ if refused else _in_words(str(error), own, kind)
+        except RecursionError:
+            problem = f"must nest at most {MOST_NESTED} levels deep, got more"
+    raise DataError(f"{source}: {problem}")
 
 
-def _unknown_key(table: dict[str, Any], fields: Iterable[Any], where: str = "") -> str | None:
+def _unknown_key(table: Mapping[str, Any], fields: Iterable[Any], where: str = "") -> str | None:
     known = [field.name for field in fields]
     unknown = next((key for key in table if key not in known), None)
     return unknown and f"unknown key {shown(where + unknown)}, must be one of {', '.join(known)}"
@@ -239,7 +246,7 @@ def _in_words(error: str, content: dict[str, Any], kind: Any) -> str | None:
         return _unknown_key(value, schema.fields, where)
     if "missing required" in problem:
         return f"key {where + problem.split('`')[1]!r} is missing"
-    expected = re.match(r"Expected `([^`]+)`(.*), got", problem)
+    expected = re.match(r"Expected `([^`]+)`(.*?)(, got .*)?$", problem)
     if expected is None:
         return f"{name}: {problem}"
     types = [_RULES.get(one, one) for one in expected[1].split(" | ") if one != "null"]

@@ -83,6 +83,24 @@ def label_column(column: pl.Series) -> pl.Series:
     return column.set(blank.fill_null(value=False), None) if blank.any() else column
 
 
+def label_columns(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFrame:
+    """Return a frame whose columns of labels are text; a `DataError` if one holds lists or objects.
+
+    Example:
+        >>> label_columns(pl.DataFrame({"id": [1.0, None]}), ["id"], "runs")["id"].to_list()
+        ['1', None]
+    """
+    for column in columns:
+        if frame.schema[column].is_nested():
+            raise _nested(name, column, frame)
+    return frame.with_columns(label_column(frame[column]) for column in columns)
+
+
+def _nested(name: str, column: str, frame: pl.DataFrame) -> DataError:
+    got = frame.schema[column]
+    return DataError(f"{name}: column {column!r} must be text or numbers, got {got}")
+
+
 def labelled(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFrame:
     """Return a frame whose columns of labels are text.
 
@@ -101,14 +119,15 @@ def labelled(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataF
         Traceback (most recent call last):
         misfired.errors.DataError: runs: id must be given in each row, got 2 of 3 without (first row 2)
     """
-    found = [label_column(frame[column]) for column in columns if column in frame.columns]
-    for column in found:
+    found = [column for column in columns if column in frame.columns]
+    frame = label_columns(frame, found, name)
+    for column in frame.select(found):
         if column.null_count():
             lacking = f"{column.null_count()} of {len(column)} without"
             first = column.is_null().arg_true()[0] + 1
             rule = f"{column.name} must be given in each row, got {lacking} (first row {first})"
             raise DataError(f"{name}: {rule}")
-    return frame.with_columns(found)
+    return frame
 
 
 def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFrame:
@@ -123,7 +142,7 @@ def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFr
     needed = list(columns)
     for column, kind in frame.schema.items():
         if column in LABELS and kind.is_nested():
-            raise DataError(f"{name}: column {column!r} must be text or numbers, got {kind}")
+            raise _nested(name, column, frame)
         # A column of nothing but nulls has no type of its own.
         if column not in _KINDS or kind == pl.Null():
             continue
@@ -134,7 +153,7 @@ def checked(frame: pl.DataFrame, columns: Iterable[str], name: str) -> pl.DataFr
         if column not in frame.columns:
             raise DataError(f"{name}: column {column!r} is missing")
     if "twin_of" in frame.columns:
-        frame = frame.with_columns(label_column(frame["twin_of"]))
+        frame = label_columns(frame, ["twin_of"], name)
     return labelled(frame, [column for column in needed if column in LABELS], name)
 
 

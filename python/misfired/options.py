@@ -120,8 +120,8 @@ def _both(first: Check, second: Check, name: str, value: Any) -> None:
 
 
 def seeds(name: str, value: Any) -> None:
-    """Refuse a seed that 64 bits do not hold."""
-    within(-(2**63), 2**64 - 1)(name, value)
+    """Refuse a seed that is negative, or that 64 bits do not hold."""
+    within(0, 2**64 - 1)(name, value)
 
 
 def between(low: float, high: float) -> Check:

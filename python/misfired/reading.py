@@ -213,7 +213,8 @@ def parse_json(
     except UnicodeDecodeError as error:
         raise JsonError(f"byte {error.start + 1} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise JsonError(f"broken JSON at column {error.colno}: {error.msg}") from None
+        line = f"line {error.lineno}, " if "\n" in error.doc.strip() else ""
+        raise JsonError(f"broken JSON at {line}column {error.colno}: {error.msg}") from None
     check_depth(value)
     return value
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import DataError
-from misfired.labels import label_column, label_text
+from misfired.labels import label_column, label_columns, label_text
 from misfired.reading import (
     MOST_OF_A_TABLE,
     Digits,
@@ -79,9 +79,7 @@ def read_table(path: PathLike, *, labels: Container[str] = ()) -> pl.DataFrame:
         return frame.with_columns(label_column(_from_numbers(frame[name])) for name in chosen)
     if suffix == ".parquet":
         frame = read_parquet(path)
-        return frame.with_columns(
-            label_column(frame[name]) for name in frame.columns if name in labels
-        )
+        return label_columns(frame, [name for name in frame.columns if name in labels], str(path))
     raise DataError(f"{path}: must be a .csv, .jsonl or .parquet file")
 
 
@@ -301,9 +299,9 @@ def csv_rows(path: PathLike, text: str) -> Iterator[list[str | None]]:
         misfired.errors.DataError: f.csv, row 2: 1 field, the header has 2
     """
     at, number, header = 0, 0, list[str | None]()
+    line_end = _line_ends(text)
     while at < len(text):
-        end = _LINE_END.search(text, at)
-        stop, after = (end.start(), end.end()) if end else (len(text), len(text))
+        stop, after = line_end(at)
         line = text[at:stop]
         if '"' in line:
             cells, after = _quoted_row(path, text, at, (number, header))
@@ -311,7 +309,9 @@ def csv_rows(path: PathLike, text: str) -> Iterator[list[str | None]]:
             at = after
             continue
         else:
-            cells = [cell or None for cell in line.split(",")]
+            cells = [*line.split(",")]
+            if "" in cells:
+                cells = [cell or None for cell in cells]
         at = after
         if number and len(cells) != len(header):
             many = f"{len(cells)} field{'s' * (len(cells) > 1)}, the header has {len(header)}"
@@ -319,6 +319,24 @@ def csv_rows(path: PathLike, text: str) -> Iterator[list[str | None]]:
         header = header or cells
         number += 1
         yield cells
+
+
+def _line_ends(text: str) -> Callable[[int], tuple[int, int]]:
+    """Return what finds where the line of a place ends, and where the next one begins."""
+    n = len(text)
+
+    def any_end(at: int) -> tuple[int, int]:
+        found = _LINE_END.search(text, at)
+        return found.span() if found else (n, n)
+
+    def line_feed(at: int) -> tuple[int, int]:
+        stop = text.find("\n", at)
+        if stop < 0:
+            return n, n
+        return (stop - 1 if text[at:stop].endswith("\r") else stop), stop + 1
+
+    # The pattern is ten times slower; few tools end lines with a carriage return alone.
+    return line_feed if text.count("\r") == text.count("\r\n") else any_end
 
 
 def _quoted_row(

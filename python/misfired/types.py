@@ -93,8 +93,8 @@ def _rules(annotation: Any) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
 
 def _class_rule(part: Any) -> tuple[str, Callable[[Any], bool]] | None:
     kind = get_origin(part) or part
-    if kind is Sequence:  # Of any library, such as a column of pandas.
-        return "a sequence", lambda value: hasattr(value, "__len__")
+    if kind is Sequence:  # Of any library, such as a column of pandas; a text would be its letters.
+        return "a sequence", lambda v: hasattr(v, "__len__") and not isinstance(v, str | bytes)
     if not isinstance(kind, type) or kind in (Any, object):  # Any is a class since Python 3.11.
         return None
     return _NAMES.get(kind, _class_name(kind)), lambda value: isinstance(value, kind)

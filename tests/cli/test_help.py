@@ -61,6 +61,11 @@ def test_a_report_of_a_run_loads_neither_llama_cpp_nor_urllib3():
     assert not {"llama_cpp", "urllib3"} & loaded
 
 
+@pytest.mark.parametrize("name", ["stats", "failures", "suite"])
+def test_commands_that_ask_nobody_load_no_http_client(name):
+    assert not {"llama_cpp", "urllib3", "ssl"} & modules(name, "--help")
+
+
 def test_the_first_help_lists_every_command(misfired):
     done = misfired("--help")
     assert (done.code, done.err) == (0, "")
@@ -141,19 +146,25 @@ def test_brackets_in_help_are_no_markup(misfired, monkeypatch):
     ("words", "message"),
     [
         (["nope"], "command must be one of demo, run, "),
-        (["run"], "Missing argument 'MODELS'"),
+        (["run"], "error: MODELS must be given (see misfired run --help)"),
+        (["run", "m"], "error: -o / --out must be given (see"),
         (["run", "m", "--limt", "3"], "No such option: --limt"),
         (["run", "m", "-o", "x"], "either --bbq DIR or --suite FILE"),
         (["run", "m", "-o", "x", "--bbq", "b", "--limit", "0"], "limit must be at least 1, got 0"),
-        (["run", "m", "-o", "x", "--bbq", "b", "--n-shots", "s"], "'--n-shots'"),
-        (["run", "m", "-o", "x", "--bbq", "b", "--price", "[b]", "1"], "'--price'"),
+        (["run", "m", "-o", "x", "--bbq", "b", "--n-shots", "s"], "--n-shots must be a whole"),
+        (
+            ["run", "m", "-o", "x", "--bbq", "b", "--price", "[b]", "1"],
+            "error: --price must be a number",
+        ),
         (["doctor", "m", "--extra-body", "[1]"], "must be a JSON object, got '[1]'"),
         (["doctor", "m", "--extra-body", "{"], "must be JSON, got '{'"),
         (["doctor", "m", "--tensor-split", "3,x"], "must be numbers with commas between"),
         (["stats", "x", "--unit", "[red]"], "unit must be one of scenario, pair, got '[red]'"),
         (["stats", "x", "--method", "best"], "method must be one of percentile, "),
-        (["stats", "x", "--table", "best"], "'--table'"),
-        (["plan", "nope"], "No such command 'nope'"),
+        (["stats", "x", "--table", "best"], "--table must be one of summary, contrasts, "),
+        (["stats", "x", "--seed", "-1"], "seed must be in 0 to 18446744073709551615, got -1"),
+        (["stats", "x", "--json", "--csv"], "output must have one format, got --json and --csv"),
+        (["plan", "nope"], "error: command must be one of power, detect, size, zero, got 'nope'"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_exit_code_2(misfired, words, message):

@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from helpers import final_files, make_suite
@@ -48,7 +49,7 @@ def test_a_smaller_limit_and_other_pairs_are_refused(small_model, tmp_path) -> N
         score(small_model, make_suite(), out=tmp_path, limit=8)
     with pytest.raises(RunFolderError, match="n_pairs was 12, is 16"):
         score(small_model, make_suite(), out=tmp_path, limit=16, seed=1)
-    changed = make_suite().with_columns(contrast="stereotyped")
+    changed = make_suite().with_columns(contrast=pl.col("contrast") + " ")
     with pytest.raises(RunFolderError, match="suite_sha256 was"):
         score(small_model, changed, out=tmp_path)
     # Nothing was touched.

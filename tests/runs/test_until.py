@@ -152,7 +152,7 @@ def test_what_cannot_end_early_is_refused(small_model, tmp_path) -> None:
     run(small_model, few.head(24), out=base, **options)
     with pytest.raises(DataError, match=r"base: must share at least 40 scenarios .*, got 24"):
         run(small_model, few, until_decided=2, against=base, **options)
-    changed = few.with_columns(contrast="stereotyped")
+    changed = few.with_columns(contrast=pl.col("contrast") + " ")
     with pytest.raises(DataError, match="'pair_0' must have the texts of this suite"):
         run(small_model, changed, until_decided=2, against=base, min_scenarios=2, **options)
     run(small_model, make_suite(48), out=tmp_path / "limited", limit=12, **options)

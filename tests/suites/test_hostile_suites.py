@@ -44,7 +44,7 @@ def match(right=TEXTS, **changes):
         (lambda: write_suite(SUITE, None), "path must be text or a path, got None"),
         (lambda: check_pairs(None), "pairs must be a polars DataFrame, got None"),
         (lambda: check_pairs(SUITE, correlations=0.1), "correlations must be a sequence, got 0.1"),
-        (lambda: check_pairs(SUITE, correlations="1"), "correlations must be a number, got '1'"),
+        (lambda: check_pairs(SUITE, correlations="1"), "correlations must be a sequence, got '1'"),
         (lambda: check_pairs(SUITE, count_tokens=3), "count_tokens must be a function or None"),
         (lambda: match(right=[]), "right must be a polars DataFrame, got a list"),
         (lambda: match(by=None), "by must be text or a sequence, got None"),

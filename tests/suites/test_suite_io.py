@@ -96,8 +96,8 @@ def test_a_bad_row_is_named_with_its_column(tmp_path, change, message):
 def test_columns_missing_mistyped_and_no_rows(suite):
     with pytest.raises(DataError, match="frame: column scenario is missing"):
         validate_suite(suite.drop("scenario"))
-    with pytest.raises(DataError, match="frame: column id must be String, got Int32"):
-        validate_suite(suite.with_columns(id=pl.lit(1)))
+    with pytest.raises(DataError, match="frame: column contrast must be String, got Int32"):
+        validate_suite(suite.with_columns(contrast=pl.lit(1)))
     with pytest.raises(DataError, match="f: must have at least 1 row, got 0"):
         validate_suite(suite.clear(), source="f")
 
@@ -110,7 +110,7 @@ def test_columns_missing_mistyped_and_no_rows(suite):
         (b'{"id": "a", "cue": "caf\xc3\xa9 caf\xe9"}', "line 2: cue: byte 30 is not UTF-8"),
         (b'{"id": "caf\xe9', "line 2: byte 12 is not UTF-8"),
         (b"[1, 2]", r"line 2: must be an object, got \[1, 2\]"),
-        (json.dumps({**PAIR, "id": 5}).encode(), "line 2: id must be text, got 5"),
+        (json.dumps({**PAIR, "contrast": 5}).encode(), "line 2: contrast must be text, got 5"),
         (b'{"id": "a"}', "line 2: field suite is missing"),
     ],
 )

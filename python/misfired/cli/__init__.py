@@ -151,6 +151,7 @@ def _invoke(name: str, arguments: list[str]) -> int:
     import typer
 
     from misfired.cli.options import plain
+    from misfired.cli.usage import usage_words
 
     command = plain(typer.main.get_command(load(name)))
     is_empty_group = COMMANDS[name][1] == "app" and not arguments
@@ -158,7 +159,7 @@ def _invoke(name: str, arguments: list[str]) -> int:
     try:
         code = command.main(words, prog_name=f"misfired {name}", standalone_mode=False)
     except typer.TyperException as error:
-        _fail(f"{error.format_message()} (see misfired {name} --help)", error.exit_code)
+        _fail(f"{usage_words(error)} (see misfired {name} --help)", error.exit_code)
     except typer.Abort:
         raise KeyboardInterrupt from None
     if code == CODE:

@@ -11,7 +11,9 @@ from typer import Argument, Option
 from misfired.cli.gate import run_gate
 from misfired.cli.options import Json, takes
 from misfired.cli.output import echo, echo_data
+from misfired.cli.usage import one_format
 from misfired.errors import ArgumentError, DataError
+from misfired.options import seeds
 from misfired.report import stats as show
 from misfired.report.table import csv, json_lines, latex, paragraph, text
 from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
@@ -93,13 +95,14 @@ def stats(
       misfired stats runs/model --table contrasts
       misfired stats runs/small runs/large --table paper-tests --latex
     """
+    one_format(json=as_json, csv=as_csv, latex=as_latex)
     asked = _statistics(options)
     if as_latex and table not in {None, "summary", *_TESTS}:
         raise ArgumentError(f"table must be {_LATEX} with --latex, got {table!r}")
     if table in _TESTS:
         tests = _tests(runs, _TESTS[table])
         tables = show.tests_tables(tests)
-        if as_latex and not (as_json or as_csv):
+        if as_latex:
             echo_data("\n\n".join(map(latex, tables)))
             return
         names = ", ".join(map(shown, runs))
@@ -126,7 +129,7 @@ def stats(
             else show.detection_tables(frame) if table == "detection"
             else show.summary_tables(frame, before)
         )  # fmt: skip
-        if table is None and "condition" in answers.columns:
+        if table is None and _are_answers(answers):
             tables += show.analyses_tables(analyse(answers, **asked), before)
         words = "\n".join([shown(path), *map(paragraph, verdict_sentences(judged))])
         echo("\n\n".join([words, *map(text, tables)]) + "\n")
@@ -176,6 +179,7 @@ def compare(
       misfired compare a b --fail-if "mar > +5" --by category --junit gate.xml
       misfired compare a b --fail-if "mar[Age] > +5" --fail-if "br > +5"
     """
+    one_format(json=as_json, csv=as_csv)
     gating = GateOptions.take(options)
     asked = _statistics(options)
     if fail_if:
@@ -240,6 +244,7 @@ def leaderboard(
       misfired leaderboard runs/* --by category --latex
       misfired leaderboard runs/*.parquet --published published.csv
     """
+    one_format(json=as_json, csv=as_csv, latex=as_latex, html=as_html)
     figures = None
     if published:
         files, runs = _figures(runs)
@@ -282,6 +287,7 @@ def _print_wide(
 
 def _statistics(options: dict[str, Any]) -> dict[str, Any]:
     """Return the keywords of functions of `misfired.stats`, checked before any file is read."""
+    seeds("seed", options["seed"])
     options["rng"] = options.pop("seed")
     SamplingOptions.of(options)
     return options
@@ -289,7 +295,7 @@ def _statistics(options: dict[str, Any]) -> dict[str, Any]:
 
 def _are_answers(frame: pl.DataFrame) -> bool:
     """True for answers, False for outcomes alone."""
-    return {"condition", "expected", "answer"} <= set(frame.columns)
+    return "condition" in frame.columns
 
 
 def _computed(table: str, answers: pl.DataFrame, asked: dict[str, Any]) -> pl.DataFrame:
@@ -301,7 +307,7 @@ def _computed(table: str, answers: pl.DataFrame, asked: dict[str, Any]) -> pl.Da
     outcomes = outcomes_of(answers)
     if table == "summary":
         return summarize(outcomes, **asked)
-    found = controlled_primings(answers) if "condition" in answers.columns else None
+    found = controlled_primings(answers) if _are_answers(answers) else None
     control, primings = found or (None, None)
     return priming_contrasts(outcomes, control=control, primings=primings, **asked)
 

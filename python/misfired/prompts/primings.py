@@ -106,13 +106,15 @@ def check_primings(primings: Sequence[str | Priming]) -> tuple[Priming, ...]:
         ['none', 'cue']
 
     Raises:
-        ArgumentError: A priming is unknown, or two have one name.
+        ArgumentError: There is none, one is unknown, or two have one name.
         DataError: As `read_primings`.
     """
     found: dict[str, Priming] = {}
     for priming in chain.from_iterable(map(_named, primings)):
         if found.setdefault(priming.name, priming) != priming:
             raise ArgumentError(f"primings must differ in name, got two named {priming.name!r}")
+    if not found:
+        raise ArgumentError("primings must be at least 1, got none")
     if any(set(priming.sides) != set(CONDITIONS) for priming in found.values()):
         found.setdefault("none", PRIMINGS["none"])
     own = [priming for name, priming in found.items() if name not in PRIMINGS]

@@ -11,10 +11,13 @@ from misfired.scoring.answers import ANSWER_COLUMNS
 from misfired.scoring.rows import ANSWERED, UNANSWERED, limits_of
 
 #: Columns without which a table holds no answers, and no outcomes.
-_OF_ANSWERS = ("id", "category", "scenario", "priming", "condition", "outcome", "reason")
+_OF_ANSWERS = (
+    *("id", "category", "scenario", "priming", "condition"),
+    *("expected", "answer", "outcome", "reason"),
+)
 _OF_OUTCOMES = ("id", "category", "scenario", "priming", *CONDITIONS)
 #: Columns that may be null.
-_NULLABLE = {"reason", *CONDITIONS}
+_NULLABLE = {"answer", "reason", *CONDITIONS}
 
 _TYPES = {column.name: column.dtype for column in ANSWER_COLUMNS}
 _TYPES |= dict.fromkeys(CONDITIONS, pl.Boolean)
@@ -34,8 +37,8 @@ def check_table(frame: pl.DataFrame, source: object) -> pl.DataFrame:
             follow from the others; two rows are of one prompt. The message names source, row and column.
 
     Example:
-        >>> row = {"id": "p", "category": "Age", "scenario": "s", "priming": "none"}
-        >>> row |= {"condition": "contrast", "outcome": "banana", "reason": None}
+        >>> row = {"id": "p", "category": "Age", "scenario": "s", "priming": "none", "reason": None}
+        >>> row |= {"condition": "contrast", "expected": "yes", "answer": "yes", "outcome": "banana"}
         >>> check_table(pl.DataFrame([row]), "a.jsonl")
         Traceback (most recent call last):
         misfired.errors.DataError: a.jsonl: row 1: outcome must be one of correct, wrong, abstained, \
@@ -47,8 +50,10 @@ unparseable, error, got 'banana'
         if name not in frame.columns:
             what = "answers" if are_answers else "answers or outcomes"
             raise DataError(f"{source}: column {name!r} is missing, these are no {what}")
+    if frame.is_empty():
+        raise DataError(f"{source}: must have at least 1 row, got 0")
     frame = _typed(frame, source)
-    problems = [*_nulls(needed), *(_of_answers(frame) if are_answers else ())]
+    problems = [*_of_any(needed), *(_of_answers(frame) if are_answers else ())]
     bad = frame.select(
         expression.any().alias(str(n)) for n, (*_, expression) in enumerate(problems)
     )
@@ -77,36 +82,30 @@ def _typed(frame: pl.DataFrame, source: object) -> pl.DataFrame:
     return frame.with_columns(casts)
 
 
-def _nulls(needed: tuple[str, ...]) -> Iterator[tuple[str, str, pl.Expr]]:
+def _of_any(needed: tuple[str, ...]) -> Iterator[tuple[str, str, pl.Expr]]:
+    """Yield column, rule, and what is true of the rows that break it; false, not null, of the others."""
     for name in needed:
         if name not in _NULLABLE:
             yield name, "a text", pl.col(name).is_null()
+    for name in ("category", "scenario"):
+        yield name, "the same in all rows of a pair", pl.col(name).n_unique().over("id") > 1
 
 
 def _of_answers(frame: pl.DataFrame) -> Iterator[tuple[str, str, pl.Expr]]:
-    """Yield column, rule, and what is true of the rows that break it; false, not null, of the others."""
+    """Yield what `_of_any` yields, of answers alone."""
     columns, answer, outcome = set(frame.columns), pl.col("answer"), pl.col("outcome")
     for name, allowed in (("condition", CONDITIONS), ("outcome", (*ANSWERED, *UNANSWERED))):
         yield name, f"one of {', '.join(allowed)}", ~pl.col(name).is_in(allowed)
-    if "answer" in columns:
-        answered = outcome.is_in(ANSWERED)
-        yield "answer", "a text where it is correct or wrong", answered & answer.is_null()
-        yield (
-            "answer",
-            "null where it is neither correct nor wrong",
-            ~answered & answer.is_not_null(),
-        )
-    if {"answer", "expected"} <= columns:
-        equal = (answer == pl.col("expected")).fill_null(value=False)
-        yield (
-            "outcome",
-            "correct where the answer is the expected one",
-            equal & (outcome == "wrong"),
-        )
-        yield "outcome", "wrong where it is another", ~equal & (outcome == "correct")
-    for name in sorted(
-        columns & _MEASURED | {each for each in columns if each.startswith("logp_")}
-    ):
+    answered = outcome.is_in(ANSWERED)
+    yield "answer", "a text where it is correct or wrong", answered & answer.is_null()
+    rule = "null where it is neither correct nor wrong"
+    yield "answer", rule, ~answered & answer.is_not_null()
+    equal = (answer == pl.col("expected")).fill_null(value=False)
+    rule = "correct where the answer is the expected one"
+    yield "outcome", rule, equal & (outcome == "wrong")
+    yield "outcome", "wrong where it is another", ~equal & (outcome == "correct")
+    of_forms = {name for name in columns if name.startswith("logp_")}
+    for name in sorted(columns & _MEASURED | of_forms):
         least, most = limits_of(name, server="fingerprint" in columns)
         outside = ~pl.col(name).is_between(least, most) | pl.col(name).cast(pl.Float64).is_nan()
         yield name, f"within [{least:g}, {most:g}]", outside.fill_null(value=False)

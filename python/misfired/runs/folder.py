@@ -260,7 +260,7 @@ def read_answers(path: Path | str) -> pl.DataFrame:
     if path.name == ANSWERS and (path.parent / MANIFEST).exists():
         return open_run(path.parent).answers
     check_file(path)
-    if path.suffix not in {".parquet", ".jsonl"}:
+    if path.suffix.lower() not in {".parquet", ".jsonl", ".ndjson"}:
         raise DataError(f"{path}: must be a run folder, or a .parquet or .jsonl file")
     table = labelled(read_table(path, labels=LABELS), LABELS - {"twin_of"}, str(path))
     return check_table(table, path)

@@ -17,12 +17,13 @@ import msgspec
 import polars as pl
 
 from misfired._core import __version__
-from misfired.errors import ArgumentError, DataError
+from misfired.errors import DataError
+from misfired.files import as_struct
 from misfired.prompts.neutral import neutral_facts
 from misfired.prompts.primings import Priming
 from misfired.prompts.prompt_set import N_SHARD
 from misfired.prompts.shots import Shot
-from misfired.reading import read_json
+from misfired.reading import kind_of, read_json
 from misfired.runs.options import RunOptions
 from misfired.runs.sections import Count, Free, Kept, Sha256, Time
 from misfired.scoring.backend import Tallies
@@ -182,11 +183,8 @@ class Manifest(_Section, frozen=True, kw_only=True):
     @classmethod
     def of(cls, content: Mapping[str, Any], source: object = "manifest") -> Manifest:
         """Return a mapping, such as `Scores.manifest`, as a manifest; an error names source and key."""
-        try:
-            msgspec.convert(content, Kept)
-            return msgspec.convert(content, cls)
-        except (msgspec.ValidationError, ArgumentError, RecursionError) as error:
-            raise DataError(f"{source}: {str(error).replace('$.', '')}") from None
+        as_struct(content, Kept, source)
+        return as_struct(content, cls, source)
 
 
 #: Keys of the sections that are kept as they come.
@@ -353,6 +351,10 @@ def load_manifest(folder: Path, *, complete: bool = False) -> dict[str, Any]:
         DataError: There is none, it is not JSON, or it has a format that this version does not know.
     """
     file = folder / MANIFEST
+    if folder.exists() and not file.exists():
+        runs = sorted(each.parent.name for each in folder.glob(f"*/{MANIFEST}"))
+        got = f"a folder of runs: {', '.join(runs)}" if runs else kind_of(folder)
+        raise DataError(f"{folder}: must be a run folder, with {MANIFEST}, got {got}")
     manifest = read_json(file)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{file}: not a manifest of format {FORMAT}")

@@ -51,6 +51,9 @@ def run_many(
     if not models:
         raise ArgumentError("no model was named")
     named = suites if isinstance(suites, Mapping) else {"": suites}
+    for name in named:
+        if name and (Path(name).name != name or name == ".."):
+            raise ArgumentError(f"names of suites must be names of folders, got {name!r}")
     by_suffix = {f"-{Path(each).stem}": {"template": each} for each in templates} or {"": {}}
     if len(by_suffix) < len(templates):
         raise ArgumentError(f"two of the templates have one name: {', '.join(templates)}")

@@ -31,6 +31,7 @@ from misfired.scoring.rows import RowCheck
 from misfired.stats import summarize
 from misfired.stats.boundary import mar_range
 from misfired.stats.outcomes import build_outcomes
+from misfired.suites.io import check_frame
 from misfired.suites.twins import with_reading_check
 
 
@@ -140,8 +141,7 @@ def _measure(
     progress: Progress | None,
 ) -> _Result:
     """Score a suite, or read its answers from a complete run, and return what `finish` makes of them."""
-    if suite.is_empty():
-        raise ArgumentError("the suite has no pairs")
+    suite = check_frame(suite, "pairs", None).select(suite.columns)
     heard = _begun(model, ray, progress)
     shots, left = options.choose_shots(suite)
     pairs = limit_pairs(left, options.limit, seed=options.seed)

@@ -10,7 +10,7 @@ import polars as pl
 
 from misfired.errors import ArgumentError, DataError
 from misfired.files import replacing
-from misfired.labels import label_column
+from misfired.labels import label_columns
 from misfired.reading import shown
 from misfired.suites.card import (
     YES_NO,
@@ -33,6 +33,8 @@ PAIRS_SCHEMA = dict.fromkeys(
 )
 """The columns of every suite. Only `cue` may be null; further columns are kept."""
 
+#: Columns that are read as text, whatever their type.
+_LABELS = ("id", "category", "scenario", "stereotyped_group", "contrast_group")
 #: Further columns that have a meaning: text, or null.
 _MAY_BE_THERE = ("neutral", "placebo", "stereotyped_subject", "contrast_subject")
 
@@ -158,8 +160,10 @@ def check_frame(frame: pl.DataFrame, source: str, answers: Collection[str] | Non
     if not frame.columns:
         raise DataError(f"{source}: must have at least 1 row, got 0")
     frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-    if "twin_of" in frame.columns and frame.schema["twin_of"] != pl.Null():
-        frame = frame.with_columns(label_column(frame["twin_of"]))
+    # A blank id is told as such; a blank `twin_of` is none.
+    other = [name for name in _LABELS if frame.schema.get(name, pl.String()) != pl.String()]
+    twins = [name for name in ("twin_of",) if name in frame.columns]
+    frame = label_columns(frame, [*other, *twins], source)
     for column in (*PAIRS_SCHEMA, *_MAY_BE_THERE):
         if column not in frame.columns:
             if column in PAIRS_SCHEMA:
@@ -230,7 +234,12 @@ _Format = tuple[Callable[[Path], pl.DataFrame], Callable[[pl.DataFrame, IO[bytes
 _FORMATS: dict[str, _Format] = {
     ".parquet": (read_parquet, lambda frame, file: frame.write_parquet(file)),
     ".jsonl": (
-        partial(read_jsonl, check=_check_pair, kinds=dict.fromkeys(PAIRS_SCHEMA, "text")),
+        partial(
+            read_jsonl,
+            check=_check_pair,
+            kinds=dict.fromkeys(PAIRS_SCHEMA, "text"),
+            labels=_LABELS,
+        ),
         lambda frame, file: frame.write_ndjson(file),
     ),
     ".csv": (read_csv, _write_csv),
