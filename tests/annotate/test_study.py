@@ -1,9 +1,11 @@
 """What a study draws, and how the journal of an annotator survives kills."""
 
+import errno
 import json
 import os
 import stat
 from collections import Counter
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -361,6 +363,22 @@ def test_withdrawing_deletes_and_stays(tmp_path):
     record.file.write_bytes(content)  # killed between the mark and the deletion
     assert not Record(record.file).answers
     assert not record.file.exists()
+
+
+def test_a_full_disk_keeps_no_answer_of_who_withdraws(tmp_path, monkeypatch):
+    record = Record(tmp_path / "a.jsonl")
+    record.agree("0")
+    record.answer(0, "item-1", "yes", 0)
+
+    def no_space(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        record.withdraw()
+    assert not record.file.exists()
+    assert not record.answers
+    assert not record.answer(0, "item-1", "yes", 0)
 
 
 def test_make_tells_how_narrow_the_interval_can_get(misfired, tmp_path):

@@ -144,11 +144,15 @@ class Record:
 
     def withdraw(self) -> None:
         """Delete everything that the annotator did; nothing but the fact remains."""
-        self._marker.touch(mode=0o600)
-        _sync_folder(self.file.parent)
-        self._delete()
-        self.withdrawn, self.consent, self.ended = True, None, False
-        self.practised, self.answers, self.shown = [], {}, {}
+        try:
+            self._marker.touch(mode=0o600)
+            _sync_folder(self.file.parent)
+        finally:
+            # A full disk may refuse the mark; the answers go all the same.
+            self._delete()
+            self.consent, self.ended = None, False
+            self.practised, self.answers, self.shown = [], {}, {}
+        self.withdrawn = True
 
     @property
     def _marker(self) -> Path:
