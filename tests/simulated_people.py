@@ -83,19 +83,9 @@ class Server:
     """`misfired annotate serve` in a process of its own."""
 
     def __init__(self, study: Path, port: int = 0, *more: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "misfired",
-            "annotate",
-            "serve",
-            str(study),
-            "--port",
-            str(port),
-            *more,
-        ]
+        words = ["-m", "misfired", "annotate", "serve", str(study), "--port", str(port), *more]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.lines = []
         for line in self.process.stdout:

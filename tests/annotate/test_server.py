@@ -47,20 +47,9 @@ def test_a_whole_session_without_script_shows_nothing_that_tells(server, study):
     browser = Browser(server.links[0], lambda place: ("yes", "no", "cannot tell")[place % 3])
     orders, items = study.orders(), {row["item"]: row for row in study.items().to_dicts()}
     order = orders["annotator-01"]
-    secrets = {row["id"] for row in study.pairs().to_dicts()} | {
-        row["scenario"] for row in study.pairs().to_dicts()
-    }
-    secrets |= {
-        "Religion",
-        "invented@",
-        "stereotyp",
-        "contrast",
-        "expected",
-        "foil",
-        "attention",
-        "condition",
-        "item-",
-    }
+    secrets = {row[key] for row in study.pairs().to_dicts() for key in ("id", "scenario")}
+    words = "Religion, invented@, stereotyp, contrast, expected, foil, attention, condition, item-"
+    secrets |= set(words.split(", "))
     pages = []
     while True:
         status, _, page, headers = fetch(browser.link)
@@ -101,15 +90,8 @@ def test_links_cannot_be_guessed_or_traversed(server):
     link = server.links[2]
     base, word = link.rsplit("/", 1)
     other = server.links[3].rsplit("/", 1)[1]
-    for wrong in (
-        "",
-        "annotator-03",
-        word[:-1],
-        word + "x",
-        word.lower(),
-        "..%2f..%2flinks.json",
-        "../../links.json",
-    ):
+    for wrong in ("", "annotator-03", word[:-1], word + "x", word.lower(), "..%2f..%2flinks.json",
+                  "../../links.json"):  # fmt: skip
         status, _, page, _ = fetch(f"{base}/{wrong}")
         assert status in {200, 404}
         assert "does not exist" in page or "link that you were given" in page
@@ -117,18 +99,8 @@ def test_links_cannot_be_guessed_or_traversed(server):
                  "docs", "openapi.json", "a/", "style.css/../links.json", "base.html", "consent.md"):  # fmt: skip
         status, _, page, _ = fetch(f"{base[:-2]}/{path}")
         assert status == 404, path
-    for name in (
-        "q/0",
-        "q/-1",
-        "q/99999",
-        "q/1%00",
-        "q/٣",
-        "q/1/2",
-        "answers",
-        "../" + other,
-        "done",
-        "withdrawn",
-    ):
+    for name in ("q/0", "q/-1", "q/99999", "q/1%00", "q/٣", "q/1/2", "answers", "../" + other, "done",
+                 "withdrawn"):  # fmt: skip
         status, _, page, _ = fetch(f"{link}/{quote(name, safe='/%.')}")
         assert status == 404 or "Would you like to take part" in page, name
 
@@ -303,10 +275,12 @@ def kills(path, n_kills, seed):
     study = small_study(path, n_pairs=10, core=10)
     server = Server(study.path)
     port = server.port
-    people = [Browser(link, random.Random(n).choice) for n, link in enumerate(server.links)]
-    for n, person in enumerate(people):
+    people = []
+    for n, link in enumerate(server.links):
         draws = random.Random(n)
-        person.choose = lambda _, draws=draws: draws.choice(("yes", "no", "cannot tell"))
+        people.append(
+            Browser(link, lambda _, draws=draws: draws.choice(("yes", "no", "cannot tell")))
+        )
     over = threading.Event()
 
     def work(person):
