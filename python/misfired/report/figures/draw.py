@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from misfired.report.figures.chart import FAINT, MUTED
+from misfired.report.figures.chart import FAINT, INK, MUTED, VERMILION
 from misfired.text import shown
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ def by_rows(fixed: float = 0.75, each: float = 0.24) -> Callable[[float], Callab
     return lambda n_rows: lambda _width: fixed + each * n_rows
 
 
+def by_width(share: float, more: float = 0.0) -> Callable[[float], float]:
+    """Return how high a chart is that grows with its width, in inches."""
+    return lambda width: share * width + more
+
+
+def told(*names: str) -> pl.Expr:
+    """Return columns of a summary, null where a report withholds the value."""
+    return pl.when(pl.col("withheld").is_null()).then(pl.col(*names))
+
+
+def columns(rows: pl.DataFrame, *names: str) -> npt.NDArray[Any]:
+    """Return columns of a table, [columns, rows]; a null becomes NaN, which is not drawn."""
+    return rows.select(names).cast(pl.Float64).to_numpy().T
+
+
 def named_rows(
     axes: Axes, names: Sequence[object], *, first_apart: bool = False
 ) -> npt.NDArray[Any]:
@@ -100,7 +115,7 @@ def intervals(
     axes: Axes, rows: pl.DataFrame, places: npt.NDArray[Any], colour: str, marker: str = "o"
 ) -> None:
     """Draw `value` with its interval from `low` to `high` for each row; words for a null."""
-    value, low, high = rows.select("value", "low", "high").cast(pl.Float64).to_numpy().T
+    value, low, high = columns(rows, "value", "low", "high")
     axes.hlines(places, low, high, color=colour, linewidth=1.4)
     axes.plot(value, places, marker, color=colour, linestyle="none", markersize=4.5)
     for place, row in zip(places, rows.iter_rows(named=True), strict=True):
@@ -109,6 +124,15 @@ def intervals(
             axes.text(
                 0.02, place, words, transform=axes.get_yaxis_transform(), va="center", color=MUTED
             )
+
+
+def sliced_intervals(axes: Axes, numbers: pl.DataFrame) -> npt.NDArray[Any]:
+    """Draw the interval of a total and below it those of its slices; return the places of the rows."""
+    places = named_rows(axes, numbers["slice"].to_list(), first_apart=True)
+    for total, colour, marker in ((True, INK, "D"), (False, VERMILION, "o")):
+        own = (numbers["total"] == total).to_numpy()
+        intervals(axes, numbers.filter(total=total), places[own], colour, marker)
+    return places
 
 
 def percent_axis(axis: Axis, words: str, *, most: float, least: float = 0.0) -> None:

@@ -23,7 +23,9 @@ from misfired.report.figures.chart import (
     series,
 )
 from misfired.report.figures.draw import (
+    by_width,
     cells,
+    columns,
     highest,
     label,
     labels,
@@ -104,7 +106,7 @@ def layers(curves: pl.DataFrame) -> Chart:
     words = f"Mean {what} in logits after each layer, read through the lens, of stereotyped and contrast stories."
     for row in _ends(numbers.filter(model="instruct"), "kind", "condition"):
         words += f" {TITLES[row['kind']].capitalize()}, {row['condition']}: {said(row['first'])} at layer {row['from']}, {said(row['last'])} at layer {row['to']}."
-    height = _heights(0.46 * rows, 0.5)
+    height = by_width(0.46 * rows, 0.5)
     return Chart(
         "layers", "Evidence by layer", words, numbers, _layers, height, _table(numbers), digits=2
     )
@@ -117,10 +119,6 @@ def _ends(curves: pl.DataFrame, *by: str) -> list[dict[str, Any]]:
         to=pl.col("layer").last(), **{"from": pl.col("layer").first()},
     )  # fmt: skip
     return told.to_dicts()
-
-
-def _heights(share: float, more: float) -> Callable[[float], float]:
-    return lambda width: share * width + more
 
 
 def _table(numbers: pl.DataFrame) -> pl.DataFrame:
@@ -166,10 +164,7 @@ def _questions(axes: Axes, part: pl.DataFrame, name: str) -> None:
 def _curve(axes: Axes, part: pl.DataFrame, name: str, *, base: bool = False) -> None:
     line = {"linestyle": "--", "marker": "", "alpha": 0.8} if base else {"marker": MARKERS[name]}
     words, colour = f"{TITLES.get(name, name)}{', base' if base else ''}", COLOURS[name]
-    # Null becomes NaN, which is not drawn.
-    layer, value, low, high = (
-        part.select("layer", "value", "low", "high").cast(pl.Float64).to_numpy().T
-    )
+    layer, value, low, high = columns(part, "layer", "value", "low", "high")
     axes.plot(layer, value, color=colour, label=words, **line)
     if not base:
         axes.fill_between(layer, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -188,16 +183,12 @@ def gap(curves: pl.DataFrame) -> Chart:
     words = f"Gap by layer: mean {_quantity(curves)} of contrast stories minus that of stereotyped stories, in logits, of failures."
     for row in _ends(numbers, "model"):
         words += f" {TITLES[row['model']].capitalize()}: {said(row['first'])} at layer {row['from']}, {said(row['last'])} at layer {row['to']}."
-    return Chart(
-        "gap",
+    title, height, shown = (
         "Gap between contrast and stereotyped",
-        words,
-        numbers,
-        _gap,
-        _heights(0.5, 0.4),
+        by_width(0.5, 0.4),
         _table(numbers),
-        digits=2,
     )
+    return Chart("gap", title, words, numbers, _gap, height, shown, digits=2)
 
 
 def _gap(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -220,16 +211,8 @@ def recovery(curves: pl.DataFrame) -> Chart:
     )
     for row in onset.iter_rows(named=True):
         words += f" {TITLES[row['site']].capitalize()}, last token, contrast into stereotyped: half from layer {row['layer']}."
-    return Chart(
-        "recovery",
-        "Recovery by layer",
-        words,
-        curves,
-        _recovery,
-        _heights(0.36 * n_rows, 0.5),
-        _table(curves),
-        digits=2,
-    )
+    title, height, shown = "Recovery by layer", by_width(0.36 * n_rows, 0.5), _table(curves)
+    return Chart("recovery", title, words, curves, _recovery, height, shown, digits=2)
 
 
 def _recovery(figure: Figure, curves: pl.DataFrame) -> None:
@@ -265,31 +248,23 @@ def heads(table: pl.DataFrame) -> Chart:
         else " No head passes the test."
     )
     n_methods, n_layer = numbers["method"].n_unique(), numbers["layer"].n_unique()
-    rows = -(-n_methods // 2)
-    shown = numbers.sort("rank", "method").head(40).rename({"low": "from", "high": "to"})
-    words += f" The table has the {len(shown)} foremost of {len(numbers)} rows." * (
-        len(shown) < len(numbers)
-    )
-    return Chart(
-        "heads",
-        "Specificity of heads",
-        words,
-        numbers,
-        _heads,
-        lambda _width: rows * max(1.7, 0.11 * n_layer + 0.9),
-        shown,
-        digits=2,
-    )
+    height = by_width(0, -(-n_methods // 2) * max(1.7, 0.11 * n_layer + 0.9))
+    shown, more = _foremost(numbers.sort("rank", "method"), "foremost")
+    title = "Specificity of heads"
+    return Chart("heads", title, words + more, numbers, _heads, height, shown, digits=2)
+
+
+def _foremost(ordered: pl.DataFrame, kind: str) -> tuple[pl.DataFrame, str]:
+    """Return the first rows for the table beside a map, and what is said where they are not all."""
+    shown = ordered.head(40).rename({"low": "from", "high": "to"})
+    more = f" The table has the {len(shown)} {kind} of {len(ordered)} rows."
+    return shown, more if len(shown) < len(ordered) else ""
 
 
 def _heads(figure: Figure, numbers: pl.DataFrame) -> None:
     methods = [name for name in HEAD_METHODS if name in numbers["method"]]
-    limit = (
-        float(np.nanmax(np.abs(numbers["specificity"].cast(pl.Float64).to_numpy()), initial=0))
-        or 1.0
-    )
     maps = {TITLES[method]: numbers.filter(method=method) for method in methods}
-    for axes, part in _maps(figure, maps, "specificity", limit, "specificity (logits)"):
+    for axes, part in _maps(figure, maps, "specificity", "specificity (logits)"):
         passing = part.filter("passes")
         axes.scatter(
             passing["head"],
@@ -306,11 +281,13 @@ def _heads(figure: Figure, numbers: pl.DataFrame) -> None:
 
 
 def _maps(
-    figure: Figure, maps: Mapping[str, pl.DataFrame], column: str, limit: float, words: str
+    figure: Figure, maps: Mapping[str, pl.DataFrame], column: str, words: str
 ) -> list[tuple[Axes, pl.DataFrame]]:
     """Draw a map of layers and heads for each table, two a row, and one scale for all."""
     from matplotlib import colormaps  # noqa: PLC0415  half a second, which few commands need
 
+    far = (float(np.nanmax(np.abs(columns(part, column)), initial=0)) for part in maps.values())
+    limit = max(far) or 1.0
     colours, limits = colormaps["PuOr_r"], (-limit, limit)
     n_rows, n_columns = -(-len(maps) // 2), min(2, len(maps))
     widths = [12] * n_columns + [1]
@@ -320,9 +297,7 @@ def _maps(
         axes = panels[place // 2][place % 2]
         n_layer, n_head = (int(highest(part, name)) + 1 for name in ("layer", "head"))
         values = np.full((n_layer, n_head), np.nan)
-        values[part["layer"].to_numpy(), part["head"].to_numpy()] = (
-            part[column].cast(pl.Float64).to_numpy()
-        )
+        values[part["layer"].to_numpy(), part["head"].to_numpy()] = columns(part, column)[0]
         cells(axes, values, colours, limits)
         axes.set(xlabel="head", ylabel="layer" if place % 2 == 0 else "", title=title)
         whole_ticks(axes.xaxis, axes.yaxis)
@@ -341,44 +316,19 @@ def attention(table: pl.DataFrame) -> Chart:
         "person", "layer", "head", "stereotyped", "contrast", "difference", "low", "high"
     )
     words = "Attention of the last token on each person by head, stereotyped prompt minus contrast prompt, of failures."
-    for row in (
-        numbers.drop_nulls("difference")
-        .sort(pl.col("difference").abs(), descending=True)
-        .head(1)
-        .iter_rows(named=True)
-    ):
+    ordered = numbers.sort(pl.col("difference").abs(), descending=True, nulls_last=True)
+    for row in ordered.drop_nulls("difference").head(1).iter_rows(named=True):
         words += f" Largest: layer {row['layer']} head {row['head']} on {TITLES[row['person']]}, {said(row['difference'], '+', digits=2)}."
     n_layer = numbers["layer"].n_unique()
-    shown = (
-        numbers.sort(pl.col("difference").abs(), descending=True)
-        .head(40)
-        .rename({"low": "from", "high": "to"})
-    )
-    words += f" The table has the {len(shown)} largest of {len(numbers)} rows." * (
-        len(shown) < len(numbers)
-    )
-    return Chart(
-        "attention",
-        "Attention by head",
-        words,
-        numbers,
-        _attention,
-        lambda _width: max(1.9, 0.11 * n_layer + 0.9),
-        shown,
-        digits=2,
-    )
+    shown, more = _foremost(ordered, "largest")
+    title, height = "Attention by head", by_width(0, max(1.9, 0.11 * n_layer + 0.9))
+    return Chart("attention", title, words + more, numbers, _attention, height, shown, digits=2)
 
 
 def _attention(figure: Figure, numbers: pl.DataFrame) -> None:
-    limit = (
-        float(np.nanmax(np.abs(numbers["difference"].cast(pl.Float64).to_numpy()), initial=0))
-        or 1.0
-    )
-    maps = {
-        TITLES[person]: numbers.filter(person=person)
-        for person in numbers["person"].unique(maintain_order=True)
-    }
-    _maps(figure, maps, "difference", limit, "difference of weight")
+    persons = numbers["person"].unique(maintain_order=True)
+    maps = {TITLES[person]: numbers.filter(person=person) for person in persons}
+    _maps(figure, maps, "difference", "difference of weight")
 
 
 def depth(curves: Mapping[str, pl.DataFrame]) -> Chart:
@@ -390,29 +340,14 @@ def depth(curves: Mapping[str, pl.DataFrame]) -> Chart:
     for name, table in curves.items():
         part = table.filter(condition="gap", kind="failure", model="instruct")
         last = part["layer"].max() or 1
-        parts.append(
-            part.select(
-                pl.lit(name).alias("model"),
-                "layer",
-                "value",
-                "low",
-                "high",
-                depth=pl.col("layer") / last,
-            )
-        )
+        of = {"model": pl.lit(name), "depth": pl.col("layer") / last}
+        parts.append(part.select("layer", "value", "low", "high", **of))
     numbers = pl.concat(parts)
     words = f"Gap between contrast and stereotyped stories of {len(curves)} models over relative depth, in logits, of failures."
     for row in _ends(numbers, "model"):
         words += f" {label(row['model'], 40)}: {said(row['last'])} at the last layer."
-    return Chart(
-        "gap-by-depth",
-        "Gap over relative depth",
-        words,
-        numbers,
-        _depth,
-        _heights(0.5, 0.4),
-        digits=2,
-    )
+    title, height = "Gap over relative depth", by_width(0.5, 0.4)
+    return Chart("gap-by-depth", title, words, numbers, _depth, height, digits=2)
 
 
 def _depth(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -420,9 +355,7 @@ def _depth(figure: Figure, numbers: pl.DataFrame) -> None:
     names = labels(numbers["model"].unique(maintain_order=True).to_list())
     for at, part in enumerate(numbers.partition_by("model", maintain_order=True)):
         colour, mark = series(at)
-        x, value, low, high = (
-            part.select("depth", "value", "low", "high").cast(pl.Float64).to_numpy().T
-        )
+        x, value, low, high = columns(part, "depth", "value", "low", "high")
         axes.plot(x, value, marker=mark, color=colour, label=names[at])
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.axhline(0, color=MUTED, linewidth=0.6, zorder=0)

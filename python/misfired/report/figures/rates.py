@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from misfired.report.figures.chart import BLUE, FAINT, INK, MUTED, PURPLE, VERMILION, Chart
+from misfired.report.figures.chart import BLUE, FAINT, MUTED, PURPLE, VERMILION, Chart
 from misfired.report.figures.draw import (
     beside,
     by_rows,
+    by_width,
+    columns,
     ends,
     file_name,
     highest,
-    intervals,
     label,
     legend,
     named_rows,
     percent_axis,
     said,
+    sliced_intervals,
+    told,
 )
 from misfired.report.measured import Measured, judged_pairs
 from misfired.report.notes import WORDS
@@ -64,14 +67,13 @@ def forest(run: Measured, priming: str | None = None) -> Chart:
     """Return MAR by category with intervals, the total above; categories from high to low."""
     priming = run.priming if priming is None else priming
     numbers = _sliced(run.summary.filter(priming=priming, measure="mar"))
-    told = numbers.filter(~pl.col("total"), pl.col("value").is_not_null())
+    known = numbers.filter(~pl.col("total"), pl.col("value").is_not_null())
     words = f"MAR of {label(run.name, 60)} by category, priming {priming}, with {level(run)} intervals. "
     words += _total(numbers)
-    if len(told):
-        each = [told.row(at, named=True) for at in ((0, -1) if len(told) > 1 else (0,))]
-        both = " and ".join(f"{label(row['slice'])} {said(row['value'])}" for row in each)
-        if len({row["value"] for row in each}) > 1:
-            words += f" Highest and lowest: {both}."
+    if known["value"].n_unique() > 1:
+        ends_of = (known.row(at, named=True) for at in (0, -1))
+        both = " and ".join(f"{label(row['slice'])} {said(row['value'])}" for row in ends_of)
+        words += f" Highest and lowest: {both}."
     if n := numbers["withheld"].count():
         words += f" {n} without a value: {WORDS['little_support']}."
     shown = numbers.rename(_RATES).drop("total", "withheld", "reason")
@@ -94,12 +96,15 @@ def slices() -> pl.Expr:
 
 def _sliced(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of one measure: the total, then categories from high to low; withheld values null."""
-    shown = pl.col("withheld").is_null()
     kept = rows.select(
         slices(),
-        *(pl.when(shown).then(name).alias(name) for name in ("value", "low", "high")),
-        "n_base", "n_effective", "withheld", "reason", "total",
-    )  # fmt: skip
+        told("value", "low", "high"),
+        "n_base",
+        "n_effective",
+        "withheld",
+        "reason",
+        "total",
+    )
     by = ["total", "value", "slice"]
     return kept.sort(by, descending=[True, True, False], nulls_last=True, maintain_order=True)
 
@@ -113,12 +118,8 @@ def _total(numbers: pl.DataFrame) -> str:
 
 def _forest(figure: Figure, numbers: pl.DataFrame) -> None:
     axes = figure.subplots()
-    places = named_rows(axes, numbers["slice"].to_list(), first_apart=True)
-    for part, colour, marker in ((True, INK, "D"), (False, VERMILION, "o")):
-        rows = numbers.filter(total=part)
-        intervals(axes, rows, places[(numbers["total"] == part).to_numpy()], colour, marker)
-    most = highest(numbers, "high", "value")
-    percent_axis(axes.xaxis, "MAR (%)", most=most)
+    places = sliced_intervals(axes, numbers)
+    percent_axis(axes.xaxis, "MAR (%)", most=highest(numbers, "high", "value"))
     beside(axes, places, [f"{n or 0:,}" for n in numbers["n_base"]], "pairs")
 
 
@@ -155,27 +156,11 @@ def dumbbells(run: Measured, priming: str) -> Chart:
 def _dumbbells(figure: Figure, numbers: pl.DataFrame) -> None:
     axes = figure.subplots()
     places = named_rows(axes, numbers["slice"].to_list(), first_apart=True)
-    before, after = numbers.select("before", "after").cast(pl.Float64).to_numpy().T
+    before, after = columns(numbers, "before", "after")
     axes.hlines(places, before, after, color=MUTED, linewidth=1.2)
-    axes.plot(
-        before,
-        places,
-        "o",
-        color=BLUE,
-        markerfacecolor="none",
-        label="without",
-        linestyle="none",
-        markersize=5,
-    )
-    axes.plot(
-        after,
-        places,
-        "o",
-        color=VERMILION,
-        label="with the priming",
-        linestyle="none",
-        markersize=5,
-    )
+    dots: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5}
+    axes.plot(before, places, color=BLUE, markerfacecolor="none", label="without", **dots)
+    axes.plot(after, places, color=VERMILION, label="with the priming", **dots)
     percent_axis(axes.xaxis, "MAR (%)", most=highest(numbers, "before", "after"))
     beside(axes, places, [said(value, "+") for value in numbers["change"]], "points")
     legend(figure)
@@ -187,16 +172,11 @@ def counts(run: Measured, priming: str | None = None) -> Chart:
     found = judged_pairs(run).filter(priming=priming)["verdict"].value_counts()
     number: Mapping[str, int] = dict(found.iter_rows())
     scored = sum(n for name, n in number.items() if name != "unscored")
-    rows = [
-        (
-            name,
-            number.get(name, 0),
-            100 * number.get(name, 0) / scored if scored and name != "unscored" else None,
+    pairs = pl.Series([number.get(name, 0) for name in OUTCOMES], dtype=pl.Int64)
+    numbers = pl.DataFrame({"outcome": list(OUTCOMES), "pairs": pairs}).with_columns(
+        percent=pl.when((pl.col("outcome") != "unscored") & (scored > 0)).then(
+            100 * pl.col("pairs") / scored
         )
-        for name in OUTCOMES
-    ]
-    numbers = pl.DataFrame(
-        rows, schema={"outcome": pl.String, "pairs": pl.Int64, "percent": pl.Float64}, orient="row"
     )
     words = (
         f"Pairs of {label(run.name, 60)} by outcome, priming {priming}: {number.get('both_right', 0):,} with both "
@@ -206,7 +186,7 @@ def counts(run: Measured, priming: str | None = None) -> Chart:
     )
     name, title = _titled(run, priming, "counts", "Pairs by outcome")
     shown = numbers.with_columns(_in_words("outcome"))
-    return Chart(name, title, words, numbers, _counts, lambda width: 0.58 * width + 0.45, shown)
+    return Chart(name, title, words, numbers, _counts, by_width(0.58, 0.45), shown)
 
 
 def _in_words(column: str) -> pl.Expr:
@@ -314,8 +294,7 @@ def margins(run: Measured, priming: str | None = None) -> Chart | str:
     if left := len(judged) - len(numbers):
         words += f" {left:,} pairs have no margin on one side at least, and are left out."
     name, title = _titled(run, priming, "margins", "Margins of both prompts")
-    height, shown = (lambda width: 0.85 * width), _quantiles(numbers)
-    return Chart(name, title, words, numbers, _margins, height, shown)
+    return Chart(name, title, words, numbers, _margins, by_width(0.85), _quantiles(numbers))
 
 
 def _quantiles(numbers: pl.DataFrame) -> pl.DataFrame:
@@ -350,20 +329,10 @@ def _margins(figure: Figure, numbers: pl.DataFrame) -> None:
         part = numbers.filter(verdict=name)
         words, colour = OUTCOMES[name]
         if len(part):
-            points = part.select("margin_contrast", "margin_stereotyped").to_numpy().T
-            axes.plot(
-                *points,
-                ".",
-                color=colour,
-                markersize=3,
-                label=f"{words} ({len(part):,})",
-                linestyle="none",
-            )
-    axes.set(
-        xlim=span,
-        ylim=span,
-        xlabel="contrast margin (logits)",
-        ylabel="stereotyped margin (logits)",
-    )
+            points = columns(part, "margin_contrast", "margin_stereotyped")
+            entry = f"{words} ({len(part):,})"
+            axes.plot(*points, ".", color=colour, markersize=3, label=entry, linestyle="none")
+    axes.set(xlim=span, ylim=span)
+    axes.set(xlabel="contrast margin (logits)", ylabel="stereotyped margin (logits)")
     axes.set_aspect("equal")
     legend(figure, markerscale=2.2, handletextpad=0.2)

@@ -21,7 +21,9 @@ from misfired.report.figures.draw import (
     DASH,
     beside,
     by_rows,
+    by_width,
     cells,
+    columns,
     ends,
     file_name,
     highest,
@@ -34,6 +36,8 @@ from misfired.report.figures.draw import (
     percent_axis,
     said,
     scale,
+    sliced_intervals,
+    told,
     whole_ticks,
 )
 from misfired.report.figures.rates import level, slices
@@ -45,6 +49,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROWS = by_rows()
+#: Columns of the tables beside the charts.
+_RATES = {"value": "MAR (%)", "low": "from", "high": "to", "n_base": "pairs behind it", "human": "human (%)"}  # fmt: skip
+_DIFFERENCES = {
+    "slice": "category", "value": "difference (points)", "low": "from", "high": "to", "n_pairs": "pairs",
+}  # fmt: skip
 
 
 def mar_of(runs: Sequence[Measured], *, total: bool = True) -> pl.DataFrame:
@@ -52,14 +61,13 @@ def mar_of(runs: Sequence[Measured], *, total: bool = True) -> pl.DataFrame:
 
     Values that a report withholds are null. Without `total`, also those of every category.
     """
-    shown = pl.col("withheld").is_null()
     parts = []
     for run in runs:
         rows = run.summary.filter(priming=run.priming, measure="mar")
         parts.append(
             (rows.filter(total=True) if total else rows).select(
                 pl.lit(run.name).alias("run"), slices(), "total",
-                *(pl.when(shown).then(name).alias(name) for name in ("value", "low", "high")), "n_base",
+                told("value", "low", "high"), "n_base",
             )
         )  # fmt: skip
     return pl.concat(parts)
@@ -79,15 +87,8 @@ def ranking(runs: Sequence[Measured], *, human: float | None = None) -> Chart:
         words += (
             f" The dashed line is the rate of people, {said(human)} %, not measured by these runs."
         )
-    return Chart(
-        "runs-by-mar",
-        "Runs by MAR",
-        words,
-        numbers,
-        _ranking,
-        _ROWS(len(numbers)),
-        _with_words(numbers),
-    )
+    height, shown = _ROWS(len(numbers)), _with_words(numbers)
+    return Chart("runs-by-mar", "Runs by MAR", words, numbers, _ranking, height, shown)
 
 
 def _rate(row: Mapping[str, Any]) -> str:
@@ -95,15 +96,8 @@ def _rate(row: Mapping[str, Any]) -> str:
 
 
 def _with_words(numbers: pl.DataFrame) -> pl.DataFrame:
-    names = {
-        "value": "MAR (%)",
-        "low": "from",
-        "high": "to",
-        "n_base": "pairs behind it",
-        "human": "human (%)",
-    }
     kept = [name for name in numbers.columns if name != "human" or numbers["human"].count()]
-    return numbers.select(kept).rename({name: new for name, new in names.items() if name in kept})
+    return numbers.select(kept).rename(_RATES, strict=False)
 
 
 def _ranking(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -134,10 +128,8 @@ def heat(runs: Sequence[Measured]) -> Chart:
         )
     words += f" {empty} cells have no value, most for too few pairs." * bool(empty)
     wide = numbers.pivot("slice", index="run", values="value", maintain_order=True)
-    n_rows = max(len(runs), wide.width - 1)
-    return Chart(
-        "mar-map", "MAR by run and category", words, numbers, _heat, _ROWS(n_rows + 4), wide
-    )
+    height = _ROWS(max(len(runs), wide.width - 1) + 4)
+    return Chart("mar-map", "MAR by run and category", words, numbers, _heat, height, wide)
 
 
 def _heat(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -157,7 +149,9 @@ def _heat(figure: Figure, numbers: pl.DataFrame) -> None:
             ink = ink_on(colours(value / limits[1]))
             axes.text(x, y, f"{value:.0f}", ha="center", va="center", color=ink, fontsize="small")
     axes.set_yticks(range(len(rows)), labels(rows[::-1], 18))
-    axes.set_xticks(range(len(columns)), labels(columns, 18), rotation=40, ha="right")
+    axes.set_xticks(
+        range(len(columns)), labels(columns, 18), rotation=60, ha="right", rotation_mode="anchor"
+    )
     axes.tick_params(length=0)
     scale(beside_it, colours, limits, "MAR (%)")
     for side in axes.spines.values():
@@ -184,11 +178,11 @@ def accuracy(runs: Sequence[Measured]) -> Chart:
         .with_columns(accuracy_contrast=pl.Series(right, dtype=pl.Float64))
     )
     words = f"MAR of {len(runs)} runs against their accuracy on contrast prompts, in percent; bars are {level(runs[0])} intervals of MAR."
+    height = by_width(0.65, 0.16 * len(runs))
+    shown = _with_words(numbers).rename({"accuracy_contrast": "accuracy, contrast (%)"})
     return Chart(
-        "mar-by-accuracy", "MAR against accuracy", words, numbers, _accuracy,
-        lambda width: 0.65 * width + 0.16 * len(runs),
-        _with_words(numbers).rename({"accuracy_contrast": "accuracy, contrast (%)"}),
-    )  # fmt: skip
+        "mar-by-accuracy", "MAR against accuracy", words, numbers, _accuracy, height, shown
+    )
 
 
 def _accuracy(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -226,42 +220,26 @@ def paired(runs: Sequence[tuple[Measured, Measured]], kind: tuple[str, str]) -> 
     def draw(figure: Figure, numbers: pl.DataFrame) -> None:
         _paired(figure, numbers, kind)
 
-    return Chart(
-        name,
-        f"MAR, {kind[0]} and {kind[1]}",
-        words,
-        numbers,
-        draw,
-        _ROWS(1.6 * len(numbers) + 1),
-        numbers.rename(
-            {"before": f"{kind[0]} (%)", "before_low": "from", "before_high": "to"}
-            | {"after": f"{kind[1]} (%)", "after_low": "from ", "after_high": "to "}
-        ),
+    shown = numbers.rename(
+        {"before": f"{kind[0]} (%)", "before_low": "from", "before_high": "to"}
+        | {"after": f"{kind[1]} (%)", "after_low": "from ", "after_high": "to "}
     )
+    title, height = f"MAR, {kind[0]} and {kind[1]}", _ROWS(1.6 * len(numbers) + 1)
+    return Chart(name, title, words, numbers, draw, height, shown)
 
 
 def _paired(figure: Figure, numbers: pl.DataFrame, kind: tuple[str, str]) -> None:
     axes = figure.subplots()
     places = named_rows(axes, numbers["run"].to_list())
-    before, after = numbers.select("before", "after").cast(pl.Float64).to_numpy().T
-    axes.hlines(places, before, after, color=FAINT, linewidth=2.5)
-    for name, colour, shift, values, filled in (
-        ("before", BLUE, 0.14, before, False),
-        ("after", VERMILION, -0.14, after, True),
+    axes.hlines(places, *columns(numbers, "before", "after"), color=FAINT, linewidth=2.5)
+    dots: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 5}
+    for name, colour, fill, shift, words in (
+        ("before", BLUE, "white", 0.14, kind[0]),
+        ("after", VERMILION, VERMILION, -0.14, kind[1]),
     ):
-        low, high = numbers.select(f"{name}_low", f"{name}_high").cast(pl.Float64).to_numpy().T
+        value, low, high = columns(numbers, name, f"{name}_low", f"{name}_high")
         axes.hlines(places + shift, low, high, color=colour, linewidth=1.2)
-        fill = colour if filled else "white"
-        axes.plot(
-            values,
-            places + shift,
-            "o",
-            color=colour,
-            markerfacecolor=fill,
-            linestyle="none",
-            label=kind[filled],
-            markersize=5,
-        )
+        axes.plot(value, places + shift, color=colour, markerfacecolor=fill, label=words, **dots)
     most = highest(numbers, "before_high", "after_high", "before", "after")
     percent_axis(axes.xaxis, "MAR (%)", most=most)
     legend(figure)
@@ -269,32 +247,18 @@ def _paired(figure: Figure, numbers: pl.DataFrame, kind: tuple[str, str]) -> Non
 
 def shots(runs: Sequence[Measured]) -> Chart:
     """Return MAR over the number of demonstrations, a line for each model and protocol."""
-    told = [(f"{run.model}, {run.manifest.settings.protocol.name}", run.n_shots) for run in runs]
+    models = [f"{run.model}, {run.manifest.settings.protocol.name}" for run in runs]
+    n_shots = pl.Series([run.n_shots for run in runs], dtype=pl.Int64)
     numbers = (
-        mar_of(runs)
-        .drop("slice", "total")
-        .with_columns(
-            model=pl.Series([model for model, _ in told]),
-            n_shots=pl.Series([n for _, n in told], dtype=pl.Int64),
-        )
+        mar_of(runs).drop("slice", "total").with_columns(model=pl.Series(models), n_shots=n_shots)
     )
     numbers = numbers.sort("model", "n_shots", maintain_order=True)
     words = f"MAR in percent over the number of demonstrations before every prompt, with {level(runs[0])} intervals."
     for row in numbers.iter_rows(named=True):
         words += f" {label(row['model'], 40)}, {row['n_shots']}: {_rate(row)}."
-    return Chart(
-        "mar-by-shots",
-        "MAR by demonstrations",
-        words,
-        numbers,
-        _shots,
-        lambda width: 0.7 * width,
-        _with_words(
-            numbers.with_columns(human=pl.lit(None)).select(
-                "model", "n_shots", "value", "low", "high", "n_base"
-            )
-        ),
-    )
+    shown = _with_words(numbers.select("model", "n_shots", "value", "low", "high", "n_base"))
+    title, height = "MAR by demonstrations", by_width(0.7)
+    return Chart("mar-by-shots", title, words, numbers, _shots, height, shown)
 
 
 def _shots(figure: Figure, numbers: pl.DataFrame) -> None:
@@ -302,9 +266,7 @@ def _shots(figure: Figure, numbers: pl.DataFrame) -> None:
     names = labels(numbers["model"].unique(maintain_order=True).to_list())
     for at, part in enumerate(numbers.partition_by("model", maintain_order=True)):
         colour, mark = series(at)
-        x, value, low, high = (
-            part.select("n_shots", "value", "low", "high").cast(pl.Float64).to_numpy().T
-        )
+        x, value, low, high = columns(part, "n_shots", "value", "low", "high")
         axes.vlines(x, low, high, color=colour, linewidth=1.2)
         axes.plot(x, value, marker=mark, color=colour, markersize=5, label=names[at])
     axes.set_xlabel("demonstrations")
@@ -329,40 +291,17 @@ def differences(comparison: pl.DataFrame, first: str, second: str) -> Chart:
         else f"is {said(row['value'], '+')} points{ends(row)}"
     )
     words += f"All together the difference {value}."
-    shown = numbers.drop("total").rename(
-        {
-            "slice": "category",
-            "value": "difference (points)",
-            "low": "from",
-            "high": "to",
-            "n_pairs": "pairs",
-        }
-    )
+    shown = numbers.drop("total").rename(_DIFFERENCES)
     name = f"difference-{file_name(first)}-{file_name(second)}"
-    return Chart(
-        name,
-        f"{label(first)} minus {label(second)}",
-        words,
-        numbers,
-        _differences,
-        _ROWS(len(numbers)),
-        shown,
-    )
+    title, height = f"{label(first)} minus {label(second)}", _ROWS(len(numbers))
+    return Chart(name, title, words, numbers, _differences, height, shown)
 
 
 def _differences(figure: Figure, numbers: pl.DataFrame) -> None:
     axes: Axes = figure.subplots()
-    places = named_rows(axes, numbers["slice"].to_list(), first_apart=True)
-    for part, colour, marker in ((True, INK, "D"), (False, VERMILION, "o")):
-        rows = numbers.filter(total=part)
-        intervals(axes, rows, places[(numbers["total"] == part).to_numpy()], colour, marker)
+    places = sliced_intervals(axes, numbers)
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    far = [
-        abs(value)
-        for name in ("value", "low", "high")
-        for value in numbers[name]
-        if value is not None
-    ]
-    axes.set_xlim(-1.08 * max(far, default=1), 1.08 * max(far, default=1))
+    far = 1.08 * float(np.nanmax(np.abs(columns(numbers, "value", "low", "high")), initial=1))
+    axes.set_xlim(-far, far)
     axes.set_xlabel("difference of MAR (points)")
     beside(axes, places, [f"{n:,}" for n in numbers["n_pairs"]], "pairs")
