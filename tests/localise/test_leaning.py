@@ -100,6 +100,27 @@ def test_heads_that_lean_are_not_specific() -> None:
     assert table["specificity"][1] == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_head_of_many_passes_whatever_flips_are_drawn(seed: int) -> None:
+    # One head of 400 that helps in each of 15 scenarios: p is 2 ** -15, and q 0.012.
+    n, heads = 15, np.arange(400)
+    rows = pl.concat(
+        pl.DataFrame(
+            {
+                "model": "instruct", "id": f"p{i}", "scenario": f"s{i}", "kind": "failure",
+                "condition": condition, "question": question, "method": "zero", "noise": 0.0,
+                "before": 1.0, "layer": 0, "head": heads,
+                "after": 1.0 + 5.0 * ((heads == 7) & (condition == "stereotyped")),
+            }
+        )
+        for i in range(n)
+        for condition in ("stereotyped", "contrast")
+        for question in ("true", "false")
+    )  # fmt: skip
+    found = head_map(rows, LocaliseOptions(n_resamples=100, seed=seed))
+    assert found.filter("passes")["head"].to_list() == [7]
+
+
 def test_a_patch_that_turns_every_answer_recovers_no_evidence() -> None:
     yes = pl.when(question="true").then(1.0).otherwise(-1.0)
     rows = rows_of(lambda _condition, _question: np.zeros(len(LAYERS)))

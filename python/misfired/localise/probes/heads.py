@@ -23,6 +23,11 @@ from misfired.prompts.primings import CONDITIONS
 from misfired.stats.means import Floats, mean_interval, sign_flip
 from misfired.stats.testing import adjust
 
+#: Sign flips by head and false discovery rate. A p-value can be no smaller than 1 / (1 + flips), so that
+#: the q-value of a head that passes alone can be as small as a tenth of the rate: one flip more or less
+#: that is as large does not decide.
+_N_FLIPS = 10
+
 
 def gather_references(
     probe: Probe, cases: Sequence[Case], options: LocaliseOptions
@@ -128,8 +133,9 @@ def head_map(rows: pl.DataFrame, options: LocaliseOptions) -> pl.DataFrame:
         bar = max(options.min_effect * size, noise)
         own_story = part.filter(condition=CONDITIONS[0])
         yes = yes_margins(own_story, pl.col("after") - pl.col("before"))
-        # A p-value can be no smaller than 1 / (1 + flips): enough flips for one head to pass alone.
-        n_flips = max(options.n_resamples, int(np.ceil(2 * specificity.shape[1] / options.alpha)))
+        n_flips = max(
+            options.n_resamples, int(np.ceil(_N_FLIPS * specificity.shape[1] / options.alpha))
+        )
         p = sign_flip(specificity - bar, scenarios, n_resamples=n_flips, rng=options.seed)
         q = adjust(p, method="bh")
         table = interval_rows(found, scenarios, model=model, method=method, **means.to_dict())
