@@ -11,13 +11,9 @@ from statsmodels.stats.multitest import multipletests
 from misfired.errors import ArgumentError, DataError
 from misfired.stats import adjust, mcnemar, permutation_test
 from reference import inference as twin
+from stats.codes import flags
 
 ALTERNATIVES = ("two-sided", "greater", "less")
-
-
-def flags(codes):
-    codes = np.asarray(codes)
-    return codes < 2, codes % 2 == 0
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.sampled_from(ALTERNATIVES), st.booleans())

@@ -8,14 +8,10 @@ from hypothesis import strategies as st
 from misfired.stats import bootstrap
 from misfired.stats.options import INTERVAL_METHODS
 from reference import intervals as twin
+from stats.codes import flags
 
 CHANGE = [1.0, -1.0]
 CHANGE_OF_CHANGES = [1.0, -1.0, -1.0, 1.0]
-
-
-def flags(codes):
-    codes = np.asarray(codes)
-    return codes < 2, codes % 2 == 0
 
 
 def estimate(codes, scenario, weights, method, **options):

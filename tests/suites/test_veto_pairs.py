@@ -192,6 +192,7 @@ def test_does_not_depend_on_the_number_of_rows_before_a_blank_line(tmp_path):
         ("{", "Age.jsonl, line 3: broken JSON at column 1"),
         ("[1", "Age.jsonl, line 3: "),
         ({**ROW, "label": 3}, "line 3: label: invalid value: integer `3`, expected 0, 1 or 2"),
+        ([ROW], "line 3: a row must be an object, got a list"),
         ({**ROW, "label": "0"}, 'line 3: label: invalid type: string "0", expected 0, 1 or 2'),
         ({**ROW, "label": -1}, "line 3: label: invalid value: integer `-1`, expected 0, 1 or 2"),
         ({**ROW, "context": None}, "line 3: context: invalid type: null, expected a string"),

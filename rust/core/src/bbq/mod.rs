@@ -129,6 +129,10 @@ pub(crate) fn read<'a>(source: &Source<'a>, wanted: impl Fn(&Row) -> bool) -> Re
 
 #[inline]
 fn parse<'a>(line: &'a str, category: &str) -> std::result::Result<Row<'a>, String> {
+    // serde would take the fields of a struct from a list, too, by their order.
+    if line.trim_ascii_start().starts_with('[') {
+        return Err("a row must be an object, got a list".to_owned());
+    }
     let row: Row = serde_json::from_str(line).map_err(|_| describe(line))?;
     row.check(category)?;
     Ok(row)
@@ -268,6 +272,14 @@ mod tests {
         let content = format!("{}\n{ROW}\n\n{}\n{ROW}", numbered(3), numbered(2));
         let expected = "f, line 5: example_id 1 must be given once, got it in line 2 too";
         assert_eq!(problem(&content), expected);
+    }
+
+    #[test]
+    fn refuses_a_row_whose_fields_stand_in_a_list() {
+        let row = r#"[1, "7", "neg", "disambig", "Age", [["a", "old"], ["b", "x"], ["c", "unknown"]],
+            [["old"]], "A.", "Who?", "A", "B", "C", 1]"#;
+        let content = row.replace('\n', " ");
+        assert_eq!(problem(&content), "f, line 1: a row must be an object, got a list");
     }
 
     #[test]
