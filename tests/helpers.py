@@ -36,6 +36,24 @@ CHAT_TEMPLATES = {
 }
 
 
+#: An invented row in the form of BBQ's.
+BBQ_ROW = {
+    "example_id": 1,
+    "question_index": "7",
+    "question_polarity": "neg",
+    "context_condition": "disambig",
+    "category": "Age",
+    "answer_info": {"ans0": ["a", "old"], "ans1": ["b", "nonOld"], "ans2": ["c", "unknown"]},
+    "additional_metadata": {"stereotyped_groups": ["old"]},
+    "context": "The cat drank the tea.",
+    "question": "Who drank the tea?",
+    "ans0": "The cat",
+    "ans1": "The dog",
+    "ans2": "Unknown",
+    "label": 0,
+}
+
+
 def make_suite(n_pairs: int = 24, *, per_scenario: int = 4) -> pl.DataFrame:
     """Invented pairs in the suite schema: two categories, a few scenarios, cues."""
     towns = ("Norvik", "Sandel", "Ostra", "Pelm")

@@ -5,23 +5,13 @@ import re
 
 import pytest
 
+from helpers import BBQ_ROW
 from misfired import read_suite
 from misfired.cli import pairs as pairs_command
 
-ROW = {
-    "example_id": 1,
-    "question_index": "7",
-    "question_polarity": "neg",
-    "context_condition": "disambig",
-    "category": "Age",
-    "answer_info": {"ans0": ["a", "old"], "ans1": ["b", "nonOld"], "ans2": ["c", "unknown"]},
-    "additional_metadata": {"stereotyped_groups": ["old"]},
+ROW = BBQ_ROW | {
     "context": "The cat and the dog met at noon; the cat made a pot of tea in the big kitchen.",
     "question": "Who made the tea?",
-    "ans0": "The cat",
-    "ans1": "The dog",
-    "ans2": "Unknown",
-    "label": 0,
 }
 
 

@@ -44,6 +44,7 @@ def test_a_twin_asks_about_the_other_person_of_each_story() -> None:
     [
         ("contrast_subject", "The bird"),
         ("stereotyped", "A cat and a dog met. The dog slept. Doesn't The dog sleep?"),
+        ("stereotyped", "A cat and a dog met. The dog slept. Doesn\u2019t The dog sleep?"),
         ("stereotyped", "Did The dog sleep?"),
     ],
 )

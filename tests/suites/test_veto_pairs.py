@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import BBQ_ROW
 from misfired import ArgumentError, DataError, build_pairs
 from misfired.suites import BUILT_SUITES, PAIRS_SCHEMA, VETO_CATEGORIES, validate_suite
 from reference import veto as twin
@@ -24,21 +25,7 @@ COUNTS = {
     "Physical_appearance": 163,
 }
 
-ROW = {
-    "example_id": 1,
-    "question_index": "7",
-    "question_polarity": "neg",
-    "context_condition": "disambig",
-    "category": "Age",
-    "answer_info": {"ans0": ["a", "old"], "ans1": ["b", "nonOld"], "ans2": ["c", "unknown"]},
-    "additional_metadata": {"stereotyped_groups": ["old"]},
-    "context": "The cat drank the tea.",
-    "question": "Who drank the tea?",
-    "ans0": "The cat",
-    "ans1": "The dog",
-    "ans2": "Unknown",
-    "label": 0,
-}
+ROW = BBQ_ROW
 PAIR = [ROW, {**ROW, "example_id": 2, "label": 1}]
 
 

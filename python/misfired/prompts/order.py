@@ -67,7 +67,7 @@ def limit_pairs(pairs: pl.DataFrame, limit: int | None, *, seed: int = 0) -> pl.
     if limit is None:
         return pairs
     taken = pair_order(pairs, seed=seed)[:limit]
-    return pairs.filter(_pair_of(pairs).is_in(taken))
+    return pairs.filter(pair_of(pairs).is_in(taken))
 
 
 def pair_order(pairs: pl.DataFrame, *, seed: int = 0) -> list[str]:
@@ -79,7 +79,7 @@ def pair_order(pairs: pl.DataFrame, *, seed: int = 0) -> list[str]:
         >>> pair_order(pairs)
         ['d', 'c', 'a', 'b']
     """
-    heads = pairs.filter(pl.col("id") == _pair_of(pairs)).select("id", "scenario")
+    heads = pairs.filter(pl.col("id") == pair_of(pairs)).select("id", "scenario")
     places = scenario_places(pairs, seed=seed)
     members: dict[str, list[str]] = {scenario: [] for scenario in places}
     for name, scenario in heads.iter_rows():
@@ -91,5 +91,6 @@ def pair_order(pairs: pl.DataFrame, *, seed: int = 0) -> list[str]:
     return [name for *_, name in sorted(keys)]
 
 
-def _pair_of(pairs: pl.DataFrame) -> pl.Expr:
+def pair_of(pairs: pl.DataFrame) -> pl.Expr:
+    """Return the id of the pair that a row belongs to: a twin's is that of its pair."""
     return pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")

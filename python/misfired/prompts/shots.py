@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from misfired.errors import ArgumentError, DataError, check_one_of
-from misfired.prompts.order import digest
+from misfired.prompts.order import digest, pair_of
 from misfired.prompts.primings import CONDITIONS
 
 #: Exclude each demonstration's whole scenario, or only its pair.
@@ -64,8 +64,7 @@ def draw_shots(
     check_one_of("hold_out", hold_out, HELD_OUT)
     if not n_shots:
         return (), pairs
-    pair = pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")
-    numbered = pairs.with_columns(_pair=pair)
+    numbered = pairs.with_columns(_pair=pair_of(pairs))
     drawn = _draw(numbered, n_shots, seed)
     taken = "scenario" if hold_out == "scenario" else "_pair"
     measured = numbered.filter(~pl.col(taken).is_in([row[taken] for row in drawn])).drop("_pair")
@@ -112,8 +111,7 @@ def fixed_shots(
         raise ArgumentError(
             f"n_shots must be at most {len(listed)}, the rows of shots, got {n_shots}"
         )
-    pair = pl.coalesce("twin_of", "id") if "twin_of" in pairs.columns else pl.col("id")
-    numbered = pairs.with_columns(_pair=pair)
+    numbered = pairs.with_columns(_pair=pair_of(pairs))
     known = {row["id"]: row for row in numbered.iter_rows(named=True)}
     shots = [
         _listed(row, known, at) for at, row in enumerate(listed.iter_rows(named=True), start=1)
@@ -143,14 +141,8 @@ def _listed(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], at: 
         raise DataError(f"shots: row {at} {problem}, got id {row.get('id')!r}")
     told = pair or row
     category, scenario = (str(told.get(name) or "") for name in ("category", "scenario"))
-    return Shot(
-        str(row.get("id") or f"shot {at}"),
-        category,
-        scenario,
-        str(side or ""),
-        str(text),
-        str(answer),
-    )
+    name = str(row.get("id") or f"shot {at}")
+    return Shot(name, category, scenario, str(side or ""), str(text), str(answer))
 
 
 #: Columns that are balanced, the most important first.

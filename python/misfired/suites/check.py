@@ -11,6 +11,7 @@ from misfired._core import bbq_glitches, design_effect
 from misfired.errors import ArgumentError
 from misfired.suites.io import check_frame
 from misfired.suites.matching import match_pairs
+from misfired.suites.twins import NEGATION
 from misfired.types import check_type, checks_types
 
 _SIDES = ("stereotyped", "contrast")
@@ -18,7 +19,6 @@ _SUBJECTS = ("stereotyped_subject", "contrast_subject")
 _QUESTION = r"(?s)^.*[.!?:]\s+(\S.*\?)\s*$"
 _AFTER_THAT = r"(?s)\sthat\s.*$"
 _NEGATIVE = r"(?i)^\w+n['\u2019]t\b|^(?:do|does|did|is|are|was|were|has|have|had|can|could|will|would)\b.*\bnot\b"
-_NEGATED = r"(?i)n['\u2019]t\b|\bnot\b|\bnever\b"
 _ARTICLE = r"(?i)^\s*(?:the|an?|my)\s+"
 
 
@@ -136,7 +136,7 @@ def _negations(pairs: pl.DataFrame) -> dict[str, int]:
     asked = question.str.replace(_AFTER_THAT, "")
     counts = texts.select(
         negative_questions=asked.str.contains(_NEGATIVE).sum(),
-        negated=question.str.contains(_NEGATED).sum(),
+        negated=question.str.contains(NEGATION).sum(),
     )
     return counts.row(0, named=True)
 

@@ -13,7 +13,9 @@ N_STORIES = 60
 
 #: The question is the last sentence; contexts end in one of these.
 _LAST = re.compile(r"^(.*[.!?]['\")]*)\s+([^.!?]*\?)$", re.DOTALL)
-_NEGATED = re.compile(r"n't\b|\bnot\b|\bnever\b", re.IGNORECASE)
+NEGATION = r"(?i)n['\u2019]t\b|\bnot\b|\bnever\b"
+"""A negated text: no to such a question can mean either."""
+
 _ARTICLE = re.compile(r"^(the|a|an|their|his|her)\s+", re.IGNORECASE)
 
 _NEEDED = {"stereotyped_subject", "contrast_subject"}
@@ -58,7 +60,7 @@ def gold_no_twins(pairs: pl.DataFrame) -> pl.DataFrame:
         both = [(story_s, pair["contrast_subject"]), (story_k, pair["stereotyped_subject"])]
         if not all(_names(story, subject) for story, subject in both):
             continue
-        if _NEGATED.search(question_s) or _NEGATED.search(question_k):
+        if re.search(NEGATION, question_s) or re.search(NEGATION, question_k):
             continue
         prompts = {"stereotyped": f"{story_k} {question_s}", "contrast": f"{story_s} {question_k}"}
         no = {"expected_stereotyped": "no", "expected_contrast": "no"}
