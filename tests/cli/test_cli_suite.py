@@ -89,21 +89,11 @@ def test_more_than_two_answers_end_to_end(misfired, small_model, tmp_path):
         'reading = "whole_form"\n'
         '[answers]\nfirst = ["First"]\nsecond = ["Second"]\nneither = ["Neither"]\n'
     )
-    done = misfired(
-        *(
-            "run",
-            small_model,
-            "--suite",
-            file,
-            "--protocol",
-            protocol,
-            "-o",
-            out,
-            "--priming",
-            "none",
-        ),
-        *("--template", "plain", "--n-resamples", 50, "--json"),
-    )
+    command = ["run", small_model, "--suite", file, "--protocol", protocol, "-o", out]
+    command += ["--priming", "none", "--template", "plain", "--n-resamples", 50]
+    shown = misfired(*command)
+    assert "Mean probability on a first or second or neither form: " in " ".join(shown.out.split())
+    done = misfired(*command, "--json")
     assert done.code == 0
     answers = pl.read_parquet(out / "answers.parquet")
     assert set(answers["answer"]) <= {"first", "second", "neither"}

@@ -98,7 +98,10 @@ def note_sentences(answers: pl.DataFrame, manifest: Manifest) -> Iterator[str]:
 
 def invariance(check: BatchInvariance, of: str = "") -> str:
     """Return what scoring a sample again, each prompt alone, has changed."""
-    alone = f"{check.n_checked} prompts scored alone differ by at most {check.max_difference:.1e}"
+    compared = "1 prompt scored alone differs"
+    if check.n_checked != 1:
+        compared = f"{check.n_checked} prompts scored alone differ"
+    alone = f"{compared} by at most {check.max_difference:.1e}"
     return f"Batch invariance{of}: {alone}"
 
 
@@ -142,7 +145,8 @@ def _sentences(answers: pl.DataFrame, manifest: Manifest) -> Iterator[str]:
         yield f"From the cache: {n_from_cache:,} of {len(answers):,} answers."
     mass = answers["mass"].mean() if "mass" in answers.columns else None
     if isinstance(mass, float):
-        yield f"Mean probability on a yes or no form: {mass:.3f}." + (
+        listed = " or ".join(manifest.settings.protocol.answers)
+        yield f"Mean probability on a {listed} form: {mass:.3f}." + (
             " Low: the model wants to say something else." if mass < LOW_MASS else ""
         )
 
