@@ -90,7 +90,7 @@ def test_results_go_to_frames_and_json():
         ({"unit": "scenario"}, ArgumentError, "scenario must have a label .*, got None"),
         ({"weights": [1, -1]}, ArgumentError, "weights must be 1, got 2"),
         ({"weights": [0]}, ArgumentError, "weights must have one that is not 0, got all 0"),
-        ({"n_resamples": "some"}, ArgumentError, "n_resamples must be a number or .*, got 'some'"),
+        ({"n_resamples": "some"}, ArgumentError, "n_resamples must be a number, or .*, got 'some'"),
         ({"method": "best"}, ArgumentError, "method must be one of percentile, .*, got 'best'"),
         ({"n_resamples": "all"}, ArgumentError, "must be a number if the unit is the pair"),
     ],
