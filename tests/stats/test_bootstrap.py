@@ -92,7 +92,7 @@ def test_results_go_to_frames_and_json():
         ({"weights": [0]}, ArgumentError, "weights must have one that is not 0, got all 0"),
         ({"n_resamples": "some"}, ArgumentError, "n_resamples must be a number, or .*, got 'some'"),
         ({"method": "best"}, ArgumentError, "method must be one of percentile, .*, got 'best'"),
-        ({"n_resamples": "all"}, ArgumentError, "must be a number if the unit is the pair"),
+        ({"n_resamples": "all"}, ArgumentError, "must be a number, or .*, got 'all'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):
