@@ -27,7 +27,7 @@ PARTS = (
     ("exact", "f32"),
     ("exact", "q8_0"),
 )
-#: Shapes of real models: a small llama, and one of 1.24 thousand million parameters.
+#: Shapes of real models: a small llama, and one of 1.24 billion parameters.
 SHAPES: dict[str, dict[str, int]] = {
     "tiny": {"n_embd": 256, "n_layer": 2, "n_head": 4, "n_head_kv": 2, "n_ff": 512},
     "50m": {"n_embd": 512, "n_layer": 8, "n_head": 8, "n_head_kv": 4, "n_ff": 1536},

@@ -102,7 +102,7 @@ class Header:
 
 
 def short(number: float) -> str:
-    """Return a number with at most three digits, in thousands (k), millions (M) or thousand millions (G).
+    """Return a number with at most three digits, in thousands (k), millions (M) or billions (G).
 
     Example:
         >>> short(512), short(134_515_008), short(1_236_000_000)
