@@ -149,7 +149,7 @@ def test_fetch_lists_what_is_there(misfired, test_data, tmp_path):
 def test_fetch_fails_in_one_line(misfired, tmp_path):
     done = misfired("bbq", "fetch", tmp_path, "--base-url", "ftp://mirror")
     assert (done.code, done.out) == (2, "")
-    assert "base_url must be http:// or https://, got 'ftp://mirror'" in done.err
+    assert done.err == "error: base_url must be http:// or https://, got 'ftp://mirror'\n"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def fetch(
     """
     label = TextColumn("{task.description}", markup=False)
     columns = (label, BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    # Where no bar can move, rich would print an empty line.
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks = {}
 
         def progress(name: str, n_bytes: int, n_total: int | None) -> None:
