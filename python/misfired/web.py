@@ -50,7 +50,7 @@ class Deadline:
         self.end = time.monotonic() + seconds
 
     def __enter__(self) -> "Deadline":
-        self._outer = getattr(_here, "deadline", None)
+        self._outer = _current()
         _here.deadline = self
         _watchman.add(self)
         return self
@@ -123,16 +123,13 @@ def _shut(sockets: list[socket.socket]) -> None:
             each.shutdown(socket.SHUT_RDWR)
 
 
-def _watch(connection: Any) -> None:
-    deadline: Deadline | None = getattr(_here, "deadline", None)
-    if deadline is not None and connection is not None:
-        deadline.watch(connection)
+def _current() -> Deadline | None:
+    return getattr(_here, "deadline", None)
 
 
 class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        deadline: Deadline | None = getattr(_here, "deadline", None)
-        if deadline is None:
+        if (deadline := _current()) is None:
             return super()._new_conn()
         # Nothing ends the look-up of a name, and each address has a time-out of its own.
         begun = Background(super()._new_conn)
@@ -143,7 +140,8 @@ class _Connection(HTTPConnection):
         return connection
 
     def request(self, *arguments: Any, **options: Any) -> None:
-        _watch(self.sock)
+        if self.sock is not None and (deadline := _current()) is not None:
+            deadline.watch(self.sock)
         super().request(*arguments, **options)
 
 

@@ -58,7 +58,7 @@ HOSTILE = {
     "memory": ("{{ 'a' | indent(10 ** 10) }}", "needs more than 1024 MiB"),
     "surrogate": ("{{ '\\ud800' }}", "UnicodeEncodeError"),
     "assertion": ("{% include 'x' %}", "TemplateNotFound|TypeError"),
-    "refusal": ("{{ raise_exception('no\n\nway') }}", "_RefusedError: no way$"),
+    "refusal": ("{{ raise_exception('no\n\nway') }}", "RefusalError: no way$"),
     "syntax": ("{% if %}", "TemplateSyntaxError"),
     "a draw": ("{{ ['a', 'b'] | random }}", "No filter named 'random'"),
     "drawn words": ("{{ lipsum() }}", "'lipsum' is undefined"),

@@ -13,12 +13,12 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
-class _RefusedError(ValueError):
+class RefusalError(ValueError):
     """What a template's own `raise_exception` raises."""
 
 
 def _raise(message: str) -> NoReturn:
-    raise _RefusedError(message)
+    raise RefusalError(message)
 
 
 def _tojson(

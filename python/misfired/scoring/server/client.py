@@ -229,8 +229,8 @@ def check_url(url: str) -> str:
     """
     try:
         parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        usable = usable and url.isprintable() and " " not in url
+        is_http = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = is_http and url.isprintable() and " " not in url
     except ValueError:
         usable = False
     if not usable:
