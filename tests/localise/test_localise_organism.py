@@ -18,8 +18,7 @@ SEEDS = range(5)
 OPTIONS = {
     "probes": ["lens", "patch", "heads"],
     "methods": ["zero", "resample"],
-    # Resample ablation takes another failure's output half of the time, which changes nothing: with 24
-    # pairs one of five draws had too little to tell (q = 0.07).
+    # Resample ablation takes another failure's output half of the time, which changes nothing.
     "n_pairs": 32,
     "n_resamples": 1000,
     "n_random": 2,
