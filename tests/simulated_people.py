@@ -134,6 +134,7 @@ KINDS: dict[str, Callable[[random.Random, dict[str, str]], str]] = {
         rng.choice(["yes", "no"]) if rng.random() < 0.5 else item["expected"]
     ),
     "always yes": lambda *_: "yes",
+    "always no": lambda *_: "no",
     "cannot tell": lambda *_: "cannot tell",
 }
 

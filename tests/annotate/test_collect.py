@@ -215,3 +215,14 @@ def test_one_answer_is_enough_for_a_run(study, tmp_path, misfired):
     done = misfired("annotate", "collect", study.path, "-o", tmp_path / "human")
     assert done.code == 0, done.err
     assert len(open_run(tmp_path / "human" / "annotator-01").answers.filter(outcome="error")) == 191
+
+
+def test_a_dash_has_a_reason(study, tmp_path, misfired):
+    answer_all(study, ["seldom", "always no"])
+    study.about["options"]["max_failures"] = None
+    collect_study(study, tmp_path / "human")
+    one, other = tmp_path / "human" / "annotator-01", tmp_path / "human" / "annotator-02"
+    shown = " ".join(misfired("annotate", "results", one, "--against", other).out.split())
+    assert "one_unit, one scenario or person alone has no spread" in shown
+    assert "no_contrast_correct, no contrast side is right" in shown
+    assert "on the same pairs, points" in shown

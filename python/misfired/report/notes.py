@@ -15,7 +15,7 @@ WORDS = {
     "no_stereotyped_correct": "no stereotyped side is right",
     "no_expected_yes": "no prompt expects yes",
     "no_expected_no": "no prompt expects no",
-    "one_unit": "one scenario alone has no spread",
+    "one_unit": "one scenario or person alone has no spread",
     "constant": "nothing varies between scenarios",
     "one_sided": "all resamples lie on one side of the value",
     "unbounded": "an end of the interval is infinite",

@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from misfired.report.table import Table, interval, number, paragraph
+from misfired.report.notes import Notes
+from misfired.report.table import Table, number, paragraph
 from misfired.stats.ratings import Agreement
 from misfired.stats.support import FEWEST_EFFECTIVE
 
@@ -82,17 +83,19 @@ def people_table(
     people: pl.DataFrame, measure: str = "mar", *, against: str | None = None
 ) -> Table:
     """Return the rows of `misfired.stats.people` of one measure, or of `people_against` a run."""
-    rows, sign = [], "" if against is None else "+"
+    rows, notes, sign = [], Notes(), "" if against is None else "+"
     for row in people.filter(measure=measure).iter_rows(named=True):
         name = row["annotator"] or _SCOPES[row["scope"]]
         counts = (row["n_base"], row["n_scenarios"], row["n_unscored"])
-        rows.append((name, number(row["value"], sign), interval(row), *counts))
+        value, ends = notes.value(row, measure, name, sign), notes.interval(row, measure, name)
+        rows.append((name, value, ends, *counts))
     of, unit = "", "percent"
     if against is not None:
         of, unit = f" minus that of {against}, on the same pairs", "points"
     whose = {"mar": "a+c", "br": "a+b"}.get(measure, "n")
     header = ("claim about", measure, "interval", whose, "scen.", "unscored")
-    return Table(header, rows, f"{measure} of people{of}, {unit}", n_words=1)
+    title = f"{measure} of people{of}, {unit}"
+    return Table(header, rows, title, n_words=1, notes=notes.lines())
 
 
 def agreement_words(every: Agreement, core: Agreement | None) -> str:
