@@ -15,7 +15,7 @@ from misfired.cli.usage import one_format
 from misfired.errors import ArgumentError, DataError
 from misfired.options import seeds
 from misfired.report import stats as show
-from misfired.report.table import csv, json_lines, latex, paragraph, text
+from misfired.report.table import Table, csv, json_lines, latex, paragraph, text
 from misfired.report.verdict import does_not_read, evidence_tables, verdict_sentences
 from misfired.report.wide import wide_csv, wide_html, wide_table, wide_text
 from misfired.runs.analyses import analyse
@@ -104,35 +104,23 @@ def stats(
         tables = show.tests_tables(tests)
         if as_latex:
             echo_data("\n\n".join(map(latex, tables)))
-            return
-        names = ", ".join(map(shown, runs))
-        words = "\n".join([names, *map(text, tables)])
-        _print(tests, words, as_json=as_json, as_csv=as_csv)
+        else:
+            words = "\n".join([", ".join(map(shown, runs)), *map(text, tables)])
+            _print(tests, words, as_json=as_json, as_csv=as_csv)
         return
     found, verdicts = [], []
     for path in runs:
         answers = read_answers(path)
-        frame = _computed(table or "summary", answers, asked)
+        frame = rows = _computed(table or "summary", answers, asked)
+        if table is None and _are_answers(answers):
+            rows = pl.concat([frame, evidence(answers, **asked)])
+        found.append(rows.select(pl.lit(printable(path)).alias("source"), pl.all()))
         judged = verdict(answers, priming=verdict_priming(answers), **asked)
         verdicts.append({"source": printable(path), "verdict": judged.to_dict()})
-        whole = (
-            [frame, evidence(answers, **asked)]
-            if table is None and _are_answers(answers)
-            else [frame]
-        )
-        found.append(pl.concat(whole).select(pl.lit(printable(path)).alias("source"), pl.all()))
-        if as_json or as_csv or as_latex:
-            continue
-        before = does_not_read(judged)
-        tables = (
-            [show.contrasts_table(frame)] if table == "contrasts"
-            else show.detection_tables(frame) if table == "detection"
-            else show.summary_tables(frame, before)
-        )  # fmt: skip
-        if table is None and _are_answers(answers):
-            tables += show.analyses_tables(analyse(answers, **asked), before)
-        words = "\n".join([shown(path), *map(paragraph, verdict_sentences(judged))])
-        echo("\n\n".join([words, *map(text, tables)]) + "\n")
+        if not (as_json or as_csv or as_latex):
+            tables = _tables(table, frame, answers, does_not_read(judged), asked)
+            words = "\n".join([shown(path), *map(paragraph, verdict_sentences(judged))])
+            echo("\n\n".join([words, *map(text, tables)]) + "\n")
     if as_json or as_csv:
         _print(pl.concat(found), "", as_json=as_json, as_csv=as_csv)
         if as_json and table is None:
@@ -310,6 +298,24 @@ def _computed(table: str, answers: pl.DataFrame, asked: dict[str, Any]) -> pl.Da
     found = controlled_primings(answers) if _are_answers(answers) else None
     control, primings = found or (None, None)
     return priming_contrasts(outcomes, control=control, primings=primings, **asked)
+
+
+def _tables(
+    table: str | None,
+    frame: pl.DataFrame,
+    answers: pl.DataFrame,
+    before: str,
+    asked: dict[str, Any],
+) -> list[Table]:
+    """Return what is shown of one run; words `before` its rates warn of them."""
+    if table == "contrasts":
+        return [show.contrasts_table(frame)]
+    if table == "detection":
+        return show.detection_tables(frame)
+    tables = show.summary_tables(frame, before)
+    if table is None and _are_answers(answers):
+        tables += show.analyses_tables(analyse(answers, **asked), before)
+    return tables
 
 
 def _tests(paths: list[Path], options: str) -> pl.DataFrame:
