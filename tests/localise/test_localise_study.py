@@ -304,7 +304,7 @@ def test_a_base_with_another_tokenizer(
 
 
 def test_nothing_to_study(pairs: pl.DataFrame, model_file: MakeFile, tmp_path: Path) -> None:
-    same = pairs.head(6).with_columns(pl.col("contrast").alias("stereotyped"))
+    same = pairs.head(6).with_columns(stereotyped=pl.col("contrast") + " ")
     run(model_file("llama"), same, out=tmp_path / "r", protocol="logit-bare", n_resamples=10)
     with pytest.raises(DataError, match="no failures to study: of 6 pairs"):
         localise(model_file("llama"), tmp_path / "r", anyway=True)
