@@ -62,6 +62,9 @@ class Run:
 
 _Result = TypeVar("_Result", Scores, Run)
 
+#: Columns of suites that no prompt needs.
+_UNASKED = ("stereotyped_group", "contrast_group", "cue")
+
 #: Makes the result of scores, and further files of the run folder: content for JSON by name.
 _Finish = Callable[[Scores], tuple[_Result, dict[str, Any]]]
 
@@ -141,7 +144,7 @@ def _measure(
     progress: Progress | None,
 ) -> _Result:
     """Score a suite, or read its answers from a complete run, and return what `finish` makes of them."""
-    suite = check_frame(suite, "pairs", None).select(suite.columns)
+    suite = check_frame(suite, "pairs", None, optional=_UNASKED).select(suite.columns)
     heard = _begun(model, ray, progress)
     shots, left = options.choose_shots(suite)
     pairs = limit_pairs(left, options.limit, seed=options.seed)

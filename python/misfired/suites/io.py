@@ -155,8 +155,17 @@ def validate_suite(
     return check_frame(frame, source, answers)
 
 
-def check_frame(frame: pl.DataFrame, source: str, answers: Collection[str] | None) -> pl.DataFrame:
-    """Do what `validate_suite` does; without answers, prompts may expect any."""
+def check_frame(
+    frame: pl.DataFrame,
+    source: str,
+    answers: Collection[str] | None,
+    *,
+    optional: Collection[str] = (),
+) -> pl.DataFrame:
+    """Do what `validate_suite` does; without answers, prompts may expect any.
+
+    Columns of `PAIRS_SCHEMA` that are `optional` may be missing.
+    """
     if not frame.columns:
         raise DataError(f"{source}: must have at least 1 row, got 0")
     frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
@@ -166,7 +175,7 @@ def check_frame(frame: pl.DataFrame, source: str, answers: Collection[str] | Non
     frame = label_columns(frame, [*other, *twins], source)
     for column in (*PAIRS_SCHEMA, *_MAY_BE_THERE):
         if column not in frame.columns:
-            if column in PAIRS_SCHEMA:
+            if column in PAIRS_SCHEMA and column not in optional:
                 raise DataError(f"{source}: column {column} is missing")
             continue
         actual = frame.schema[column]
@@ -175,20 +184,21 @@ def check_frame(frame: pl.DataFrame, source: str, answers: Collection[str] | Non
             raise DataError(f"{source}: column {column} must be String, got {actual}")
     if frame.is_empty():
         raise DataError(f"{source}: must have at least 1 row, got 0")
-    suite = frame.with_columns(pl.col("cue").cast(pl.String))
+    own = [column for column in PAIRS_SCHEMA if column in frame.columns]
+    suite = frame.with_columns(pl.col(own).cast(pl.String))
     for column, is_bad, rule in _rules(suite, answers):
         rows = suite.select(is_bad.fill_null(value=False).arg_true()).to_series()
         if len(rows):
             got = shown(suite[column][rows[0]])
             raise DataError(f"{source}, row {rows[0] + 1}: {column} must {rule}, got {got}")
-    return suite.select(*PAIRS_SCHEMA, pl.exclude(*PAIRS_SCHEMA))
+    return suite.select(*own, pl.exclude(own))
 
 
 def _rules(
     suite: pl.DataFrame, answers: Collection[str] | None
 ) -> Iterator[tuple[str, pl.Expr, str]]:
     """Yield a column, which of its cells are bad, and what they must be."""
-    for column in PAIRS_SCHEMA:
+    for column in filter(suite.columns.__contains__, PAIRS_SCHEMA):
         cell = pl.col(column)
         if column != "cue":
             yield column, cell.is_null(), "be text"
