@@ -13,12 +13,9 @@ from misfired.stats import by_expected, permutation_test, signal_detection, summ
 from misfired.stats.detection import EXPECTED_SCHEMA
 from reference import detection as twin
 from reference import resampling
+from stats.tables import pick
 
 PASS = {"by_category": False, "stratified": False, "confidence_level": 0.9, "n_threads": None}
-
-
-def pick(frame, **where):
-    return frame.filter(**where).row(0, named=True)
 
 
 def answers(seed=0, n_scenarios=30):

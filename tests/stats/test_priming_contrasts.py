@@ -11,6 +11,7 @@ from misfired.stats import (
     priming_contrasts,
 )
 from misfired.stats.priming import CONTRASTS_SCHEMA
+from stats.tables import pick
 
 N_SCENARIOS, N_PAIRS = 120, 8
 
@@ -53,10 +54,6 @@ def outcomes():
 @pytest.fixture(scope="module")
 def found(outcomes):
     return priming_contrasts(outcomes)
-
-
-def pick(frame, **where):
-    return frame.filter(**where).row(0, named=True)
 
 
 def columns(outcomes, *names):

@@ -108,6 +108,14 @@ def expected_interval(measure, weights, observed, totals, n_units):
     return [value, *(twin.quantile(values, p) for p in (0.025, 0.975))], undefined
 
 
+def assert_equal(estimates, undefined, *known):
+    """Hold all measures of the only question against the twin."""
+    for k, measure in enumerate(MEASURES):
+        expected, n_undefined = expected_interval(measure, *known)
+        np.testing.assert_allclose(estimates[0, 0, k, :3], expected, rtol=1e-12, atol=1e-12)
+        assert undefined[0, 0, k] == n_undefined
+
+
 @settings(deadline=None, max_examples=40)
 @given(small_problems(), st.integers(0, 2**64 - 1), st.booleans())
 def test_equals_the_twin(problem, seed, stratified):
@@ -120,10 +128,7 @@ def test_equals_the_twin(problem, seed, stratified):
     observed = np.sum([row for units in strata for row in units], axis=0).tolist()
     totals = twin.resampled_totals(strata, 70, seed)
     sizes = [len(units) for units in strata]
-    for k, measure in enumerate(MEASURES):
-        expected, n_undefined = expected_interval(measure, weights, observed, totals, sizes)
-        np.testing.assert_allclose(estimates[0, 0, k, :3], expected, rtol=1e-12, atol=1e-12)
-        assert undefined[0, 0, k] == n_undefined
+    assert_equal(estimates, undefined, weights, observed, totals, sizes)
 
 
 @settings(deadline=None, max_examples=40)
@@ -143,10 +148,7 @@ def test_draws_of_pairs_equal_the_twin(problem, seed, stratified):
     observed = np.sum(rows, axis=0).tolist()
     totals = twin.resampled_patterns(strata, 70, seed)
     sizes = [sum(n for _, n in patterns) for patterns in strata]
-    for k, measure in enumerate(MEASURES):
-        expected, n_undefined = expected_interval(measure, weights, observed, totals, sizes)
-        np.testing.assert_allclose(estimates[0, 0, k, :3], expected, rtol=1e-12, atol=1e-12)
-        assert undefined[0, 0, k] == n_undefined
+    assert_equal(estimates, undefined, weights, observed, totals, sizes)
 
 
 def test_large_draws_of_pairs_equal_the_twin():

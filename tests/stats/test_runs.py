@@ -20,6 +20,7 @@ from misfired.stats import (
 )
 from reference import ranking
 from stats.answerers import answers_of
+from stats.tables import pick
 
 
 def run(seed=0, misfire=0.1, primed=0.3, n_scenarios=40) -> pl.DataFrame:
@@ -42,10 +43,6 @@ def run(seed=0, misfire=0.1, primed=0.3, n_scenarios=40) -> pl.DataFrame:
             )
         )
     return pl.concat(frames)
-
-
-def pick(frame, **where):
-    return frame.filter(**where).row(0, named=True)
 
 
 def columns(frame, priming="none"):

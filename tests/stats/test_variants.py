@@ -8,6 +8,7 @@ from misfired.report.table import text
 from misfired.stats import bootstrap, compare_variants, summarize
 from misfired.stats.comparison import VARIANTS_SCHEMA
 from misfired.stats.measures import MEASURES
+from stats.tables import pick
 
 N_SCENARIOS = 40
 
@@ -27,10 +28,6 @@ def variant(seed, misfire, *, n_pairs=8, scenarios=range(N_SCENARIOS), hard=0.0)
             "contrast": rng.random(len(scenario)) < 0.9,
         }
     )
-
-
-def pick(frame, **where):
-    return frame.filter(**where).row(0, named=True)
 
 
 def test_the_values_are_those_of_each_variant_on_the_shared_scenarios():

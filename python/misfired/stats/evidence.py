@@ -213,8 +213,7 @@ def auc(margins: Margins, side: str = "contrast", **options: Any) -> Estimate:
         >>> auc(pair).value, auc(pair, "stereotyped").value
         (0.75, 1.0)
     """
-    check_one_of("side", side, ("stereotyped", "contrast"))
-    return estimate(margins, "auc_s" if side == "stereotyped" else "auc_k", **options)
+    return estimate(margins, f"auc_{_letter(side)}", **options)
 
 
 @checks_types
@@ -228,9 +227,12 @@ def choice_accuracy(margins: Margins, side: str = "contrast", **options: Any) ->
         >>> choice_accuracy(pair).value, choice_accuracy(pair, "stereotyped").value
         (50.0, 100.0)
     """
-    check_one_of("side", side, ("stereotyped", "contrast"))
-    name = "choice_accuracy_s" if side == "stereotyped" else "choice_accuracy_k"
-    return estimate(margins, name, **options)
+    return estimate(margins, f"choice_accuracy_{_letter(side)}", **options)
+
+
+def _letter(side: str) -> str:
+    check_one_of("side", side, CONDITIONS)
+    return "s" if side == "stereotyped" else "k"
 
 
 @checks_types

@@ -1,6 +1,5 @@
 """The summary of a run: every measure of every slice and priming, with its interval."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import polars as pl
 
 from misfired.options import takes_options
 from misfired.stats._arrays import Codes, Numbers, permute, resample
-from misfired.stats._grid import Grid, against_none, grid_of_outcomes
+from misfired.stats._grid import against_none, grid_of_outcomes
 from misfired.stats.columns import schema_of
 from misfired.stats.measures import MEASURES
 from misfired.stats.options import SamplingOptions
@@ -19,6 +18,8 @@ SUMMARY_SCHEMA = schema_of(
     " p_value n_base n_effective n_informative flags withheld total"
 )
 """Columns of `summarize`."""
+
+_ESTIMATE = ("value", "low", "high", "method", "reason")
 
 COUNTS = ("n", "a", "b", "c", "d")
 """Count rows of a summary: they have a value, but no interval."""
@@ -64,58 +65,48 @@ def summarize(outcomes: pl.DataFrame, **options: Any) -> pl.DataFrame:
     questions = grid.weights | against_none(grid.weights)
     weights = np.array(list(questions.values()))
     found = resample(grid.codes, grid.groups, weights, MEASURES, sampling, by_category=True)
-    rows: list[tuple[object, ...]] = []
+    rows: list[dict[str, Any]] = []
     for i, (name, total, n_scenarios) in enumerate(grid.slices):
+        members = grid.category == i - 1 if i else np.ones(len(grid.category), bool)
+        scenario = grid.scenario[members]
         for j, question in enumerate(questions):
-            _, n_scored, n_unscored = found.sizes[i, j].tolist()
-            tail = (n_scored, n_scenarios, n_unscored)
-            change = "_change" if j >= len(grid.series) else ""
-            if not change:
-                values = (float(n_scored), *found.counts[i, j, 0].tolist())
-                for count, value in zip(COUNTS, values, strict=True):
-                    rows.append(
-                        (name, question, count, value, *[None] * 4, *tail, *[None] * 7, total)
-                    )
+            # Of a change the primed series stands first.
+            codes = grid.codes[np.flatnonzero(weights[j])[::-1]][:, members]
+            n_pairs, n_unscored = found.sizes[i, j, 1:].tolist()
+            place = {
+                "slice": name, "total": total, "priming": question, "unit": sampling.unit,
+                "n_pairs": n_pairs, "n_scenarios": n_scenarios, "n_unscored": n_unscored,
+            }  # fmt: skip
+            changed = j >= len(grid.series)
+            if not changed:
+                values = (float(n_pairs), *found.counts[i, j, 0].tolist())
+                pairs = zip(COUNTS, values, strict=True)
+                rows += [place | {"measure": m, "value": value, "unit": None} for m, value in pairs]
             for k, measure in enumerate(MEASURES):
-                *numbers, reason = found.estimate(i, j, k)
-                label = measure + change
-                more = _more(grid, i, question, label, numbers, sampling=sampling)
-                rows.append(
-                    (name, question, label, *numbers, sampling.unit, *tail, reason, *more, total)
-                )
-    return pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
+                row: dict[str, Any] = dict(zip(_ESTIMATE, found.estimate(i, j, k), strict=True))
+                row |= place | {"measure": measure + "_change" * changed}
+                if measure in SUPPORTED:
+                    row |= _basis(codes, scenario, measure, row, sampling)
+                rows.append(row)
+    return pl.DataFrame(rows, schema=SUMMARY_SCHEMA)
 
 
-def _more(
-    grid: Grid,
-    slice_: int,
-    question: str,
-    label: str,
-    numbers: Sequence[Any],
-    *,
-    sampling: SamplingOptions,
-) -> tuple[Any, ...]:
-    """Return p value, base, effective base, informative scenarios, flags, and why it is withheld."""
-    members = grid.category == slice_ - 1 if slice_ else np.ones(len(grid.category), bool)
-    measure = label.removesuffix("_change")
-    names = [question] if label == measure else [question.removesuffix(" - none"), "none"]
-    codes = grid.codes[[grid.series.index(name) for name in names]]
-    scenario = grid.scenario if sampling.unit == "scenario" else np.arange(len(grid.scenario))
-    if measure not in SUPPORTED:
-        return (None,) * 6
-    bases = [support_of(line[members], scenario[members], measure) for line in codes]
-    little = next((base.withheld for base in bases if base.withheld), None)
-    withheld = little if measure in CONDITIONAL else None
+def _basis(
+    codes: Codes, scenario: Numbers, measure: str, row: dict[str, Any], sampling: SamplingOptions
+) -> dict[str, Any]:
+    """Return what a rate rests on, or the p value of its change, and why either is withheld."""
+    units = scenario if sampling.unit == "scenario" else np.arange(len(scenario))
+    bases = [support_of(line, units, measure) for line in codes]
+    withheld = next((base.withheld for base in bases if base.withheld), None)
+    found: dict[str, Any] = {"withheld": withheld if measure in CONDITIONAL else None}
     if len(bases) == 2:
-        tested = label == "mar_joint_change"
-        p_value = (
-            _sign_flip(codes[:, members], grid.scenario[members], sampling) if tested else None
-        )
-        return p_value, None, None, None, None, withheld
-    base, (value, low, high, _) = bases[0], numbers
-    flags = ", ".join(base.flags(value, low, high)) or None
-    return None, base.n_pairs, base.n_effective, base.n_informative, flags, withheld
-
-
-def _sign_flip(codes: Codes, scenario: Numbers, sampling: SamplingOptions) -> float | None:
-    return permute(codes, scenario, "mar_joint", sampling)[1]
+        if measure == "mar_joint":
+            found["p_value"] = permute(codes, scenario, measure, sampling)[1]
+        return found
+    (base,) = bases
+    return found | {
+        "n_base": base.n_pairs,
+        "n_effective": base.n_effective,
+        "n_informative": base.n_informative,
+        "flags": ", ".join(base.flags(row["value"], row["low"], row["high"])) or None,
+    }
