@@ -68,7 +68,7 @@ def clustering(stereotyped: Flags, contrast: Flags, scenario: Labels) -> Cluster
     if math.isfinite(correlation):
         effect = design_effect(trials.astype(np.int64), correlation)
         # Where all scenarios have the same rate, no number of independent pairs is as precise.
-        n, reason = (float(trials.sum() / effect), None) if effect > _FINEST else (None, "constant")
+        n, reason = (float(trials.sum() / effect), None) if effect > 1e-9 else (None, "constant")
         return Clustering(correlation, effect, n, reason, warnings_of(reason, n_used))
     if n_used < 2:
         reason = "one_unit" if n_used else "no_contrast_correct"
