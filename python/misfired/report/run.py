@@ -91,8 +91,8 @@ def note_sentences(answers: pl.DataFrame, manifest: Manifest) -> Iterator[str]:
         yield from _server_sentences(manifest)
     if (check := manifest.batch_invariance) is not None:
         yield (
-            f"{invariance(check)}; {check.label_flips} answers flip, "
-            f"{check.n_within} of all lie that close to the boundary." + _what_it_says(check)
+            f"{invariance(check)}, and {check.label_flips} of their answers flip; of all answers "
+            f"{check.n_within} lie that close to the boundary." + _what_it_says(check)
         )
 
 
