@@ -69,7 +69,8 @@ pub(crate) fn context(
     let (callback, data) = watcher.callback();
     // SAFETY: the address of a live fake, and `callback` is the watcher's.
     let context = unsafe {
-        let eval = std::mem::transmute::<usize, EvalCallback>(callback);
+        let callback = std::ptr::with_exposed_provenance::<()>(callback);
+        let eval = std::mem::transmute::<*const (), EvalCallback>(callback);
         (*address).eval = Some((eval, data));
         Context::adopt(model, address as usize, Some(watcher), interrupted).unwrap()
     };
