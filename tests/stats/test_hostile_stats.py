@@ -247,7 +247,7 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(name, key):
         ),
         (lambda: stats.agreement(["ab", "cd"]), "ratings must be rows, .* got 'ab'"),
         (lambda: stats.agreement([{"a": 1}]), "ratings must be rows, .* got {'a': 1}"),
-        (lambda: stats.clustering([[True]] * 2, [[True]] * 2, "s"), "must have 1 series, got 2"),
+        (lambda: stats.clustering([[True]] * 2, [[True]] * 2, ["s"]), "must have 1 series, got 2"),
         (lambda: stats.mar_bounds([[True]] * 2, [[True]] * 2), "must have 1 series, got 2"),
         (lambda: spending_bounds(["a"]), "shares must be a row of numbers"),
         (lambda: spending_bounds([math.nan]), "shares must ascend from above 0 to at most 1"),
