@@ -60,8 +60,10 @@ def suite(tmp_path) -> Path:
     return tmp_path / "suite.parquet"
 
 
-def ends_well(process, times=1):
+def ends_well(process, times=1, *, may_be_python=False):
     seconds, said = interrupted(process, times)
+    if may_be_python and process.returncode == -signal.SIGINT and "misfired/cli" not in said:
+        return  # Python was starting, and had not come to the command.
     assert process.returncode == 130
     assert said.splitlines()[-1] == "error: interrupted"
     assert "Traceback" not in said
@@ -161,7 +163,7 @@ def test_early_in_a_command(suite, tmp_path):
         )
         time.sleep(delay)
         if process.poll() is None:
-            ends_well(process)
+            ends_well(process, may_be_python=True)
 
 
 def test_a_process_that_ignores_it_goes_on(tmp_path):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from misfired._core import __version__
 from misfired.cli.interrupt import CODE, MESSAGE, TOLD, ending_on_interrupt
-from misfired.cli.output import drop, echo_error, notes_shown, prepare_streams
+from misfired.cli.output import drop, drop_if_full, echo_error, notes_shown, prepare_streams
 from misfired.errors import ArgumentError, DataError, MisfiredError
 from misfired.text import LONGEST_MESSAGE, shown
 
@@ -92,6 +92,8 @@ def main() -> None:
     except OSError as error:
         said = error.strerror or str(error)
         named = f"{error.filename}: {said}" if error.filename else said
+        # What a full stream still holds would end Python with a code of its own.
+        drop_if_full("stdout")
         _fail(named, 1)
     except KeyboardInterrupt:
         TOLD.set()

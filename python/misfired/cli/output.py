@@ -68,6 +68,14 @@ def drop(name: str) -> None:
         os.dup2(nowhere.fileno(), getattr(sys, name).fileno())
 
 
+def drop_if_full(name: str) -> None:
+    """Send a stream to nowhere if it cannot take what it holds."""
+    try:
+        getattr(sys, name).flush()
+    except OSError:
+        drop(name)
+
+
 def _write(text: str) -> None:
     try:
         sys.stdout.write(text + "\n")
