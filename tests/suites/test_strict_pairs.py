@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from helpers import BBQ_ROW
 from misfired import DataError, _core, build_outcomes, build_pairs, build_prompts
 from misfired.stats import signal_detection, summarize
 from misfired.suites import BBQ_CATEGORIES, VETO_CATEGORIES, validate_suite
@@ -244,19 +245,9 @@ def test_outcomes_of_a_suite_without_twins_have_none():
 
 def test_a_question_of_no_known_form_is_named(tmp_path):
     row = {
-        "example_id": 1,
-        "question_index": "7",
-        "question_polarity": "neg",
-        "context_condition": "disambig",
-        "category": "Age",
-        "answer_info": {"ans0": ["cat", "old"], "ans1": ["dog", "nonOld"], "ans2": ["", "unknown"]},
-        "additional_metadata": {"stereotyped_groups": ["old"]},
+        **BBQ_ROW,
         "context": "The cat met the dog.",
         "question": "At whose house was the party?",
-        "ans0": "The cat",
-        "ans1": "The dog",
-        "ans2": "Unknown",
-        "label": 0,
     }
     lines = [json.dumps({**row, "example_id": i, "label": i}) for i in range(2)]
     (tmp_path / "Age.jsonl").write_text("\n".join(lines))

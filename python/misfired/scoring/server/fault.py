@@ -60,7 +60,6 @@ def described(content: Any, otherwise: str) -> tuple[str, str]:
     if not isinstance(error, dict):
         return str(error), ""
     words = ("message", "detail", "error_message", "error_msg", "status_msg", "exception")
-    said = (error[word] for word in words if not isinstance(error.get(word), dict | None))
-    return str(next(filter(None, said), otherwise)), str(
-        error.get("code") or error.get("type") or ""
-    )
+    told = (error[word] for word in words if not isinstance(error.get(word), dict | None))
+    said, kind = next(filter(None, told), otherwise), error.get("code") or error.get("type")
+    return str(said), str(kind or "")
