@@ -121,3 +121,12 @@ def test_flips_count_both_directions() -> None:
     n_yes = len(one.filter(condition="contrast", answer="yes"))
     assert (rows["n_yes_to_no"]["value"], rows["n_no_to_yes"]["value"]) == (n_yes, 0)
     assert rows["margin_difference"]["value"] == pytest.approx(1.5)
+
+
+def test_a_constant_of_few_scenarios_is_not_said_to_be_what_every_prompt_expects():
+    few = answers_of("always_no", 3, n_scenarios=2, size=3)
+    assert set(few["expected"]) == {"yes", "no"}
+    assert verdict(few).leans is None
+    said = " ".join(verdict_sentences(verdict(few)))
+    assert "Answers no to 100 % of prompts, true or not" in said
+    assert "every prompt expects" not in said

@@ -122,7 +122,7 @@ def _leaning(verdict: Verdict) -> str:
         if verdict.mar.value is None
         else f"MAR {verdict.mar.value:.1f} says nothing"
     )
-    if answer is not None and verdict.leans is None:
+    if answer is not None and verdict.leans is None and verdict.leans_reason is not None:
         return (
             f"Answers {answer} to {percent:.0f} % of prompts, and every prompt expects {answer}: a constant "
             f"{answer} would look the same."
